@@ -1,0 +1,109 @@
+//! Settings that must be equal on all nodes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ModelVersion;
+use crate::limits::{NODES_MAX, TEMPLATE_DIMS_MAX, TEMPLATE_DIMS_MIN, TEMPLATE_DIMS_STEP};
+use crate::wire::PROTOCOL_VERSION;
+use crate::wire::peer::Member;
+
+/// The `[cluster]` table of a configuration file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// Name of the cluster.
+    pub name: String,
+    /// The model whose templates the galleries hold.
+    pub model: ModelVersion,
+    /// Numbers in a template.
+    pub template_dims: usize,
+    /// Interval of the leader's heartbeats, milliseconds.
+    #[serde(default = "heartbeat_ms")]
+    pub heartbeat_ms: u64,
+    /// A follower waits between these two before it stands for election, milliseconds.
+    #[serde(default = "election_ms_min")]
+    pub election_ms_min: u64,
+    /// See `election_ms_min`.
+    #[serde(default = "election_ms_max")]
+    pub election_ms_max: u64,
+    /// The members at the start of the cluster, all of them voters.
+    pub members: Vec<Member>,
+}
+
+fn heartbeat_ms() -> u64 {
+    25
+}
+
+fn election_ms_min() -> u64 {
+    100
+}
+
+fn election_ms_max() -> u64 {
+    200
+}
+
+/// Why settings are refused: the key in its table, and what is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct Error {
+    /// The key as written in the file, such as `cluster.template_dims`.
+    pub key: String,
+    /// What is wrong and what is accepted.
+    pub problem: String,
+}
+
+impl Error {
+    /// A refusal of `key`.
+    pub fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { key: key.into(), problem: problem.into() }
+    }
+}
+
+impl ClusterSettings {
+    /// Checks the values against each other and against the limits.
+    ///
+    /// # Errors
+    /// The first key that cannot stand.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.name.is_empty() || self.name.len() > 64 {
+            return Err(Error::new("cluster.name", "must have 1 to 64 characters"));
+        }
+        if !(TEMPLATE_DIMS_MIN..=TEMPLATE_DIMS_MAX).contains(&self.template_dims)
+            || !self.template_dims.is_multiple_of(TEMPLATE_DIMS_STEP)
+        {
+            return Err(Error::new(
+                "cluster.template_dims",
+                format!("must be a multiple of {TEMPLATE_DIMS_STEP} from {TEMPLATE_DIMS_MIN} to {TEMPLATE_DIMS_MAX}"),
+            ));
+        }
+        if self.heartbeat_ms == 0 || self.election_ms_min < 3 * self.heartbeat_ms {
+            return Err(Error::new("cluster.election_ms_min", "must be at least three heartbeats"));
+        }
+        if self.election_ms_max <= self.election_ms_min || self.election_ms_max > 60_000 {
+            return Err(Error::new("cluster.election_ms_max", "must be above election_ms_min and at most 60000"));
+        }
+        if self.members.is_empty() || self.members.len() > NODES_MAX {
+            return Err(Error::new("cluster.members", format!("must name 1 to {NODES_MAX} nodes")));
+        }
+        for (index, member) in self.members.iter().enumerate() {
+            let key = format!("cluster.members[{index}]");
+            if member.id.0 == 0 {
+                return Err(Error::new(key, "id 0 is reserved; count from 1"));
+            }
+            if member.address.parse::<std::net::SocketAddr>().is_err() {
+                return Err(Error::new(key, format!("address {:?} is not IP:PORT", member.address)));
+            }
+            if self.members[..index].iter().any(|m| m.id == member.id || m.address == member.address) {
+                return Err(Error::new(key, "id and address must each be given once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A number that nodes compare when they meet: FNV-1a over what must be equal for answers to be equal. The member
+    /// list is left out, since it changes as nodes join and leave.
+    pub fn fingerprint(&self) -> u64 {
+        let text = format!("{}|{}|{}|{}", PROTOCOL_VERSION, self.name, self.model, self.template_dims);
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+}

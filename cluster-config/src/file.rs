@@ -1,0 +1,131 @@
+//! Configuration files: TOML text to raw tables to validated settings, with the place of each mistake.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{self, ClusterSettings};
+use crate::process::{HoldingsSettings, NodeSettings};
+
+/// One node's whole configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// Equal on all nodes.
+    pub cluster: ClusterSettings,
+    /// This node's own.
+    pub node: NodeSettings,
+    /// Where templates come from.
+    pub holdings: HoldingsSettings,
+}
+
+/// Why a configuration is refused; every variant is the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("configuration {path:?} cannot be read; check the path and its permissions")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, a missing key or a wrong type; the parser's text shows line and column.
+    #[error("configuration {path:?}: {problem}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        problem: String,
+    },
+    /// A value that cannot stand.
+    #[error("configuration {path:?}: {source}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Key and problem.
+        #[source]
+        source: cluster::Error,
+    },
+}
+
+impl Configuration {
+    /// Reads and checks the file; relative paths in it become relative to its folder.
+    ///
+    /// # Errors
+    /// [`Error`] with the file, the place in it and the fix.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// As [`Configuration::load`], of text that is at hand; `path` is for messages and relative paths.
+    ///
+    /// # Errors
+    /// As [`Configuration::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let mut configuration: Self = toml::from_str(text)
+            .map_err(|e| Error::Syntax { path: path.to_owned(), problem: e.to_string().trim_end().to_owned() })?;
+        configuration.check().map_err(|source| Error::Value { path: path.to_owned(), source })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let node = &mut configuration.node;
+        for entry in [&mut node.data_dir, &mut node.ca_certificate, &mut node.certificate, &mut node.private_key] {
+            *entry = folder.join(&entry);
+        }
+        if let HoldingsSettings::File { path } = &mut configuration.holdings {
+            *path = folder.join(&path);
+        }
+        Ok(configuration)
+    }
+
+    fn check(&self) -> Result<(), cluster::Error> {
+        self.cluster.check()?;
+        let Ok(_) = self.node.listen.parse::<std::net::SocketAddr>() else {
+            return Err(cluster::Error::new("node.listen", format!("{:?} is not IP:PORT", self.node.listen)));
+        };
+        if self.node.id.0 == 0 {
+            return Err(cluster::Error::new("node.id", "0 is reserved; count from 1"));
+        }
+        if self.node.worker_threads > 1_024 {
+            return Err(cluster::Error::new("node.worker_threads", "must be at most 1024; 0 takes one for each core"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> String {
+        include_str!("../examples/three-nodes-loopback-1.toml").to_owned()
+    }
+
+    #[test]
+    fn every_example_loads() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let mut loaded = 0;
+        for entry in std::fs::read_dir(folder).expect("examples") {
+            let path = entry.expect("entry").path();
+            if path.extension().is_some_and(|e| e == "toml") {
+                Configuration::load(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                loaded += 1;
+            }
+        }
+        assert!(loaded >= 4, "only {loaded} examples");
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let text = example().replace("zone = \"a\"\nlisten", "zone = \"a\"\ncolour = 7\nlisten");
+        let error = Configuration::parse(&text, Path::new("x.toml")).expect_err("refused").to_string();
+        assert!(error.contains("colour") && error.contains("line"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_by_its_key() {
+        let text = example().replace("template_dims = 512", "template_dims = 510");
+        let error = Configuration::parse(&text, Path::new("x.toml")).expect_err("refused").to_string();
+        assert!(error.contains("cluster.template_dims") && error.contains("multiple of 4"), "{error}");
+    }
+}

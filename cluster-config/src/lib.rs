@@ -1,0 +1,12 @@
+//! What the machines of a cluster must agree on: ids, limits, policy data, configuration files and the wire.
+//!
+//! This crate is data and its validation. It opens no socket, reads no clock and decides nothing: whoever needs a
+//! type that two processes must understand alike finds it here.
+
+pub mod cluster;
+pub mod file;
+pub mod ids;
+pub mod limits;
+pub mod policy;
+pub mod process;
+pub mod wire;

@@ -1,0 +1,78 @@
+//! Every bound of the system, with its argument. A setting that no operator should turn is a constant here.
+
+/// Longest frame that a gate may send, bytes: a 4 MiB photograph is more than any face standard asks for.
+pub const GATE_FRAME_BYTES_MAX: usize = 4 << 20;
+
+/// Longest frame that an operator may send, bytes: the largest manifest (a cruise of 10,000) is below 8 MiB.
+pub const OPERATOR_FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Longest frame between nodes, bytes: one segment of [`SHARD_ROWS_MAX`] rows of 1,024 f32, or a snapshot of a
+/// fortnight's ledger, fits.
+pub const PEER_FRAME_BYTES_MAX: usize = 512 << 20;
+
+/// People in one shard: a larger gallery is split, so that a move or a rebuild stays a matter of a second.
+pub const SHARD_PEOPLE_MAX: usize = 8_192;
+
+/// Photographs of one person in a gallery (the design's scale is "up to 6").
+pub const TEMPLATES_PER_PERSON_MAX: usize = 6;
+
+/// Rows (templates) in one shard.
+pub const SHARD_ROWS_MAX: usize = SHARD_PEOPLE_MAX * TEMPLATES_PER_PERSON_MAX;
+
+/// Parts of one gallery: 64 parts hold half a million people, twelve times the largest land gallery.
+pub const GALLERY_PARTS_MAX: u16 = 64;
+
+/// Candidates asked of each shard. Two people with six photographs each fill twelve, so with 16 the second person
+/// is always seen and ambiguity is never judged on one person's own photographs.
+pub const CANDIDATES: usize = 16;
+
+/// Template length bounds and step; the kernels load four numbers at a time.
+pub const TEMPLATE_DIMS_MIN: usize = 128;
+/// See [`TEMPLATE_DIMS_MIN`].
+pub const TEMPLATE_DIMS_MAX: usize = 1_024;
+/// See [`TEMPLATE_DIMS_MIN`].
+pub const TEMPLATE_DIMS_STEP: usize = 4;
+
+/// Journeys held at once: three days of the national schedule (1,500 a day), with room.
+pub const JOURNEYS_MAX: usize = 16_384;
+
+/// Nodes of one cluster. The peak of 100 searches a second needs one; 64 covers every port with its own.
+pub const NODES_MAX: usize = 64;
+
+/// How long a gate waits at most for its answer, milliseconds (promise P3).
+pub const GATE_DEADLINE_MS: u64 = 2_000;
+
+/// Streams that one connection may have open; with the work behind each bounded, so is a connection's memory.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+
+/// Searches that a node works on at once; the next one is refused with `busy`, so that an accepted one keeps its
+/// deadline (promise P9).
+pub const SEARCHES_IN_FLIGHT_MAX: usize = 8_192;
+
+/// Ledger records in one raft entry: 256 records of at most 224 bytes stay below sled's largest value,
+/// and one entry shares one fdatasync between all of them.
+pub const LEDGER_BATCH_RECORDS_MAX: usize = 256;
+
+/// Largest value written into sled, bytes; larger ones are files (design, section 6).
+pub const SLED_VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// Silence after which a node counts as lost, milliseconds: sixteen reports in a row are missing.
+pub const NODE_LOST_AFTER_MS: u64 = 800;
+
+/// Silence after which a lost node's replicas are made again elsewhere, milliseconds: a restart is quicker and moves
+/// nothing.
+pub const REPLACE_AFTER_MS: u64 = 3_000;
+
+/// How often a node tells the leader what it holds, milliseconds.
+pub const REPORT_INTERVAL_MS: u64 = 50;
+
+/// How long before its departure a journey counts as boarding and gets the replicas of one, milliseconds.
+pub const BOARDING_WINDOW_MS: u64 = 60 * 60 * 1_000;
+
+/// Placements in one blueprint change: 256 of about 100 bytes stay below sled's largest value.
+pub const BLUEPRINT_CHANGES_MAX: usize = 256;
+
+const _: () = assert!(CANDIDATES > 2 * TEMPLATES_PER_PERSON_MAX && CANDIDATES <= 64);
+const _: () = assert!(SHARD_ROWS_MAX * TEMPLATE_DIMS_MAX * 4 + (64 << 20) < PEER_FRAME_BYTES_MAX);
+const _: () = assert!(NODE_LOST_AFTER_MS >= 4 * REPORT_INTERVAL_MS && REPLACE_AFTER_MS > NODE_LOST_AFTER_MS);
+const _: () = assert!(LEDGER_BATCH_RECORDS_MAX * 224 <= SLED_VALUE_BYTES_MAX);

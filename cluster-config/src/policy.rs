@@ -1,0 +1,153 @@
+//! Policy: numbers that a programme decides, versioned and replicated, never compiled in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ModelVersion;
+
+/// Why a policy is refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("policy.{field}: {problem}")]
+pub struct Error {
+    /// The field, as written in TOML or JSON.
+    pub field: &'static str,
+    /// What is wrong and what is accepted.
+    pub problem: String,
+}
+
+/// One point of a model's measured non-mated score distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationPoint {
+    /// False match rate of one comparison (ISO/IEC 19795-1), 0 to 1.
+    pub false_match_rate: f64,
+    /// The score at which the model has that rate (cosine similarity, -1 to 1).
+    pub score: f32,
+}
+
+/// All policy data of a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Counts up with each change; an answer can be traced to the policy that it was made under.
+    pub version: u32,
+    /// The model whose scores the calibration describes.
+    pub model: ModelVersion,
+    /// Target false positive identification rate of one search over a whole gallery (ISO/IEC 19795-1, FPIR).
+    pub fpir_target: f64,
+    /// The model's non-mated distribution, false match rates falling, scores rising.
+    pub calibration: Vec<CalibrationPoint>,
+    /// A second person whose score is closer to the first than this makes the answer *recapture*.
+    pub ambiguity_margin: f32,
+    /// A best score below the threshold by at most this asks for another picture instead of a no-match.
+    pub recapture_band: f32,
+    /// Captures of one traveller before a recapture becomes a no-match.
+    pub attempts_max: u8,
+    /// Youngest age in scope, years (R1).
+    pub age_in_scope_min: u8,
+    /// Oldest age in scope, years (R1).
+    pub age_in_scope_max: u8,
+    /// The codes under which manifests name the country whose citizens are not recorded (R3, R4): ISO 3166-1 alpha-3,
+    /// and alpha-2, which some carriers send.
+    pub home_country_codes: Vec<String>,
+    /// Hours before departure from which a gallery may be built (R36).
+    pub build_ahead_hours_max: u32,
+    /// Replicas of each shard.
+    pub replicas: u8,
+    /// Replicas while a journey boards, where there are nodes enough.
+    pub replicas_boarding: u8,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        // The synthetic model's non-mated scores are normal with mean 0 and standard deviation 0.0625 (see
+        // `node/src/holdings/synthetic.rs`); the scores below are that distribution's upper quantiles.
+        let point = |false_match_rate, score| CalibrationPoint { false_match_rate, score };
+        Self {
+            version: 1,
+            model: "synthetic-512-v1".parse().unwrap_or_else(|_| unreachable!("a constant that fits")),
+            fpir_target: 0.001,
+            calibration: vec![
+                point(1e-2, 0.1454),
+                point(1e-3, 0.1931),
+                point(1e-4, 0.2324),
+                point(1e-5, 0.2666),
+                point(1e-6, 0.2971),
+                point(1e-7, 0.3250),
+                point(1e-8, 0.3508),
+                point(1e-9, 0.3749),
+                point(1e-10, 0.3976),
+            ],
+            ambiguity_margin: 0.05,
+            recapture_band: 0.06,
+            attempts_max: 3,
+            age_in_scope_min: 14,
+            age_in_scope_max: 79,
+            home_country_codes: vec!["USA".to_owned(), "US".to_owned()],
+            build_ahead_hours_max: 24,
+            replicas: 2,
+            replicas_boarding: 3,
+        }
+    }
+}
+
+impl Policy {
+    /// Checks that the numbers make sense together.
+    ///
+    /// # Errors
+    /// The first field that does not, by its name in the file.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |field, problem: &str| Err(Error { field, problem: problem.to_owned() });
+        if !(self.fpir_target > 0.0 && self.fpir_target < 1.0) {
+            return refuse("fpir_target", "must lie between 0 and 1, both excluded");
+        }
+        if self.calibration.len() < 2 {
+            return refuse("calibration", "needs at least two points");
+        }
+        for pair in self.calibration.windows(2) {
+            if !(pair[1].false_match_rate < pair[0].false_match_rate && pair[1].score > pair[0].score) {
+                return refuse("calibration", "false match rates must fall and scores must rise from point to point");
+            }
+        }
+        if self.calibration.iter().any(|p| !(p.false_match_rate > 0.0 && p.false_match_rate < 1.0)) {
+            return refuse("calibration", "false match rates lie between 0 and 1, both excluded");
+        }
+        if self.calibration.iter().any(|p| !(-1.0..=1.0).contains(&p.score)) {
+            return refuse("calibration", "scores lie between -1 and 1");
+        }
+        if !(0.0..=1.0).contains(&self.ambiguity_margin) {
+            return refuse("ambiguity_margin", "must lie between 0 and 1");
+        }
+        if !(0.0..=1.0).contains(&self.recapture_band) {
+            return refuse("recapture_band", "must lie between 0 and 1");
+        }
+        if self.attempts_max == 0 {
+            return refuse("attempts_max", "must be at least 1");
+        }
+        if self.age_in_scope_min > self.age_in_scope_max {
+            return refuse("age_in_scope_min", "must not be above age_in_scope_max");
+        }
+        let is_code = |code: &String| (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase());
+        if self.home_country_codes.is_empty() || !self.home_country_codes.iter().all(is_code) {
+            return refuse("home_country_codes", "must list ISO 3166-1 codes such as USA and US");
+        }
+        if self.replicas == 0 || self.replicas_boarding < self.replicas {
+            return refuse("replicas", "must be at least 1 and not above replicas_boarding");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_sound_and_an_unsound_field_is_named() {
+        assert_eq!(Policy::default().check(), Ok(()));
+        let policy = Policy { fpir_target: f64::NAN, ..Policy::default() };
+        assert_eq!(policy.check().expect_err("refused").field, "fpir_target");
+        let mut policy = Policy::default();
+        policy.calibration.swap(0, 1);
+        assert_eq!(policy.check().expect_err("refused").field, "calibration");
+    }
+}

@@ -1,0 +1,246 @@
+//! The wire: every message that leaves a process, and the codec that writes it.
+//!
+//! A connection is QUIC with mutual TLS; each request is one bidirectional stream that carries one frame there and
+//! one frame back. A frame is an eight-byte header ([`FrameHeader`]) and a bincode body.
+
+pub mod codec;
+pub mod gate;
+pub mod operator;
+pub mod peer;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of all messages. A node answers another version with [`RefusalCode::UnknownVersion`].
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// ALPN name of the protocol in the TLS handshake.
+pub const ALPN: &[u8] = b"tvs/1";
+
+/// First two bytes of each frame.
+pub const FRAME_MAGIC: [u8; 2] = *b"TV";
+
+/// Which family of messages a frame's body belongs to; it also says which role may send it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Channel {
+    /// [`gate::Request`], from gate certificates.
+    Gate = 1,
+    /// [`peer::Request`], from node certificates.
+    Peer = 2,
+    /// [`operator::Request`], from operator certificates.
+    Operator = 3,
+}
+
+impl Channel {
+    /// The channel of a header's byte.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Gate),
+            2 => Some(Self::Peer),
+            3 => Some(Self::Operator),
+            _ => None,
+        }
+    }
+
+    /// Longest body on this channel, bytes.
+    pub fn body_bytes_max(self) -> usize {
+        match self {
+            Self::Gate => crate::limits::GATE_FRAME_BYTES_MAX,
+            Self::Peer => crate::limits::PEER_FRAME_BYTES_MAX,
+            Self::Operator => crate::limits::OPERATOR_FRAME_BYTES_MAX,
+        }
+    }
+}
+
+/// What a certificate entitles its holder to; read from the certificate's `tvs://ROLE/NAME` URI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A capture device.
+    Gate,
+    /// A member of the cluster.
+    Node,
+    /// A person or program that runs the cluster.
+    Operator,
+}
+
+impl Role {
+    /// The channel that this role may use.
+    pub fn channel(self) -> Channel {
+        match self {
+            Self::Gate => Channel::Gate,
+            Self::Node => Channel::Peer,
+            Self::Operator => Channel::Operator,
+        }
+    }
+
+    /// The role's name in certificates and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gate => "gate",
+            Self::Node => "node",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "gate" => Ok(Self::Gate),
+            "node" => Ok(Self::Node),
+            "operator" => Ok(Self::Operator),
+            other => Err(format!("unknown role {other:?}; use gate, node or operator")),
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The eight bytes before each body: magic (2), version, channel, body length (u32, little endian).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Family of the body.
+    pub channel: Channel,
+    /// Length of the body in bytes.
+    pub body_bytes: u32,
+}
+
+/// Length of an encoded [`FrameHeader`].
+pub const FRAME_HEADER_BYTES: usize = 8;
+
+impl FrameHeader {
+    /// The header as it travels.
+    pub fn encode(self) -> [u8; FRAME_HEADER_BYTES] {
+        let length = self.body_bytes.to_le_bytes();
+        [
+            FRAME_MAGIC[0],
+            FRAME_MAGIC[1],
+            PROTOCOL_VERSION,
+            self.channel as u8,
+            length[0],
+            length[1],
+            length[2],
+            length[3],
+        ]
+    }
+
+    /// Reads and checks a header.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the offending byte: wrong magic, version, channel, or a length over the channel's limit.
+    pub fn decode(bytes: [u8; FRAME_HEADER_BYTES]) -> Result<Self, Refusal> {
+        if bytes[..2] != FRAME_MAGIC {
+            return Err(Refusal::new(
+                RefusalCode::MalformedFrame,
+                format!("frame header byte 0: found {:#04x} {:#04x}", bytes[0], bytes[1]),
+                "start each frame with 'T' 'V'",
+            ));
+        }
+        if bytes[2] != PROTOCOL_VERSION {
+            return Err(Refusal::new(
+                RefusalCode::UnknownVersion,
+                format!("frame header byte 2: protocol version {}", bytes[2]),
+                format!("speak protocol version {PROTOCOL_VERSION}"),
+            ));
+        }
+        let Some(channel) = Channel::from_byte(bytes[3]) else {
+            return Err(Refusal::new(
+                RefusalCode::MalformedFrame,
+                format!("frame header byte 3: channel {}", bytes[3]),
+                "use channel 1 (gate), 2 (peer) or 3 (operator)",
+            ));
+        };
+        let body_bytes = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        if body_bytes as usize > channel.body_bytes_max() {
+            return Err(Refusal::new(
+                RefusalCode::TooLarge,
+                format!("frame header byte 4: body of {body_bytes} bytes"),
+                format!("send at most {} bytes on this channel", channel.body_bytes_max()),
+            ));
+        }
+        Ok(Self { channel, body_bytes })
+    }
+}
+
+/// Why a request was refused; the code is what programs act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The bytes are not a frame, or its body is not a message.
+    MalformedFrame,
+    /// The frame or a part of it is over its limit.
+    TooLarge,
+    /// The frame's protocol version is not spoken here.
+    UnknownVersion,
+    /// The certificate's role may not send this request.
+    WrongRole,
+    /// A field's value cannot be used (a NaN, a wrong template length, an unknown model ...).
+    BadValue,
+    /// No such journey, gallery or node.
+    NotFound,
+    /// The journey is not open for this (closed, being destroyed, gallery not built yet).
+    NotOpen,
+    /// The node's queues are full; nothing was begun.
+    Busy,
+    /// No replica, no quorum or no leader within the deadline.
+    Unavailable,
+    /// Another request got there first with other content.
+    Conflict,
+    /// The node met a fault of its own.
+    Internal,
+}
+
+impl RefusalCode {
+    /// The code's name in metrics and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MalformedFrame => "malformed_frame",
+            Self::TooLarge => "too_large",
+            Self::UnknownVersion => "unknown_version",
+            Self::WrongRole => "wrong_role",
+            Self::BadValue => "bad_value",
+            Self::NotFound => "not_found",
+            Self::NotOpen => "not_open",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Conflict => "conflict",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Whether the same request may succeed when it is sent again, to another node too.
+    pub fn retryable(self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable | Self::Internal)
+    }
+
+    /// Whether the caller has to change the request (exit code 2 on the command line).
+    pub fn is_callers(self) -> bool {
+        !matches!(self, Self::Busy | Self::Unavailable | Self::Internal)
+    }
+}
+
+/// A request that was not carried out: where it went wrong and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{place}: {} ({})", fix, code.as_str())]
+pub struct Refusal {
+    /// What programs act on.
+    pub code: RefusalCode,
+    /// The place: field, byte, journey, node.
+    pub place: String,
+    /// What the caller can do.
+    pub fix: String,
+}
+
+impl Refusal {
+    /// A refusal of `code` at `place` with its `fix`.
+    pub fn new(code: RefusalCode, place: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { code, place: place.into(), fix: fix.into() }
+    }
+}

@@ -1,0 +1,259 @@
+//! What operators and nodes say to each other; every answer is also what `tvs … --json` prints.
+
+use serde::{Deserialize, Serialize};
+
+use super::Refusal;
+use super::gate::Directive;
+use super::peer::Member;
+use crate::ids::{
+    ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, Generation, JourneyId, NodeId, PortCode, ShardId,
+    SubjectId, UnixMs,
+};
+use crate::policy::Policy;
+
+/// A request of an operator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Members, leader, shards.
+    ClusterStatus,
+    /// Add a member: a learner first, a voter where asked.
+    AddMember {
+        /// The new member.
+        member: Member,
+        /// Whether it becomes a voter once it has caught up.
+        voter: bool,
+    },
+    /// Take a member out of the raft group; it should be drained or lost.
+    RemoveMember(NodeId),
+    /// Move leadership and ownership off the node (or let it take work again).
+    Drain {
+        /// The node.
+        node: NodeId,
+        /// On or off.
+        draining: bool,
+    },
+    /// Hand leadership to that node.
+    TransferLeader(NodeId),
+    /// The bytes of one manifest file, whatever its format.
+    SubmitManifest(Vec<u8>),
+    /// All journeys and their galleries.
+    GalleryList,
+    /// One journey's galleries.
+    GalleryShow(JourneyId),
+    /// Close a journey: no more boardings, and destroy its galleries on every node.
+    CloseJourney(JourneyId),
+    /// Ledger records from this position on.
+    LedgerPage {
+        /// Position of the first record wanted, from 0.
+        from: u64,
+        /// Records wanted at most.
+        limit: u32,
+    },
+    /// The policy in force.
+    PolicyShow,
+    /// Replace the policy.
+    PolicySet(Policy),
+    /// The node's metrics in the Prometheus text format.
+    Metrics,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    /// To [`Request::ClusterStatus`].
+    ClusterStatus(ClusterStatus),
+    /// To [`Request::SubmitManifest`].
+    Submitted(Submitted),
+    /// To [`Request::GalleryList`].
+    Galleries(Vec<Gallery>),
+    /// To [`Request::GalleryShow`].
+    Gallery(Gallery),
+    /// To [`Request::LedgerPage`].
+    LedgerPage(LedgerPage),
+    /// To [`Request::PolicyShow`].
+    Policy(Policy),
+    /// To [`Request::Metrics`].
+    Metrics(String),
+    /// To requests that change something and have nothing to tell.
+    Done,
+    /// Not done; why.
+    Refused(Refusal),
+}
+
+/// The cluster as one node sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub cluster: String,
+    /// The node that answers.
+    pub node: NodeId,
+    /// The leader, where there is one.
+    pub leader: Option<NodeId>,
+    /// The raft term.
+    pub term: u64,
+    /// Index of the last applied log entry at the node that answers.
+    pub applied_index: u64,
+    /// Generation of the blueprint.
+    pub generation: Generation,
+    /// The engine that scores at the node that answers.
+    pub engine: String,
+    /// All members.
+    pub members: Vec<MemberStatus>,
+    /// Journeys that are not closed.
+    pub journeys: u32,
+    /// Shards that should have replicas.
+    pub shards: u32,
+    /// Shards that have all of their replicas at the committed version; known at the leader alone.
+    pub shards_replicated: Option<u32>,
+    /// Records in the ledger.
+    pub ledger_records: u64,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Id, address, zone.
+    pub member: Member,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Whether it is being drained.
+    pub draining: bool,
+    /// Milliseconds since its last report to the leader; known at the leader alone.
+    pub silent_ms: Option<u64>,
+    /// Shards that it owns.
+    pub owner_of: u32,
+    /// Shards that it stands by for.
+    pub standby_of: u32,
+}
+
+/// What became of a submitted manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// One for each journey in it.
+    pub journeys: Vec<SubmittedJourney>,
+    /// What the parser wants to be known.
+    pub warnings: Vec<String>,
+    /// People that were set aside, with place and reason.
+    pub quarantined: Vec<String>,
+}
+
+/// One journey of a manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubmittedJourney {
+    /// The journey.
+    pub journey: JourneyId,
+    /// Whether this very manifest was known already.
+    pub duplicate: bool,
+    /// The committed gallery version (the lowest, of several parts).
+    pub version: GalleryVersion,
+    /// People on the manifest.
+    pub people: u32,
+    /// Templates in the gallery.
+    pub templates: u32,
+    /// People without a photograph.
+    pub without_photo: u32,
+}
+
+/// Where a journey stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JourneyStatus {
+    /// Announced; its gallery is not complete yet.
+    Building,
+    /// The gallery is committed.
+    Ready,
+    /// Closed; galleries are being destroyed.
+    Closing,
+    /// Every node that ever held a replica has answered with its receipt.
+    Purged,
+}
+
+/// A journey and its shards.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gallery {
+    /// The journey.
+    pub journey: JourneyId,
+    /// Carrier code.
+    pub carrier: String,
+    /// Flight or voyage number.
+    pub number: String,
+    /// Where it leaves from.
+    pub departure_port: PortCode,
+    /// Where it goes.
+    pub arrival_port: PortCode,
+    /// Scheduled departure.
+    pub departs_at: UnixMs,
+    /// Where it stands.
+    pub status: JourneyStatus,
+    /// People on the manifest.
+    pub people: u32,
+    /// People who have boarded.
+    pub boarded: u32,
+    /// Its shards.
+    pub shards: Vec<Shard>,
+}
+
+/// One shard of a gallery.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shard {
+    /// The shard.
+    pub shard: ShardId,
+    /// The committed version.
+    pub version: GalleryVersion,
+    /// Hash of the committed version.
+    pub hash: ContentHash,
+    /// People in it.
+    pub people: u32,
+    /// Templates in it.
+    pub rows: u32,
+    /// People without a photograph.
+    pub without_photo: u32,
+    /// Ownership generation.
+    pub epoch: Epoch,
+    /// The owner, where it is placed.
+    pub owner: Option<NodeId>,
+    /// The standbys.
+    pub standbys: Vec<NodeId>,
+    /// Nodes that have ever held a replica and have not yet confirmed that it is destroyed.
+    pub holders: Vec<NodeId>,
+    /// Nodes that confirmed that theirs is destroyed, and when.
+    pub receipts: Vec<(NodeId, UnixMs)>,
+}
+
+/// A run of ledger records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LedgerPage {
+    /// The records.
+    pub records: Vec<LedgerRecord>,
+    /// Where the next page starts; absent at the end.
+    pub next: Option<u64>,
+}
+
+/// One encounter as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LedgerRecord {
+    /// Position in the ledger, from 0.
+    pub position: u64,
+    /// The encounter.
+    pub encounter: EncounterId,
+    /// The journey.
+    pub journey: JourneyId,
+    /// The device.
+    pub device: DeviceId,
+    /// When it was decided.
+    pub at: UnixMs,
+    /// What the gate was told.
+    pub directive: Directive,
+    /// Why.
+    pub reason: super::gate::Reason,
+    /// Who boarded; absent where nobody did, and for citizens, who leave no trace (R3).
+    pub subject: Option<SubjectId>,
+    /// The person's number on the manifest, under the same rule.
+    pub manifest_ordinal: Option<u32>,
+    /// Whether this is a crossing: a boarding by a person in scope (R4).
+    pub crossing: bool,
+    /// The shard's ownership generation at the search.
+    pub epoch: Epoch,
+    /// The gallery version searched.
+    pub gallery_version: GalleryVersion,
+}
