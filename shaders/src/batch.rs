@@ -1,0 +1,95 @@
+//! Jobs in, hits out, and the grouping by gallery that turns many jobs into one ragged pass.
+
+use std::sync::Arc;
+
+use crate::error::{Error, VectorProblem};
+use crate::gallery::{Gallery, check_vector};
+use crate::layout::Candidate;
+
+/// The largest number of hits that can be asked for.
+pub const K_MAX: usize = 64;
+
+/// Some probes against one gallery.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The gallery to search.
+    pub gallery: Arc<Gallery>,
+    /// Probes, row-major, `q x gallery.dims()` values of unit norm each.
+    pub probes: Vec<f32>,
+    /// Hits wanted for each probe, 1 to [`K_MAX`].
+    pub k: usize,
+}
+
+/// One row of an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    /// Row within the gallery.
+    pub row: u32,
+    /// Inner product of probe and row, exact in `f64` to its last bits, rounded to `f32`.
+    pub score: f32,
+}
+
+/// One result a job, in the order of the jobs: for each probe its hits, best first.
+pub(crate) type Results = Vec<Result<Vec<Vec<Hit>>, Error>>;
+
+/// One probe of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe<'a> {
+    pub(crate) job: usize,
+    pub(crate) index: usize,
+    pub(crate) values: &'a [f32],
+    pub(crate) k: usize,
+}
+
+/// All probes of a batch that go to one gallery.
+#[derive(Debug)]
+pub(crate) struct Group<'a> {
+    pub(crate) gallery: &'a Arc<Gallery>,
+    pub(crate) probes: Vec<Probe<'a>>,
+}
+
+/// What a coarse pass leaves of a group: for each probe the rows that may belong to its top-k. None where the engine
+/// cannot prove that these are all: a device's tiles kept back too much, or the gallery does not fit on the device.
+pub(crate) type Coarse = Vec<Option<Vec<Candidate>>>;
+
+/// Checks every job alone and groups the probes of the good ones by gallery. The results hold the errors
+/// of the bad jobs and, for the good ones, an empty list of hits for each probe.
+pub(crate) fn group_by_gallery(jobs: &[Job]) -> (Results, Vec<Group<'_>>) {
+    let results: Results = jobs
+        .iter()
+        .enumerate()
+        .map(|(index, job)| check_job(index, job).map(|()| vec![Vec::new(); job.probes.len() / job.gallery.dims()]))
+        .collect();
+    let mut order: Vec<usize> = (0..jobs.len()).filter(|&index| results[index].is_ok()).collect();
+    order.sort_by_key(|&index| jobs[index].gallery.id());
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for index in order {
+        let job = &jobs[index];
+        let probes = job.probes.chunks_exact(job.gallery.dims()).enumerate().map(|(probe, values)| Probe {
+            job: index,
+            index: probe,
+            values,
+            k: job.k,
+        });
+        match groups.last_mut() {
+            Some(group) if group.gallery.id() == job.gallery.id() => group.probes.extend(probes),
+            _ => groups.push(Group { gallery: &job.gallery, probes: probes.collect() }),
+        }
+    }
+    (results, groups)
+}
+
+fn check_job(job_index: usize, job: &Job) -> Result<(), Error> {
+    if !(1..=K_MAX).contains(&job.k) {
+        return Err(Error::JobK { job: job_index, k: job.k });
+    }
+    let dims = job.gallery.dims();
+    for (probe, values) in job.probes.chunks(dims).enumerate() {
+        check_vector(dims, values).map_err(|problem: VectorProblem| Error::JobProbe {
+            job: job_index,
+            probe,
+            problem,
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! Finding an adapter and opening it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::block_on;
+
+/// An open device with the two pipelines on it.
+pub(super) struct Device {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) score_one: wgpu::ComputePipeline,
+    pub(super) score_four: wgpu::ComputePipeline,
+    /// Set by wgpu's callbacks when the device is lost or refuses something; never cleared.
+    pub(super) failed: Arc<AtomicBool>,
+    pub(super) info: wgpu::AdapterInfo,
+}
+
+/// Whether the adapter computes on the CPU.
+pub(super) fn is_software(info: &wgpu::AdapterInfo) -> bool {
+    info.device_type == wgpu::DeviceType::Cpu
+}
+
+/// Opens the most capable adapter, or says in words why there is none. Software adapters come last and only
+/// where `software_too` asks for them.
+pub(super) fn open(software_too: bool) -> Result<Device, String> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        // Vulkan's validation layers check drivers and wgpu, which is not this crate's work.
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut adapters = block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    let Some(adapter) = adapters.first() else {
+        return Err("there is none".to_owned());
+    };
+    let info = adapter.get_info();
+    if is_software(&info) && !software_too {
+        return Err(format!("only the software adapter {} is there", info.name));
+    }
+    open_adapter(adapter, info)
+}
+
+fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo) -> Result<Device, String> {
+    let (device, queue) = block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        label: Some("score"),
+        // The default limits are those of a phone; a binding is to be as large as this adapter can have it.
+        required_limits: adapter.limits(),
+        ..wgpu::DeviceDescriptor::default()
+    }))
+    .map_err(|error| format!("{} cannot be opened: {error}", info.name))?;
+
+    let failed = Arc::new(AtomicBool::new(false));
+    let (on_lost, on_error) = (failed.clone(), failed.clone());
+    device.set_device_lost_callback(move |_, _| on_lost.store(true, Ordering::Release));
+    device.on_uncaptured_error(Arc::new(move |_| on_error.store(true, Ordering::Release)));
+
+    let source = wgpu::ShaderModuleDescriptor {
+        label: Some("score.wgsl"),
+        source: wgpu::ShaderSource::Wgsl(include_str!("../../wgsl/score.wgsl").into()),
+    };
+    // SAFETY: the module is ours; its loops end, its stores are guarded, and `Plan` writes only work items whose
+    // tiles, probes and results lie within the buffers that are bound.
+    let module = unsafe { device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked()) };
+    let storage = |binding, read_only| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    };
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some("score"),
+        entries: &[storage(0, true), storage(1, true), storage(2, true), storage(3, false)],
+    });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some("score"),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = |entry_point| {
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(entry_point),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(entry_point),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Every place of the tile is written before the barrier.
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        })
+    };
+    let (score_one, score_four) = (pipeline("score_one"), pipeline("score_four"));
+    if failed.load(Ordering::Acquire) {
+        return Err(format!("{} does not take the kernels", info.name));
+    }
+    Ok(Device { device, queue, layout, score_one, score_four, failed, info })
+}

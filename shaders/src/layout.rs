@@ -1,0 +1,60 @@
+//! The memory layouts that host and device agree on: `repr(C)` twins of the structs in `wgsl/score.wgsl`,
+//! and the panel geometry that both engines' kernels count with.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Rows in one panel. On the CPU two 512-bit or four 256-bit registers; on a GPU the width of a
+/// subgroup on most hardware, so that a load of one dimension is one full transaction.
+pub(crate) const PANEL_ROWS: usize = 32;
+
+/// One cache line of a panel. It exists for its alignment: a vector load never crosses a line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub(crate) struct Line([f32; Line::VALUES]);
+
+impl Line {
+    /// Values in one line.
+    pub(crate) const VALUES: usize = 16;
+}
+
+/// Panels in one device tile. One invocation scores one row, and 8 x 32 rows are the 256 invocations
+/// that WebGPU promises for a workgroup on every adapter. Twin of `TILE_ROWS` in the shader.
+pub(crate) const TILE_PANELS: usize = 8;
+
+/// Probes in one work item of `score_four`: the four components of a `vec4`.
+pub(crate) const TILE_PROBES: usize = 4;
+
+/// One workgroup's task: a tile of at most 256 rows against one probe (`score_one`) or four (`score_four`).
+/// Twin of `WorkItem` in the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub(crate) struct WorkItem {
+    /// Where the tile's first panel starts in the slab, in values.
+    pub(crate) panel_start: u32,
+    /// Values in one template.
+    pub(crate) dims: u32,
+    /// Number of the tile's first row within its gallery.
+    pub(crate) row_first: u32,
+    /// Rows in the tile, 0 to 256; 0 pads a work list and does nothing.
+    pub(crate) rows: u32,
+    /// Where the probes start, in groups of four values.
+    pub(crate) probe_start: u32,
+    /// How many candidates of each probe come back, at most.
+    pub(crate) keep: u32,
+    /// Where the first probe's candidates go; the next probe's follow `keep` places behind.
+    pub(crate) result_start: u32,
+    /// Fills the struct to 32 bytes, so that eight of them are the largest binding alignment, 256 bytes.
+    pub(crate) padding: u32,
+}
+
+/// A row that may be in the top-k, with its coarse score. Twin of `Candidate` in the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub(crate) struct Candidate {
+    /// Coarse `f32` inner product, within [`crate::exact::coarse_error_max`] of the exact one.
+    pub(crate) score: f32,
+    /// Row within the gallery.
+    pub(crate) row: u32,
+}
+
+const _: () = assert!(size_of::<WorkItem>() == 32 && size_of::<Candidate>() == 8 && size_of::<Line>() == 64);

@@ -1,0 +1,28 @@
+//! How a score is computed: the exact top-k by inner product of unit-norm `f32` templates, for many
+//! small galleries at once and a few large ones, by WGSL kernels on a GPU or by their twins on the CPU.
+//!
+//! It is not a decision maker (no thresholds, no identities), not an index (every row is looked at),
+//! not approximate, and it knows nothing of journeys, nodes or people. It starts no threads: a call is
+//! answered on the thread that made it, and calls may run side by side.
+//!
+//! **Why the answers are exact and alike.** An engine only *selects*: its coarse `f32` pass returns every
+//! row that a proved rounding-error bound ([`exact`]) cannot exclude from the top-k. Those few rows are
+//! scored again on the host in `f64`, in one fixed order of operations that all engines share. So
+//! ids, order and the bits of the scores do not depend on which engine, which kernel or which batch
+//! answered. Ties in the `f64` score go to the lower row.
+
+mod batch;
+mod cpu;
+mod dot;
+mod engine;
+mod error;
+pub mod exact;
+mod gallery;
+mod gpu;
+mod layout;
+
+pub use batch::{Hit, Job, K_MAX};
+pub use cpu::Kernel;
+pub use engine::{Choice, Description, Engine};
+pub use error::{Error, VectorProblem};
+pub use gallery::{DIMS_MAX, DIMS_MIN, Gallery, NORM_TOLERANCE, check_probe};

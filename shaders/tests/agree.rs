@@ -1,0 +1,402 @@
+//! Every engine, one suite: the same ids, the same order and the same score bits as a naive `f64` reference.
+
+use std::sync::Arc;
+
+use shaders::{Choice, Engine, Error, Gallery, Hit, Job, Kernel, VectorProblem, check_probe};
+
+/// SplitMix64 (Steele, Lea and Flood 2014): small, seeded, the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    /// A direction drawn evenly from the sphere: normalised sums of uniform values are near enough to normal.
+    fn unit(&mut self, dims: usize) -> Vec<f32> {
+        let values: Vec<f64> =
+            (0..dims).map(|_| (0..4).map(|_| self.next() as f64 / u64::MAX as f64 - 0.5).sum()).collect();
+        let norm = values.iter().map(|value: &f64| value * value).sum::<f64>().sqrt();
+        values.iter().map(|value| (value / norm) as f32).collect()
+    }
+
+    fn units(&mut self, count: usize, dims: usize) -> Vec<f32> {
+        (0..count).flat_map(|_| self.unit(dims)).collect()
+    }
+}
+
+/// The engines of this machine by name: each CPU kernel, and the GPU where there is any adapter.
+fn engines() -> Vec<(String, Engine)> {
+    let mut engines: Vec<(String, Engine)> = Kernel::available()
+        .into_iter()
+        .map(|kernel| {
+            (kernel.name().to_owned(), Engine::start_with_kernel(kernel).expect("an available kernel starts"))
+        })
+        .collect();
+    engines.extend(gpu().map(|engine| ("gpu".to_owned(), engine)));
+    engines
+}
+
+/// The GPU engine; without an adapter a failure where `TVS_GPU=required`, else a line that says what was skipped.
+fn gpu() -> Option<Engine> {
+    match Engine::start(Choice::Gpu) {
+        Ok(engine) => Some(engine),
+        Err(error) if std::env::var("TVS_GPU").is_ok_and(|value| value == "required") => {
+            panic!("TVS_GPU=required, but {error}")
+        }
+        Err(error) => {
+            println!("skipped on the GPU: {error}");
+            None
+        }
+    }
+}
+
+/// All rows, `f64` products summed as the crate defines a score, fully sorted.
+fn reference(gallery: &Gallery, probe: &[f32], k: usize) -> Vec<Hit> {
+    let mut scored: Vec<(f64, u32)> = (0..gallery.rows())
+        .map(|row| {
+            let mut lanes = [0.0f64; 16];
+            for (index, (a, b)) in probe.iter().zip(gallery.row(row)).enumerate() {
+                lanes[index % 16] += f64::from(*a) * f64::from(*b);
+            }
+            for width in [8, 4, 2, 1] {
+                for lane in 0..width {
+                    lanes[lane] += lanes[lane + width];
+                }
+            }
+            (lanes[0], row as u32)
+        })
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    scored.into_iter().take(k).map(|(score, row)| Hit { row, score: score as f32 }).collect()
+}
+
+fn gallery(dims: usize, rows: Vec<f32>) -> Arc<Gallery> {
+    Arc::new(Gallery::new(dims, rows).expect("a good gallery"))
+}
+
+/// Scores on every engine and compares each hit, bit by bit, with the reference.
+fn agree(name: &str, jobs: &[Job]) {
+    for (engine_name, engine) in engines() {
+        let results = engine.score(jobs);
+        assert_eq!(results.len(), jobs.len());
+        for (index, (job, result)) in jobs.iter().zip(results).enumerate() {
+            let answers = result.unwrap_or_else(|error| panic!("{name} on {engine_name}: job {index}: {error}"));
+            let probes: Vec<&[f32]> = job.probes.chunks(job.gallery.dims()).collect();
+            assert_eq!(answers.len(), probes.len(), "{name} on {engine_name}: job {index}");
+            for (probe, (values, hits)) in probes.iter().zip(answers).enumerate() {
+                let expected = reference(&job.gallery, values, job.k);
+                assert!(
+                    hits.len() == expected.len()
+                        && hits
+                            .iter()
+                            .zip(&expected)
+                            .all(|(a, b)| a.row == b.row && a.score.to_bits() == b.score.to_bits()),
+                    "{name} on {engine_name}: job {index}, probe {probe}: got {hits:?}, expected {expected:?}"
+                );
+            }
+        }
+        assert_eq!(engine.description().engine, if engine_name == "gpu" { "gpu" } else { "cpu" });
+    }
+}
+
+#[test]
+fn random_galleries_of_every_width() {
+    for dims in [128, 132, 256, 512, 1024] {
+        let mut random = Random(dims as u64);
+        for (rows, probes, k) in [(400, 1, 5), (400, 13, 1), (1_100, 30, 10), (257, 7, 64), (32, 2, 32), (33, 5, 3)] {
+            let gallery = gallery(dims, random.units(rows, dims));
+            agree(
+                &format!("{dims} dimensions, {rows} x {probes}, k {k}"),
+                &[Job { gallery, probes: random.units(probes, dims), k }],
+            );
+        }
+    }
+}
+
+#[test]
+fn every_number_of_probes_around_the_tile_sizes() {
+    let mut random = Random(2);
+    let gallery = gallery(128, random.units(300, 128));
+    let jobs: Vec<Job> =
+        (0..=26).map(|probes| Job { gallery: gallery.clone(), probes: random.units(probes, 128), k: 4 }).collect();
+    for job in &jobs {
+        agree(&format!("{} probes", job.probes.len() / 128), std::slice::from_ref(job));
+    }
+    agree("all of them in one batch, on one gallery", &jobs);
+}
+
+#[test]
+fn duplicates_and_all_equal_go_to_the_lower_row() {
+    let mut random = Random(3);
+    let dims = 512;
+    let distinct: Vec<Vec<f32>> = (0..7).map(|_| random.unit(dims)).collect();
+    let rows: Vec<f32> = (0..900).flat_map(|_| distinct[random.below(7)].clone()).collect();
+    let duplicated = gallery(dims, rows);
+    let equal = gallery(dims, distinct[0].repeat(1_000));
+    let mut probes = random.units(5, dims);
+    probes.extend_from_slice(&distinct[0]);
+    for k in [1, 5, 64] {
+        agree("duplicates", &[Job { gallery: duplicated.clone(), probes: probes.clone(), k }]);
+        agree("all equal", &[Job { gallery: equal.clone(), probes: probes.clone(), k }]);
+    }
+}
+
+/// Rows one unit in the last place of a few elements apart: their `f32` scores cannot tell them apart, `f64` can.
+#[test]
+fn near_ties_are_told_apart() {
+    let mut random = Random(4);
+    for dims in [132, 512] {
+        let base = random.unit(dims);
+        let mut rows = Vec::new();
+        for _ in 0..700 {
+            let mut row = base.clone();
+            for _ in 0..random.below(3) {
+                let element = random.below(dims);
+                row[element] = if random.below(2) == 0 { row[element].next_up() } else { row[element].next_down() };
+            }
+            rows.extend(row);
+        }
+        rows.extend(random.units(300, dims));
+        let gallery = gallery(dims, rows);
+        let mut probes = base.clone();
+        probes.extend(random.units(4, dims));
+        for k in [1, 5, 64] {
+            agree("near ties", &[Job { gallery: gallery.clone(), probes: probes.clone(), k }]);
+        }
+    }
+}
+
+#[test]
+fn tiny_and_empty_galleries_and_no_probes() {
+    let mut random = Random(5);
+    let mut jobs = Vec::new();
+    for rows in [0, 1, 2, 31, 63] {
+        for probes in [0, 1, 3] {
+            let gallery = gallery(256, random.units(rows, 256));
+            jobs.push(Job { gallery, probes: random.units(probes, 256), k: 64 });
+        }
+    }
+    agree("fewer rows than k", &jobs);
+    agree("no jobs", &[]);
+}
+
+#[test]
+fn ragged_batches_of_many_galleries_and_widths() {
+    let mut random = Random(6);
+    let galleries: Vec<Arc<Gallery>> = (0..60)
+        .map(|_| {
+            let dims = [128, 132, 256, 512, 1024][random.below(5)];
+            let rows = random.below(600);
+            gallery(dims, random.units(rows, dims))
+        })
+        .collect();
+    let jobs: Vec<Job> = (0..150)
+        .map(|_| {
+            let gallery = galleries[random.below(galleries.len())].clone();
+            let probes = random.units(random.0 as usize % 4, gallery.dims());
+            Job { gallery, probes, k: 1 + random.below(64) }
+        })
+        .collect();
+    agree("ragged", &jobs);
+}
+
+#[test]
+fn bad_input_is_refused_by_index_and_disturbs_nothing() {
+    let mut random = Random(7);
+    let dims = 128;
+    let gallery = gallery(dims, random.units(100, dims));
+    let good = |random: &mut Random| Job { gallery: gallery.clone(), probes: random.units(2, dims), k: 5 };
+    let spoiled = |random: &mut Random, element: usize, value: f32| {
+        let mut job = good(random);
+        job.probes[dims + element] = value;
+        job
+    };
+    let mut jobs = vec![good(&mut random), spoiled(&mut random, 9, f32::NAN), good(&mut random)];
+    jobs.push(spoiled(&mut random, 0, f32::NEG_INFINITY));
+    jobs.push(Job { probes: vec![0.0; dims], ..good(&mut random) });
+    let mut long = good(&mut random);
+    long.probes.push(0.5);
+    jobs.push(long);
+    jobs.push(Job { k: 0, ..good(&mut random) });
+    jobs.push(Job { k: 65, ..good(&mut random) });
+    jobs.push(good(&mut random));
+
+    for (name, engine) in engines() {
+        let results = engine.score(&jobs);
+        for index in [0, 2, 8] {
+            let answers = results[index].as_ref().unwrap_or_else(|error| panic!("{name}: {error}"));
+            for (values, hits) in jobs[index].probes.chunks(dims).zip(answers) {
+                assert_eq!(hits, &reference(&gallery, values, 5), "{name}: job {index}");
+            }
+        }
+        let error = |index: usize| results[index].clone().expect_err("a bad job");
+        let problem = |index: usize| match error(index) {
+            Error::JobProbe { job, probe, problem } => (job, probe, problem),
+            other => panic!("{name}: job {index}: {other}"),
+        };
+        assert!(matches!(problem(1), (1, 1, VectorProblem::NotFinite { element: 9, .. })), "{name}");
+        assert!(matches!(problem(3), (3, 1, VectorProblem::NotFinite { element: 0, .. })), "{name}");
+        assert_eq!(problem(4), (4, 0, VectorProblem::Norm { norm: 0.0 }), "{name}");
+        assert_eq!(problem(5), (5, 2, VectorProblem::Length { found: 1, dims }), "{name}");
+        assert_eq!(error(6), Error::JobK { job: 6, k: 0 }, "{name}");
+        assert_eq!(error(7), Error::JobK { job: 7, k: 65 }, "{name}");
+        assert_eq!(error(7).to_string(), "job 7: k is 65: ask for 1 to 64 hits");
+    }
+}
+
+#[test]
+fn bad_galleries_and_probes_are_refused_with_the_place() {
+    let mut random = Random(8);
+    for dims in [0, 4, 124, 130, 1028] {
+        assert_eq!(Gallery::new(dims, Vec::new()).expect_err("a width"), Error::Dims { dims });
+    }
+    let mut rows = random.units(9, 128);
+    assert!(matches!(
+        Gallery::new(128, rows[1..].to_vec()).expect_err("a length"),
+        Error::GalleryLength { values: 1151, dims: 128 }
+    ));
+    rows[5 * 128 + 3] = f32::INFINITY;
+    let error = Gallery::new(128, rows.clone()).expect_err("an infinity");
+    assert!(error.to_string().starts_with("gallery row 5 has the value inf at element 3"), "{error}");
+    rows.truncate(5 * 128);
+    rows[2 * 128..3 * 128].fill(0.0);
+    let error = Gallery::new(128, rows).expect_err("a zero row");
+    assert_eq!(error, Error::Row { row: 2, problem: VectorProblem::Norm { norm: 0.0 } });
+
+    let probe = random.unit(512);
+    assert_eq!(check_probe(512, &probe), Ok(()));
+    assert!(check_probe(256, &probe).is_err());
+    assert!(check_probe(512, &probe.iter().map(|value| value * 1.002).collect::<Vec<f32>>()).is_err());
+    assert!(check_probe(512, &probe.iter().map(|value| value * 1.0005).collect::<Vec<f32>>()).is_ok());
+}
+
+#[test]
+fn released_galleries_leave_the_device_and_come_back_when_used() {
+    let Some(engine) = gpu() else { return };
+    let mut random = Random(9);
+    let jobs: Vec<Job> = (0..20)
+        .map(|index| Job {
+            gallery: gallery(512, random.units(50 + index * 20, 512)),
+            probes: random.units(1, 512),
+            k: 5,
+        })
+        .collect();
+    let expected = engine.score(&jobs);
+    let resident = engine.device_bytes_resident();
+    assert!(resident > 0);
+    for job in jobs.iter().step_by(2) {
+        engine.release(job.gallery.id());
+    }
+    assert!(engine.device_bytes_resident() < resident);
+    assert_eq!(engine.score(&jobs), expected);
+    assert_eq!(engine.device_bytes_resident(), resident);
+    drop(jobs);
+    engine.release(u64::MAX);
+    assert_eq!(engine.device_bytes_resident(), 0, "copies of dropped galleries are wiped at the next occasion");
+}
+
+/// Without this the suite would pass on a device that proves nothing and leaves every probe to the CPU.
+#[test]
+fn the_device_proves_ordinary_answers_itself_and_admits_what_it_cannot() {
+    let Some(engine) = gpu() else { return };
+    let mut random = Random(12);
+    for (rows, probes) in [(400, 1), (3_000, 9)] {
+        let gallery = gallery(512, random.units(rows, 512));
+        let jobs = [Job { gallery, probes: random.units(probes, 512), k: 64 }];
+        assert!(engine.score(&jobs)[0].is_ok());
+    }
+    assert_eq!(engine.probes_unproved(), 0);
+    let equal = gallery(512, random.unit(512).repeat(300));
+    assert!(engine.score(&[Job { gallery: equal, probes: random.unit(512), k: 5 }])[0].is_ok());
+    assert_eq!(engine.probes_unproved(), 1);
+    assert_eq!(engine.description().engine, "gpu");
+}
+
+/// A software adapter binds 128 MiB at most, so this gallery lies in two slabs there.
+#[test]
+fn a_gallery_larger_than_a_slab_is_searched_whole() {
+    let Some(engine) = gpu() else { return };
+    let mut random = Random(13);
+    let (dims, rows) = (1024, 33_100);
+    let base = random.units(40, dims);
+    // Rotations of a few drawn rows are as good as drawn ones, and quickly made.
+    let values: Vec<f32> = (0..rows)
+        .flat_map(|row| {
+            let mut values = base[row % 40 * dims..(row % 40 + 1) * dims].to_vec();
+            values.rotate_left(row / 40 % dims);
+            values
+        })
+        .collect();
+    let gallery = gallery(dims, values);
+    let mut probes = random.units(2, dims);
+    probes.extend_from_slice(gallery.row(rows - 1));
+    let job = Job { gallery: gallery.clone(), probes, k: 5 };
+    let answers = engine.score(std::slice::from_ref(&job)).swap_remove(0).expect("a good job");
+    for (values, hits) in job.probes.chunks(dims).zip(&answers) {
+        assert_eq!(hits, &reference(&gallery, values, 5));
+    }
+    assert_eq!(answers[2][0].row as usize, rows - 1);
+    assert_eq!((engine.probes_unproved(), engine.description().engine), (0, "gpu"));
+}
+
+#[test]
+fn descriptions_say_what_scores() {
+    let cpu = Engine::start(Choice::Cpu).expect("there is always a CPU");
+    assert_eq!(cpu.description().kernel, Kernel::available()[0].name());
+    assert_eq!((cpu.description().engine, &cpu.description().adapter), ("cpu", &None));
+
+    let auto = Engine::start(Choice::Auto).expect("there is always the CPU");
+    let description = auto.description();
+    assert!(!description.software, "a software adapter is never chosen on its own: {description:?}");
+    assert_eq!(description.engine == "gpu", description.adapter.is_some(), "{description:?}");
+
+    let missing = [Kernel::Avx512, Kernel::Avx2, Kernel::Neon, Kernel::Portable];
+    for kernel in missing.into_iter().filter(|kernel| !Kernel::available().contains(kernel)) {
+        let error = Engine::start_with_kernel(kernel).expect_err("a kernel that cannot run here");
+        assert!(error.to_string().contains(Kernel::available()[0].name()), "{error}");
+    }
+}
+
+#[test]
+fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call() {
+    let Some(engine) = gpu() else { return };
+    let mut random = Random(10);
+    let job = Job { gallery: gallery(512, random.units(500, 512)), probes: random.units(6, 512), k: 5 };
+    let before = engine.score(std::slice::from_ref(&job));
+    assert_eq!(engine.description().engine, "gpu");
+    engine.lose_device();
+    assert_eq!(engine.score(std::slice::from_ref(&job)), before);
+    assert_eq!(engine.description().engine, "cpu");
+    assert!(engine.description().note.contains("device was lost"), "{}", engine.description().note);
+    assert_eq!(engine.score(std::slice::from_ref(&job)), before);
+    engine.release(job.gallery.id());
+}
+
+#[test]
+fn calls_from_several_threads_do_not_disturb_each_other() {
+    let mut random = Random(11);
+    let jobs: Vec<Job> = (0..8)
+        .map(|_| Job { gallery: gallery(256, random.units(300, 256)), probes: random.units(3, 256), k: 5 })
+        .collect();
+    for (name, engine) in engines() {
+        let expected = engine.score(&jobs);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        assert_eq!(engine.score(&jobs), expected, "{name}");
+                    }
+                });
+            }
+        });
+    }
+}
