@@ -1,0 +1,133 @@
+//! The door of the crate: bytes to everything that is in them.
+
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Warning, Warnings};
+use crate::limits;
+use crate::manifest::{self, Disposition, Journey, Leg, Manifest, Refusal, Traveller};
+use crate::paxlst;
+use crate::place::{Lines, Place};
+
+/// Everything that was in one input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Interchange {
+    /// The messages in their order.
+    pub messages: Vec<Message>,
+    /// What was odd, in the order of the input.
+    pub warnings: Vec<Warning>,
+}
+
+/// One message with what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// Where the message begins.
+    pub place: Place,
+    /// What a receiver may do with it.
+    pub disposition: Disposition,
+    /// The message itself.
+    pub manifest: Manifest,
+    /// People whose entries cannot be trusted, and why.
+    pub quarantined: Vec<Quarantine>,
+    /// What the message says about its own size.
+    pub stated: StatedCounts,
+    /// The departures that its passengers board; empty where there is a refusal.
+    pub journeys: Vec<Journey>,
+    /// Later legs of a progressive flight whose departure the message does not tell; they are no journeys.
+    pub unplaced_legs: Vec<Leg>,
+    /// Why it makes no journey.
+    pub refusal: Option<Refusal>,
+}
+
+/// Counts as the sender wrote them, and as they are. They differ often; see the warnings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct StatedCounts {
+    /// Qualifier of CNT: `42` passengers, `41` crew.
+    pub people_qualifier: Option<String>,
+    /// Number of people by CNT.
+    pub people: Option<String>,
+    /// Number of segments by UNT.
+    pub segments: Option<String>,
+    /// Number of segments from UNH to UNT, both included.
+    pub segments_counted: u32,
+}
+
+/// One person whose entry cannot be trusted. The others of the list are not touched by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Quarantine {
+    /// Position on the manifest, from 1.
+    pub ordinal: u32,
+    /// Why.
+    pub reason: QuarantineReason,
+    /// Where.
+    pub place: Place,
+    /// The detail and the fix, without personal data.
+    pub detail: String,
+    /// What could be read, for the person who corrects it.
+    pub traveller: Box<Traveller>,
+}
+
+/// Why a person is quarantined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum QuarantineReason {
+    /// No name at all in a message that lists people by name.
+    NoName,
+    /// The date of birth is no date.
+    DateOfBirth,
+    /// A segment of the entry is damaged, most often by a separator that was not released.
+    Damaged,
+    /// More documents, references or other details than are read.
+    TooManyDetails,
+    /// The JSON of the entry does not follow the schema.
+    Schema,
+}
+
+impl Message {
+    pub(crate) fn new(place: Place, manifest: Manifest, quarantined: Vec<Quarantine>, stated: StatedCounts) -> Self {
+        let (journeys, unplaced_legs, refusal) = match manifest.journeys() {
+            Ok(journeys) => {
+                let unplaced = manifest.legs().into_iter().filter(|leg| !leg.has_departure()).collect();
+                (journeys, unplaced, None)
+            }
+            Err(refusal) => (Vec::new(), Vec::new(), Some(refusal)),
+        };
+        Self {
+            place,
+            disposition: manifest.disposition(),
+            manifest,
+            quarantined,
+            stated,
+            journeys,
+            unplaced_legs,
+            refusal,
+        }
+    }
+}
+
+/// Reads a manifest: UN/EDIFACT PAXLST of any kind, or JSON.
+///
+/// The form is told from the content. A result is complete: whoever is neither among the travellers nor in
+/// quarantine was not in the input.
+///
+/// # Errors
+///
+/// The input is neither, is truncated, passes a limit, or holds messages that are no passenger lists. The error
+/// names the place and the fix, and nothing of the input may be used.
+pub fn parse(input: &[u8]) -> Result<Interchange, Error> {
+    if input.len() > limits::INPUT_BYTES_MAX {
+        return Err(Error::new(
+            ErrorKind::InputTooLarge { bytes: input.len() },
+            Place { line: 1, column: 1, ..Place::default() },
+        ));
+    }
+    let lines = Lines::of(input);
+    let mut warnings = Warnings::default();
+    let first = input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input).trim_ascii_start().first();
+    let messages = match first {
+        None => return Err(Error::new(ErrorKind::Empty, lines.place(0))),
+        Some(b'{' | b'[') => vec![manifest::read_json(input, &lines)?],
+        Some(_) => paxlst::read(input, &lines, &mut warnings)?,
+    };
+    Ok(Interchange { messages, warnings: warnings.finish() })
+}
