@@ -1,0 +1,165 @@
+//! The planner: from the state and the inventory to the next blueprint, and a fixed point: once its commands are
+//! applied, planning again on the same inventory changes nothing.
+//!
+//! It moves as little as possible: a replica leaves a node only where the node is gone, is no member or is being
+//! drained, and a shard that has to leave is copied before it is dropped.
+
+use std::collections::BTreeSet;
+
+use cluster_config::ids::{Epoch, Generation, NodeId, ShardId, UnixMs};
+use cluster_config::limits::{BLUEPRINT_CHANGES_MAX, BOARDING_WINDOW_MS};
+
+use crate::blueprint::{Change, Placement};
+use crate::command::Command;
+use crate::inventory::Inventory;
+use crate::score::{Loads, bucket};
+use crate::state::{Journey, State};
+
+/// The commands that lead to the next blueprint; none where the present one is as it should be.
+pub fn plan(state: &State, inventory: &Inventory, now: UnixMs) -> Vec<Command> {
+    let mut planner = Planner { state, inventory, now, loads: Loads::of(state) };
+    let mut changes = Vec::new();
+    for journey in state.journeys.values().filter(|journey| journey.is_open()) {
+        for shard in journey.shard_ids() {
+            if let Some(placement) = planner.place(journey, shard) {
+                changes.push(Change { shard, placement });
+            }
+        }
+    }
+    let first = state.blueprint.generation.0;
+    (first..)
+        .zip(changes.chunks(BLUEPRINT_CHANGES_MAX))
+        .map(|(parent, changes)| Command::ChangeBlueprint { parent: Generation(parent), changes: changes.to_vec() })
+        .collect()
+}
+
+struct Planner<'a> {
+    state: &'a State,
+    inventory: &'a Inventory,
+    now: UnixMs,
+    loads: Loads,
+}
+
+impl Planner<'_> {
+    /// The placement that the shard should have, where it is not the one it has.
+    fn place(&mut self, journey: &Journey, shard: ShardId) -> Option<Placement> {
+        let departure = bucket(journey.plan.departs_at);
+        let people = u64::from(journey.plan.people / u32::from(journey.plan.parts.max(1)));
+        let before = self.state.blueprint.placements.get(&shard);
+        let mut replicas: Vec<NodeId> = match before {
+            Some(placement) => placement.replicas().filter(|node| self.stays(*node)).collect(),
+            None => Vec::new(),
+        };
+
+        let wanted = self.replicas_wanted(journey);
+        while replicas.iter().filter(|node| !self.is_draining(**node)).count() < wanted {
+            let Some(node) = self.best_new(&replicas, departure) else {
+                break;
+            };
+            self.loads.add(node, departure, people, replicas.is_empty());
+            replicas.push(node);
+        }
+        self.drop_surplus(&mut replicas, shard, wanted, before);
+
+        let owner = self.owner(&replicas, shard, before)?;
+        let standbys: Vec<NodeId> = replicas.into_iter().filter(|node| *node != owner).collect();
+        let epoch = match before {
+            None => Epoch(1),
+            Some(placement) if placement.owner == owner => placement.epoch,
+            Some(placement) => Epoch(placement.epoch.0 + 1),
+        };
+        let after = Placement { epoch, owner, standbys };
+        let unchanged = before.is_some_and(|placement| {
+            placement.owner == after.owner
+                && placement.standbys.iter().collect::<BTreeSet<_>>() == after.standbys.iter().collect()
+        });
+        (!unchanged).then_some(after)
+    }
+
+    /// Replicas that a shard should have on nodes that are not being drained.
+    fn replicas_wanted(&self, journey: &Journey) -> usize {
+        let boards = self.now.0.saturating_add(BOARDING_WINDOW_MS) >= journey.plan.departs_at.0;
+        let policy = &self.state.policy;
+        usize::from(if boards { policy.replicas_boarding } else { policy.replicas })
+    }
+
+    fn is_draining(&self, node: NodeId) -> bool {
+        self.state.members.get(&node).is_some_and(|member| member.draining)
+    }
+
+    /// Whether a replica may stay where it is, if only until it is copied.
+    fn stays(&self, node: NodeId) -> bool {
+        self.state.members.contains_key(&node) && (!self.inventory.is_gone(node, self.now) || self.nobody_else(node))
+    }
+
+    /// Whether no other node could take over, so that waiting for this one is all that is left.
+    fn nobody_else(&self, node: NodeId) -> bool {
+        !self.state.members.keys().any(|other| *other != node && self.inventory.is_alive(*other, self.now))
+    }
+
+    /// The best node for one more replica.
+    fn best_new(&self, replicas: &[NodeId], departure: u64) -> Option<NodeId> {
+        let zone = |node: &NodeId| self.state.members.get(node).map(|m| m.member.zone);
+        let zones: BTreeSet<_> = replicas.iter().filter_map(zone).collect();
+        self.state
+            .members
+            .iter()
+            .filter(|(node, member)| {
+                !member.draining && !replicas.contains(node) && self.inventory.is_alive(**node, self.now)
+            })
+            .map(|(node, member)| self.loads.preference(*node, departure, zones.contains(&member.member.zone)))
+            .min()
+            .map(|preference| preference.node)
+    }
+
+    /// Whether the node can answer searches of the committed version.
+    fn is_ready(&self, node: NodeId, shard: ShardId) -> bool {
+        let committed = self.state.shard(shard).map(|s| s.version).unwrap_or_default();
+        self.inventory.is_alive(node, self.now) && self.inventory.version(node, shard) >= committed
+    }
+
+    /// Takes replicas off draining nodes, and those beyond the wanted number, once enough others are ready.
+    fn drop_surplus(&self, replicas: &mut Vec<NodeId>, shard: ShardId, wanted: usize, before: Option<&Placement>) {
+        let owner = before.map(|placement| placement.owner);
+        let settled = |replicas: &[NodeId]| {
+            replicas.iter().filter(|node| !self.is_draining(**node) && self.is_ready(**node, shard)).count()
+        };
+        let others = self.state.members.values().filter(|m| !m.draining).count();
+        let enough = wanted.min(others).max(1);
+        let draining: Vec<NodeId> = replicas.iter().copied().filter(|node| self.is_draining(*node)).collect();
+        for node in draining {
+            if settled(replicas) >= enough {
+                replicas.retain(|other| *other != node);
+            }
+        }
+        while replicas.len() > wanted && settled(replicas) > wanted {
+            let Some(surplus) = replicas.iter().rposition(|node| Some(*node) != owner) else {
+                break;
+            };
+            replicas.remove(surplus);
+        }
+    }
+
+    /// The owner: the present one as long as it lives and stays, else the best replica that is ready, else any that
+    /// is alive (it will fetch or rebuild), else the present one, whom nobody can replace yet.
+    fn owner(&self, replicas: &[NodeId], shard: ShardId, before: Option<&Placement>) -> Option<NodeId> {
+        let present = before.map(|placement| placement.owner).filter(|node| replicas.contains(node));
+        if let Some(owner) = present {
+            let lives = !self.inventory.is_lost(owner, self.now);
+            let leaves = self.is_draining(owner);
+            if lives && !leaves {
+                return Some(owner);
+            }
+        }
+        let order = |node: &&NodeId| (self.is_draining(**node), replicas.iter().position(|other| other == *node));
+        let ready = replicas.iter().filter(|node| self.is_ready(**node, shard)).min_by_key(order);
+        if let Some(node) = ready {
+            return Some(*node);
+        }
+        if present.is_some() {
+            return present;
+        }
+        let alive = replicas.iter().filter(|node| self.inventory.is_alive(**node, self.now)).min_by_key(order);
+        alive.or(replicas.first()).copied()
+    }
+}

@@ -1,0 +1,99 @@
+//! The ledger as promised: P1's exactly once, R4's crossings, and snapshots that read back alike.
+
+use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
+use cluster_config::wire::gate::{Directive, Reason};
+use cluster_config::wire::peer::JourneyPlan;
+use coordinator_core::{Command, Outcome, Record, RecordOutcome, State};
+
+fn id() -> JourneyId {
+    "AA1-20270115-JFK".parse().expect("id")
+}
+
+fn state() -> State {
+    let mut state = State::default();
+    let plan = JourneyPlan {
+        id: id(),
+        carrier: "AA".into(),
+        number: "1".into(),
+        departure_port: "JFK".parse().expect("port"),
+        arrival_port: "LHR".parse().expect("port"),
+        departs_at: UnixMs(1),
+        people: 10,
+        parts: 1,
+        manifest: ContentHash([1; 32]),
+    };
+    assert_eq!(state.apply(&Command::OpenJourney(plan)), Outcome::Done);
+    state
+}
+
+fn boarding(encounter: u128, subject: Option<u64>) -> Record {
+    Record {
+        encounter: EncounterId(encounter),
+        journey: id(),
+        device: "JFK-B1".parse().expect("device"),
+        at: UnixMs(5),
+        directive: Directive::Proceed,
+        reason: Reason::Matched,
+        subject: subject.map(SubjectId),
+        manifest_ordinal: subject.map(|s| s as u32),
+        epoch: Epoch(1),
+        gallery_version: GalleryVersion(1),
+    }
+}
+
+fn record(state: &mut State, record: Record) -> RecordOutcome {
+    match state.apply(&Command::Record(vec![record])) {
+        Outcome::Recorded(mut outcomes) => outcomes.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_retry_finds_the_first_record_and_adds_none() {
+    let mut state = state();
+    let first = record(&mut state, boarding(1, Some(7)));
+    let mut retry = boarding(1, Some(7));
+    retry.at = UnixMs(99);
+    assert_eq!(record(&mut state, retry), first);
+    assert_eq!(state.ledger.len(), 1);
+}
+
+#[test]
+fn a_person_boards_once_and_the_second_encounter_waits() {
+    let mut state = state();
+    record(&mut state, boarding(1, Some(7)));
+    let RecordOutcome::Stored(second) = record(&mut state, boarding(2, Some(7))) else { panic!("not stored") };
+    assert_eq!((second.directive, second.reason), (Directive::Wait, Reason::AlreadyBoarded));
+    assert!(!second.is_crossing());
+    assert_eq!(state.ledger.boardings(id()), 1);
+}
+
+#[test]
+fn people_out_of_scope_board_without_a_crossing() {
+    let mut state = state();
+    let RecordOutcome::Stored(stored) = record(&mut state, boarding(1, None)) else { panic!("not stored") };
+    assert_eq!(stored.directive, Directive::Proceed);
+    assert!(!stored.is_crossing());
+    assert_eq!(state.ledger.boardings(id()), 1);
+}
+
+#[test]
+fn a_closed_journey_takes_no_encounter_but_still_answers_a_retry() {
+    let mut state = state();
+    let first = record(&mut state, boarding(1, Some(7)));
+    assert_eq!(state.apply(&Command::CloseJourney(id())), Outcome::Done);
+    assert_eq!(record(&mut state, boarding(2, Some(8))), RecordOutcome::NotOpen);
+    assert_eq!(record(&mut state, boarding(1, Some(7))), first);
+}
+
+#[test]
+fn a_frozen_copy_thaws_to_the_same_state() {
+    let mut state = state();
+    for number in 0..10_000u64 {
+        record(&mut state, boarding(u128::from(number), Some(number)));
+    }
+    let bytes = cluster_config::wire::codec::encode(&state.freeze(), usize::MAX).expect("encodes");
+    let thawed: State = cluster_config::wire::codec::decode(&bytes, usize::MAX).expect("decodes");
+    assert_eq!(thawed, state);
+    assert_eq!(thawed.ledger.get(9_999).map(|r| r.encounter), Some(EncounterId(9_999)));
+}

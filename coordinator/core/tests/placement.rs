@@ -1,0 +1,258 @@
+//! Placement as promised: P4 and section 7 of the design. R92, R94.
+
+use std::collections::BTreeMap;
+
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, JourneyId, NodeId, ShardId, UnixMs};
+use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
+use cluster_config::wire::peer::{JourneyPlan, Member, Report};
+use coordinator_core::blueprint::{Change, Placement};
+use coordinator_core::command::GalleryCommit;
+use coordinator_core::inventory::Inventory;
+use coordinator_core::plan::plan;
+use coordinator_core::{Command, Outcome, State};
+
+const NOW: UnixMs = UnixMs(1_800_000_000_000);
+const HOUR_MS: u64 = 3_600_000;
+
+fn member(id: u64) -> Member {
+    let zone = ["a", "b", "c"][(id % 3) as usize].parse().expect("zone");
+    Member { id: NodeId(id), address: format!("127.0.0.1:{}", 7_000 + id), zone }
+}
+
+fn journey(number: u64, departs_in_ms: u64, people: u32) -> JourneyPlan {
+    JourneyPlan {
+        id: format!("AA{number}-20270115-JFK").parse().expect("id"),
+        carrier: "AA".into(),
+        number: number.to_string(),
+        departure_port: "JFK".parse().expect("port"),
+        arrival_port: "LHR".parse().expect("port"),
+        departs_at: UnixMs(NOW.0 + departs_in_ms),
+        people,
+        parts: 1,
+        manifest: ContentHash([number as u8; 32]),
+    }
+}
+
+/// A state and the reports of its nodes, all of which hold whatever the blueprint gives them.
+struct World {
+    state: State,
+    inventory: Inventory,
+    silent: Vec<NodeId>,
+    now: UnixMs,
+}
+
+impl World {
+    fn new(nodes: u64) -> Self {
+        let mut state = State::default();
+        for id in 1..=nodes {
+            assert_eq!(state.apply(&Command::RegisterMember(member(id))), Outcome::Done);
+        }
+        let mut world = Self { state, inventory: Inventory::new(NOW), silent: Vec::new(), now: NOW };
+        world.report();
+        world
+    }
+
+    fn report(&mut self) {
+        for node in self.state.members.keys().copied().filter(|node| !self.silent.contains(node)) {
+            let placements = &self.state.blueprint.placements;
+            let held = placements.iter().filter(|(_, placement)| placement.has(node));
+            let shards = held
+                .map(|(shard, _)| (*shard, self.state.shard(*shard).map(|s| s.version).unwrap_or_default()))
+                .collect();
+            self.inventory.take(Report { node, incarnation: Incarnation(1), shards }, self.now);
+        }
+    }
+
+    /// Plans and applies until nothing changes, and checks that this is soon.
+    fn settle(&mut self) {
+        for _ in 0..8 {
+            let commands = plan(&self.state, &self.inventory, self.now);
+            if commands.is_empty() {
+                return;
+            }
+            for command in &commands {
+                assert_eq!(self.state.apply(command), Outcome::Done, "{command:?}");
+            }
+            assert_eq!(plan(&self.state, &self.inventory, self.now), [], "plan(plan(x)) == plan(x)");
+            self.report();
+        }
+        panic!("the planner does not come to rest");
+    }
+
+    fn open(&mut self, plan: JourneyPlan) -> ShardId {
+        let shard = ShardId { journey: plan.id, part: 0 };
+        assert_eq!(self.state.apply(&Command::OpenJourney(plan)), Outcome::Done);
+        self.settle();
+        shard
+    }
+
+    fn commit(&mut self, shard: ShardId) {
+        let placement = self.placement(shard);
+        let commit = GalleryCommit {
+            shard,
+            epoch: placement.epoch,
+            node: placement.owner,
+            version: GalleryVersion(1),
+            hash: ContentHash([9; 32]),
+            manifest: ContentHash([1; 32]),
+            people: 3,
+            rows: 5,
+            without_photo: 0,
+        };
+        assert_eq!(self.state.apply(&Command::CommitGallery(commit)), Outcome::Done);
+        self.report();
+    }
+
+    fn placement(&self, shard: ShardId) -> Placement {
+        self.state.blueprint.placements[&shard].clone()
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = UnixMs(self.now.0 + ms);
+        self.report();
+    }
+}
+
+#[test]
+fn boarding_flights_get_three_replicas_in_three_zones_and_later_ones_two() {
+    let mut world = World::new(5);
+    let boarding = world.open(journey(1, HOUR_MS / 2, 200));
+    let later = world.open(journey(2, 10 * HOUR_MS, 200));
+    let zones: BTreeMap<_, _> =
+        world.placement(boarding).replicas().map(|n| (world.state.members[&n].member.zone, n)).collect();
+    assert_eq!(zones.len(), 3, "three replicas in three zones");
+    assert_eq!(world.placement(later).replicas().count(), 2);
+}
+
+#[test]
+fn the_owners_of_one_departure_bank_are_spread_over_the_nodes() {
+    let mut world = World::new(3);
+    let mut owners: BTreeMap<NodeId, u32> = BTreeMap::new();
+    for number in 0..12 {
+        let shard = world.open(journey(number, HOUR_MS / 2, 100));
+        *owners.entry(world.placement(shard).owner).or_default() += 1;
+    }
+    assert_eq!(owners.values().copied().collect::<Vec<_>>(), [4, 4, 4]);
+}
+
+#[test]
+fn a_silent_owner_is_followed_by_a_ready_standby_in_the_next_epoch_and_replaced_only_when_gone() {
+    let mut world = World::new(4);
+    let shard = world.open(journey(1, 10 * HOUR_MS, 100));
+    world.commit(shard);
+    let before = world.placement(shard);
+    world.silent.push(before.owner);
+    world.pass(NODE_LOST_AFTER_MS - 1);
+    world.settle();
+    assert_eq!(world.placement(shard), before, "too early to tell");
+    world.pass(1);
+    world.settle();
+    let promoted = world.placement(shard);
+    assert_eq!((promoted.owner, promoted.epoch), (before.standbys[0], Epoch(2)));
+    assert!(promoted.has(before.owner), "it may be back in a moment");
+    world.pass(REPLACE_AFTER_MS);
+    world.settle();
+    let replaced = world.placement(shard);
+    assert!(!replaced.has(before.owner));
+    assert_eq!((replaced.owner, replaced.epoch, replaced.replicas().count()), (promoted.owner, promoted.epoch, 2));
+}
+
+#[test]
+fn a_node_that_comes_back_moves_nothing() {
+    let mut world = World::new(3);
+    let shard = world.open(journey(1, HOUR_MS / 2, 100));
+    world.commit(shard);
+    let lost = world.placement(shard).owner;
+    world.silent.push(lost);
+    world.pass(NODE_LOST_AFTER_MS);
+    world.settle();
+    let during = world.placement(shard);
+    world.silent.clear();
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.placement(shard), during);
+}
+
+#[test]
+fn draining_hands_over_before_it_lets_go() {
+    let mut world = World::new(3);
+    let shard = world.open(journey(1, 10 * HOUR_MS, 100));
+    world.commit(shard);
+    let before = world.placement(shard);
+    assert_eq!(world.state.apply(&Command::SetDraining { node: before.owner, draining: true }), Outcome::Done);
+    let commands = plan(&world.state, &world.inventory, world.now);
+    let [Command::ChangeBlueprint { changes, .. }] = commands.as_slice() else { panic!("{commands:?}") };
+    assert!(changes[0].placement.has(before.owner), "copied before it is dropped");
+    world.settle();
+    let after = world.placement(shard);
+    assert!(!after.has(before.owner) && after.replicas().count() == 2, "{after:?}");
+    assert_eq!(after.owner, before.standbys[0], "the replica that was ready takes over");
+}
+
+#[test]
+fn a_commit_of_an_earlier_epoch_or_of_another_node_is_refused() {
+    let mut world = World::new(3);
+    let shard = world.open(journey(1, HOUR_MS / 2, 100));
+    let old = world.placement(shard);
+    world.silent.push(old.owner);
+    world.pass(NODE_LOST_AFTER_MS);
+    world.commit_is_refused_after_promotion(shard, &old);
+}
+
+impl World {
+    fn commit_is_refused_after_promotion(&mut self, shard: ShardId, old: &Placement) {
+        self.settle();
+        assert_eq!(self.placement(shard).epoch, Epoch(old.epoch.0 + 1));
+        let commit = GalleryCommit {
+            shard,
+            epoch: old.epoch,
+            node: old.owner,
+            version: GalleryVersion(1),
+            hash: ContentHash([9; 32]),
+            manifest: ContentHash([1; 32]),
+            people: 3,
+            rows: 5,
+            without_photo: 0,
+        };
+        let outcome = self.state.apply(&Command::CommitGallery(commit));
+        assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_blueprint_that_skips_the_epoch_or_doubles_a_replica_is_refused() {
+    let mut world = World::new(3);
+    let shard = world.open(journey(1, HOUR_MS / 2, 100));
+    let before = world.placement(shard);
+    let generation = world.state.blueprint.generation;
+    let mut refuse = |placement: Placement| {
+        let command = Command::ChangeBlueprint { parent: generation, changes: vec![Change { shard, placement }] };
+        let state = world.state.clone();
+        assert!(matches!(world.state.apply(&command), Outcome::Refused(_)));
+        assert_eq!(world.state, state, "nothing is half-applied");
+    };
+    refuse(Placement { owner: before.standbys[0], standbys: vec![before.owner], ..before.clone() });
+    refuse(Placement { standbys: vec![before.owner], ..before.clone() });
+    refuse(Placement { standbys: vec![NodeId(77)], ..before.clone() });
+    refuse(Placement { epoch: Epoch(5), ..before });
+}
+
+#[test]
+fn a_gallery_is_purged_only_when_every_node_that_ever_held_it_has_said_so() {
+    let mut world = World::new(4);
+    let shard = world.open(journey(1, HOUR_MS / 2, 100));
+    world.commit(shard);
+    let first = world.placement(shard).owner;
+    world.silent.push(first);
+    world.pass(REPLACE_AFTER_MS);
+    world.settle();
+    let id: JourneyId = shard.journey;
+    assert_eq!(world.state.apply(&Command::CloseJourney(id)), Outcome::Done);
+    let holders: Vec<NodeId> = world.state.journeys[&id].shards[0].holders.iter().copied().collect();
+    assert!(holders.len() == 4 && holders.contains(&first), "the lost node counts: {holders:?}");
+    for node in holders {
+        assert_ne!(world.state.journeys[&id].status, cluster_config::wire::operator::JourneyStatus::Purged);
+        assert_eq!(world.state.apply(&Command::PurgeReceipt { shard, node, at: world.now }), Outcome::Done);
+    }
+    assert_eq!(world.state.journeys[&id].status, cluster_config::wire::operator::JourneyStatus::Purged);
+}
