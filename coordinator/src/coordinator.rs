@@ -1,0 +1,463 @@
+//! The one door: a handle of this node's part in the group, callable from any thread and any runtime.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cluster_config::cluster::ClusterSettings;
+use cluster_config::ids::NodeId;
+use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::wire::codec;
+use cluster_config::wire::peer::{Member, RaftCall};
+use coordinator_core::{Command, Outcome, Record, RecordOutcome, State};
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
+use openraft::storage::Snapshot;
+use openraft::{ChangeMembers, ReadPolicy, ServerState};
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use crate::OnFault;
+use crate::batcher::LedgerBatcher;
+use crate::error::{Error, ProposeError};
+use crate::machine::{SharedState, StateGuard};
+use crate::opening::open;
+use crate::raft::{self, Peer, Proposal, Raft, TypeConfig};
+use crate::transport::{SnapshotMessage, Transport};
+
+/// Longest wait for the outcome of a proposal, milliseconds: twice the longest election, and half of the gate's
+/// deadline, so that a record can still be spooled in the other half.
+pub const PROPOSE_MS_MAX: u64 = 1_000;
+
+/// Longest wait for a new member to catch up, milliseconds: one transfer of a snapshot.
+const CATCH_UP_MS_MAX: u64 = raft::SNAPSHOT_TRANSFER_MS_MAX;
+
+/// Longest wait for a leader transfer, milliseconds: past that the old leader leads on.
+const TRANSFER_MS_MAX: u64 = 2_000;
+
+/// What a coordinator is started with.
+#[derive(Clone)]
+pub struct Options {
+    /// This node. Its id is bound to its data folder for as long as the folder lives.
+    pub node_id: NodeId,
+    /// Folder of the log and the snapshots; made where it is missing.
+    pub data_dir: PathBuf,
+    /// The cluster's settings.
+    pub settings: ClusterSettings,
+    /// Called with the reason when the storage has failed.
+    pub on_fault: OnFault,
+}
+
+/// A cheap handle; clones are the same node. When the last one goes the node stops as if it had been killed.
+#[derive(Clone)]
+pub struct Coordinator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    node_id: NodeId,
+    raft: Raft,
+    shared: Arc<SharedState>,
+    runtime: Handle,
+    batcher: LedgerBatcher,
+    disk_full: Arc<AtomicBool>,
+    leader: watch::Receiver<Leadership>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Who leads, as this node knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leadership {
+    /// The term.
+    pub term: u64,
+    /// The leader of that term, once it is known.
+    pub leader: Option<NodeId>,
+    /// Whether this node is it.
+    pub is_leader: bool,
+}
+
+impl Coordinator {
+    /// Opens the store, checks it and joins the group. Blocks while the log is read.
+    ///
+    /// # Errors
+    /// Those of the store ([`Error::StoreShortened`] and [`Error::Corrupt`] mean: rejoin under a new id),
+    /// [`Error::Settings`].
+    pub fn start(options: Options, transport: Arc<dyn Transport>) -> Result<Self, Error> {
+        let (ready, opened) = std::sync::mpsc::channel();
+        let (stop, stop_asked) = oneshot::channel::<()>();
+        let (stopped, stopped_seen) = watch::channel(false);
+        let data_dir = options.data_dir.clone();
+        std::thread::Builder::new()
+            .name("raft".to_owned())
+            .spawn(move || {
+                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        let error = Error::disk(&options.data_dir, "start the raft runtime")(error);
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                };
+                let parts = runtime.block_on(open(&options, transport));
+                let started = parts.is_ok();
+                // The starter waits for exactly this message.
+                let _ = ready.send(parts.map(|parts| (parts, runtime.handle().clone())));
+                if started {
+                    // An error means that all handles are gone, which is a stop as well.
+                    let _ = runtime.block_on(stop_asked);
+                }
+                drop(runtime);
+                stopped.send_replace(true);
+            })
+            .map_err(Error::disk(&data_dir, "start the raft thread"))?;
+        let (parts, runtime) =
+            opened.recv().map_err(|_| Error::Stopped("the raft thread ended while starting".to_owned()))??;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                node_id: parts.node_id,
+                raft: parts.raft,
+                shared: parts.shared,
+                runtime,
+                batcher: parts.batcher,
+                disk_full: parts.disk_full,
+                leader: parts.leader,
+                stop: Mutex::new(Some(stop)),
+                stopped: stopped_seen,
+            }),
+        })
+    }
+
+    /// This node.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.node_id
+    }
+
+    /// The state as applied on this node. Hold the guard briefly and never across an await.
+    pub fn state(&self) -> StateGuard<'_> {
+        self.inner.shared.state()
+    }
+
+    /// Runs `read` on the state.
+    pub fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.inner.shared.state())
+    }
+
+    /// Changes whenever anything but the ledger changes; the value is the log index.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.shared.changes()
+    }
+
+    /// Who leads, and every change of it.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leader.clone()
+    }
+
+    /// The leader, as this node knows it.
+    pub fn leader(&self) -> Option<NodeId> {
+        let metrics = self.inner.raft.metrics();
+        metrics.borrow_watched().current_leader.map(NodeId)
+    }
+
+    /// Whether this node leads, as far as it knows. Only [`Self::propose`] and [`Self::read_barrier`] make sure.
+    pub fn is_leader(&self) -> bool {
+        let metrics = self.inner.raft.metrics();
+        metrics.borrow_watched().state == ServerState::Leader
+    }
+
+    /// The current term.
+    pub fn term(&self) -> u64 {
+        self.inner.raft.metrics().borrow_watched().current_term
+    }
+
+    /// Index of the last entry that this node has applied.
+    pub fn applied_index(&self) -> Option<u64> {
+        self.inner.shared.applied_index()
+    }
+
+    /// Index up to which snapshots have replaced the log.
+    pub fn snapshot_index(&self) -> Option<u64> {
+        let metrics = self.inner.raft.metrics();
+        let snapshot = metrics.borrow_watched().snapshot;
+        snapshot.map(|id| id.index)
+    }
+
+    /// Index up to which the log is gone.
+    pub fn purged_index(&self) -> Option<u64> {
+        let metrics = self.inner.raft.metrics();
+        let purged = metrics.borrow_watched().purged;
+        purged.map(|id| id.index)
+    }
+
+    /// Whether this node belongs to a group.
+    pub fn initialised(&self) -> bool {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.nodes().next().is_some()
+    }
+
+    /// The nodes that vote.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().map(NodeId).collect()
+    }
+
+    /// The nodes that are sent the log but do not vote.
+    pub fn learners(&self) -> BTreeSet<NodeId> {
+        let voters = self.voters();
+        let members = self.members().into_keys();
+        members.filter(|id| !voters.contains(id)).collect()
+    }
+
+    /// All nodes of the group with address and zone.
+    pub fn members(&self) -> BTreeMap<NodeId, Peer> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let nodes = metrics.membership_config.nodes();
+        nodes.map(|(id, peer)| (NodeId(*id), peer.clone())).collect()
+    }
+
+    /// Runs a future on the raft thread, where tokio's clock and openraft's tasks are.
+    async fn on_raft<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Error> {
+        let task = self.inner.runtime.spawn(work);
+        task.await.map_err(|error| Error::Stopped(error.to_string()))
+    }
+
+    /// Proposes a command on the leader and waits until it is applied here.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]. The node forwards to the leader on [`ProposeError::NotLeader`].
+    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+        if self.inner.disk_full.load(Ordering::Relaxed) {
+            return Err(ProposeError::DiskFull);
+        }
+        let raft = self.inner.raft.clone();
+        self.on_raft(async move { submit(&raft, command).await })
+            .await
+            .map_err(|error| ProposeError::Fault(error.to_string()))?
+    }
+
+    /// Records one encounter on the leader, sharing a log entry with whatever else waits.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]; [`ProposeError::Busy`] when too many wait already.
+    pub async fn record(&self, record: Record) -> Result<RecordOutcome, ProposeError> {
+        if self.inner.disk_full.load(Ordering::Relaxed) {
+            return Err(ProposeError::DiskFull);
+        }
+        self.inner.batcher.record(record).await
+    }
+
+    /// Waits until this node, the leader, has applied everything that was committed before the call, and has made
+    /// sure by a round of messages that it still leads (read-index; never by trusting a clock).
+    ///
+    /// # Errors
+    /// [`ProposeError::NotLeader`], [`ProposeError::Unavailable`] without a quorum, [`ProposeError::Fault`].
+    pub async fn read_barrier(&self) -> Result<(), ProposeError> {
+        let raft = self.inner.raft.clone();
+        let barrier = self.on_raft(async move {
+            let wait = Duration::from_millis(PROPOSE_MS_MAX);
+            tokio::time::timeout(wait, raft.ensure_linearizable(ReadPolicy::ReadIndex)).await
+        });
+        let answer = barrier.await.map_err(|error| ProposeError::Fault(error.to_string()))?;
+        match answer {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
+                Err(ProposeError::NotLeader(forward.leader_id.map(NodeId)))
+            }
+            Err(_) | Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) => {
+                Err(ProposeError::Unavailable)
+            }
+            Ok(Err(RaftError::Fatal(fatal))) => Err(ProposeError::Fault(fatal.to_string())),
+        }
+    }
+
+    /// Answers a call that another node's [`Transport`] has carried here.
+    ///
+    /// # Errors
+    /// [`Error::Message`], [`Error::Stopped`].
+    pub async fn handle(&self, call: RaftCall, body: &[u8]) -> Result<Vec<u8>, Error> {
+        let raft = self.inner.raft.clone();
+        match call {
+            RaftCall::Append => {
+                let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let answer = self.on_raft(async move { raft.append_entries(rpc).await });
+                encode_answer(answer.await?)
+            }
+            RaftCall::Vote => {
+                let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let answer = self.on_raft(async move { raft.vote(rpc).await });
+                encode_answer(answer.await?)
+            }
+            RaftCall::PreVote => {
+                let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let answer = self.on_raft(async move { raft.pre_vote(rpc).await });
+                encode_answer(answer.await?)
+            }
+            RaftCall::TransferLeader => {
+                let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let answer = self.on_raft(async move { raft.handle_transfer_leader(rpc).await });
+                encode_answer(answer.await?)
+            }
+            RaftCall::Snapshot => {
+                let message: SnapshotMessage = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let snapshot = Snapshot { meta: message.meta, snapshot: Arc::new(message.data) };
+                let answer = self.on_raft(async move { raft.install_full_snapshot(message.vote, snapshot).await });
+                encode_answer(answer.await?)
+            }
+        }
+    }
+
+    /// Founds the group. Every founding node may call this with the same members; on a node that belongs to a group
+    /// it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Membership`], [`Error::Stopped`].
+    pub async fn initialise(&self, members: &[Member]) -> Result<(), Error> {
+        let nodes: BTreeMap<u64, Peer> = members.iter().map(|m| (m.id.0, m.into())).collect();
+        let raft = self.inner.raft.clone();
+        let answer = self.on_raft(async move { raft.initialize(nodes).await });
+        match answer.await? {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(RaftError::APIError(error)) => Err(Error::Membership(error.to_string())),
+            Err(RaftError::Fatal(fatal)) => Err(Error::Stopped(fatal.to_string())),
+        }
+    }
+
+    /// Adds a node as a learner, waits until it has caught up and makes it a voter if asked to; a known node's address
+    /// is updated. The leader then announces it to the replicated state. To be called on the leader.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`], [`Error::Membership`], [`Error::Stopped`].
+    pub async fn add_member(&self, member: Member, voter: bool) -> Result<(), Error> {
+        let known = self.members().remove(&member.id);
+        let peer = Peer::from(&member);
+        let id = member.id.0;
+        let raft = self.inner.raft.clone();
+        let answer = self.on_raft(async move {
+            if known.is_some_and(|known| known != peer) {
+                let nodes = BTreeMap::from([(id, peer.clone())]);
+                raft.change_membership(ChangeMembers::SetNodes(nodes), true).await?;
+            }
+            let wait = Duration::from_millis(CATCH_UP_MS_MAX);
+            match tokio::time::timeout(wait, raft.add_learner(id, peer, true)).await {
+                Ok(added) => added?,
+                Err(_) => return Ok(false),
+            };
+            if voter {
+                let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+                raft.change_membership(voters, true).await?;
+            }
+            Ok(true)
+        });
+        let caught_up: bool = answer.await?.map_err(membership_error)?;
+        if !caught_up {
+            let problem = format!("node {id} did not catch up; check that it runs, then add it again");
+            return Err(Error::Membership(problem));
+        }
+        self.announce(Command::RegisterMember(member)).await
+    }
+
+    /// Removes a node from the group and from the replicated state. To be called on the leader, after draining.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`], [`Error::Membership`], [`Error::Stopped`].
+    pub async fn remove_member(&self, node: NodeId) -> Result<(), Error> {
+        let ids = BTreeSet::from([node.0]);
+        let change = if self.voters().contains(&node) {
+            ChangeMembers::RemoveVoters(ids)
+        } else {
+            ChangeMembers::RemoveNodes(ids)
+        };
+        let raft = self.inner.raft.clone();
+        let answer = self.on_raft(async move { raft.change_membership(change, false).await });
+        answer.await?.map_err(membership_error)?;
+        self.announce(Command::RemoveMember(node)).await
+    }
+
+    async fn announce(&self, command: Command) -> Result<(), Error> {
+        match self.propose(command).await {
+            Ok(_) => Ok(()),
+            Err(ProposeError::NotLeader(leader)) => Err(Error::NotLeader(leader)),
+            Err(error) => Err(Error::Membership(error.to_string())),
+        }
+    }
+
+    /// Hands leadership to another voter and waits until it leads. To be called on the leader.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`], [`Error::Membership`] where it is no voter or did not take over.
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), Error> {
+        if !self.is_leader() {
+            return Err(Error::NotLeader(self.leader()));
+        }
+        if !self.voters().contains(&to) {
+            return Err(Error::Membership(format!("node {to} is no voter")));
+        }
+        let raft = self.inner.raft.clone();
+        let answer = self.on_raft(async move {
+            raft.trigger().transfer_leader(to.0).await?;
+            let wait = raft.wait(Some(Duration::from_millis(TRANSFER_MS_MAX)));
+            Ok(wait.current_leader(to.0, "leader transfer").await.is_ok())
+        });
+        match answer.await? {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Membership(format!("node {to} did not take over"))),
+            Err(fatal) => {
+                let fatal: openraft::errors::Fatal<TypeConfig> = fatal;
+                Err(Error::Stopped(fatal.to_string()))
+            }
+        }
+    }
+
+    /// Stops this node's part in the group and waits until its store is closed. A second call waits as well.
+    pub async fn shutdown(&self) {
+        let raft = self.inner.raft.clone();
+        // An error means that it has stopped already.
+        let _ = self.on_raft(async move { raft.shutdown().await }).await;
+        let stop = self.inner.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stop) = stop {
+            let _ = stop.send(());
+        }
+        let mut stopped = self.inner.stopped.clone();
+        // An error means that the thread is gone, which is what we wait for.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Proposes a command on the raft thread.
+pub(crate) async fn submit(raft: &Raft, command: Command) -> Result<Outcome, ProposeError> {
+    let wait = Duration::from_millis(PROPOSE_MS_MAX);
+    let written = raft.client_write(Proposal(Arc::new(command)));
+    match tokio::time::timeout(wait, written).await {
+        Err(_) => Err(ProposeError::Unavailable),
+        Ok(Ok(response)) => {
+            response.data.ok_or_else(|| ProposeError::Fault("a command was applied without outcome".to_owned()))
+        }
+        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
+            Err(ProposeError::NotLeader(forward.leader_id.map(NodeId)))
+        }
+        Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => Err(ProposeError::Unavailable),
+        Ok(Err(error)) => Err(ProposeError::Fault(error.to_string())),
+    }
+}
+
+fn encode_answer<T: Serialize, E: std::fmt::Display>(answer: Result<T, E>) -> Result<Vec<u8>, Error> {
+    let answer = answer.map_err(|error| Error::Stopped(error.to_string()))?;
+    Ok(codec::encode(&answer, PEER_FRAME_BYTES_MAX)?)
+}
+
+fn membership_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> Error {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+            Error::NotLeader(forward.leader_id.map(NodeId))
+        }
+        RaftError::APIError(error) => Error::Membership(error.to_string()),
+        RaftError::Fatal(fatal) => Error::Stopped(fatal.to_string()),
+    }
+}

@@ -1,0 +1,135 @@
+//! What can go wrong, by who must act.
+
+use std::path::{Path, PathBuf};
+
+use cluster_config::ids::NodeId;
+use cluster_config::wire::codec;
+
+/// Why the coordinator cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused to read or write.
+    #[error("{}: cannot {action}; check the disk and its permissions", path.display())]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Bytes on the disk are not what was written.
+    #[error(
+        "{}: {problem}; this node's log cannot be trusted: move the folder away and rejoin under a new id",
+        path.display()
+    )]
+    Corrupt {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// The log ends before what this node has acknowledged, so its vote could undo a committed entry.
+    #[error(
+        "{}: the log ends at {found}, but this node has acknowledged {wanted}; it must not vote again: \
+         move the folder away and rejoin under a new id",
+        path.display()
+    )]
+    StoreShortened {
+        /// The store's folder.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What the high-water file says.
+        wanted: String,
+    },
+    /// The folder belongs to another node.
+    #[error("{}: the store belongs to node {found}, not to node {wanted}; check node id and data folder", path.display())]
+    WrongNode {
+        /// The store's folder.
+        path: PathBuf,
+        /// Whose it is.
+        found: u64,
+        /// Who asked.
+        wanted: u64,
+    },
+    /// No snapshot can be read although the log before it is gone.
+    #[error(
+        "{}: {problem}, and the log before it is purged; move the folder away and rejoin under a new id",
+        path.display()
+    )]
+    SnapshotsLost {
+        /// The folder of the snapshots.
+        path: PathBuf,
+        /// What is wrong with each of them.
+        problem: String,
+    },
+    /// A message between nodes does not decode.
+    #[error("a raft message of a peer does not decode; run the same version on all nodes")]
+    Message(#[from] codec::Error),
+    /// The group's configuration cannot stand.
+    #[error("cluster.election_ms_min, election_ms_max and heartbeat_ms do not fit together: {0}")]
+    Settings(String),
+    /// The node has stopped or is about to.
+    #[error("the raft group of this node has stopped: {0}")]
+    Stopped(String),
+    /// Only the leader can do this; the named node leads.
+    #[error("this node does not lead the group")]
+    NotLeader(Option<NodeId>),
+    /// The group refused a change of its members.
+    #[error("the members were not changed: {0}")]
+    Membership(String),
+}
+
+impl Error {
+    /// Wraps an error of the file system with its place.
+    pub fn disk(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Disk { path, action, source }
+    }
+
+    /// Bytes at `path` are not what was written.
+    pub fn corrupt(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Corrupt { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+impl From<Error> for std::io::Error {
+    /// The form in which openraft takes errors of a store; the text keeps the whole chain.
+    fn from(error: Error) -> Self {
+        std::io::Error::other(chain(&error))
+    }
+}
+
+/// An error and its sources in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+/// Why a proposal has no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Another node leads, or none: nothing was proposed. Ask the named one.
+    #[error("this node does not lead the group")]
+    NotLeader(Option<NodeId>),
+    /// No answer within the deadline, or the leader changed meanwhile. Whether it was committed is unknown: ask again,
+    /// every command may be repeated.
+    #[error("the group did not confirm in time; ask again")]
+    Unavailable,
+    /// Too many are waiting already: nothing was proposed.
+    #[error("too many proposals are waiting; ask again later")]
+    Busy,
+    /// The disk is nearly full, so that this node takes nothing new: nothing was proposed.
+    #[error("the disk of this node is nearly full; free space or ask another node")]
+    DiskFull,
+    /// The node's storage has failed or the node is stopping.
+    #[error("this node has stopped: {0}")]
+    Fault(String),
+}

@@ -1,0 +1,276 @@
+//! The database below the log: keys, the check at opening, and the one way to make a batch durable.
+
+use std::fs::File;
+use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use cluster_config::wire::codec;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::high_water::HighWater;
+use crate::raft::{Entry, LogId, Vote};
+use crate::record::{self, EntryHash};
+
+/// sled's one data file; its name is fixed by sled 0.34.
+const DATA_FILE_NAME: &str = "db";
+
+/// sled's page cache, bytes: the log's tail is held outside it, so only laggards and restarts read pages.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// Longest encoding of a value beside the entries.
+const META_BYTES_MAX: usize = 1_024;
+
+const ENTRY_PREFIX: u8 = b'e';
+const VOTE_KEY: &[u8] = b"m-vote";
+const PURGED_KEY: &[u8] = b"m-purged";
+const COMMITTED_KEY: &[u8] = b"m-committed";
+
+/// Where the log starts: the last purged entry and its hash (zero where it was never here).
+pub type Anchor = (LogId, EntryHash);
+
+/// What was found in the database.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The last vote.
+    pub vote: Option<Vote>,
+    /// What was purged last.
+    pub purged: Option<Anchor>,
+    /// The last id known to be committed.
+    pub committed: Option<LogId>,
+    /// Index of the first entry.
+    pub first: Option<u64>,
+    /// The last entry's id and hash.
+    pub last: Option<Anchor>,
+}
+
+/// The open database.
+#[derive(Debug)]
+pub struct Database {
+    tree: sled::Db,
+    data_file: File,
+    folder: PathBuf,
+}
+
+/// The key of an entry.
+pub fn entry_key(index: u64) -> [u8; 9] {
+    let mut key = [ENTRY_PREFIX; 9];
+    key[1..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// Whether a store was ever made in the folder.
+pub fn exists(folder: &Path) -> bool {
+    folder.join(DATA_FILE_NAME).exists()
+}
+
+impl Database {
+    /// Opens the database in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where sled cannot make sense of its file, [`Error::Disk`].
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        // sled panics on some damages instead of naming them.
+        let tree = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .map_err(|_| Error::corrupt(folder, "the database panicked while opening"))?
+            .map_err(|error| sled_error(folder, &error))?;
+        let path = folder.join(DATA_FILE_NAME);
+        let data_file = File::options().read(true).write(true).open(&path).map_err(Error::disk(&path, "open"))?;
+        Ok(Self { tree, data_file, folder: folder.to_owned() })
+    }
+
+    /// The store's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Reads and checks everything: each entry's checksum and file, the hash chain from the anchor to the end, and
+    /// that nothing is missing that `high_water` says was acknowledged.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with the place, [`Error::StoreShortened`].
+    pub fn check(&self, high_water: &HighWater) -> Result<Found, Error> {
+        let mut found = Found {
+            vote: self.meta(VOTE_KEY)?,
+            purged: self.meta(PURGED_KEY)?,
+            committed: self.meta(COMMITTED_KEY)?,
+            ..Found::default()
+        };
+        let start = found.purged.map_or(0, |(id, _)| id.index + 1);
+        let mark = *high_water.mark();
+        let mut hash = found.purged.map_or([0; 32], |(_, hash)| hash);
+        let mut marked_hash = None;
+        for item in self.tree.range(entry_key(start)..=entry_key(u64::MAX)) {
+            let (key, value) = item.map_err(|error| sled_error(&self.folder, &error))?;
+            let index = key_index(&key).ok_or_else(|| Error::corrupt(&self.folder, "an entry's key is malformed"))?;
+            let expected = match found.last {
+                Some((last, _)) => Some(last.index + 1),
+                None => found.purged.map(|_| start),
+            };
+            if expected.is_some_and(|expected| expected != index) {
+                let problem = format!("the log goes on at {index}, where {expected:?} is due");
+                return Err(Error::corrupt(&self.folder, problem));
+            }
+            let opened = record::open(&self.folder, index, &value)?;
+            if opened.previous != hash {
+                let problem = format!("entry {index} does not follow the entry before it");
+                return Err(Error::corrupt(&self.folder, problem));
+            }
+            hash = opened.hash;
+            found.first.get_or_insert(index);
+            found.last = Some((opened.entry.log_id, hash));
+            if mark.last.is_some_and(|(id, _)| id.index == index) {
+                marked_hash = Some(hash);
+            }
+        }
+        let end = found.last.or(found.purged);
+        if let Some((marked, wanted_hash)) = mark.last {
+            let same = match (marked_hash, found.purged) {
+                (Some(hash), _) => hash == wanted_hash,
+                (None, Some((purged, _))) => purged.index >= marked.index,
+                (None, None) => false,
+            };
+            if !same {
+                return Err(self.shortened(end.map(|(id, _)| id), format!("entry {marked}")));
+            }
+        }
+        if let Some(marked) = mark.vote
+            && found.vote.is_none_or(|vote| vote < marked)
+        {
+            let wanted = format!("vote {marked}");
+            return Err(self.shortened(end.map(|(id, _)| id), wanted));
+        }
+        // A commit is only ever known of what is there; anything beyond would be replayed from nowhere.
+        found.committed = found.committed.min(end.map(|(id, _)| id));
+        Ok(found)
+    }
+
+    fn shortened(&self, end: Option<LogId>, wanted: String) -> Error {
+        Error::StoreShortened {
+            path: self.folder.clone(),
+            found: end.map_or_else(|| "nothing".to_owned(), |id| format!("entry {id}")),
+            wanted,
+        }
+    }
+
+    fn meta<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, Error> {
+        let name = String::from_utf8_lossy(key);
+        let Some(value) = self.tree.get(key).map_err(|error| sled_error(&self.folder, &error))? else {
+            return Ok(None);
+        };
+        let (body, checksum) = value.split_at_checked(value.len().saturating_sub(4)).unwrap_or_default();
+        if crc32fast::hash(body).to_le_bytes() != checksum {
+            let problem = format!("{name} does not match its checksum");
+            return Err(Error::corrupt(&self.folder, problem));
+        }
+        codec::decode(body, META_BYTES_MAX)
+            .map(Some)
+            .map_err(|error| Error::corrupt(&self.folder, format!("{name}: {error}")))
+    }
+
+    /// The stored record of an entry.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where sled cannot read it.
+    pub fn record(&self, index: u64) -> Result<Option<sled::IVec>, Error> {
+        self.tree.get(entry_key(index)).map_err(|error| sled_error(&self.folder, &error))
+    }
+
+    /// The entry of `index`, checked, with its hash.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Disk`].
+    pub fn entry(&self, index: u64) -> Result<Option<(Entry, EntryHash)>, Error> {
+        let Some(bytes) = self.record(index)? else {
+            return Ok(None);
+        };
+        let opened = record::open(&self.folder, index, &bytes)?;
+        Ok(Some((opened.entry, opened.hash)))
+    }
+
+    /// Applies a batch; all or nothing, but not yet durable.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Disk`], as sled has it.
+    pub fn apply(&self, batch: sled::Batch) -> Result<(), Error> {
+        self.tree.apply_batch(batch).map_err(|error| sled_error(&self.folder, &error))
+    }
+
+    /// Makes everything that was applied durable. On Linux sled's flush is `sync_file_range`, which a loss of power
+    /// undoes, hence the `fdatasync` behind it.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn sync(&self) -> Result<(), Error> {
+        self.tree.flush().map_err(|error| sled_error(&self.folder, &error))?;
+        self.data_file.sync_data().map_err(Error::disk(&self.folder, "sync the database"))
+    }
+
+    /// The indexes that are stored between two, at most `count_max` of them.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub fn stored(&self, range: RangeInclusive<u64>, count_max: usize) -> Result<Vec<u64>, Error> {
+        self.tree
+            .range(entry_key(*range.start())..=entry_key(*range.end()))
+            .keys()
+            .take(count_max)
+            .map(|key| {
+                let key = key.map_err(|error| sled_error(&self.folder, &error))?;
+                key_index(&key).ok_or_else(|| Error::corrupt(&self.folder, "an entry's key is malformed"))
+            })
+            .collect()
+    }
+}
+
+/// Puts the vote into a batch.
+///
+/// # Errors
+/// [`Error::Message`]: a fault of ours.
+pub fn put_vote(batch: &mut sled::Batch, vote: &Vote) -> Result<(), Error> {
+    put_meta(batch, VOTE_KEY, vote)
+}
+
+/// Puts the anchor into a batch.
+///
+/// # Errors
+/// [`Error::Message`]: a fault of ours.
+pub fn put_purged(batch: &mut sled::Batch, anchor: &Anchor) -> Result<(), Error> {
+    put_meta(batch, PURGED_KEY, anchor)
+}
+
+/// Puts the committed id into a batch.
+///
+/// # Errors
+/// [`Error::Message`]: a fault of ours.
+pub fn put_committed(batch: &mut sled::Batch, committed: &Option<LogId>) -> Result<(), Error> {
+    match committed {
+        Some(committed) => put_meta(batch, COMMITTED_KEY, committed),
+        None => {
+            batch.remove(COMMITTED_KEY);
+            Ok(())
+        }
+    }
+}
+
+fn put_meta<T: Serialize>(batch: &mut sled::Batch, key: &[u8], value: &T) -> Result<(), Error> {
+    let mut bytes = codec::encode(value, META_BYTES_MAX)?;
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    batch.insert(key, bytes);
+    Ok(())
+}
+
+fn key_index(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
+}
+
+fn sled_error(folder: &Path, error: &sled::Error) -> Error {
+    match error {
+        sled::Error::Io(io) => Error::disk(folder, "use the database")(std::io::Error::new(io.kind(), io.to_string())),
+        other => Error::corrupt(folder, format!("the database reports: {other}")),
+    }
+}

@@ -1,0 +1,215 @@
+//! The state machine: the replicated state in memory, built from the last snapshot and the log behind it.
+
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::wire::codec;
+use coordinator_core::State;
+use futures::{Stream, StreamExt as _};
+use openraft::entry::RaftEntry as _;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend};
+use tokio::sync::watch;
+
+use crate::error::Error;
+use crate::raft::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::snapshot::{Snapshots, Stored};
+
+/// An encoded state on its way to or from a snapshot.
+pub type SnapshotData = Arc<Vec<u8>>;
+
+/// A snapshot as openraft passes it.
+pub type RaftSnapshot =
+    Snapshot<openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>, u64, crate::raft::Peer, SnapshotData>;
+
+/// The state and how far it has come.
+#[derive(Debug, Default)]
+struct Applied {
+    state: State,
+    last: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// What readers share with the state machine.
+#[derive(Debug)]
+pub struct SharedState {
+    applied: RwLock<Applied>,
+    changes: watch::Sender<u64>,
+}
+
+/// A read lock on the state. Hold it briefly and never across an await: applying waits for it.
+pub struct StateGuard<'a>(RwLockReadGuard<'a, Applied>);
+
+impl std::ops::Deref for StateGuard<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0.state
+    }
+}
+
+impl SharedState {
+    fn read(&self) -> RwLockReadGuard<'_, Applied> {
+        self.applied.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Applied> {
+        self.applied.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state as applied so far.
+    pub fn state(&self) -> StateGuard<'_> {
+        StateGuard(self.read())
+    }
+
+    /// Index of the last applied entry.
+    pub fn applied_index(&self) -> Option<u64> {
+        self.read().last.map(|id| id.index)
+    }
+
+    /// Holds the index of the last entry that changed more than the ledger.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// The state machine that openraft drives.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    shared: Arc<SharedState>,
+    snapshots: Snapshots,
+}
+
+impl Machine {
+    /// An empty machine that keeps its snapshots there; openraft installs the last one and replays the log.
+    pub fn new(snapshots: Snapshots) -> Self {
+        let shared = Arc::new(SharedState { applied: RwLock::default(), changes: watch::Sender::new(0) });
+        Self { shared, snapshots }
+    }
+
+    /// The part that readers use.
+    pub fn shared(&self) -> Arc<SharedState> {
+        self.shared.clone()
+    }
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::from)
+}
+
+/// A view of the state that a snapshot is made of, while the state itself goes on.
+#[derive(Debug)]
+pub struct Frozen {
+    state: Option<State>,
+    meta: SnapshotMeta,
+    snapshots: Snapshots,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Frozen {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
+        let state = self.state.take().ok_or_else(|| io::Error::other("a snapshot builder is used once"))?;
+        let snapshots = self.snapshots.clone();
+        let meta = self.meta.clone();
+        let stored = blocking(move || {
+            let data = Arc::new(codec::encode(&state, PEER_FRAME_BYTES_MAX)?);
+            let stored = Stored { meta, data };
+            snapshots.save(&stored)?;
+            Ok(stored)
+        })
+        .await?;
+        Ok(Snapshot { meta: stored.meta, snapshot: stored.data })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Frozen;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let applied = self.shared.read();
+        Ok((applied.last, applied.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        // The whole batch is read first, so that the lock is taken once and never across an await.
+        let mut batch = Vec::new();
+        while let Some(entry) = entries.next().await {
+            batch.push(entry?);
+        }
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut changed = None;
+        {
+            let mut applied = self.shared.write();
+            for (entry, responder) in batch {
+                let log_id = entry.log_id();
+                let outcome = match &entry.payload {
+                    EntryPayload::Blank => None,
+                    EntryPayload::Normal(proposal) => {
+                        if !proposal.0.is_ledger() {
+                            changed = Some(log_id.index);
+                        }
+                        Some(applied.state.apply(&proposal.0))
+                    }
+                    EntryPayload::Membership(membership) => {
+                        applied.membership = StoredMembership::new(Some(log_id), membership.clone());
+                        changed = Some(log_id.index);
+                        None
+                    }
+                };
+                applied.last = Some(log_id);
+                answers.extend(responder.map(|responder| (responder, outcome)));
+            }
+        }
+        for (responder, outcome) in answers {
+            responder.send(outcome);
+        }
+        if let Some(index) = changed {
+            self.shared.changes.send_replace(index);
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Frozen {
+        let applied = self.shared.read();
+        Frozen {
+            state: Some(applied.state.freeze()),
+            meta: SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() },
+            snapshots: self.snapshots.clone(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        let snapshots = self.snapshots.clone();
+        let stored = Stored { meta: meta.clone(), data: snapshot };
+        let state: State = blocking(move || {
+            let state = codec::decode(&stored.data, PEER_FRAME_BYTES_MAX)?;
+            // At a start openraft installs what was just read from the disk.
+            let known = snapshots.newest()?.0;
+            if known.is_none_or(|known| known.meta != stored.meta) {
+                snapshots.save(&stored)?;
+            }
+            Ok(state)
+        })
+        .await?;
+        *self.shared.write() = Applied { state, last: meta.last_log_id, membership: meta.last_membership.clone() };
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        self.shared.changes.send_replace(index);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot>, io::Error> {
+        let snapshots = self.snapshots.clone();
+        let (stored, problems) = blocking(move || snapshots.newest()).await?;
+        for problem in problems {
+            tracing::error!(problem, "a snapshot cannot be read; an older one is used");
+        }
+        Ok(stored.map(|stored| Snapshot { meta: stored.meta, snapshot: stored.data }))
+    }
+}

@@ -1,0 +1,153 @@
+//! From the folder to a running member of the group, and the two tasks that watch it: who leads, and the disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cluster_config::ids::NodeId;
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::watch;
+
+use crate::OnFault;
+use crate::batcher::LedgerBatcher;
+use crate::coordinator::{Leadership, Options};
+use crate::durable;
+use crate::error::Error;
+use crate::log::Log;
+use crate::machine::{Machine, SharedState};
+use crate::raft::{self, Raft};
+use crate::snapshot::Snapshots;
+use crate::transport::{Network, Transport};
+
+/// Free space below which this node takes no proposals and does not lead, bytes: room for a snapshot, its successor
+/// and an hour of log at the design's peak.
+pub const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
+
+/// How often the free space is looked at, milliseconds.
+const DISK_CHECK_INTERVAL_MS: u64 = 1_000;
+
+/// What the raft thread hands to the starter.
+pub struct Parts {
+    /// The node.
+    pub node_id: NodeId,
+    /// openraft's handle.
+    pub raft: Raft,
+    /// The state that readers share.
+    pub shared: Arc<SharedState>,
+    /// Where single records go.
+    pub batcher: LedgerBatcher,
+    /// Set while the disk is nearly full.
+    pub disk_full: Arc<AtomicBool>,
+    /// Who leads.
+    pub leader: watch::Receiver<Leadership>,
+}
+
+/// Opens the store, checks it, and starts openraft and what watches it on the current runtime.
+///
+/// # Errors
+/// See [`crate::Coordinator::start`].
+pub async fn open(options: &Options, transport: Arc<dyn Transport>) -> Result<Parts, Error> {
+    let config = raft::config(&options.settings)?;
+    durable::create_folder(&options.data_dir)?;
+    let node_id = options.node_id;
+    let log_folder = options.data_dir.join("log");
+    let log = Log::open(&log_folder, node_id.0, options.on_fault.clone())?;
+    let snapshots = Snapshots::open(&options.data_dir.join("snapshots"))?;
+    check_snapshots(&log, &snapshots)?;
+    let machine = Machine::new(snapshots);
+    let shared = machine.shared();
+    let network = Network::new(transport);
+    let raft = Raft::new(node_id.0, Arc::new(config), network, log, machine)
+        .await
+        .map_err(|fatal| Error::Stopped(fatal.to_string()))?;
+    if raft.is_initialized().await.map_err(|fatal| Error::Stopped(fatal.to_string()))? {
+        // Until the first metrics are out, a member of a group would look like a new node.
+        raft.wait(None)
+            .metrics(|metrics| metrics.membership_config.nodes().next().is_some(), "members read from the store")
+            .await
+            .map_err(|error| Error::Stopped(error.to_string()))?;
+    }
+    let disk_full = Arc::new(AtomicBool::new(false));
+    tokio::spawn(watch_disk(raft.clone(), options.data_dir.clone(), disk_full.clone()));
+    let (sender, leader) = watch::channel(Leadership::default());
+    tokio::spawn(watch_leader(raft.clone(), sender, options.on_fault.clone()));
+    Ok(Parts { node_id, batcher: LedgerBatcher::start(raft.clone()), raft, shared, disk_full, leader })
+}
+
+/// The log must go on where the newest readable snapshot ends.
+fn check_snapshots(log: &Log, snapshots: &Snapshots) -> Result<(), Error> {
+    let (newest, problems) = snapshots.newest()?;
+    let covered = newest.and_then(|snapshot| snapshot.meta.last_log_id);
+    let next = covered.map_or(0, |id| id.index + 1);
+    if log.bounds().0 > next {
+        let mut problem = match covered {
+            Some(id) => format!("the newest readable snapshot ends at entry {id}"),
+            None => "no snapshot can be read".to_owned(),
+        };
+        for detail in problems {
+            problem.push_str("; ");
+            problem.push_str(&detail);
+        }
+        return Err(Error::SnapshotsLost { path: snapshots.folder().to_owned(), problem });
+    }
+    Ok(())
+}
+
+/// Forwards who leads, and reports when openraft itself has stopped over an error.
+async fn watch_leader(raft: Raft, sender: watch::Sender<Leadership>, on_fault: OnFault) {
+    let mut metrics = raft.metrics();
+    loop {
+        let (now, running) = {
+            let metrics = metrics.borrow_watched();
+            let now = Leadership {
+                term: metrics.current_term,
+                leader: metrics.current_leader.map(NodeId),
+                is_leader: metrics.state == ServerState::Leader,
+            };
+            (now, metrics.running_state.clone())
+        };
+        sender.send_if_modified(|before| std::mem::replace(before, now) != now);
+        match running {
+            Ok(()) => {}
+            Err(openraft::errors::Fatal::Stopped) => return,
+            Err(fatal) => {
+                on_fault(fatal.to_string());
+                return;
+            }
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Stands down before the disk is full, and takes part again once there is room.
+async fn watch_disk(raft: Raft, folder: PathBuf, disk_full: Arc<AtomicBool>) {
+    let mut interval = tokio::time::interval(Duration::from_millis(DISK_CHECK_INTERVAL_MS));
+    loop {
+        interval.tick().await;
+        // A disk that cannot even be asked is found by the writer, which ends the node.
+        let full = durable::free_bytes(&folder).is_ok_and(|bytes| bytes < DISK_FREE_BYTES_MIN);
+        if disk_full.swap(full, Ordering::Relaxed) != full {
+            tracing::warn!(full, folder = %folder.display(), "free disk space crossed the limit");
+            raft.runtime_config().elect(!full);
+        }
+        let successor = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let leads = full && metrics.state == ServerState::Leader;
+            let replication = metrics.replication.iter().flatten();
+            replication
+                .filter(|(id, _)| leads && **id != metrics.id)
+                .filter(|(id, _)| metrics.membership_config.voter_ids().any(|voter| voter == **id))
+                .max_by_key(|(_, matched)| matched.as_ref().map(|id| id.index))
+                .map(|(id, _)| *id)
+        };
+        if let Some(successor) = successor {
+            // Only a stopped raft refuses this.
+            let _ = raft.trigger().transfer_leader(successor).await;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One entry of the log as it lies in the database: checksum, hash of the one before, and the entry or the name of its
+//! file.
+//!
+//! Layout: version (1 byte), kind (1), hash of the record before (32), body, CRC-32 of all before it (4). The body is
+//! the entry in bincode, or for entries over the limit the SHA-256 and the length of the file that has it. A record's
+//! own hash is SHA-256 over its index and everything but the checksum, so a changed, missing or foreign record breaks
+//! the chain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SLED_VALUE_BYTES_MAX};
+use cluster_config::wire::codec;
+
+use crate::durable;
+use crate::error::Error;
+use crate::raft::Entry;
+
+/// SHA-256 of a record.
+pub type EntryHash = [u8; 32];
+
+/// The folder of entries that are too large for the database.
+pub const FOLDER_NAME: &str = "entries";
+
+const VERSION: u8 = 1;
+const KIND_INLINE: u8 = 0;
+const KIND_FILE: u8 = 1;
+const HEADER_BYTES: usize = 34;
+const CHECKSUM_BYTES: usize = 4;
+
+/// A record that is ready to be stored, and its hash.
+#[derive(Debug)]
+pub struct Record {
+    /// The bytes for the database.
+    pub bytes: Vec<u8>,
+    /// The hash that the next record carries.
+    pub hash: EntryHash,
+}
+
+fn sha256(parts: &[&[u8]]) -> EntryHash {
+    let mut context = digest::Context::new(&digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+fn file_name(index: u64) -> String {
+    format!("{index:020}.entry")
+}
+
+/// Makes the record of `entry` that follows the one with hash `previous`. A large entry is written to its file first,
+/// durable before this returns.
+///
+/// # Errors
+/// [`Error::Disk`], [`Error::Message`] where the entry is over every limit.
+pub fn seal(folder: &Path, entry: &Entry, previous: &EntryHash) -> Result<Record, Error> {
+    let body = codec::encode(entry, PEER_FRAME_BYTES_MAX)?;
+    let index = entry.log_id.index;
+    let inline = HEADER_BYTES + body.len() + CHECKSUM_BYTES < SLED_VALUE_BYTES_MAX;
+    let mut bytes = Vec::with_capacity(if inline { body.len() + 38 } else { 78 });
+    bytes.extend_from_slice(&[VERSION, if inline { KIND_INLINE } else { KIND_FILE }]);
+    bytes.extend_from_slice(previous);
+    if inline {
+        bytes.extend_from_slice(&body);
+    } else {
+        let files = folder.join(FOLDER_NAME);
+        durable::write_file(&files, &file_name(index), &[&body])?;
+        bytes.extend_from_slice(&sha256(&[&body]));
+        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    }
+    let hash = sha256(&[&index.to_be_bytes(), &bytes]);
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    Ok(Record { bytes, hash })
+}
+
+/// A record that was read back: its content, its hash and the hash it says the one before has.
+#[derive(Debug)]
+pub struct Opened {
+    /// The entry.
+    pub entry: Entry,
+    /// The record's own hash.
+    pub hash: EntryHash,
+    /// The hash of the record before.
+    pub previous: EntryHash,
+}
+
+/// Reads the record of `index`, checking checksum, index and, for a large one, its file.
+///
+/// # Errors
+/// [`Error::Corrupt`] with what is wrong, [`Error::Disk`].
+pub fn open(folder: &Path, index: u64, bytes: &[u8]) -> Result<Opened, Error> {
+    let corrupt = |problem: String| Error::corrupt(folder, problem);
+    let place = format!("entry {index}");
+    if bytes.len() < HEADER_BYTES + CHECKSUM_BYTES {
+        return Err(corrupt(format!("{place} has only {} bytes", bytes.len())));
+    }
+    let (content, checksum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
+    if crc32fast::hash(content).to_le_bytes() != checksum {
+        return Err(corrupt(format!("{place} does not match its checksum")));
+    }
+    if content[0] != VERSION {
+        return Err(corrupt(format!("{place} has format {}", content[0])));
+    }
+    let mut previous = [0; 32];
+    previous.copy_from_slice(&content[2..HEADER_BYTES]);
+    let hash = sha256(&[&index.to_be_bytes(), content]);
+    let body = &content[HEADER_BYTES..];
+    let file_body;
+    let body = match content[1] {
+        KIND_INLINE => body,
+        KIND_FILE if body.len() == 40 => {
+            let path = file_path(folder, index);
+            file_body = fs::read(&path).map_err(Error::disk(&path, "read"))?;
+            if sha256(&[&file_body]) != body[..32] {
+                return Err(Error::corrupt(&path, "the file does not match its hash"));
+            }
+            &file_body
+        }
+        kind => return Err(corrupt(format!("{place} has kind {kind}"))),
+    };
+    let entry: Entry = codec::decode(body, PEER_FRAME_BYTES_MAX)
+        .map_err(|error| corrupt(format!("{place} does not decode: {error}")))?;
+    if entry.log_id.index != index {
+        return Err(corrupt(format!("{place} says it is {}", entry.log_id.index)));
+    }
+    Ok(Opened { entry, hash, previous })
+}
+
+/// Where the entry of `index` lies if it is too large for the database.
+pub fn file_path(folder: &Path, index: u64) -> PathBuf {
+    folder.join(FOLDER_NAME).join(file_name(index))
+}
+
+/// Removes the files of entries for which `gone` holds.
+///
+/// # Errors
+/// [`Error::Disk`].
+pub fn remove_files(folder: &Path, gone: impl Fn(u64) -> bool) -> Result<(), Error> {
+    let files = folder.join(FOLDER_NAME);
+    for file in fs::read_dir(&files).map_err(Error::disk(&files, "list the folder"))? {
+        let path = file.map_err(Error::disk(&files, "list the folder"))?.path();
+        let index = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if index.is_some_and(&gone) {
+            fs::remove_file(&path).map_err(Error::disk(&path, "remove"))?;
+        }
+    }
+    Ok(())
+}

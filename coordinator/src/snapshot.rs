@@ -1,0 +1,121 @@
+//! Snapshots as files: wholly there with their checksum, or not at all. The last two are kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::wire::codec;
+
+use crate::durable;
+use crate::error::{Error, chain};
+use crate::raft::SnapshotMeta;
+
+/// First bytes of each file; the last one counts the format.
+const MAGIC: &[u8; 8] = b"TVSSNAP1";
+const CHECKSUM_BYTES: usize = 32;
+const HEADER_BYTES: usize = MAGIC.len() + 4;
+const EXTENSION: &str = "snapshot";
+
+/// Snapshots that stay on the disk: should the last be damaged, the one before and the log still lead to the present.
+const KEPT: usize = 2;
+
+/// A snapshot in memory: what it covers, and the encoded state.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// What it covers.
+    pub meta: SnapshotMeta,
+    /// The encoded state.
+    pub data: Arc<Vec<u8>>,
+}
+
+/// The folder of snapshots.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    folder: PathBuf,
+}
+
+impl Snapshots {
+    /// Opens the folder, making it where it is missing.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        durable::create_folder(folder)?;
+        durable::remove_temporaries(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The newest snapshot that can be read, and what is wrong with each newer one.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] where the folder cannot be listed.
+    pub fn newest(&self) -> Result<(Option<Stored>, Vec<String>), Error> {
+        let mut problems = Vec::new();
+        for path in self.paths()?.into_iter().rev() {
+            match read(&path) {
+                Ok(stored) => return Ok((Some(stored), problems)),
+                Err(error) => problems.push(chain(&error)),
+            }
+        }
+        Ok((None, problems))
+    }
+
+    /// Saves a snapshot, durable when this returns, and removes all but the last two.
+    ///
+    /// # Errors
+    /// [`Error::Disk`]; [`Error::Message`] where what it covers does not encode.
+    pub fn save(&self, snapshot: &Stored) -> Result<(), Error> {
+        let index = snapshot.meta.last_log_id.map_or(0, |id| id.index);
+        let meta = codec::encode(&snapshot.meta, PEER_FRAME_BYTES_MAX)?;
+        let length = (meta.len() as u32).to_le_bytes();
+        let mut context = digest::Context::new(&digest::SHA256);
+        [&MAGIC[..], &length, &meta, &snapshot.data].iter().for_each(|part| context.update(part));
+        let name = format!("{index:020}.{EXTENSION}");
+        let checksum = context.finish();
+        durable::write_file(&self.folder, &name, &[MAGIC, &length, &meta, &snapshot.data, checksum.as_ref()])?;
+        let paths = self.paths()?;
+        for path in &paths[..paths.len().saturating_sub(KEPT)] {
+            fs::remove_file(path).map_err(Error::disk(path, "remove"))?;
+        }
+        Ok(())
+    }
+
+    /// All snapshot files, oldest first.
+    fn paths(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut paths = Vec::new();
+        for file in fs::read_dir(&self.folder).map_err(Error::disk(&self.folder, "list the folder"))? {
+            let path = file.map_err(Error::disk(&self.folder, "list the folder"))?.path();
+            if path.extension().is_some_and(|e| e == EXTENSION) {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
+    }
+}
+
+fn read(path: &Path) -> Result<Stored, Error> {
+    let mut bytes = fs::read(path).map_err(Error::disk(path, "read"))?;
+    let damaged = |problem: &str| Error::corrupt(path, problem);
+    if bytes.len() < HEADER_BYTES + CHECKSUM_BYTES || &bytes[..MAGIC.len()] != MAGIC {
+        return Err(damaged("the snapshot is cut short or of another format"));
+    }
+    let checksum = bytes.split_off(bytes.len() - CHECKSUM_BYTES);
+    if digest::digest(&digest::SHA256, &bytes).as_ref() != checksum {
+        return Err(damaged("the snapshot does not match its checksum"));
+    }
+    let length = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
+    let meta = bytes
+        .get(HEADER_BYTES..HEADER_BYTES + length)
+        .ok_or_else(|| damaged("the snapshot's header is longer than the file"))?;
+    let meta = codec::decode(meta, PEER_FRAME_BYTES_MAX)?;
+    bytes.drain(..HEADER_BYTES + length);
+    Ok(Stored { meta, data: Arc::new(bytes) })
+}

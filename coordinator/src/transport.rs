@@ -1,0 +1,197 @@
+//! What the raft group needs of a network, and openraft's network on top of it. The node gives the transport (QUIC).
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_config::ids::NodeId;
+use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::wire::codec;
+use cluster_config::wire::peer::RaftCall;
+use futures::future::{BoxFuture, Either, select};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{RaftSnapshot, SnapshotData};
+use crate::raft::{Peer, SnapshotMeta, TypeConfig, Vote};
+
+/// Shortest timeout of a call that carries nothing, milliseconds. openraft allows it one heartbeat, which a busy
+/// machine can exceed.
+const CALL_MS_MIN: u64 = 20;
+
+/// Shortest timeout of an append that carries entries, milliseconds. The follower answers once they are on its disk,
+/// and a slow disk is no reason to send them again: that would only add load. Heartbeats go beside it.
+const APPEND_MS_MIN: u64 = 500;
+
+/// Why a call was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// There is no connection to the node; it is asked again after a pause.
+    #[error("node {0} cannot be reached")]
+    Unreachable(NodeId),
+    /// No answer in time; it is asked again at once.
+    #[error("node {0} did not answer in time")]
+    Timeout(NodeId),
+    /// The node answered with a refusal, or with what is no answer.
+    #[error("node {0} refused: {1}")]
+    Refused(NodeId, String),
+}
+
+/// Carries calls between the nodes of the group.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends `body` to the node and returns the answer of its [`crate::Coordinator::handle`].
+    ///
+    /// The future is polled on the raft thread's runtime (tokio, current thread): whatever needs another runtime has
+    /// to be spawned there. It must end within `timeout`, give or take a scheduling delay.
+    fn call(
+        &self,
+        target: NodeId,
+        address: &str,
+        call: RaftCall,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Vec<u8>, TransportError>>;
+}
+
+/// A snapshot in one message.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SnapshotMessage {
+    /// The sender's leadership.
+    pub vote: Vote,
+    /// What the snapshot covers.
+    pub meta: SnapshotMeta,
+    /// The encoded state.
+    pub data: Vec<u8>,
+}
+
+/// The same, borrowed for sending.
+#[derive(Serialize)]
+struct SnapshotMessageRef<'a> {
+    vote: Vote,
+    meta: &'a SnapshotMeta,
+    data: &'a Vec<u8>,
+}
+
+/// Makes the connections of one node.
+#[derive(Clone)]
+pub struct Network {
+    transport: Arc<dyn Transport>,
+}
+
+impl Network {
+    /// A network over `transport`.
+    pub fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { transport }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Connection {
+        Connection { transport: self.transport.clone(), target: NodeId(target), address: node.address.clone() }
+    }
+}
+
+/// The way to one node.
+pub struct Connection {
+    transport: Arc<dyn Transport>,
+    target: NodeId,
+    address: String,
+}
+
+impl Connection {
+    /// The request is encoded before this returns, so that the future holds nothing of it.
+    fn call<A: DeserializeOwned, R: Serialize>(
+        &self,
+        call: RaftCall,
+        request: &R,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<A, TransportError>> + Send + use<A, R> {
+        let target = self.target;
+        let body = codec::encode(request, PEER_FRAME_BYTES_MAX);
+        let sent = body.map(|body| {
+            let timeout = timeout.max(Duration::from_millis(CALL_MS_MIN));
+            self.transport.call(target, &self.address, call, body, timeout)
+        });
+        async move {
+            let refused = |error: codec::Error| TransportError::Refused(target, error.to_string());
+            let answer = sent.map_err(refused)?.await?;
+            codec::decode(&answer, PEER_FRAME_BYTES_MAX).map_err(refused)
+        }
+    }
+}
+
+/// openraft pauses after `Unreachable` and asks again at once after the others.
+fn rpc_error(error: &TransportError) -> RPCError<TypeConfig> {
+    match error {
+        TransportError::Timeout(_) => RPCError::Network(NetworkError::new(error)),
+        TransportError::Unreachable(_) | TransportError::Refused(..) => RPCError::Unreachable(Unreachable::new(error)),
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let timeout = if rpc.entries.is_empty() {
+            option.soft_ttl()
+        } else {
+            option.soft_ttl().max(Duration::from_millis(APPEND_MS_MIN))
+        };
+        let answer = self.call(RaftCall::Append, &rpc, timeout).await;
+        answer.map_err(|error| rpc_error(&error))
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(RaftCall::Vote, &rpc, option.soft_ttl()).await;
+        answer.map_err(|error| rpc_error(&error))
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(RaftCall::PreVote, &rpc, option.soft_ttl()).await;
+        answer.map_err(|error| rpc_error(&error))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: RaftSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let message = SnapshotMessageRef { vote, meta: &snapshot.meta, data: &snapshot.snapshot };
+        let call = self.call(RaftCall::Snapshot, &message, option.soft_ttl());
+        match select(Box::pin(call), Box::pin(cancel)).await {
+            Either::Left((answer, _)) => answer.map_err(|error| rpc_error(&error).into()),
+            Either::Right((closed, _)) => Err(closed.into()),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let answer = self.call(RaftCall::TransferLeader, &request, option.soft_ttl()).await;
+        answer.map_err(|error| rpc_error(&error))
+    }
+}
