@@ -1,0 +1,146 @@
+//! One request, asked of as many nodes as it takes, until the first answer or the deadline.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster_config::wire::gate::Response;
+use cluster_config::wire::{Channel, RefusalCode};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::Inner;
+use super::error::{ClientError, Failure, Tried};
+use super::pace::Pace;
+use super::warm::Node;
+use crate::error::LinkError;
+use crate::exchange::exchange;
+use crate::frame::{self, Frame};
+
+/// Nodes asked at the same time: the first, the hedge, and one more where both turn out dead.
+const RUNNING_MAX: usize = 3;
+
+/// Times that one request is sent at most. Two nodes that both refuse for the whole deadline are asked no more often.
+const LAUNCHES_MAX: usize = 32;
+
+/// Pause before nodes that refused are asked again, where there is no other; doubled up to [`RETRY_PAUSE_MAX`]. Also
+/// how often the client looks for a warm node while it has none.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Longest such pause: a fraction of an election, so that little is added to it.
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(160);
+
+/// One attempt under way.
+struct Attempt {
+    node: Arc<Node>,
+    launched: Instant,
+}
+
+async fn attempt(node: Arc<Node>, frame: Frame) -> (SocketAddr, Result<Bytes, LinkError>) {
+    let result = exchange(&node.connection, node.address, Channel::Gate, &frame).await;
+    (node.address, result)
+}
+
+/// Asks until there is an answer; gives it with the node that gave it.
+pub(super) async fn run(
+    client: &Inner,
+    frame: &Frame,
+    pace: &Pace,
+    deadline: Duration,
+) -> Result<(SocketAddr, Response), ClientError> {
+    let until = Instant::now() + deadline;
+    let mut answers = FuturesUnordered::new();
+    let mut running: Vec<Attempt> = Vec::with_capacity(2);
+    // The last failure of each node.
+    let mut tried: Vec<Tried> = Vec::new();
+    // Nodes that refused: the others come first.
+    let mut refusing: Vec<SocketAddr> = Vec::new();
+    let mut launches = 0;
+    let mut hedge_after = pace.delay();
+    let mut pause = RETRY_PAUSE;
+    let mut launch_at = Instant::now();
+    loop {
+        let now = Instant::now();
+        if now >= until || (running.is_empty() && launches == LAUNCHES_MAX) {
+            let silent =
+                running.iter().map(|attempt| Tried { address: attempt.node.address, failure: Failure::Silent });
+            tried.extend(silent);
+            if tried.is_empty() {
+                tried = client.pool.failures();
+            }
+            return Err(ClientError::out_of_time(deadline.as_millis() as u64, tried));
+        }
+        if now >= launch_at {
+            launch_at = until;
+            if running.len() < RUNNING_MAX && launches < LAUNCHES_MAX {
+                let mut except = refusing.clone();
+                except.extend(running.iter().map(|attempt| attempt.node.address));
+                match client.pool.pick(&except) {
+                    Some(_) if !running.is_empty() && !client.budget.spend() => launch_at = now + hedge_after,
+                    Some(node) => {
+                        if !running.is_empty() {
+                            client.hedges.fetch_add(1, Ordering::Relaxed);
+                        } else if launches > 0 {
+                            client.retries.fetch_add(1, Ordering::Relaxed);
+                        }
+                        launches += 1;
+                        answers.push(attempt(node.clone(), frame.clone()));
+                        running.push(Attempt { node, launched: now });
+                        launch_at = now + hedge_after;
+                        hedge_after *= 2;
+                    }
+                    None if running.is_empty() => {
+                        launch_at = now + pause;
+                        // Refusals may have passed by then; with nobody warm at all, looking costs nothing.
+                        if !refusing.is_empty() {
+                            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                            refusing.clear();
+                        }
+                    }
+                    None => launch_at = now + hedge_after,
+                }
+            }
+        }
+        let (address, result) = tokio::select! {
+            biased;
+            Some(answer) = answers.next(), if !running.is_empty() => answer,
+            () = tokio::time::sleep_until(launch_at.min(until)) => continue,
+        };
+        let Some(place) = running.iter().position(|attempt| attempt.node.address == address) else { continue };
+        let Attempt { node, launched } = running.remove(place);
+        let decoded = result.and_then(|body| {
+            frame::decode(Channel::Gate, &body).map_err(|refusal| LinkError::Answer { address, refusal })
+        });
+        let failure = match decoded {
+            Ok(Response::Refused(refusal)) if !refusal.code.retryable() => {
+                client.pool.praise(&node);
+                return Err(ClientError::Refused { address, refusal });
+            }
+            Ok(Response::Refused(refusal)) => {
+                if refusal.code == RefusalCode::Unavailable {
+                    client.pool.demote(&node);
+                }
+                refusing.push(address);
+                Failure::Refused(refusal)
+            }
+            Ok(response) => {
+                pace.answered(launched.elapsed());
+                client.pool.praise(&node);
+                for slower in running.iter().filter(|other| other.launched < launched) {
+                    client.pool.strike(&slower.node);
+                }
+                return Ok((address, response));
+            }
+            Err(error) => {
+                client.pool.remove(&node, Failure::Link(error.clone()));
+                Failure::Link(error)
+            }
+        };
+        tried.retain(|before| before.address != address);
+        tried.push(Tried { address, failure });
+        launch_at = Instant::now();
+    }
+}

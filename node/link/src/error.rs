@@ -1,0 +1,170 @@
+//! What can go wrong between two processes, told apart by who has to act.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cluster_config::wire::{Refusal, codec};
+use quinn::{ConnectError, ConnectionError};
+
+use crate::identity::PeerIdentity;
+
+/// Who has to act on an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// Whoever made the request: it has to be changed.
+    Caller,
+    /// Whoever runs the cluster: a node, a network path or a certificate needs care.
+    Operator,
+    /// We: a fault in this software.
+    Us,
+}
+
+/// Why a call between processes brought no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LinkError {
+    /// No connection could be made; nothing was sent.
+    #[error("{address}: not reachable ({reason}); check that the node runs and that UDP gets there")]
+    Unreachable {
+        /// The other side.
+        address: SocketAddr,
+        /// What was met.
+        reason: String,
+    },
+    /// TLS failed: one of the two certificates is not accepted. Nothing was done.
+    #[error(
+        "{address}: TLS refused ({reason}); issue a valid certificate of the same authority with `tvs certs issue`"
+    )]
+    Certificate {
+        /// The other side.
+        address: SocketAddr,
+        /// What was met.
+        reason: String,
+    },
+    /// The other side is no node. Nothing was sent.
+    #[error("{address}: answered by {found}, which is not a node; check the address and the certificate used there")]
+    NotANode {
+        /// The other side.
+        address: SocketAddr,
+        /// What its certificate says.
+        found: PeerIdentity,
+    },
+    /// The connection broke after the request was sent, in part or whole: it is unknown whether it was carried out.
+    #[error("{address}: connection lost with the request under way ({reason}); ask again where repeating is safe")]
+    Lost {
+        /// The other side.
+        address: SocketAddr,
+        /// What was met.
+        reason: String,
+    },
+    /// No answer in time: it is unknown whether the request was carried out.
+    #[error("{address}: no answer within {} ms; ask again where repeating is safe", timeout.as_millis())]
+    TimedOut {
+        /// The other side.
+        address: SocketAddr,
+        /// How long was waited.
+        timeout: Duration,
+    },
+    /// The answer is not of this protocol.
+    #[error("{address}: the answer cannot be read ({refusal}); run the same version on both sides")]
+    Answer {
+        /// The other side.
+        address: SocketAddr,
+        /// What is wrong with it.
+        refusal: Refusal,
+    },
+    /// The request is over its channel's limit, or does not encode.
+    #[error("the request cannot be sent: {0}")]
+    Request(String),
+    /// There is nobody to ask.
+    #[error("no address was given; name at least one node as IP:PORT")]
+    NoAddress,
+}
+
+impl LinkError {
+    /// Who has to act.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Request(_) | Self::NoAddress => Actor::Caller,
+            Self::Answer { .. } => Actor::Us,
+            _ => Actor::Operator,
+        }
+    }
+
+    /// Whether it is certain that the other side has not begun the request.
+    pub fn nothing_done(&self) -> bool {
+        !matches!(self, Self::Lost { .. } | Self::TimedOut { .. } | Self::Answer { .. })
+    }
+
+    /// The error of a connection that ended before a request could be written to it.
+    pub(crate) fn before_sending(address: SocketAddr, error: &ConnectionError) -> Self {
+        match tls_alert(error) {
+            Some(_) => Self::Certificate { address, reason: describe(error) },
+            None => Self::Unreachable { address, reason: describe(error) },
+        }
+    }
+
+    /// The error of a connection that ended with a request under way. A failed handshake is known to have let
+    /// nothing through, even where this side learns of it late.
+    pub(crate) fn after_sending(address: SocketAddr, error: &ConnectionError) -> Self {
+        match tls_alert(error) {
+            Some(_) => Self::Certificate { address, reason: describe(error) },
+            None => Self::Lost { address, reason: describe(error) },
+        }
+    }
+
+    pub(crate) fn connect(address: SocketAddr, error: &ConnectError) -> Self {
+        Self::Unreachable { address, reason: error.to_string() }
+    }
+}
+
+impl From<codec::Error> for LinkError {
+    fn from(error: codec::Error) -> Self {
+        Self::Request(error.to_string())
+    }
+}
+
+/// The TLS alert (RFC 8446, section 6) that ended a handshake, whichever side raised it. QUIC carries alerts as
+/// error codes 0x100 to 0x1ff (RFC 9001, section 4.8).
+fn tls_alert(error: &ConnectionError) -> Option<u8> {
+    let code = match error {
+        ConnectionError::TransportError(error) => u64::from(error.code),
+        ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
+        _ => return None,
+    };
+    (0x100..0x200).contains(&code).then_some((code & 0xff) as u8)
+}
+
+/// A short name for the way in which a handshake failed, for metrics.
+pub(crate) fn handshake_label(error: &ConnectionError) -> &'static str {
+    match (tls_alert(error), error) {
+        (Some(alert), _) => alert_label(alert),
+        (None, ConnectionError::TimedOut) => "timeout",
+        (None, ConnectionError::VersionMismatch) => "quic_version",
+        (None, ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_)) => "closed_by_peer",
+        (None, _) => "transport",
+    }
+}
+
+fn alert_label(alert: u8) -> &'static str {
+    match alert {
+        42 => "bad_certificate",
+        43 => "unsupported_certificate",
+        44 => "certificate_revoked",
+        45 => "certificate_expired",
+        46 => "certificate_unknown",
+        48 => "unknown_authority",
+        51 => "decrypt_error",
+        70 => "tls_version",
+        116 => "certificate_required",
+        120 => "application_protocol",
+        _ => "tls",
+    }
+}
+
+/// The error in words; TLS alerts by name instead of by number.
+pub(crate) fn describe(error: &ConnectionError) -> String {
+    match tls_alert(error) {
+        Some(alert) => format!("{}: {error}", alert_label(alert)),
+        None => error.to_string(),
+    }
+}

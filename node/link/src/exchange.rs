@@ -1,0 +1,87 @@
+//! One request and its answer on one stream of one connection: what all three client libraries share.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster_config::wire::{Channel, Refusal, RefusalCode, Role};
+use quinn::{Connection, Endpoint, ReadError, VarInt, WriteError};
+
+use crate::endpoint::SERVER_NAME;
+use crate::error::LinkError;
+use crate::frame::{BodyError, Frame, HeaderError, Reader};
+use crate::identity::PeerIdentity;
+
+/// Stream reset: the frame will not be finished.
+pub(crate) const CODE_ABANDONED: VarInt = VarInt::from_u32(1);
+/// Connection closed: it is not needed any more, or the process ends.
+pub(crate) const CODE_DONE: VarInt = VarInt::from_u32(2);
+/// Connection closed: what came is not this protocol.
+pub(crate) const CODE_PROTOCOL: VarInt = VarInt::from_u32(3);
+/// Connection closed: the certificate does not name a usable role.
+pub(crate) const CODE_IDENTITY: VarInt = VarInt::from_u32(4);
+/// Connection closed: a limit on connections is reached.
+pub(crate) const CODE_LIMIT: VarInt = VarInt::from_u32(5);
+
+/// Makes a connection to a node and checks that it is one.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    timeout: Duration,
+) -> Result<Connection, LinkError> {
+    let connecting = endpoint.connect(address, SERVER_NAME).map_err(|error| LinkError::connect(address, &error))?;
+    let connection = match tokio::time::timeout(timeout, connecting).await {
+        Ok(result) => result.map_err(|error| LinkError::before_sending(address, &error))?,
+        Err(_) => {
+            let reason = format!("no handshake within {} ms", timeout.as_millis());
+            return Err(LinkError::Unreachable { address, reason });
+        }
+    };
+    match PeerIdentity::of_connection(&connection) {
+        Ok(found) if found.role == Role::Node => Ok(connection),
+        Ok(found) => {
+            connection.close(CODE_IDENTITY, b"the certificate is not a node's");
+            Err(LinkError::NotANode { address, found })
+        }
+        Err(reason) => {
+            connection.close(CODE_IDENTITY, reason.as_bytes());
+            Err(LinkError::Certificate { address, reason })
+        }
+    }
+}
+
+/// Sends `frame` on a new stream and waits for the body of the answer. The caller sets the time limit; dropping the
+/// future gives the stream up.
+pub(crate) async fn exchange(
+    connection: &Connection,
+    address: SocketAddr,
+    channel: Channel,
+    frame: &Frame,
+) -> Result<Bytes, LinkError> {
+    let (mut send, mut receive) =
+        connection.open_bi().await.map_err(|error| LinkError::before_sending(address, &error))?;
+    match frame.write(&mut send).await {
+        // A node that refuses early stops reading, and its answer is on the way.
+        Ok(()) | Err(WriteError::Stopped(_)) => {}
+        Err(WriteError::ConnectionLost(error)) => return Err(LinkError::after_sending(address, &error)),
+        Err(error) => return Err(LinkError::Lost { address, reason: error.to_string() }),
+    }
+    let gone = |error: ReadError| match error {
+        ReadError::ConnectionLost(error) => LinkError::after_sending(address, &error),
+        error => LinkError::Lost { address, reason: error.to_string() },
+    };
+    let mut reader = Reader::new(&mut receive);
+    let header = reader.header().await.map_err(|error| match error {
+        HeaderError::Refused { refusal, .. } => LinkError::Answer { address, refusal },
+        HeaderError::Gone(error) => gone(error),
+    })?;
+    if header.channel != channel {
+        let place = format!("frame header byte 3: channel {:?}", header.channel);
+        let refusal = Refusal::new(RefusalCode::MalformedFrame, place, format!("answer on channel {channel:?}"));
+        return Err(LinkError::Answer { address, refusal });
+    }
+    reader.body(header.body_bytes as usize).await.map_err(|error| match error {
+        BodyError::Refused(refusal) => LinkError::Answer { address, refusal },
+        BodyError::Gone(error) => gone(error),
+    })
+}

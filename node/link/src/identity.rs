@@ -1,0 +1,248 @@
+//! Who a process is, and who the other side of a connection is: both stand in certificates.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::hmac;
+use cluster_config::ids::DeviceId;
+use cluster_config::wire::{ALPN, Role};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::endpoint;
+
+/// Why files do not make an identity. All of these are the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{path}: cannot be read ({reason}); check the path and its permissions")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {reason}; issue it again with `tvs certs issue`")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificate and key do not make a usable pair.
+    #[error("{certificate} and {key} do not work together ({reason}); use the pair that `tvs certs issue` wrote")]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// The TLS library's words.
+        reason: String,
+    },
+}
+
+/// What the certificate of a connection's other side says: the role that it may act in, and its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerIdentity {
+    /// What it may ask for.
+    pub role: Role,
+    /// Its name, such as a device's or an operator's.
+    pub name: DeviceId,
+}
+
+impl fmt::Display for PeerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tvs://{}/{}", self.role, self.name)
+    }
+}
+
+impl FromStr for PeerIdentity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (role, name) = text
+            .strip_prefix("tvs://")
+            .and_then(|rest| rest.split_once('/'))
+            .ok_or_else(|| format!("{text:?} is not of the form tvs://ROLE/NAME"))?;
+        Ok(Self { role: role.parse()?, name: name.parse().map_err(|error| format!("{error}"))? })
+    }
+}
+
+impl PeerIdentity {
+    /// Reads the identity out of a certificate's subject alternative names.
+    ///
+    /// # Errors
+    /// Text that says what is missing: exactly one `tvs://ROLE/NAME` has to be there.
+    pub(crate) fn of_certificate(certificate: &X509Certificate<'_>) -> Result<Self, String> {
+        let names = certificate
+            .subject_alternative_name()
+            .map_err(|error| format!("subject alternative names do not parse: {error}"))?
+            .ok_or("the certificate has no subject alternative names")?;
+        let mut found = None;
+        for name in &names.value.general_names {
+            let GeneralName::URI(uri) = name else { continue };
+            if found.is_some() {
+                return Err("the certificate has more than one URI".to_owned());
+            }
+            found = Some(uri.parse()?);
+        }
+        found.ok_or_else(|| "the certificate has no tvs://ROLE/NAME".to_owned())
+    }
+
+    /// Reads the identity of a connection's other side; done once for each connection.
+    pub(crate) fn of_connection(connection: &quinn::Connection) -> Result<Self, String> {
+        let chain = connection
+            .peer_identity()
+            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .ok_or("the other side showed no certificate")?;
+        let certificate = chain.first().ok_or("the other side showed an empty certificate chain")?;
+        let (_, certificate) = X509Certificate::from_der(certificate)
+            .map_err(|error| format!("the certificate does not parse: {error}"))?;
+        Self::of_certificate(&certificate)
+    }
+}
+
+/// A process's own certificate and key, and the authority that it trusts, ready for connections either way. Clones
+/// share everything.
+#[derive(Clone)]
+pub struct Identity {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    peer: PeerIdentity,
+    expires_at: SystemTime,
+    server: quinn::ServerConfig,
+    client: quinn::ClientConfig,
+    restart_key: hmac::Key,
+}
+
+impl fmt::Debug for Identity {
+    /// Prints no key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.inner.peer)
+    }
+}
+
+impl Identity {
+    /// Loads an identity from PEM files: the authority's certificate, the own certificate, and its key.
+    ///
+    /// A certificate that has expired loads, with a warning in the log: peers will refuse it.
+    ///
+    /// # Errors
+    /// [`Error`] names the file and what to do.
+    pub fn load(authority: &Path, certificate: &Path, key: &Path) -> Result<Self, Error> {
+        let mut roots = rustls::RootCertStore::empty();
+        for root in certificates(authority)? {
+            roots.add(root).map_err(|error| Error::Invalid { path: authority.into(), reason: error.to_string() })?;
+        }
+        let chain = certificates(certificate)?;
+        let (peer, expires_at) =
+            inspect(&chain[0]).map_err(|reason| Error::Invalid { path: certificate.into(), reason })?;
+        if expires_at < SystemTime::now() {
+            tracing::warn!(%peer, file = %certificate.display(), "the certificate has expired; issue it again");
+        }
+        let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| Error::Invalid {
+            path: key.into(),
+            reason: format!("is not a private key in PEM: {error}"),
+        })?;
+        let restart_key = hmac::Key::new(hmac::HMAC_SHA256, private.secret_der());
+        let (server, client) = tls(Arc::new(roots), chain, private).map_err(|reason| Error::Pair {
+            certificate: certificate.into(),
+            key: key.into(),
+            reason,
+        })?;
+        let server = endpoint::server_config(Arc::new(server));
+        let client = endpoint::client_config(Arc::new(client));
+        Ok(Self { inner: Arc::new(Inner { peer, expires_at, server, client, restart_key }) })
+    }
+
+    /// What the own certificate says.
+    pub fn peer(&self) -> PeerIdentity {
+        self.inner.peer
+    }
+
+    /// When the own certificate expires.
+    pub fn expires_at(&self) -> SystemTime {
+        self.inner.expires_at
+    }
+
+    /// A key that the same process has again after a restart at the same address, and nobody else ever has.
+    pub(crate) fn restart_key(&self, address: SocketAddr) -> hmac::Key {
+        let purpose = format!("tvs stateless reset {address}");
+        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.inner.restart_key, purpose.as_bytes()).as_ref())
+    }
+
+    pub(crate) fn server_config(&self) -> quinn::ServerConfig {
+        self.inner.server.clone()
+    }
+
+    pub(crate) fn client_config(&self) -> quinn::ClientConfig {
+        self.inner.client.clone()
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| Error::Unreadable { path: path.into(), reason: error.to_string() })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let invalid = |reason| Error::Invalid { path: path.into(), reason };
+    let bytes = read(path)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| invalid(format!("is not a certificate in PEM: {error}")))?;
+    if chain.is_empty() {
+        return Err(invalid("has no certificate in PEM".to_owned()));
+    }
+    Ok(chain)
+}
+
+fn inspect(certificate: &CertificateDer<'_>) -> Result<(PeerIdentity, SystemTime), String> {
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(|error| format!("the certificate does not parse: {error}"))?;
+    let expires_at_s = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+    let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(expires_at_s);
+    Ok((PeerIdentity::of_certificate(&certificate)?, expires_at))
+}
+
+/// TLS 1.3 both ways with certificates on both sides. Sessions are never resumed: a resumed one would outlive the
+/// certificate that began it, and nothing is ever sent before the handshake is done.
+fn tls(
+    roots: Arc<rustls::RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<(QuicServerConfig, QuicClientConfig), String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = &[&rustls::version::TLS13];
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+        .build()
+        .map_err(|error| error.to_string())?;
+    let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .map_err(|error| error.to_string())?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain.clone(), key.clone_key())
+        .map_err(|error| error.to_string())?;
+    server.alpn_protocols = vec![ALPN.to_vec()];
+    server.send_tls13_tickets = 0;
+    server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| error.to_string())?;
+    client.alpn_protocols = vec![ALPN.to_vec()];
+    client.resumption = rustls::client::Resumption::disabled();
+    let server = QuicServerConfig::try_from(server).map_err(|error| error.to_string())?;
+    let client = QuicClientConfig::try_from(client).map_err(|error| error.to_string())?;
+    Ok((server, client))
+}

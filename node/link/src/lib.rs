@@ -1,0 +1,27 @@
+//! QUIC between nodes and to gates: certificates, endpoint, frames, server, and the client libraries.
+//!
+//! This crate moves typed messages of [`cluster_config::wire`] between processes and checks who sends them. It
+//! decides nothing about galleries, ownership or placement, and it keeps no message for longer than its exchange.
+
+pub mod certificates;
+pub mod client;
+pub mod endpoint;
+pub mod error;
+pub mod identity;
+pub mod limits;
+pub mod operator;
+pub mod peer;
+pub mod server;
+
+mod exchange;
+mod frame;
+mod observe;
+
+pub use client::{GateClient, GateClientOptions};
+pub use endpoint::{bind, bind_client};
+pub use error::LinkError;
+pub use identity::{Identity, PeerIdentity};
+pub use operator::OperatorClient;
+pub use peer::{Lane, PeerLinks};
+pub use quinn::Endpoint;
+pub use server::{Handler, serve};

@@ -1,0 +1,95 @@
+//! The server's metrics. Handles are made once for each server: looking a metric up costs more than counting it.
+
+use cluster_config::wire::{Channel, RefusalCode};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+
+const CHANNELS: [(Channel, &str); 3] =
+    [(Channel::Gate, "gate"), (Channel::Peer, "peer"), (Channel::Operator, "operator")];
+
+/// Counters of one channel.
+#[derive(Clone)]
+pub(crate) struct ChannelMetrics {
+    pub(crate) frames_in: Counter,
+    pub(crate) frames_out: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+}
+
+/// All metrics of one server.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    channels: [ChannelMetrics; 3],
+    pub(crate) in_flight: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) accepted: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        describe_gauge!("tvs_link_connections", "connections that are open now");
+        describe_counter!("tvs_link_connections_total", "connections accepted since the start");
+        describe_counter!("tvs_link_connections_refused_total", "connections turned away by a limit, by reason");
+        describe_counter!("tvs_link_handshake_failures_total", "handshakes that failed, by reason");
+        describe_counter!("tvs_link_protocol_errors_total", "connections closed because they speak another protocol");
+        describe_counter!("tvs_link_refusals_total", "requests refused before or by the handler, by code");
+        describe_counter!("tvs_link_frames_total", "frames, by channel and direction");
+        describe_counter!("tvs_link_bytes_total", "bytes of frames, by channel and direction");
+        describe_gauge!("tvs_link_requests_in_flight", "requests being handled now");
+        let channels = CHANNELS.map(|(_, name)| ChannelMetrics {
+            frames_in: counter!("tvs_link_frames_total", "channel" => name, "direction" => "in"),
+            frames_out: counter!("tvs_link_frames_total", "channel" => name, "direction" => "out"),
+            bytes_in: counter!("tvs_link_bytes_total", "channel" => name, "direction" => "in"),
+            bytes_out: counter!("tvs_link_bytes_total", "channel" => name, "direction" => "out"),
+        });
+        Self {
+            channels,
+            in_flight: gauge!("tvs_link_requests_in_flight"),
+            connections: gauge!("tvs_link_connections"),
+            accepted: counter!("tvs_link_connections_total"),
+        }
+    }
+
+    pub(crate) fn channel(&self, channel: Channel) -> &ChannelMetrics {
+        match channel {
+            Channel::Gate => &self.channels[0],
+            Channel::Peer => &self.channels[1],
+            Channel::Operator => &self.channels[2],
+        }
+    }
+
+    /// Counts a refusal. Rare enough to look its counter up.
+    pub(crate) fn refused(&self, code: RefusalCode) {
+        counter!("tvs_link_refusals_total", "code" => code.as_str()).increment(1);
+    }
+
+    /// Counts a connection that a limit turned away.
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        counter!("tvs_link_connections_refused_total", "reason" => reason).increment(1);
+    }
+
+    /// Counts a handshake that failed.
+    pub(crate) fn handshake_failed(&self, reason: &'static str) {
+        counter!("tvs_link_handshake_failures_total", "reason" => reason).increment(1);
+    }
+
+    /// Counts a connection closed because nothing on it could be understood.
+    pub(crate) fn protocol_error(&self) {
+        counter!("tvs_link_protocol_errors_total").increment(1);
+    }
+}
+
+/// A gauge that is up for as long as this lives, so that no way out of a task leaves it up.
+pub(crate) struct Up(Gauge);
+
+impl Up {
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

@@ -1,0 +1,134 @@
+//! The operator's side: one request at a time, to whichever node answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_config::wire::{Channel, operator};
+use quinn::{Connection, Endpoint};
+use tokio::sync::Mutex;
+
+use crate::endpoint::bind_client;
+use crate::error::LinkError;
+use crate::exchange::{CODE_DONE, connect, exchange};
+use crate::frame::{self, Frame};
+use crate::identity::Identity;
+
+/// How long each node gets for its handshake before the next address is tried.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+/// Asks the nodes of a cluster as an operator. Clones share the connection.
+#[derive(Debug, Clone)]
+pub struct OperatorClient {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    endpoint: Endpoint,
+    addresses: Vec<SocketAddr>,
+    current: Mutex<Option<(usize, Connection)>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.endpoint.close(CODE_DONE, b"the client ends");
+    }
+}
+
+impl OperatorClient {
+    /// Connects to the first of `addresses` that answers.
+    ///
+    /// # Errors
+    /// The last address's [`LinkError`] where none answers.
+    pub async fn connect(addresses: Vec<SocketAddr>, identity: &Identity) -> Result<Self, LinkError> {
+        let first = *addresses.first().ok_or(LinkError::NoAddress)?;
+        let endpoint = bind_client(first, identity)
+            .map_err(|error| LinkError::Unreachable { address: first, reason: error.to_string() })?;
+        let client = Self { inner: Arc::new(Inner { endpoint, addresses, current: Mutex::new(None) }) };
+        client.connection(0).await?;
+        Ok(client)
+    }
+
+    /// Asks one node after the other until one answers, each for at most `timeout`.
+    ///
+    /// Another node is asked where the request cannot have begun, and, for requests that only read, also where the
+    /// answer was lost or was a refusal that another node may not give. The last refusal is returned as the answer.
+    ///
+    /// # Errors
+    /// The last address's [`LinkError`].
+    pub async fn call(&self, request: &operator::Request, timeout: Duration) -> Result<operator::Response, LinkError> {
+        let frame = Frame::encode(Channel::Operator, request)?;
+        let reads = reads_only(request);
+        let mut last = Err(LinkError::NoAddress);
+        let mut from = 0;
+        for _ in 0..self.inner.addresses.len() {
+            let (index, connection) = match self.connection(from).await {
+                Ok(found) => found,
+                Err(error) => return if last.is_ok() { last } else { Err(error) },
+            };
+            let address = self.inner.addresses[index];
+            let exchanged = exchange(&connection, address, Channel::Operator, &frame);
+            let result = tokio::time::timeout(timeout, exchanged)
+                .await
+                .unwrap_or(Err(LinkError::TimedOut { address, timeout }))
+                .and_then(|body| {
+                    frame::decode(Channel::Operator, &body).map_err(|refusal| LinkError::Answer { address, refusal })
+                });
+            let again = match &result {
+                Ok(operator::Response::Refused(refusal)) => reads && refusal.code.retryable(),
+                Ok(_) => false,
+                Err(error) => reads || error.nothing_done(),
+            };
+            if !again {
+                return result;
+            }
+            last = result;
+            *self.inner.current.lock().await = None;
+            from = index + 1;
+        }
+        last
+    }
+
+    /// The current connection, or a new one to the first address at or after `from`, in a circle.
+    async fn connection(&self, from: usize) -> Result<(usize, Connection), LinkError> {
+        let mut current = self.inner.current.lock().await;
+        if let Some((index, connection)) = &*current
+            && connection.close_reason().is_none()
+        {
+            return Ok((*index, connection.clone()));
+        }
+        let count = self.inner.addresses.len();
+        let mut last = LinkError::NoAddress;
+        for index in (0..count).map(|step| (from + step) % count) {
+            match connect(&self.inner.endpoint, self.inner.addresses[index], CONNECT_TIMEOUT).await {
+                Ok(connection) => {
+                    *current = Some((index, connection.clone()));
+                    return Ok((index, connection));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Whether repeating the request changes nothing.
+fn reads_only(request: &operator::Request) -> bool {
+    use operator::Request;
+    match request {
+        Request::ClusterStatus
+        | Request::GalleryList
+        | Request::GalleryShow(_)
+        | Request::LedgerPage { .. }
+        | Request::PolicyShow
+        | Request::Metrics => true,
+        Request::AddMember { .. }
+        | Request::RemoveMember(_)
+        | Request::Drain { .. }
+        | Request::TransferLeader(_)
+        | Request::SubmitManifest(_)
+        | Request::CloseJourney(_)
+        | Request::PolicySet(_) => false,
+    }
+}

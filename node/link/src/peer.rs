@@ -1,0 +1,223 @@
+//! Calls between nodes: a few warm connections to each, one for each kind of traffic.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use cluster_config::wire::{Channel, peer};
+use quinn::{Connection, Endpoint};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::LinkError;
+use crate::exchange::{CODE_DONE, connect, exchange};
+use crate::frame::{self, Frame};
+
+/// How long a connection to a node may take to come up: a few round trips of any distance within a country.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// First pause after a failed connection, doubled up to [`BACK_OFF_MAX`]: a restarted node is found again quickly.
+const BACK_OFF_MIN: Duration = Duration::from_millis(20);
+
+/// Longest pause after a failed connection; below the time in which a node counts as lost, so that the first report
+/// after a restart finds the way in time.
+const BACK_OFF_MAX: Duration = Duration::from_millis(320);
+
+/// Silence on a link, with a call that timed out, after which the next call makes a new connection: a paused or
+/// cut-off node is then known by a failed handshake, and calls to it fail at once instead of by their timeout.
+const SILENCE_MAX: Duration = Duration::from_millis(300);
+
+/// Kinds of traffic. Each has its own connection to each node, with its own flow and congestion control, so that a
+/// segment of 100 MiB delays no heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Heartbeats, votes, log entries, reports: small and urgent.
+    Raft,
+    /// Searches and proposals that a traveller waits for.
+    Search,
+    /// Segments, snapshots, builds.
+    Bulk,
+}
+
+/// Connections to other nodes, made when first used and made again when lost. Clones share them.
+#[derive(Debug, Clone)]
+pub struct PeerLinks {
+    endpoint: Endpoint,
+    links: Arc<RwLock<Links>>,
+}
+
+type Links = HashMap<(SocketAddr, Lane), Arc<Link>>;
+
+#[derive(Debug)]
+struct Link {
+    state: Mutex<State>,
+    born: Instant,
+    /// When the other side last answered or took a connection, milliseconds after `born`.
+    heard_ms: AtomicU64,
+}
+
+type Outcome = Option<Result<Connection, LinkError>>;
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Idle,
+    /// One task connects; everybody who needs the connection waits for it.
+    Connecting(watch::Receiver<Outcome>),
+    Up(Connection),
+    /// The last attempt failed; until then the next one would most likely too.
+    Down {
+        until: Instant,
+        pause: Duration,
+        error: LinkError,
+    },
+}
+
+impl PeerLinks {
+    /// Links that go out from `endpoint`; the one that the node listens on will do.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, links: Arc::default() }
+    }
+
+    /// Asks the node at `address` and waits at most `timeout` for its answer, connecting included.
+    ///
+    /// A request is written at most once: whether to repeat it is up to the caller, who finds in
+    /// [`LinkError::nothing_done`] whether that is always safe. A refusal is an answer, not an error.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn call(
+        &self,
+        address: SocketAddr,
+        lane: Lane,
+        request: &peer::Request,
+        timeout: Duration,
+    ) -> Result<peer::Response, LinkError> {
+        let frame = Frame::encode(Channel::Peer, request)?;
+        let link = self.link(address, lane);
+        let exchanged = async {
+            let connection = link.connection(&self.endpoint, address).await?;
+            match exchange(&connection, address, Channel::Peer, &frame).await {
+                // A connection that was found dead before anything was written is replaced once, at once.
+                Err(LinkError::Unreachable { .. }) => {
+                    link.forget(&connection);
+                    let connection = link.connection(&self.endpoint, address).await?;
+                    exchange(&connection, address, Channel::Peer, &frame).await
+                }
+                Err(error) => {
+                    if connection.close_reason().is_some() {
+                        link.forget(&connection);
+                    }
+                    Err(error)
+                }
+                answered => answered,
+            }
+        };
+        let Ok(result) = tokio::time::timeout(timeout, exchanged).await else {
+            link.unanswered();
+            return Err(LinkError::TimedOut { address, timeout });
+        };
+        let body = result?;
+        link.heard();
+        frame::decode(Channel::Peer, &body).map_err(|refusal| LinkError::Answer { address, refusal })
+    }
+
+    /// Closes and forgets the connections to `address`: the node has left, or is known to be gone.
+    pub fn disconnect(&self, address: SocketAddr) {
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|(other, _), link| {
+            if *other != address {
+                return true;
+            }
+            if let State::Up(connection) = &*link.state.lock().unwrap_or_else(PoisonError::into_inner) {
+                connection.close(CODE_DONE, b"not needed any more");
+            }
+            false
+        });
+    }
+
+    fn link(&self, address: SocketAddr, lane: Lane) -> Arc<Link> {
+        let known = self.links.read().unwrap_or_else(PoisonError::into_inner).get(&(address, lane)).cloned();
+        known.unwrap_or_else(|| {
+            let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+            links.entry((address, lane)).or_insert_with(|| Arc::new(Link::new())).clone()
+        })
+    }
+}
+
+impl Link {
+    fn new() -> Self {
+        Self { state: Mutex::default(), born: Instant::now(), heard_ms: AtomicU64::new(0) }
+    }
+
+    fn heard(&self) {
+        self.heard_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// A call timed out: gives the connection up where nothing was heard for too long. Other calls that wait on it
+    /// keep it alive for themselves.
+    fn unanswered(&self) {
+        let silence_ms = (self.born.elapsed().as_millis() as u64).saturating_sub(self.heard_ms.load(Ordering::Relaxed));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, State::Up(_)) && silence_ms > SILENCE_MAX.as_millis() as u64 {
+            *state = State::Idle;
+        }
+    }
+
+    /// The connection, made where there is none. However many ask, one attempt is under way at a time, and it goes
+    /// on where the one who began it stops waiting.
+    async fn connection(self: &Arc<Self>, endpoint: &Endpoint, address: SocketAddr) -> Result<Connection, LinkError> {
+        let mut outcome = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*state {
+                State::Up(connection) => return Ok(connection.clone()),
+                State::Connecting(outcome) => outcome.clone(),
+                State::Down { until, error, .. } if Instant::now() < *until => return Err(error.clone()),
+                State::Down { pause, .. } => self.begin(endpoint, address, (*pause * 2).min(BACK_OFF_MAX), &mut state),
+                State::Idle => self.begin(endpoint, address, BACK_OFF_MIN, &mut state),
+            }
+        };
+        let gone = || LinkError::Unreachable { address, reason: "the attempt was given up".to_owned() };
+        let result = outcome.wait_for(Option::is_some).await.map_err(|_| gone())?;
+        result.clone().unwrap_or_else(|| Err(gone()))
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+        pause: Duration,
+        state: &mut State,
+    ) -> watch::Receiver<Outcome> {
+        let (sender, receiver) = watch::channel(None);
+        *state = State::Connecting(receiver.clone());
+        let (link, endpoint) = (self.clone(), endpoint.clone());
+        tokio::spawn(async move {
+            let result = connect(&endpoint, address, CONNECT_TIMEOUT).await;
+            let next = match &result {
+                Ok(connection) => {
+                    link.heard();
+                    State::Up(connection.clone())
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no link to a node");
+                    State::Down { until: Instant::now() + pause, pause, error: error.clone() }
+                }
+            };
+            *link.state.lock().unwrap_or_else(PoisonError::into_inner) = next;
+            // Nobody may be waiting any more.
+            let _ = sender.send(Some(result));
+        });
+        receiver
+    }
+
+    /// Drops a dead connection, unless somebody has replaced it already.
+    fn forget(&self, dead: &Connection) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(&*state, State::Up(connection) if connection.stable_id() == dead.stable_id()) {
+            *state = State::Idle;
+        }
+    }
+}

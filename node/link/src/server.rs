@@ -1,0 +1,198 @@
+//! Accepts connections, bounds them, and hands each request to the [`Handler`] in a task of its own.
+
+mod registry;
+mod request;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use cluster_config::limits::STREAMS_PER_CONNECTION_MAX;
+use cluster_config::wire::{gate, operator, peer};
+use quinn::{Connection, Endpoint, Incoming};
+use tokio::sync::Semaphore;
+
+use crate::error::{describe, handshake_label};
+use crate::exchange::{CODE_DONE, CODE_IDENTITY, CODE_LIMIT};
+use crate::identity::PeerIdentity;
+use crate::limits;
+use crate::observe::{Metrics, Up};
+use registry::Registry;
+
+/// What a node does with the requests that reach it. The role of the sender is checked before.
+///
+/// A request runs to its end even where its sender has gone, so that no write is cut off half-way.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers a gate.
+    fn gate(&self, from: &PeerIdentity, request: gate::Request) -> impl Future<Output = gate::Response> + Send;
+    /// Answers another node.
+    fn peer(&self, from: &PeerIdentity, request: peer::Request) -> impl Future<Output = peer::Response> + Send;
+    /// Answers an operator.
+    fn operator(
+        &self,
+        from: &PeerIdentity,
+        request: operator::Request,
+    ) -> impl Future<Output = operator::Response> + Send;
+}
+
+/// What all connections of one server share.
+struct Shared<H> {
+    handler: Arc<H>,
+    metrics: Metrics,
+    registry: Registry,
+    handshakes: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+/// What all requests of one connection share.
+struct Session {
+    connection: Connection,
+    from: PeerIdentity,
+    /// One permit for each request being handled. QUIC bounds open streams, not the work behind streams that were
+    /// given up; this does.
+    permits: Arc<Semaphore>,
+    /// Bytes of long bodies that are held now.
+    bodies_bytes: AtomicUsize,
+}
+
+/// Serves `endpoint` until `shutdown` completes (or the endpoint is closed).
+///
+/// Stopping is orderly: newcomers are turned away, new requests are refused with `unavailable` so that gates go
+/// elsewhere at once, requests under way get [`limits::SHUTDOWN_GRACE`] to finish, then the accepted connections are
+/// closed. Connections that the endpoint made itself are left alone. Call [`Endpoint::wait_idle`] before the process
+/// ends, so that the closing reaches the other sides. Dropping the future closes the connections at once.
+///
+/// Install a metrics recorder before: the metrics are looked up once, here.
+pub async fn serve<H: Handler>(endpoint: Endpoint, handler: Arc<H>, shutdown: impl Future<Output = ()> + Send) {
+    let shared = Arc::new(Shared {
+        handler,
+        metrics: Metrics::new(),
+        registry: Registry::default(),
+        handshakes: AtomicUsize::new(0),
+        stopping: AtomicBool::new(false),
+    });
+    let closing = CloseOnDrop(shared.clone());
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            incoming = endpoint.accept() => match incoming {
+                Some(incoming) => admit(&shared, incoming),
+                None => return,
+            },
+        }
+    }
+    shared.stopping.store(true, Ordering::Release);
+    endpoint.set_server_config(None);
+    let finished = async {
+        tokio::time::sleep(limits::SHUTDOWN_NOTICE).await;
+        for session in shared.registry.sessions() {
+            // The semaphore is never closed; an error could only mean that nobody is left to wait for.
+            let _ = session.permits.acquire_many(STREAMS_PER_CONNECTION_MAX).await;
+        }
+    };
+    if tokio::time::timeout(limits::SHUTDOWN_GRACE, finished).await.is_err() {
+        tracing::warn!("requests were still under way when the node stopped listening");
+    }
+    drop(closing);
+}
+
+/// Closes what is still open when serving ends, in whichever way it ends.
+struct CloseOnDrop<H: Handler>(Arc<Shared<H>>);
+
+impl<H: Handler> Drop for CloseOnDrop<H> {
+    fn drop(&mut self) {
+        self.0.stopping.store(true, Ordering::Release);
+        for session in self.0.registry.sessions() {
+            session.connection.close(CODE_DONE, b"the node stops");
+        }
+    }
+}
+
+/// Decides on a newcomer by the load of handshakes, before any cryptography.
+fn admit<H: Handler>(shared: &Arc<Shared<H>>, incoming: Incoming) {
+    let handshakes = shared.handshakes.load(Ordering::Relaxed);
+    if handshakes >= limits::HANDSHAKES_MAX {
+        shared.metrics.connection_refused("handshakes");
+        return incoming.refuse();
+    }
+    if shared.registry.len() >= limits::CONNECTIONS_MAX {
+        shared.metrics.connection_refused("connections");
+        return incoming.refuse();
+    }
+    if handshakes >= limits::HANDSHAKES_BEFORE_ADDRESS_PROOF && incoming.may_retry() {
+        // `may_retry` was just asked, and a newcomer that cannot be told to retry is simply dropped.
+        let _ = incoming.retry();
+        return;
+    }
+    shared.handshakes.fetch_add(1, Ordering::Relaxed);
+    tokio::spawn(greet(shared.clone(), incoming));
+}
+
+/// Finishes the handshake and, where the certificate is in order, serves the connection.
+async fn greet<H: Handler>(shared: Arc<Shared<H>>, incoming: Incoming) {
+    let address = incoming.remote_address();
+    let result = match incoming.accept() {
+        Ok(connecting) => tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, connecting).await,
+        Err(error) => Ok(Err(error)),
+    };
+    shared.handshakes.fetch_sub(1, Ordering::Relaxed);
+    let connection = match result {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            shared.metrics.handshake_failed(handshake_label(&error));
+            tracing::info!(%address, error = describe(&error), "handshake failed");
+            return;
+        }
+        Err(_) => return shared.metrics.handshake_failed("timeout"),
+    };
+    let from = match PeerIdentity::of_connection(&connection) {
+        Ok(from) => from,
+        Err(reason) => {
+            shared.metrics.handshake_failed("identity");
+            tracing::info!(%address, reason, "certificate refused");
+            return connection.close(CODE_IDENTITY, reason.as_bytes());
+        }
+    };
+    if from.role == cluster_config::wire::Role::Node {
+        connection.set_receive_window(limits::PEER_CONNECTION_WINDOW_BYTES.into());
+    }
+    let session = Arc::new(Session {
+        connection,
+        from,
+        permits: Arc::new(Semaphore::new(STREAMS_PER_CONNECTION_MAX as usize)),
+        bodies_bytes: AtomicUsize::new(0),
+    });
+    let Some(_entry) = shared.registry.enter(&session) else {
+        shared.metrics.connection_refused("identity");
+        return session.connection.close(CODE_LIMIT, b"too many connections with this certificate");
+    };
+    if shared.stopping.load(Ordering::Acquire) {
+        return session.connection.close(CODE_DONE, b"the node stops");
+    }
+    shared.metrics.accepted.increment(1);
+    let _up = Up::new(&shared.metrics.connections);
+    accept_requests(&shared, &session).await;
+}
+
+async fn accept_requests<H: Handler>(shared: &Arc<Shared<H>>, session: &Arc<Session>) {
+    loop {
+        let permit = match session.permits.clone().try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => tokio::select! {
+                Ok(permit) = session.permits.clone().acquire_owned() => permit,
+                // Requests that never end must not hide that their connection has ended.
+                _ = session.connection.closed() => return,
+            },
+        };
+        match session.connection.accept_bi().await {
+            Ok((send, receive)) => {
+                tokio::spawn(request::handle(shared.clone(), session.clone(), permit, send, receive));
+            }
+            Err(error) => {
+                tracing::debug!(from = %session.from, error = describe(&error), "connection ended");
+                return;
+            }
+        }
+    }
+}

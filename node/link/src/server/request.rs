@@ -1,0 +1,214 @@
+//! One request, from the stream's first byte to its answer's last.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, Refusal, RefusalCode, gate, operator, peer};
+use quinn::{RecvStream, SendStream};
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Handler, Session, Shared};
+use crate::exchange::{CODE_ABANDONED, CODE_PROTOCOL};
+use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
+use crate::limits;
+use crate::observe::{Metrics, Up};
+
+/// Why no request was read.
+enum Unread {
+    /// The sender is told why, on this channel.
+    Refused(Channel, Refusal),
+    /// Not even the channel is known: the other side does not speak this protocol.
+    Foreign(Refusal),
+    /// Nobody waits for an answer.
+    Gone,
+}
+
+/// Handles one request. The permit goes back when the work is done, not when the stream is closed.
+pub(super) async fn handle<H: Handler>(
+    shared: Arc<Shared<H>>,
+    session: Arc<Session>,
+    _permit: OwnedSemaphorePermit,
+    mut send: SendStream,
+    mut receive: RecvStream,
+) {
+    let _up = Up::new(&shared.metrics.in_flight);
+    let metrics = &shared.metrics;
+    let (channel, body, _held) = match read(&shared, &session, &mut receive).await {
+        Ok(read) => read,
+        Err(Unread::Refused(channel, refusal)) => return refuse(metrics, channel, refusal, &mut send).await,
+        Err(Unread::Foreign(refusal)) => {
+            metrics.protocol_error();
+            tracing::info!(from = %session.from, %refusal, "connection closed");
+            // The connection goes too, so it does not matter whether the stream is already gone.
+            let _ = send.reset(CODE_PROTOCOL);
+            return session.connection.close(CODE_PROTOCOL, refusal.to_string().as_bytes());
+        }
+        Err(Unread::Gone) => return,
+    };
+    drop(receive);
+    let from = &session.from;
+    match channel {
+        Channel::Gate => match frame::decode(channel, &body) {
+            Ok(request) => {
+                drop(body);
+                let response = shared.handler.gate(from, request).await;
+                if let gate::Response::Refused(refusal) = &response {
+                    metrics.refused(refusal.code);
+                }
+                answer(metrics, channel, &response, &mut send).await;
+            }
+            Err(refusal) => refuse(metrics, channel, refusal, &mut send).await,
+        },
+        Channel::Peer => match frame::decode(channel, &body) {
+            Ok(request) => {
+                drop(body);
+                let response = shared.handler.peer(from, request).await;
+                if let peer::Response::Refused(refusal) = &response {
+                    metrics.refused(refusal.code);
+                }
+                answer(metrics, channel, &response, &mut send).await;
+            }
+            Err(refusal) => refuse(metrics, channel, refusal, &mut send).await,
+        },
+        Channel::Operator => match frame::decode(channel, &body) {
+            Ok(request) => {
+                drop(body);
+                let response = shared.handler.operator(from, request).await;
+                if let operator::Response::Refused(refusal) = &response {
+                    metrics.refused(refusal.code);
+                }
+                answer(metrics, channel, &response, &mut send).await;
+            }
+            Err(refusal) => refuse(metrics, channel, refusal, &mut send).await,
+        },
+    }
+}
+
+/// Reads a frame that this sender may send, within the limits of time and memory.
+async fn read<'a, H: Handler>(
+    shared: &Shared<H>,
+    session: &'a Session,
+    receive: &mut RecvStream,
+) -> Result<(Channel, Bytes, Option<Held<'a>>), Unread> {
+    let mut reader = Reader::new(receive);
+    let header = match tokio::time::timeout(limits::FRAME_TIMEOUT, reader.header()).await {
+        Ok(Ok(header)) => header,
+        Ok(Err(HeaderError::Refused { channel: Some(channel), refusal })) => {
+            return Err(Unread::Refused(channel, refusal));
+        }
+        Ok(Err(HeaderError::Refused { channel: None, refusal })) => return Err(Unread::Foreign(refusal)),
+        Ok(Err(HeaderError::Gone(_))) => return Err(Unread::Gone),
+        Err(_) => {
+            return Err(Unread::Refused(session.from.role.channel(), late("header", 0, limits::FRAME_TIMEOUT)));
+        }
+    };
+    let channel = header.channel;
+    let role = session.from.role;
+    if role.channel() != channel {
+        let refusal = Refusal::new(
+            RefusalCode::WrongRole,
+            format!("frame header byte 3: channel {channel:?} from {}", session.from),
+            format!("a certificate of role {role} may use channel {:?} alone", role.channel()),
+        );
+        return Err(Unread::Refused(channel, refusal));
+    }
+    if shared.stopping.load(Ordering::Acquire) {
+        let refusal = Refusal::new(RefusalCode::Unavailable, "this node is stopping", "ask another node");
+        return Err(Unread::Refused(channel, refusal));
+    }
+    let length = header.body_bytes as usize;
+    let held = if length > limits::SMALL_BODY_BYTES {
+        let Some(held) = Held::take(&session.bodies_bytes, length, bodies_bytes_max(channel)) else {
+            let refusal = Refusal::new(
+                RefusalCode::Busy,
+                format!("frame header byte 4: {length} bytes on top of the others of this connection"),
+                "send fewer long requests at once",
+            );
+            return Err(Unread::Refused(channel, refusal));
+        };
+        Some(held)
+    } else {
+        None
+    };
+    let time = limits::FRAME_TIMEOUT + Duration::from_secs(length as u64 / limits::FRAME_RATE_MIN);
+    let body = match tokio::time::timeout(time, reader.body(length)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(BodyError::Refused(refusal))) => return Err(Unread::Refused(channel, refusal)),
+        Ok(Err(BodyError::Gone(_))) => return Err(Unread::Gone),
+        Err(_) => return Err(Unread::Refused(channel, late("body", reader.body_bytes_read, time))),
+    };
+    let metrics = shared.metrics.channel(channel);
+    metrics.frames_in.increment(1);
+    metrics.bytes_in.increment((FRAME_HEADER_BYTES + length) as u64);
+    Ok((channel, body, held))
+}
+
+fn late(part: &str, position: usize, time: Duration) -> Refusal {
+    Refusal::new(
+        RefusalCode::MalformedFrame,
+        format!("frame {part} byte {position}: the rest did not come in time"),
+        format!("send the whole frame, and the stream's end, within {} ms", time.as_millis()),
+    )
+}
+
+fn bodies_bytes_max(channel: Channel) -> usize {
+    match channel {
+        Channel::Gate => limits::GATE_BODIES_BYTES_MAX,
+        Channel::Peer => limits::PEER_BODIES_BYTES_MAX,
+        Channel::Operator => limits::OPERATOR_BODIES_BYTES_MAX,
+    }
+}
+
+/// A long body's share of its connection's memory, until the request is answered.
+struct Held<'a> {
+    total: &'a AtomicUsize,
+    bytes: usize,
+}
+
+impl<'a> Held<'a> {
+    fn take(total: &'a AtomicUsize, bytes: usize, bytes_max: usize) -> Option<Self> {
+        let taken = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            Some(held + bytes).filter(|sum| *sum <= bytes_max)
+        });
+        taken.ok().map(|_| Self { total, bytes })
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Refuses in the type of the channel that was used.
+async fn refuse(metrics: &Metrics, channel: Channel, refusal: Refusal, send: &mut SendStream) {
+    metrics.refused(refusal.code);
+    match channel {
+        Channel::Gate => answer(metrics, channel, &gate::Response::Refused(refusal), send).await,
+        Channel::Peer => answer(metrics, channel, &peer::Response::Refused(refusal), send).await,
+        Channel::Operator => answer(metrics, channel, &operator::Response::Refused(refusal), send).await,
+    }
+}
+
+async fn answer<T: Serialize>(metrics: &Metrics, channel: Channel, response: &T, send: &mut SendStream) {
+    let frame = match Frame::encode(channel, response) {
+        Ok(frame) => frame,
+        Err(error) => {
+            tracing::error!(%error, ?channel, "an answer of this node cannot be sent");
+            // The sender sees the stream reset and may ask elsewhere; a closed stream needs no reset.
+            let _ = send.reset(CODE_ABANDONED);
+            return;
+        }
+    };
+    let metrics = metrics.channel(channel);
+    metrics.frames_out.increment(1);
+    metrics.bytes_out.increment(frame.bytes() as u64);
+    let time = limits::FRAME_TIMEOUT + Duration::from_secs(frame.bytes() as u64 / limits::FRAME_RATE_MIN);
+    // A client that has gone, or that does not read its answer, loses it: the work is done, its memory is freed.
+    if tokio::time::timeout(time, frame.write(send)).await.is_err() {
+        tracing::debug!(?channel, "an answer was given up because nobody read it");
+    }
+}

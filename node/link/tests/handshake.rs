@@ -1,0 +1,128 @@
+//! Who gets no connection, and that it is counted under its reason.
+
+mod harness;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
+
+use cluster_config::wire::Role;
+use harness::{World, capture, start, until};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use node_link::certificates::Validity;
+use node_link::client::ClientError;
+use node_link::endpoint::SERVER_NAME;
+use node_link::{GateClient, GateClientOptions, Identity};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Remembers counters, under their name and labels.
+#[derive(Default, Clone)]
+struct Counters(Arc<Mutex<HashMap<String, Arc<AtomicU64>>>>);
+
+impl Counters {
+    fn get(&self, key: &str) -> u64 {
+        self.0.lock().expect("counters").get(key).map_or(0, |counter| counter.load(Ordering::SeqCst))
+    }
+}
+
+impl Recorder for Counters {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let labels: Vec<_> = key.labels().map(|label| label.value().to_owned()).collect();
+        let name = format!("{} {}", key.name(), labels.join(" "));
+        Counter::from_arc(self.0.lock().expect("counters").entry(name).or_default().clone())
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+static COUNTERS: LazyLock<Counters> = LazyLock::new(|| {
+    let counters = Counters::default();
+    metrics::set_global_recorder(counters.clone()).expect("the only recorder");
+    counters
+});
+
+/// Checks that `stranger` gets nowhere, that this is counted, and that a proper gate is not disturbed.
+async fn refused(world: &World, stranger: Identity, reason: &str) {
+    let counters = COUNTERS.clone();
+    let key = format!("tvs_link_handshake_failures_total {reason}");
+    let before = counters.get(&key);
+    let server = start(world, 1);
+    let mut options = GateClientOptions::new(vec![server.address], stranger);
+    options.deadline = Duration::from_millis(1_500);
+    let error = GateClient::connect(options).await.expect_err("no connection");
+    assert!(matches!(error, ClientError::Certificate { .. }), "{error}");
+    until(&key, || counters.get(&key) > before).await;
+    still_serves(world, &server).await;
+}
+
+async fn still_serves(world: &World, server: &harness::Server) {
+    let gate = GateClient::connect(GateClientOptions::new(vec![server.address], world.identity(Role::Gate, "proper")));
+    gate.await.expect("a proper gate connects").identify(capture(1)).await.expect("an answer");
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority() {
+    let (world, foreign) = (World::new(), World::new());
+    let issued = foreign.authority.issue(Role::Gate, "gate-1", Validity::Days(1)).expect("a certificate");
+    // It trusts our nodes, but our nodes have no reason to trust it.
+    let stranger =
+        Identity::load(&world.authority.certificate(), &issued.certificate, &issued.key).expect("an identity");
+    refused(&world, stranger, "unknown_authority").await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate() {
+    let world = World::new();
+    let now = SystemTime::now();
+    let validity =
+        Validity::Between { from: now - Duration::from_secs(7_200), until: now - Duration::from_secs(3_600) };
+    let stranger = world.identity_valid(Role::Gate, "gate-1", validity);
+    assert!(stranger.expires_at() < now);
+    refused(&world, stranger, "certificate_expired").await;
+}
+
+#[tokio::test]
+async fn no_certificate_and_the_wrong_protocol_name() {
+    let world = World::new();
+    let server = start(&world, 1);
+    let counters = COUNTERS.clone();
+    let read = |path: &std::path::Path| std::fs::read(path).expect("a file");
+    let mut roots = rustls::RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(&read(&world.authority.certificate())).expect("a certificate");
+    roots.add(authority).expect("an authority");
+    let builder = || {
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("TLS 1.3")
+            .with_root_certificates(roots.clone())
+    };
+    let mut anonymous = builder().with_no_client_auth();
+    anonymous.alpn_protocols = vec![cluster_config::wire::ALPN.to_vec()];
+    let issued = world.authority.issue(Role::Gate, "gate-1", Validity::Days(1)).expect("a certificate");
+    let chain = vec![CertificateDer::from_pem_slice(&read(&issued.certificate)).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_slice(&read(&issued.key)).expect("a key");
+    let mut other_protocol = builder().with_client_auth_cert(chain, key).expect("a pair");
+    other_protocol.alpn_protocols = vec![b"h3".to_vec()];
+    for (config, reason) in [(anonymous, "certificate_required"), (other_protocol, "application_protocol")] {
+        let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).expect("an endpoint");
+        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).expect("QUIC")));
+        let connecting = endpoint.connect_with(config, server.address, SERVER_NAME).expect("an attempt");
+        // In TLS 1.3 the connecting side may be done before the other side objects.
+        if let Ok(connection) = connecting.await {
+            connection.closed().await;
+        }
+        let key = format!("tvs_link_handshake_failures_total {reason}");
+        until(&key, || counters.get(&key) > 0).await;
+    }
+    still_serves(&world, &server).await;
+}
