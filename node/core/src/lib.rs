@@ -1,0 +1,13 @@
+//! Who works, pure: what a capture means, where it is searched, and what a replica does next.
+//!
+//! Nothing here reads a clock, draws a random number, waits or does I/O. The actors of `node/src/actors` are shells
+//! around these: they hand in what happened and perform the effects that come out.
+//!
+//! The one arrow beyond `cluster-config` goes to `coordinator-core`, for the replicated state that nodes reconcile
+//! themselves with.
+
+pub mod decide;
+pub mod hedge;
+pub mod reconcile;
+pub mod search;
+pub mod shard;

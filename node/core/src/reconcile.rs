@@ -1,0 +1,47 @@
+//! The replicated state against what runs on this node: what to start, what to tell, what to destroy.
+
+use std::collections::BTreeSet;
+
+use cluster_config::ids::{NodeId, ShardId};
+use coordinator_core::State;
+
+use crate::shard::Order;
+
+/// Something that makes this node fit the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Hold a replica under this order: start it where it does not run, else tell it.
+    Hold(ShardId, Order),
+    /// Destroy the replica, wherever it is, and answer with a receipt.
+    Purge(ShardId),
+}
+
+/// The actions that make node `me`, which keeps replicas of `kept` in memory or on disk, fit `state`.
+///
+/// What belongs to no known journey is destroyed only where `caught_up` says that the state is not an old one, from
+/// before the journey: just after a start it may be.
+pub fn reconcile(state: &State, me: NodeId, kept: &BTreeSet<ShardId>, caught_up: bool) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let mut held = BTreeSet::new();
+    for (shard, placement) in &state.blueprint.placements {
+        if !placement.has(me) {
+            continue;
+        }
+        if let Some(committed) = state.shard(*shard) {
+            held.insert(*shard);
+            let order = Order { placement: placement.clone(), version: committed.version, hash: committed.hash };
+            actions.push(Action::Hold(*shard, order));
+        }
+    }
+    let unknown = kept.difference(&held).filter(|_| caught_up);
+    let mut purged: BTreeSet<ShardId> = unknown.copied().collect();
+    for journey in state.journeys.values() {
+        for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
+            if committed.holders.contains(&me) && !held.contains(&shard) {
+                purged.insert(shard);
+            }
+        }
+    }
+    actions.extend(purged.into_iter().map(Action::Purge));
+    actions
+}

@@ -1,0 +1,87 @@
+//! Where a search goes, and how the answers of several shards become one.
+
+use cluster_config::ids::{Epoch, GalleryVersion, NodeId};
+use cluster_config::limits::CANDIDATES;
+use cluster_config::wire::peer::{Candidate, ShardFound};
+use coordinator_core::blueprint::Placement;
+
+/// The replicas in the order in which they are asked: this node's own where it can answer (that saves a hop), then
+/// the owner, then the standbys. The next one is asked when the one before fails, or is not there by the hedge delay.
+pub fn route(placement: &Placement, local: NodeId, local_ready: bool) -> Vec<NodeId> {
+    let own = (local_ready && placement.has(local)).then_some(local);
+    own.into_iter().chain(placement.replicas().filter(|node| *node != local)).collect()
+}
+
+/// The answers of all shards of a gallery, taken together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    /// The best templates of the gallery, best score first, ties by subject and then by manifest number.
+    pub candidates: Vec<Candidate>,
+    /// Templates in the gallery.
+    pub templates: u64,
+    /// Highest generation of ownership among the shards.
+    pub epoch: Epoch,
+    /// Lowest version among the shards.
+    pub version: GalleryVersion,
+    /// The node that searched the first shard.
+    pub searched_by: NodeId,
+}
+
+/// Merges the answers of a gallery's shards; absent where there is none.
+pub fn merge(parts: Vec<ShardFound>) -> Option<Merged> {
+    let first = parts.first()?;
+    let mut merged = Merged {
+        candidates: Vec::with_capacity(parts.len() * CANDIDATES),
+        templates: 0,
+        epoch: first.epoch,
+        version: first.version,
+        searched_by: first.node,
+    };
+    for part in parts {
+        merged.templates += u64::from(part.rows);
+        merged.epoch = merged.epoch.max(part.epoch);
+        merged.version = merged.version.min(part.version);
+        merged.candidates.extend(part.candidates);
+    }
+    merged.candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.subject.cmp(&b.subject)));
+    merged.candidates.truncate(CANDIDATES);
+    Some(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_config::ids::SubjectId;
+
+    use super::*;
+
+    #[test]
+    fn the_own_replica_is_asked_first_only_where_it_can_answer() {
+        let placement = Placement { epoch: Epoch(1), owner: NodeId(1), standbys: vec![NodeId(2), NodeId(3)] };
+        assert_eq!(route(&placement, NodeId(2), true), [NodeId(2), NodeId(1), NodeId(3)]);
+        assert_eq!(route(&placement, NodeId(2), false), [NodeId(1), NodeId(3)]);
+        assert_eq!(route(&placement, NodeId(9), true), [NodeId(1), NodeId(2), NodeId(3)]);
+    }
+
+    #[test]
+    fn parts_are_merged_by_score_whatever_their_order() {
+        let candidate = |subject, score| Candidate {
+            subject: SubjectId(subject),
+            manifest_ordinal: subject as u32,
+            score,
+            in_scope: true,
+        };
+        let part = |node, rows, candidates| ShardFound {
+            node: NodeId(node),
+            epoch: Epoch(node),
+            version: GalleryVersion(node as u32),
+            rows,
+            candidates,
+        };
+        let one = part(1, 10, vec![candidate(5, 0.5), candidate(1, 0.1)]);
+        let two = part(2, 20, vec![candidate(4, 0.5), candidate(2, 0.3)]);
+        let merged = merge(vec![one.clone(), two.clone()]).expect("parts");
+        assert_eq!(merged.candidates, merge(vec![two, one]).expect("parts").candidates);
+        assert_eq!(merged.candidates.iter().map(|c| c.subject.0).collect::<Vec<_>>(), [4, 5, 2, 1]);
+        assert_eq!((merged.templates, merged.epoch, merged.version), (30, Epoch(2), GalleryVersion(1)));
+    }
+}

@@ -1,0 +1,254 @@
+//! A replica's life: what this node does about one shard, given its orders and what it holds.
+
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, NodeId, ShardId, UnixMs};
+use coordinator_core::blueprint::Placement;
+
+/// Pause before a source that failed is asked again, milliseconds; doubled with each round up to sixteen times.
+const RETRY_MS: u64 = 50;
+
+/// What the replicated state asks of this node for one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Where the shard lives; this node is among the replicas.
+    pub placement: Placement,
+    /// The committed version.
+    pub version: GalleryVersion,
+    /// Hash of the committed version.
+    pub hash: ContentHash,
+}
+
+/// One version of a shard's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// Its version.
+    pub version: GalleryVersion,
+    /// Its hash.
+    pub hash: ContentHash,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The replicated state changed.
+    Ordered(Order),
+    /// A segment stands ready in memory: read from disk, fetched, pushed by the owner, or built. The shell keeps it
+    /// apart from the one that is searched until it is told to serve it.
+    Staged(Content),
+    /// The source did not give the segment.
+    FetchFailed,
+    /// The time that a [`Effect::Wake`] asked for has come.
+    Woken,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Search the staged content from now on, in place of any earlier one.
+    Serve,
+    /// Drop the staged content: it was never committed, or is older than what was.
+    Unstage,
+    /// Get this version or a later one from that node, and say how it went.
+    Fetch {
+        /// The source.
+        from: NodeId,
+        /// The oldest version of use.
+        version_min: GalleryVersion,
+    },
+    /// Send [`Message::Woken`] at that time.
+    Wake(UnixMs),
+}
+
+/// How the replica is doing, for status and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Nothing is committed yet.
+    Empty,
+    /// The committed version is being fetched.
+    Fetching,
+    /// The committed version can be searched.
+    Ready,
+}
+
+/// One replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    me: NodeId,
+    shard: ShardId,
+    order: Order,
+    serving: Option<Content>,
+    staged: Option<Content>,
+    fetching: bool,
+    failures: u32,
+}
+
+impl Replica {
+    /// A replica that holds nothing yet.
+    pub fn new(me: NodeId, shard: ShardId, order: Order) -> Self {
+        Self { me, shard, order, serving: None, staged: None, fetching: false, failures: 0 }
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The order in force.
+    pub fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// Generation of ownership, as this node knows it.
+    pub fn epoch(&self) -> Epoch {
+        self.order.placement.epoch
+    }
+
+    /// Whether this node owns the shard.
+    pub fn is_owner(&self) -> bool {
+        self.order.placement.owner == self.me
+    }
+
+    /// The version that can be searched; 0 is none.
+    pub fn version(&self) -> GalleryVersion {
+        self.serving.map(|content| content.version).unwrap_or_default()
+    }
+
+    /// How the replica is doing.
+    pub fn phase(&self) -> Phase {
+        match self.order.version {
+            GalleryVersion(0) => Phase::Empty,
+            committed if self.version() >= committed => Phase::Ready,
+            _ => Phase::Fetching,
+        }
+    }
+
+    /// Whether every other replica was asked more than once in vain: then nobody has the committed version, and the
+    /// owner may build anew from the sources.
+    pub fn has_given_up(&self) -> bool {
+        let sources = self.sources().len();
+        sources == 0 || self.failures as usize > 2 * sources
+    }
+
+    /// Takes what happened at `now` and adds what is to be done.
+    pub fn step(&mut self, now: UnixMs, message: Message, effects: &mut Vec<Effect>) {
+        match message {
+            Message::Ordered(order) => {
+                if order.placement.epoch >= self.order.placement.epoch && order.version >= self.order.version {
+                    self.order = order;
+                }
+            }
+            Message::Staged(content) => {
+                self.fetching = false;
+                self.failures = 0;
+                self.staged = Some(content);
+            }
+            Message::FetchFailed => {
+                self.fetching = false;
+                self.failures = self.failures.saturating_add(1);
+                let rounds = self.failures / self.sources().len().max(1) as u32;
+                effects.push(Effect::Wake(UnixMs(now.0 + (RETRY_MS << rounds.min(4)))));
+                return;
+            }
+            Message::Woken => {}
+        }
+        self.settle_staged(effects);
+        self.fetch_if_behind(effects);
+    }
+
+    /// Only what is committed is searched: an answer must not depend on which replica gave it (P5).
+    fn settle_staged(&mut self, effects: &mut Vec<Effect>) {
+        let Some(staged) = self.staged else { return };
+        if staged.version > self.order.version {
+            return;
+        }
+        self.staged = None;
+        if staged == (Content { version: self.order.version, hash: self.order.hash }) {
+            self.serving = Some(staged);
+            effects.push(Effect::Serve);
+        } else {
+            effects.push(Effect::Unstage);
+        }
+    }
+
+    fn fetch_if_behind(&mut self, effects: &mut Vec<Effect>) {
+        if self.fetching || self.phase() != Phase::Fetching {
+            return;
+        }
+        let sources = self.sources();
+        if let Some(from) = sources.get(self.failures as usize % sources.len().max(1)) {
+            self.fetching = true;
+            effects.push(Effect::Fetch { from: *from, version_min: self.order.version });
+        }
+    }
+
+    /// The other replicas, owner first.
+    fn sources(&self) -> Vec<NodeId> {
+        self.order.placement.replicas().filter(|node| *node != self.me).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(version: u32, epoch: u64) -> Order {
+        let placement = Placement { epoch: Epoch(epoch), owner: NodeId(1), standbys: vec![NodeId(2), NodeId(3)] };
+        Order { placement, version: GalleryVersion(version), hash: ContentHash([version as u8; 32]) }
+    }
+
+    fn replica() -> Replica {
+        let shard = ShardId { journey: "AA1".parse().expect("id"), part: 0 };
+        Replica::new(NodeId(2), shard, order(0, 1))
+    }
+
+    fn staged(version: u32, hash: u8) -> Message {
+        Message::Staged(Content { version: GalleryVersion(version), hash: ContentHash([hash; 32]) })
+    }
+
+    fn step(replica: &mut Replica, message: Message) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        replica.step(UnixMs(1_000), message, &mut effects);
+        effects
+    }
+
+    #[test]
+    fn a_standby_that_is_behind_asks_each_survivor_in_turn_with_growing_pauses() {
+        let mut replica = replica();
+        let version_min = GalleryVersion(2);
+        assert_eq!(step(&mut replica, Message::Ordered(order(2, 1))), [Effect::Fetch { from: NodeId(1), version_min }]);
+        assert_eq!(step(&mut replica, Message::Ordered(order(2, 1))), [], "one fetch at a time");
+        assert_eq!(step(&mut replica, Message::FetchFailed), [Effect::Wake(UnixMs(1_050))]);
+        assert_eq!(step(&mut replica, Message::Woken), [Effect::Fetch { from: NodeId(3), version_min }]);
+        assert_eq!(step(&mut replica, Message::FetchFailed), [Effect::Wake(UnixMs(1_100))]);
+        assert_eq!(replica.phase(), Phase::Fetching);
+        assert_eq!(step(&mut replica, staged(2, 2)), [Effect::Serve]);
+        assert_eq!(replica.phase(), Phase::Ready);
+    }
+
+    #[test]
+    fn a_pushed_version_is_served_only_once_it_is_committed() {
+        let mut replica = replica();
+        assert_eq!(step(&mut replica, staged(1, 1)), [], "pushed before its commit");
+        assert_eq!(replica.version(), GalleryVersion(0));
+        assert_eq!(step(&mut replica, Message::Ordered(order(1, 1))), [Effect::Serve]);
+        assert_eq!(replica.version(), GalleryVersion(1));
+        assert_eq!(step(&mut replica, staged(2, 2)), []);
+        assert_eq!(replica.version(), GalleryVersion(1), "the committed version goes on answering");
+    }
+
+    #[test]
+    fn content_that_was_never_committed_is_dropped_and_the_committed_one_fetched() {
+        let mut replica = replica();
+        assert_eq!(step(&mut replica, staged(1, 99)), []);
+        let fetch = Effect::Fetch { from: NodeId(1), version_min: GalleryVersion(1) };
+        assert_eq!(step(&mut replica, Message::Ordered(order(1, 1))), [Effect::Unstage, fetch]);
+        assert_eq!(replica.version(), GalleryVersion(0));
+    }
+
+    #[test]
+    fn an_order_of_an_earlier_epoch_is_ignored() {
+        let mut replica = replica();
+        step(&mut replica, Message::Ordered(order(1, 5)));
+        step(&mut replica, Message::Ordered(order(1, 4)));
+        assert_eq!(replica.epoch(), Epoch(5));
+    }
+}

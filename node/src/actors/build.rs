@@ -1,0 +1,232 @@
+//! What an owner does with an order to build: build, keep, push to the standbys, commit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::Recipient;
+use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
+use cluster_config::wire::peer::{self, BuildOrder, Built, Segment};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::Command;
+use coordinator_core::blueprint::Placement;
+use coordinator_core::command::GalleryCommit;
+use coordinator_core::state::ShardState;
+use node_link::Lane;
+
+use super::shard::Stage;
+use crate::builder::{self, Sources};
+use crate::context::Context as Shared;
+use crate::proposer::Proposer;
+use crate::segment::{self, Loaded};
+
+/// How long standbys are waited for. One that is not there by then fetches the version once it is committed.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Pause before a standby that does not know its order yet is asked again.
+const PUSH_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the commit may take.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether a build is under way; ends with the job, however that ends.
+pub struct Building(pub Arc<AtomicBool>);
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// One build.
+pub struct Job {
+    /// What the node's parts share.
+    pub shared: Arc<Shared>,
+    /// The way into the replicated state.
+    pub proposer: Proposer,
+    /// What to build.
+    pub order: BuildOrder,
+    /// The placement under which this node owns the shard.
+    pub placement: Placement,
+    /// What is served now.
+    pub before: Option<Arc<Loaded>>,
+    /// Where the new version is handed in.
+    pub stage: Recipient<Stage>,
+    /// Held for as long as the build lasts.
+    pub _building: Building,
+}
+
+impl Job {
+    /// Builds and commits; the very manifest that is committed and served already is answered at once.
+    ///
+    /// # Errors
+    /// A refusal with the place. Nothing is committed then.
+    pub async fn run(self) -> Result<Built, Refusal> {
+        let started = Instant::now();
+        let shard = self.order.shard;
+        let committed = self.shared.coordinator.with_state(|state| state.shard(shard).cloned());
+        let Some(committed) = committed else {
+            let fix = "submit the manifest again; the journey is gone";
+            return Err(Refusal::new(RefusalCode::NotFound, format!("gallery {shard}"), fix));
+        };
+        let served = self.before.as_ref().map(|loaded| loaded.head.version);
+        if committed.manifest == self.order.manifest && served == Some(committed.version) {
+            return Ok(built(&committed));
+        }
+        let version = GalleryVersion(committed.version.0 + 1);
+        let segment = self.build(version).await?;
+        let loaded = super::shard::keep(&self.shared, segment.clone()).await?;
+        let commit = GalleryCommit {
+            shard,
+            epoch: self.placement.epoch,
+            node: self.shared.me,
+            version,
+            hash: segment.hash,
+            manifest: self.order.manifest,
+            people: loaded.head.people.len() as u32,
+            rows: loaded.gallery.rows() as u32,
+            without_photo: loaded.head.without_photo(),
+        };
+        self.stage.send(Stage(loaded)).await.map_err(|_| {
+            Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}"), "ask again: its actor is restarting")
+        })?;
+        self.push(segment).await?;
+        let built = Built { version, people: commit.people, rows: commit.rows, without_photo: commit.without_photo };
+        self.proposer.propose(Command::CommitGallery(commit), Instant::now() + COMMIT_TIMEOUT).await?;
+        metrics::histogram!("tvs_gallery_build_seconds").record(started.elapsed().as_secs_f64());
+        Ok(built)
+    }
+
+    async fn build(&self, version: GalleryVersion) -> Result<Segment, Refusal> {
+        let shared = self.shared.clone();
+        let order = self.order.clone();
+        let before = self.before.clone();
+        let place = format!("gallery {}", order.shard);
+        let internal = |problem: String| Refusal::new(RefusalCode::Internal, place.clone(), problem);
+        let building = self.shared.network.spawn_blocking(move || {
+            let (policy, departs_at) = shared.coordinator.with_state(|state| {
+                let journey = state.journeys.get(&order.shard.journey);
+                (state.policy.clone(), journey.map(|j| j.plan.departs_at).unwrap_or_default())
+            });
+            let sources = Sources {
+                holdings: shared.holdings.as_ref(),
+                policy: &policy,
+                departs_at,
+                model: shared.settings.model,
+                dims: shared.settings.template_dims,
+            };
+            let (head, values) = builder::build(&sources, &order, before.as_ref().map(|b| &b.head), version)?;
+            segment::encode(&head, &values)
+                .map_err(|error| Refusal::new(RefusalCode::Internal, "segment", error.to_string()))
+        });
+        building.await.map_err(|error| internal(error.to_string()))?
+    }
+
+    /// Hands the segment to the standbys. One of them at least must have it before it is committed: a version that only
+    /// its owner has would be lost with it.
+    async fn push(&self, segment: Segment) -> Result<(), Refusal> {
+        let shard = segment.shard;
+        let request = peer::Request::StoreSegment(segment);
+        let deadline = Instant::now() + PUSH_TIMEOUT;
+        let standbys = &self.placement.standbys;
+        let pushes = standbys.iter().map(|node| push_to(&self.shared, *node, &request, deadline));
+        let kept = futures::future::join_all(pushes).await.into_iter().filter(|kept| *kept).count();
+        if standbys.is_empty() || kept > 0 {
+            return Ok(());
+        }
+        let place = format!("gallery {shard}: no standby took the new version");
+        Err(Refusal::new(RefusalCode::Unavailable, place, "ask again; the blueprint will name others"))
+    }
+}
+
+async fn push_to(shared: &Shared, node: NodeId, request: &peer::Request, deadline: Instant) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match shared.ask(node, Lane::Bulk, request, left).await {
+            Ok(peer::Response::Done) => return true,
+            Err(refusal) if refusal.code.retryable() && Instant::now() + PUSH_PAUSE < deadline => {
+                tokio::time::sleep(PUSH_PAUSE).await;
+            }
+            Ok(_) | Err(_) => return false,
+        }
+    }
+}
+
+fn built(committed: &ShardState) -> Built {
+    Built {
+        version: committed.version,
+        people: committed.people,
+        rows: committed.rows,
+        without_photo: committed.without_photo,
+    }
+}
+
+/// Sends the order to the shard's owner, wherever that is, until the gallery is built.
+///
+/// # Errors
+/// The owner's refusal, or the last one when the deadline passes.
+pub async fn at_owner(shared: &Arc<Shared>, order: BuildOrder, deadline: Instant) -> Result<Built, Refusal> {
+    let shard = order.shard;
+    let mut last = Refusal::new(
+        RefusalCode::Unavailable,
+        format!("gallery {shard} is not placed on any node"),
+        "look at `tvs cluster status`: are there nodes, and a leader?",
+    );
+    while Instant::now() < deadline {
+        let owner = shared.coordinator.with_state(|state| state.blueprint.placements.get(&shard).map(|p| p.owner));
+        let built = match owner {
+            Some(owner) if owner == shared.me => build_here(shared, order.clone()).await,
+            Some(owner) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let request = peer::Request::Build(order.clone());
+                let asked = shared.ask(owner, Lane::Bulk, &request, left);
+                while_owner(shared, shard, owner, asked).await.and_then(|response| match response {
+                    peer::Response::Built(built) => Ok(built),
+                    _ => Err(crate::context::out_of_turn(owner)),
+                })
+            }
+            None => Err(last.clone()),
+        };
+        match built {
+            Ok(built) => return Ok(built),
+            Err(refusal) if refusal.code.retryable() || refusal.code == RefusalCode::Conflict => last = refusal,
+            Err(refusal) => return Err(refusal),
+        }
+        tokio::time::sleep(PUSH_PAUSE).await;
+    }
+    Err(last)
+}
+
+/// Waits for `asked` for as long as that node owns the shard: a dead owner's successor builds in its place.
+async fn while_owner<T>(
+    shared: &Shared,
+    shard: ShardId,
+    owner: NodeId,
+    asked: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let mut asked = std::pin::pin!(asked);
+    let mut changes = shared.coordinator.changes();
+    loop {
+        tokio::select! {
+            answered = &mut asked => return answered,
+            changed = changes.changed() => {
+                let now = shared.coordinator.with_state(|s| s.blueprint.placements.get(&shard).map(|p| p.owner));
+                if changed.is_err() || now != Some(owner) {
+                    let place = format!("gallery {shard}: node {owner} does not own it any more");
+                    return Err(Refusal::new(RefusalCode::Unavailable, place, "ask the new owner"));
+                }
+            }
+        }
+    }
+}
+
+/// Has a shard that runs on this node build.
+///
+/// # Errors
+/// As [`Job::run`], or `unavailable` where the shard does not run here.
+pub async fn build_here(shared: &Shared, order: BuildOrder) -> Result<Built, Refusal> {
+    let place = format!("node {}: gallery {}", shared.me, order.shard);
+    let absent = || Refusal::new(RefusalCode::Unavailable, place.clone(), "it does not run here yet; ask again");
+    let handle = shared.directory.find(order.shard).ok_or_else(absent)?;
+    handle.build.send(super::shard::Build(order)).await.map_err(|_| absent())?
+}

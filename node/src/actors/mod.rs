@@ -1,0 +1,5 @@
+//! Actors: shells around the pure cores of `node/core`.
+
+pub mod build;
+pub mod keeper;
+pub mod shard;

@@ -1,0 +1,449 @@
+//! The actor of one shard replica: what it holds, who may ask it, and the shell around [`node_core::shard::Replica`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use actix::prelude::*;
+use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
+use cluster_config::wire::peer::{self, BuildOrder, Built, Segment};
+use cluster_config::wire::{Refusal, RefusalCode};
+use node_core::shard::{Content, Effect, Message as CoreMessage, Order, Phase, Replica};
+use node_link::Lane;
+use tokio::sync::{mpsc, oneshot};
+
+use super::build;
+use crate::clock;
+use crate::context::{Context as Shared, out_of_turn};
+use crate::directory::ShardHandle;
+use crate::engine::{Found, ScoreJob};
+use crate::proposer::Proposer;
+use crate::segment::{self, Loaded};
+
+/// Messages that may wait for one shard. Its handlers only hand work on, so this is deep enough for a whole gate rush.
+const MAILBOX_MESSAGES_MAX: usize = 1_024;
+
+/// How long a segment may take to cross the network.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Search the gallery; the engine answers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Search {
+    /// The oldest version that will do.
+    pub version_min: GalleryVersion,
+    /// Unit-norm probe of the cluster's dimensions.
+    pub probe: Vec<f32>,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Found>,
+}
+
+/// Keep a segment that the owner pushes; answered once it is durable.
+#[derive(Message)]
+#[rtype(result = "Result<(), Refusal>")]
+pub struct Store(pub Segment);
+
+/// Give the segment that is served, at this version or a later one.
+#[derive(Message)]
+#[rtype(result = "Result<Segment, Refusal>")]
+pub struct Fetch(pub GalleryVersion);
+
+/// Build the next version; answered once it is committed.
+#[derive(Message)]
+#[rtype(result = "Result<Built, Refusal>")]
+pub struct Build(pub BuildOrder);
+
+/// What the replicated state asks for now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Obey(pub Order);
+
+/// The replica ends here.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Destroy;
+
+/// A segment stands ready in memory and on disk.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stage(pub Arc<Loaded>);
+
+/// What lies on disk has been looked at.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct DiskRead(Option<Arc<Loaded>>);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FetchFailed;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Woken;
+
+/// Told when an actor ends, for whatever reason; `run` tells this start of it from later ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// The shard.
+    pub shard: ShardId,
+    /// Which start of its actor.
+    pub run: u64,
+}
+
+/// Sends its [`Ended`] when it is dropped: a panicking handler drops the actor, and nobody else would notice.
+struct LifeLine {
+    ended: Ended,
+    notify: mpsc::UnboundedSender<Ended>,
+}
+
+impl Drop for LifeLine {
+    fn drop(&mut self) {
+        // The keeper is gone only when the process ends.
+        let _ = self.notify.send(self.ended);
+    }
+}
+
+/// One shard replica.
+pub struct ShardActor {
+    shared: Arc<Shared>,
+    proposer: Proposer,
+    core: Replica,
+    serving: Option<Arc<Loaded>>,
+    staged: Option<Arc<Loaded>>,
+    version: Arc<AtomicU32>,
+    building: Arc<AtomicBool>,
+    disk_read: bool,
+    effects: Vec<Effect>,
+    _life: LifeLine,
+}
+
+impl ShardActor {
+    /// Starts the actor on `arbiter`; `notify` hears of its end.
+    pub fn spawn(
+        arbiter: &ArbiterHandle,
+        shared: Arc<Shared>,
+        proposer: Proposer,
+        ended: Ended,
+        order: Order,
+        notify: mpsc::UnboundedSender<Ended>,
+    ) -> ShardHandle {
+        let version = Arc::new(AtomicU32::new(0));
+        let serving = version.clone();
+        let address = Self::start_in_arbiter(arbiter, move |context| {
+            context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
+            Self {
+                core: Replica::new(shared.me, ended.shard, order),
+                shared,
+                proposer,
+                serving: None,
+                staged: None,
+                version,
+                building: Arc::default(),
+                disk_read: false,
+                effects: Vec::new(),
+                _life: LifeLine { ended, notify },
+            }
+        });
+        ShardHandle {
+            search: address.clone().recipient(),
+            store: address.clone().recipient(),
+            fetch: address.clone().recipient(),
+            build: address.clone().recipient(),
+            obey: address.clone().recipient(),
+            destroy: address.recipient(),
+            serving,
+        }
+    }
+
+    fn step(&mut self, message: CoreMessage, context: &mut Context<Self>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.step(clock::now(), message, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(effect, context);
+        }
+        self.effects = effects;
+    }
+
+    fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
+        match effect {
+            Effect::Serve => self.serve(),
+            Effect::Unstage => self.staged = None,
+            Effect::Fetch { from, version_min } => self.fetch(from, version_min, context),
+            Effect::Wake(at) => {
+                let delay = Duration::from_millis(at.since(clock::now()));
+                context.notify_later(Woken, delay);
+            }
+        }
+    }
+
+    fn serve(&mut self) {
+        let Some(loaded) = self.staged.take() else { return };
+        if let Some(before) = self.serving.replace(loaded.clone()) {
+            self.shared.engine.release(&before);
+        }
+        let version = loaded.head.version;
+        self.version.store(version.0, Ordering::Release);
+        let shared = self.shared.clone();
+        let shard = self.core.shard();
+        self.shared.network.spawn_blocking(move || {
+            if let Err(error) = shared.store.drop_before(shard, version) {
+                tracing::error!(%shard, %error, "older versions could not be dropped");
+            }
+        });
+    }
+
+    fn fetch(&self, from: NodeId, version_min: GalleryVersion, context: &mut Context<Self>) {
+        let shared = self.shared.clone();
+        let shard = self.core.shard();
+        let address = context.address();
+        self.shared.network.spawn(async move {
+            let fetched = fetch_segment(&shared, from, shard, version_min).await;
+            // The actor may have been told to end meanwhile.
+            let _ = match fetched {
+                Ok(loaded) => {
+                    metrics::counter!("tvs_shard_fetches_total", "result" => "done").increment(1);
+                    address.send(Stage(loaded)).await
+                }
+                Err(error) => {
+                    metrics::counter!("tvs_shard_fetches_total", "result" => "failed").increment(1);
+                    tracing::debug!(%shard, %from, %error, "the segment could not be fetched");
+                    address.send(FetchFailed).await
+                }
+            };
+        });
+    }
+
+    fn refuse(&self, code: RefusalCode, problem: &str, fix: &str) -> Refusal {
+        Refusal::new(code, format!("node {}: gallery {}: {problem}", self.shared.me, self.core.shard()), fix)
+    }
+}
+
+impl Actor for ShardActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        let shared = self.shared.clone();
+        let order = self.core.order().clone();
+        let shard = self.core.shard();
+        let address = context.address();
+        self.shared.network.spawn(async move {
+            let read = tokio::task::spawn_blocking(move || read_from_disk(&shared, shard, &order)).await;
+            // The actor may have been told to end meanwhile.
+            let _ = address.send(DiskRead(read.ok().flatten())).await;
+        });
+    }
+}
+
+impl Handler<Search> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, search: Search, _: &mut Context<Self>) {
+        match &self.serving {
+            Some(loaded) if loaded.head.version >= search.version_min => self.shared.engine.submit(ScoreJob {
+                loaded: loaded.clone(),
+                epoch: self.core.epoch(),
+                probe: search.probe,
+                reply: search.reply,
+            }),
+            _ => {
+                let refusal =
+                    self.refuse(RefusalCode::Unavailable, "the version is not here yet", "ask another replica");
+                // The asker may have gone: a hedge was quicker.
+                let _ = search.reply.send(Err(refusal));
+            }
+        }
+    }
+}
+
+impl Handler<Obey> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Obey(order): Obey, context: &mut Context<Self>) {
+        self.step(CoreMessage::Ordered(order), context);
+        if !self.disk_read {
+            return;
+        }
+        tracing::debug!(shard = %self.core.shard(), phase = ?self.core.phase(), epoch = %self.core.epoch(), "ordered");
+    }
+}
+
+impl Handler<Stage> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Stage(loaded): Stage, context: &mut Context<Self>) {
+        let content = Content { version: loaded.head.version, hash: loaded.hash };
+        self.staged = Some(loaded);
+        self.step(CoreMessage::Staged(content), context);
+    }
+}
+
+impl Handler<DiskRead> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, DiskRead(loaded): DiskRead, context: &mut Context<Self>) {
+        self.disk_read = true;
+        if let Some(loaded) = loaded {
+            let content = Content { version: loaded.head.version, hash: loaded.hash };
+            self.staged = Some(loaded);
+            self.step(CoreMessage::Staged(content), context);
+        }
+        self.step(CoreMessage::Ordered(self.core.order().clone()), context);
+    }
+}
+
+impl Handler<FetchFailed> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: FetchFailed, context: &mut Context<Self>) {
+        self.step(CoreMessage::FetchFailed, context);
+    }
+}
+
+impl Handler<Woken> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Woken, context: &mut Context<Self>) {
+        self.step(CoreMessage::Woken, context);
+    }
+}
+
+impl Handler<Store> for ShardActor {
+    type Result = ResponseFuture<Result<(), Refusal>>;
+
+    fn handle(&mut self, Store(segment): Store, context: &mut Context<Self>) -> Self::Result {
+        let shared = self.shared.clone();
+        let address = context.address();
+        let refusal = self.refuse(RefusalCode::Unavailable, "the actor is ending", "ask again");
+        Box::pin(async move {
+            let loaded = keep(&shared, segment).await?;
+            address.send(Stage(loaded)).await.map_err(|_| refusal)
+        })
+    }
+}
+
+impl Handler<Fetch> for ShardActor {
+    type Result = ResponseFuture<Result<Segment, Refusal>>;
+
+    fn handle(&mut self, Fetch(version_min): Fetch, _: &mut Context<Self>) -> Self::Result {
+        let shared = self.shared.clone();
+        let absent = self.refuse(RefusalCode::Unavailable, "the version is not here", "ask another replica");
+        let Some(loaded) = self.serving.clone().filter(|loaded| loaded.head.version >= version_min) else {
+            return Box::pin(async { Err(absent) });
+        };
+        Box::pin(async move {
+            let kept = crate::store::Kept { shard: loaded.head.shard, version: loaded.head.version, hash: loaded.hash };
+            let read = shared.network.clone().spawn_blocking(move || shared.store.get(kept));
+            match read.await {
+                Ok(Ok(Some(segment))) => Ok(segment),
+                Ok(Ok(None)) => Err(absent),
+                Ok(Err(error)) => Err(Refusal::new(RefusalCode::Internal, absent.place, error.to_string())),
+                Err(error) => Err(Refusal::new(RefusalCode::Internal, absent.place, error.to_string())),
+            }
+        })
+    }
+}
+
+impl Handler<Build> for ShardActor {
+    type Result = ResponseFuture<Result<Built, Refusal>>;
+
+    fn handle(&mut self, Build(order): Build, context: &mut Context<Self>) -> Self::Result {
+        let refusal = if !self.core.is_owner() {
+            Some(self.refuse(RefusalCode::Unavailable, "another node owns it", "ask the owner"))
+        } else if !self.disk_read || (self.core.phase() == Phase::Fetching && !self.core.has_given_up()) {
+            Some(self.refuse(RefusalCode::Unavailable, "the committed version is being fetched", "ask again"))
+        } else if self.building.swap(true, Ordering::AcqRel) {
+            Some(self.refuse(RefusalCode::Unavailable, "another build is under way", "ask again when it is done"))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return Box::pin(async { Err(refusal) });
+        }
+        let job = build::Job {
+            shared: self.shared.clone(),
+            proposer: self.proposer.clone(),
+            order,
+            placement: self.core.order().placement.clone(),
+            before: self.serving.clone(),
+            stage: context.address().recipient(),
+            _building: build::Building(self.building.clone()),
+        };
+        let shard = self.core.shard();
+        let running = self.shared.network.spawn(job.run());
+        Box::pin(async move {
+            running.await.unwrap_or_else(|error| {
+                let place = format!("gallery {shard}: the build broke off: {error}");
+                Err(Refusal::new(RefusalCode::Internal, place, "submit the manifest again"))
+            })
+        })
+    }
+}
+
+impl Handler<Destroy> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Destroy, context: &mut Context<Self>) {
+        self.version.store(0, Ordering::Release);
+        for loaded in self.serving.take().into_iter().chain(self.staged.take()) {
+            self.shared.engine.release(&loaded);
+        }
+        context.stop();
+    }
+}
+
+/// Checks a segment and keeps it on disk.
+///
+/// # Errors
+/// A refusal: the segment's fault, or this node's disk.
+pub async fn keep(shared: &Arc<Shared>, segment: Segment) -> Result<Arc<Loaded>, Refusal> {
+    let place = format!("node {}: segment {} version {}", shared.me, segment.shard, segment.version);
+    let keeper = shared.clone();
+    let kept = shared.network.spawn_blocking(move || {
+        let loaded = segment::decode(&segment).map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
+        keeper.store.put(&segment).map_err(|error| (RefusalCode::Internal, error.to_string()))?;
+        Ok(Arc::new(loaded))
+    });
+    match kept.await {
+        Ok(Ok(loaded)) => Ok(loaded),
+        Ok(Err((code, problem))) => Err(Refusal::new(code, place, problem)),
+        Err(error) => Err(Refusal::new(RefusalCode::Internal, place, error.to_string())),
+    }
+}
+
+async fn fetch_segment(
+    shared: &Arc<Shared>,
+    from: NodeId,
+    shard: ShardId,
+    version_min: GalleryVersion,
+) -> Result<Arc<Loaded>, Refusal> {
+    let request = peer::Request::FetchSegment { shard, version_min };
+    match shared.ask(from, Lane::Bulk, &request, FETCH_TIMEOUT).await? {
+        peer::Response::Segment(segment) if segment.shard == shard && segment.version >= version_min => {
+            keep(shared, segment).await
+        }
+        _ => Err(out_of_turn(from)),
+    }
+}
+
+/// The segment on disk that the order asks for, or else a later one that may be committed yet.
+fn read_from_disk(shared: &Shared, shard: ShardId, order: &Order) -> Option<Arc<Loaded>> {
+    let read = || -> Result<Option<Segment>, crate::store::Error> {
+        let versions = shared.store.versions(shard)?;
+        let committed = versions.iter().find(|kept| kept.version == order.version && kept.hash == order.hash);
+        let later = versions.iter().rev().find(|kept| kept.version > order.version);
+        match committed.or(later) {
+            Some(kept) => shared.store.get(*kept),
+            None => Ok(None),
+        }
+    };
+    let loaded = read().map_err(|error| error.to_string()).and_then(|segment| {
+        segment.map(|segment| segment::decode(&segment).map_err(|error| error.to_string())).transpose()
+    });
+    match loaded {
+        Ok(loaded) => loaded.map(Arc::new),
+        Err(error) => {
+            tracing::warn!(%shard, %error, "what is kept cannot be used; it is fetched again");
+            None
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Building a shard's gallery: people of the manifest, templates of the holdings.
+
+use std::collections::BTreeMap;
+
+use cluster_config::ids::{GalleryVersion, ModelVersion, SubjectId, UnixMs};
+use cluster_config::limits::{SHARD_PEOPLE_MAX, TEMPLATES_PER_PERSON_MAX};
+use cluster_config::policy::Policy;
+use cluster_config::wire::peer::{BuildOrder, Person};
+use cluster_config::wire::{Refusal, RefusalCode};
+
+use crate::clock;
+use crate::holdings::Holdings;
+use crate::segment::{Enrolled, Head};
+
+/// What a build starts from.
+pub struct Sources<'a> {
+    /// Where templates come from.
+    pub holdings: &'a dyn Holdings,
+    /// The policy in force.
+    pub policy: &'a Policy,
+    /// When the journey departs.
+    pub departs_at: UnixMs,
+    /// The cluster's model.
+    pub model: ModelVersion,
+    /// Numbers in a template.
+    pub dims: usize,
+}
+
+/// Builds the version after `before`. People who were in it keep their subject ids, so that a change of the manifest
+/// changes nobody's identity (R43). People without a template stay in the head: the biographic path (R47).
+///
+/// # Errors
+/// A refusal that names the person by number, the source, or the limit.
+pub fn build(
+    sources: &Sources<'_>,
+    order: &BuildOrder,
+    before: Option<&Head>,
+    version: GalleryVersion,
+) -> Result<(Head, Vec<f32>), Refusal> {
+    let place = format!("gallery {}", order.shard);
+    let listed = if order.merge { merged(before, &order.people) } else { order.people.clone() };
+    if listed.len() > SHARD_PEOPLE_MAX {
+        let fix = format!("a shard holds at most {SHARD_PEOPLE_MAX} people");
+        return Err(Refusal::new(RefusalCode::TooLarge, place, fix));
+    }
+    let held = sources
+        .holdings
+        .templates(&listed)
+        .map_err(|error| Refusal::new(RefusalCode::Unavailable, place.clone(), error.to_string()))?;
+    let known: BTreeMap<PersonKey, SubjectId> =
+        before.iter().flat_map(|head| &head.people).map(|e| (key(&e.person), e.subject)).collect();
+
+    let mut people = Vec::with_capacity(listed.len());
+    let mut owners = Vec::new();
+    let mut values = Vec::new();
+    for (index, (person, templates)) in listed.into_iter().zip(held).enumerate() {
+        for template in templates.into_iter().take(TEMPLATES_PER_PERSON_MAX) {
+            shaders::check_probe(sources.dims, &template.values).map_err(|error| {
+                let place = format!("{place}: template of person {}", person.manifest_ordinal);
+                Refusal::new(RefusalCode::BadValue, place, error.to_string())
+            })?;
+            owners.push(index as u32);
+            values.extend_from_slice(&template.values);
+        }
+        let subject = match known.get(&key(&person)) {
+            Some(subject) => *subject,
+            None => SubjectId(random_u64(&place)?),
+        };
+        let in_scope = in_scope(sources.policy, sources.departs_at, &person);
+        people.push(Enrolled { subject, person, in_scope });
+    }
+    let head = Head {
+        shard: order.shard,
+        version,
+        model: sources.model,
+        dims: sources.dims as u32,
+        manifest: order.manifest,
+        people,
+        owners,
+    };
+    Ok((head, values))
+}
+
+/// The people of the version before and those of a further part of its manifest, numbered on; a person who is on both
+/// is taken as the later part has it (R43).
+fn merged(before: Option<&Head>, added: &[Person]) -> Vec<Person> {
+    let mut people: Vec<Person> = before.iter().flat_map(|head| &head.people).map(|e| e.person.clone()).collect();
+    let mut ordinal = people.iter().map(|person| person.manifest_ordinal).max().unwrap_or(0);
+    let places: BTreeMap<_, usize> = people.iter().enumerate().map(|(index, p)| (key(p), index)).collect();
+    for person in added {
+        match places.get(&key(person)) {
+            Some(index) => {
+                let manifest_ordinal = people[*index].manifest_ordinal;
+                people[*index] = Person { manifest_ordinal, ..person.clone() };
+            }
+            None => {
+                ordinal += 1;
+                people.push(Person { manifest_ordinal: ordinal, ..person.clone() });
+            }
+        }
+    }
+    people
+}
+
+fn random_u64(place: &str) -> Result<u64, Refusal> {
+    clock::random_u128().map(|number| number as u64).map_err(|_| {
+        Refusal::new(RefusalCode::Internal, place, "the operating system gives no randomness; look at the node")
+    })
+}
+
+/// What makes two entries of a manifest the same person: the travel document, else name and date of birth.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum PersonKey {
+    Document(String, Option<String>),
+    Name(String, String, Option<u32>),
+}
+
+fn key(person: &Person) -> PersonKey {
+    match &person.document {
+        Some(document) => PersonKey::Document(document.number.clone(), document.issuing_state.clone()),
+        None => PersonKey::Name(person.family_name.clone(), person.given_names.clone(), person.date_of_birth),
+    }
+}
+
+/// Whether a crossing of this person is recorded: not a citizen of the home country (R3, R4), and of an age in scope at
+/// departure (R1). An unknown nationality or date of birth is taken as in scope: nobody is left out for a gap in the
+/// carrier's data.
+pub fn in_scope(policy: &Policy, departs_at: UnixMs, person: &Person) -> bool {
+    if person.nationality.as_ref().is_some_and(|nationality| policy.home_country_codes.contains(nationality)) {
+        return false;
+    }
+    let Some(born) = person.date_of_birth else { return true };
+    let departure = yyyymmdd(departs_at);
+    let age = departure.saturating_sub(born) / 10_000;
+    (u32::from(policy.age_in_scope_min)..=u32::from(policy.age_in_scope_max)).contains(&age)
+}
+
+/// The UTC date of a time as YYYYMMDD (Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
+pub fn yyyymmdd(at: UnixMs) -> u32 {
+    let days = i64::try_from(at.0 / 86_400_000).unwrap_or(0) + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year * 10_000 + month * 100 + day) as u32
+}
+
+/// The time of a UTC date and clock time (the inverse, days_from_civil).
+pub fn unix_ms(year: u32, month: u32, day: u32, hour: u32, minute: u32) -> UnixMs {
+    let (month_i, day_i) = (i64::from(month), i64::from(day));
+    let year_i = i64::from(year) - i64::from(month <= 2);
+    let era = year_i.div_euclid(400);
+    let year_of_era = year_i.rem_euclid(400);
+    let day_of_year = (153 * (if month_i > 2 { month_i - 3 } else { month_i + 9 }) + 2) / 5 + day_i - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    let minutes = days * 1_440 + i64::from(hour) * 60 + i64::from(minute);
+    UnixMs(u64::try_from(minutes * 60_000).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(nationality: &str, born: u32) -> Person {
+        Person {
+            manifest_ordinal: 1,
+            family_name: "A".into(),
+            given_names: "B".into(),
+            date_of_birth: Some(born),
+            nationality: Some(nationality.into()),
+            document: None,
+        }
+    }
+
+    #[test]
+    fn dates_go_both_ways() {
+        for (year, month, day) in [(1970, 1, 1), (2000, 2, 29), (2026, 11, 23), (2100, 3, 1), (2096, 12, 31)] {
+            assert_eq!(yyyymmdd(unix_ms(year, month, day, 13, 5)), year * 10_000 + month * 100 + day);
+        }
+        assert_eq!(unix_ms(2001, 9, 9, 1, 46), UnixMs(999_999_960_000));
+    }
+
+    #[test]
+    fn scope_follows_citizenship_and_age_on_the_day_of_departure() {
+        let policy = Policy::default();
+        let departure = unix_ms(2026, 11, 23, 12, 0);
+        assert!(!in_scope(&policy, departure, &person("USA", 19_800_101)), "a citizen");
+        assert!(in_scope(&policy, departure, &person("GBR", 20_121_123)), "14 today");
+        assert!(!in_scope(&policy, departure, &person("GBR", 20_121_124)), "14 tomorrow");
+        assert!(in_scope(&policy, departure, &person("GBR", 19_461_124)), "79, 80 tomorrow");
+        assert!(!in_scope(&policy, departure, &person("GBR", 19_461_123)), "80 today");
+    }
+}

@@ -1,0 +1,61 @@
+//! `tvs ledger`.
+
+use clap::Subcommand;
+use cluster_config::ids::JourneyId;
+use cluster_config::wire::operator::{LedgerRecord, Request, Response};
+
+use super::connect::{Connection, out_of_turn};
+use super::{Failure, output};
+
+/// Records asked for at once.
+const PAGE_RECORDS: u32 = 10_000;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Print the crossings, one for each boarding by a person in scope
+    #[command(after_help = "Example: tvs ledger export --node 127.0.0.1:7101 --json > crossings.json")]
+    Export {
+        #[command(flatten)]
+        connection: Connection,
+        /// Print every encounter, not only the crossings
+        #[arg(long)]
+        encounters: bool,
+        /// Only those of this journey
+        #[arg(long)]
+        journey: Option<JourneyId>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(command: Command) -> Result<(), Failure> {
+    let Command::Export { connection, encounters, journey, json } = command;
+    let mut records: Vec<LedgerRecord> = Vec::new();
+    let mut from = Some(0);
+    while let Some(position) = from {
+        let request = Request::LedgerPage { from: position, limit: PAGE_RECORDS };
+        let Response::LedgerPage(page) = connection.ask(&request)? else { return Err(out_of_turn()) };
+        from = page.next;
+        records.extend(page.records);
+    }
+    records.retain(|record| (encounters || record.crossing) && journey.is_none_or(|id| id == record.journey));
+    if json {
+        return output::json(&records);
+    }
+    let head = ["position", "journey", "encounter", "device", "at", "directive", "reason", "manifest no"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for record in &records {
+        rows.push(vec![
+            record.position.to_string(),
+            record.journey.to_string(),
+            record.encounter.to_string(),
+            record.device.to_string(),
+            record.at.0.to_string(),
+            format!("{:?}", record.directive).to_lowercase(),
+            format!("{:?}", record.reason).to_lowercase(),
+            record.manifest_ordinal.map_or("-".to_owned(), |ordinal| ordinal.to_string()),
+        ]);
+    }
+    output::print(&output::table(&rows))
+}

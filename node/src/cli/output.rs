@@ -1,0 +1,115 @@
+//! Printing: errors with their exit codes, JSON, tables.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+use cluster_config::wire::Refusal;
+use node_link::client::ClientError;
+use node_link::{LinkError, error::Actor};
+use serde::Serialize;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    callers: bool,
+}
+
+impl Failure {
+    /// The caller has to change something: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), callers: true }
+    }
+
+    /// Something failed: exit code 1.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { message: message.into(), callers: false }
+    }
+
+    /// An error with its sources, as the caller's.
+    pub fn usage_of(error: &dyn Error) -> Self {
+        Self::usage(chain(error))
+    }
+
+    /// An error with its sources, as ours or the machine's.
+    pub fn failure_of(error: &dyn Error) -> Self {
+        Self::failed(chain(error))
+    }
+
+    /// 2 where the caller has to act, else 1.
+    pub fn exit_code(&self) -> ExitCode {
+        if self.callers { ExitCode::from(2) } else { ExitCode::from(1) }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self { message: refusal.to_string(), callers: refusal.code.is_callers() }
+    }
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Self {
+        Self { message: chain(&error), callers: error.actor() == Actor::Caller }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self { message: chain(&error), callers: error.actor() == Actor::Caller }
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    coordinator::error::chain(error)
+}
+
+/// Prints a value as JSON.
+///
+/// # Errors
+/// Where standard output is closed.
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failure_of(&error))?;
+    print(&text)
+}
+
+/// Prints text with a line end.
+///
+/// # Errors
+/// Where standard output is closed.
+pub fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::failure_of(&error))
+}
+
+/// A table: the first row is its head, columns are as wide as their widest cell; a cell that is a number stands on the
+/// right.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+        if number == 0 {
+            text.push_str(&"-".repeat(widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1)));
+            text.push('\n');
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+fn pad(cell: &str, width: usize) -> String {
+    let numeric = cell.starts_with(|c: char| c.is_ascii_digit()) && !cell.contains(['-', ':']);
+    if numeric { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+}

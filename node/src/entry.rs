@@ -1,0 +1,335 @@
+//! The entry node's part of a capture: check it, search the gallery wherever its shards are, decide, record, answer.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, ShardId};
+use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
+use cluster_config::policy::Policy;
+use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording, Sample};
+use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::blueprint::Placement;
+use coordinator_core::{Record, RecordOutcome};
+use futures::stream::{FuturesUnordered, StreamExt};
+use node_core::decide::{Verdict, decide};
+use node_core::hedge::HedgeDelay;
+use node_core::search::{Merged, merge, route};
+use node_link::Lane;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::actors::shard::Search;
+use crate::clock;
+use crate::context::{Context, out_of_turn};
+use crate::proposer::Proposer;
+
+/// Pause before replicas that all failed are asked again; by then the blueprint may name others.
+const ROUND_PAUSE: Duration = Duration::from_millis(10);
+
+/// The entry node's part.
+pub struct Entry {
+    context: Arc<Context>,
+    proposer: Proposer,
+    hedge: Mutex<HedgeDelay>,
+    slots: Semaphore,
+}
+
+/// Where the shards of a journey's gallery are, at one moment.
+struct Route {
+    policy: Policy,
+    shards: Vec<(ShardId, GalleryVersion, Placement)>,
+}
+
+impl Entry {
+    /// An entry that works with these.
+    pub fn new(context: Arc<Context>, proposer: Proposer) -> Self {
+        Self { context, proposer, hedge: Mutex::default(), slots: Semaphore::new(SEARCHES_IN_FLIGHT_MAX) }
+    }
+
+    /// Searches the gallery; nothing is recorded.
+    ///
+    /// # Errors
+    /// A refusal with the place and the fix.
+    pub async fn identify(&self, capture: Capture) -> Result<Answer, Refusal> {
+        let started = Instant::now();
+        let _slot = self.admit()?;
+        let deadline = self.check(&capture, started)?;
+        let (merged, verdict) = self.search(&capture, deadline).await?;
+        metrics::histogram!("tvs_identify_seconds").record(started.elapsed().as_secs_f64());
+        Ok(answer(&capture, &merged, verdict, Recording::NotRequired))
+    }
+
+    /// Searches the gallery and records the encounter before it is answered (promise P1).
+    ///
+    /// # Errors
+    /// As [`Entry::identify`].
+    pub async fn board(&self, capture: Capture, device: DeviceId) -> Result<Answer, Refusal> {
+        let started = Instant::now();
+        let _slot = self.admit()?;
+        let deadline = self.check(&capture, started)?;
+        if let Some(answered) = self.answered_before_closing(&capture) {
+            return Ok(answered);
+        }
+        let (merged, verdict) = self.search(&capture, deadline).await?;
+        let known = verdict.who.filter(|who| who.in_scope);
+        let record = Record {
+            encounter: capture.encounter,
+            journey: capture.journey,
+            device,
+            at: clock::now(),
+            directive: verdict.directive,
+            reason: verdict.reason,
+            subject: known.map(|who| who.subject),
+            manifest_ordinal: known.map(|who| who.manifest_ordinal),
+            epoch: merged.epoch,
+            gallery_version: merged.version,
+        };
+        let stored = match self.proposer.record(record, deadline).await? {
+            RecordOutcome::Stored(stored) => stored,
+            RecordOutcome::NotOpen => return Err(not_open(capture.journey)),
+        };
+        metrics::histogram!("tvs_board_seconds").record(started.elapsed().as_secs_f64());
+        let mut answer = answer(&capture, &merged, verdict, Recording::Committed);
+        answer.directive = stored.directive;
+        answer.reason = stored.reason;
+        answer.epoch = stored.epoch;
+        answer.gallery_version = stored.gallery_version;
+        answer.confirmed = confirmed(&stored, answer.confirmed);
+        Ok(answer)
+    }
+
+    fn admit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
+        self.slots.try_acquire().map_err(|_| {
+            let place = format!("node {}: {SEARCHES_IN_FLIGHT_MAX} searches in flight", self.context.me);
+            Refusal::new(RefusalCode::Busy, place, "try again in a moment, or ask another node")
+        })
+    }
+
+    /// Checks what the gate sent, and says until when it wants its answer.
+    fn check(&self, capture: &Capture, started: Instant) -> Result<Instant, Refusal> {
+        let refuse = |place: &str, fix: String| Err(Refusal::new(RefusalCode::BadValue, place, fix));
+        let Sample::Template { model, values } = &capture.sample;
+        if *model != self.context.settings.model {
+            let fix = format!("send templates of model {}, not {model}", self.context.settings.model);
+            return refuse("capture.sample.model", fix);
+        }
+        if let Err(error) = shaders::check_probe(self.context.settings.template_dims, values) {
+            return refuse("capture.sample.values", error.to_string());
+        }
+        if capture.attempt == 0 {
+            return refuse("capture.attempt", "count attempts from 1".to_owned());
+        }
+        if capture.detail.quality.is_some_and(|quality| quality > 100) {
+            return refuse("capture.detail.quality", "give 0 to 100 (ISO/IEC 29794-1)".to_owned());
+        }
+        let wait_ms = u64::from(capture.deadline_ms).min(GATE_DEADLINE_MS);
+        if wait_ms == 0 {
+            return refuse("capture.deadline_ms", format!("give 1 to {GATE_DEADLINE_MS} milliseconds"));
+        }
+        Ok(started + Duration::from_millis(wait_ms))
+    }
+
+    /// A retry that comes after its journey was closed is answered from the ledger; there is no gallery any more.
+    fn answered_before_closing(&self, capture: &Capture) -> Option<Answer> {
+        self.context.coordinator.with_state(|state| {
+            if state.journeys.get(&capture.journey).is_some_and(|journey| journey.is_open()) {
+                return None;
+            }
+            let stored = state.ledger.find(capture.encounter)?;
+            Some(Answer {
+                encounter: stored.encounter,
+                directive: stored.directive,
+                reason: stored.reason,
+                confirmed: confirmed(stored, None),
+                recording: Recording::Committed,
+                epoch: stored.epoch,
+                gallery_version: stored.gallery_version,
+                searched_by: self.context.me,
+            })
+        })
+    }
+
+    async fn search(&self, capture: &Capture, deadline: Instant) -> Result<(Merged, Verdict), Refusal> {
+        let route = self.route(capture.journey)?;
+        let parts = match route.shards.as_slice() {
+            [only] => vec![self.search_shard(capture, only, deadline).await?],
+            shards => {
+                let all = shards.iter().map(|shard| self.search_shard(capture, shard, deadline));
+                futures::future::try_join_all(all).await?
+            }
+        };
+        let merged = merge(parts).ok_or_else(|| not_built(capture.journey))?;
+        let verdict = decide(&route.policy, merged.templates, &merged.candidates, capture.attempt);
+        Ok((merged, verdict))
+    }
+
+    fn route(&self, id: JourneyId) -> Result<Route, Refusal> {
+        self.context.coordinator.with_state(|state| {
+            let Some(journey) = state.journeys.get(&id) else {
+                let place = format!("capture.journey: {id} is not known");
+                return Err(Refusal::new(RefusalCode::NotFound, place, "submit its manifest first"));
+            };
+            if !journey.is_open() {
+                return Err(not_open(id));
+            }
+            let mut shards = Vec::with_capacity(journey.shards.len());
+            for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
+                let placement = state.blueprint.placements.get(&shard).filter(|_| committed.version.0 > 0);
+                let placement = placement.ok_or_else(|| not_built(id))?;
+                shards.push((shard, committed.version, placement.clone()));
+            }
+            Ok(Route { policy: state.policy.clone(), shards })
+        })
+    }
+
+    /// Asks the shard's replicas, the next one when the one before fails or is not there by the hedge delay, round
+    /// after round until the deadline.
+    async fn search_shard(
+        &self,
+        capture: &Capture,
+        (shard, version, placement): &(ShardId, GalleryVersion, Placement),
+        deadline: Instant,
+    ) -> Result<ShardFound, Refusal> {
+        let mut placement = placement.clone();
+        loop {
+            let last = match self.search_round(capture, *shard, *version, &placement, deadline).await {
+                Ok(found) => return Ok(found),
+                Err(refusal) => refusal,
+            };
+            if !last.code.retryable() || Instant::now() + ROUND_PAUSE >= deadline {
+                return Err(last);
+            }
+            tokio::time::sleep(ROUND_PAUSE).await;
+            let now = self.context.coordinator.with_state(|state| state.blueprint.placements.get(shard).cloned());
+            placement = now.ok_or_else(|| not_open(capture.journey))?;
+        }
+    }
+
+    async fn search_round(
+        &self,
+        capture: &Capture,
+        shard: ShardId,
+        version_min: GalleryVersion,
+        placement: &Placement,
+        deadline: Instant,
+    ) -> Result<ShardFound, Refusal> {
+        let local_ready = self.context.directory.version(shard) >= version_min;
+        let replicas = route(placement, self.context.me, local_ready);
+        let delay = Duration::from_micros(self.hedge.lock().map(|hedge| hedge.delay_us()).unwrap_or_default());
+        let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}: no replica"), "try again");
+        let mut asked = FuturesUnordered::new();
+        let mut next = replicas.into_iter();
+        loop {
+            if let Some(node) = next.next() {
+                if !asked.is_empty() {
+                    metrics::counter!("tvs_search_hedges_total").increment(1);
+                }
+                asked.push(self.ask(capture, shard, version_min, node, deadline));
+            }
+            let patience = if next.len() > 0 { Instant::now() + delay } else { deadline };
+            tokio::select! {
+                answered = asked.next() => match answered {
+                    Some(Ok(found)) => return Ok(found),
+                    Some(Err(refusal)) => last = refusal,
+                    None => return Err(last),
+                },
+                () = tokio::time::sleep_until(patience.into()) => {
+                    if Instant::now() >= deadline {
+                        return Err(last);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        capture: &Capture,
+        shard: ShardId,
+        version_min: GalleryVersion,
+        node: NodeId,
+        deadline: Instant,
+    ) -> Result<ShardFound, Refusal> {
+        let Sample::Template { model, values } = &capture.sample;
+        let search = ShardSearch { shard, version_min, model: *model, probe: values.clone() };
+        if node == self.context.me {
+            return search_here(&self.context, search).await;
+        }
+        let started = Instant::now();
+        let timeout = deadline.saturating_duration_since(started);
+        let found = self.context.ask(node, Lane::Search, &peer::Request::Search(search), timeout).await?;
+        if let Ok(mut hedge) = self.hedge.lock() {
+            hedge.observe(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+        }
+        match found {
+            peer::Response::Found(found) => Ok(found),
+            _ => Err(out_of_turn(node)),
+        }
+    }
+}
+
+/// Searches a shard that runs on this node.
+///
+/// # Errors
+/// `unavailable` where it does not run here or is behind, `busy` where its queue is full.
+pub async fn search_here(context: &Context, search: ShardSearch) -> Result<ShardFound, Refusal> {
+    let behind = |problem: &str| {
+        let place = format!("node {}: gallery {} {problem}", context.me, search.shard);
+        Refusal::new(RefusalCode::Unavailable, place, "ask another replica")
+    };
+    let Some(handle) = context.directory.find(search.shard) else {
+        return Err(behind("has no replica here"));
+    };
+    let (reply, answer) = oneshot::channel();
+    let message = Search { version_min: search.version_min, probe: search.probe, reply };
+    if handle.search.try_send(message).is_err() {
+        let place = format!("node {}: gallery {}: its queue is full", context.me, search.shard);
+        return Err(Refusal::new(RefusalCode::Busy, place, "ask another replica"));
+    }
+    match answer.await {
+        Ok(found) => found,
+        Err(_) => Err(Refusal::new(
+            RefusalCode::Unavailable,
+            format!("node {}: the gallery's actor ended", context.me),
+            "ask another replica",
+        )),
+    }
+}
+
+fn not_open(journey: JourneyId) -> Refusal {
+    Refusal::new(
+        RefusalCode::NotOpen,
+        format!("capture.journey: {journey} is closed"),
+        "send the traveller to an officer",
+    )
+}
+
+fn not_built(journey: JourneyId) -> Refusal {
+    let place = format!("capture.journey: the gallery of {journey} is not built yet");
+    Refusal::new(RefusalCode::NotOpen, place, "wait until `tvs gallery show` says ready")
+}
+
+/// Whom a recorded boarding confirms. People out of scope leave no trace in the ledger, so theirs is what this search
+/// found.
+fn confirmed(stored: &Record, found: Option<Confirmed>) -> Option<Confirmed> {
+    if stored.directive != Directive::Proceed {
+        return None;
+    }
+    match (stored.subject, stored.manifest_ordinal) {
+        (Some(subject), Some(manifest_ordinal)) => Some(Confirmed { subject, manifest_ordinal }),
+        _ => found,
+    }
+}
+
+fn answer(capture: &Capture, merged: &Merged, verdict: Verdict, recording: Recording) -> Answer {
+    Answer {
+        encounter: capture.encounter,
+        directive: verdict.directive,
+        reason: verdict.reason,
+        confirmed: verdict.who.map(|who| Confirmed { subject: who.subject, manifest_ordinal: who.manifest_ordinal }),
+        recording,
+        epoch: merged.epoch,
+        gallery_version: merged.version,
+        searched_by: merged.searched_by,
+    }
+}

@@ -1,0 +1,365 @@
+//! A cluster of real processes on this machine's loopback: for the demonstration, the benchmarks and the tests.
+//!
+//! Every node is its own process of the same binary, with its own configuration file, data folder and certificate, on
+//! a port that the system chose. All of them are killed when this is dropped.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use cluster_config::cluster::ClusterSettings;
+use cluster_config::file::Configuration;
+use cluster_config::ids::NodeId;
+use cluster_config::process::{EngineChoice, HoldingsSettings, NodeSettings};
+use cluster_config::wire::Role;
+use cluster_config::wire::peer::Member;
+use node_link::Identity;
+use node_link::certificates::{Authority, Validity};
+
+/// Days for which the certificates of a local cluster are valid: nobody keeps one longer.
+const CERTIFICATE_DAYS: u32 = 30;
+
+/// Zones are given out in turn.
+const ZONES: [&str; 3] = ["a", "b", "c"];
+
+/// Why a local cluster does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("local cluster: {path:?} cannot be {action}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Certificate(#[from] node_link::certificates::Error),
+    /// A certificate could not be read.
+    #[error(transparent)]
+    Identity(#[from] node_link::identity::Error),
+    /// There is no such node.
+    #[error("local cluster: there is no node {0}")]
+    NoSuchNode(NodeId),
+    /// A configuration does not encode: a fault of ours.
+    #[error("local cluster: the configuration does not encode: {0}")]
+    Configuration(String),
+}
+
+/// How a local cluster is made.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Number of nodes.
+    pub nodes: u64,
+    /// The folder of everything; must not exist or be empty.
+    pub folder: PathBuf,
+    /// The binary `tvs`.
+    pub binary: PathBuf,
+    /// What computes scores.
+    pub engine: EngineChoice,
+    /// Seed of the synthetic holdings.
+    pub seed: u64,
+    /// What nodes write into their log files (`TVS_LOG`).
+    pub log: String,
+}
+
+/// One node of the cluster.
+pub struct LocalNode {
+    /// Its id.
+    pub id: NodeId,
+    /// Its QUIC endpoint.
+    pub address: SocketAddr,
+    /// Its configuration file.
+    pub config: PathBuf,
+    /// Its data folder.
+    pub data_dir: PathBuf,
+    /// Its log file; a restart adds to it.
+    pub log: PathBuf,
+    child: Option<Child>,
+}
+
+/// See the module.
+pub struct LocalCluster {
+    options: Options,
+    authority: Authority,
+    certs: PathBuf,
+    nodes: Vec<LocalNode>,
+}
+
+impl LocalCluster {
+    /// Makes certificates and configurations and starts all nodes. It does not wait for them.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn start(options: Options) -> Result<Self, Error> {
+        let mut cluster = Self::prepare(options)?;
+        for id in cluster.ids() {
+            cluster.restart(id)?;
+        }
+        Ok(cluster)
+    }
+
+    /// As [`LocalCluster::start`], without starting any process.
+    ///
+    /// # Errors
+    /// As [`LocalCluster::start`].
+    pub fn prepare(options: Options) -> Result<Self, Error> {
+        let certs = options.folder.join("certs");
+        create_folder(&certs)?;
+        let authority = Authority::create(&certs)?;
+        authority.issue(Role::Operator, "operator", Validity::Days(CERTIFICATE_DAYS))?;
+        let ports = free_ports(options.nodes as usize).map_err(|source| Error::Io {
+            path: options.folder.clone(),
+            action: "given ports",
+            source,
+        })?;
+        let mut cluster = Self { options, authority, certs, nodes: Vec::new() };
+        let members: Vec<Member> = (1..).zip(&ports).map(|(id, port)| cluster.member(id, *port)).collect();
+        for member in &members {
+            let node = cluster.configure(member, &members)?;
+            cluster.nodes.push(node);
+        }
+        Ok(cluster)
+    }
+
+    /// Prepares one more node that is not among the founding members; it has to be started and added.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn prepare_newcomer(&mut self) -> Result<Member, Error> {
+        let folder = self.options.folder.clone();
+        let ports = free_ports(1).map_err(|source| Error::Io { path: folder, action: "given a port", source })?;
+        let id = self.nodes.iter().map(|node| node.id.0).max().unwrap_or(0) + 1;
+        let newcomer = self.member(id, ports[0]);
+        let founders: Vec<Member> = self.nodes.iter().map(|node| self.member(node.id.0, node.address.port())).collect();
+        let node = self.configure(&newcomer, &founders)?;
+        self.nodes.push(node);
+        Ok(newcomer)
+    }
+
+    fn member(&self, id: u64, port: u16) -> Member {
+        let zone = ZONES[(id as usize - 1) % ZONES.len()];
+        Member {
+            id: NodeId(id),
+            address: format!("127.0.0.1:{port}"),
+            zone: zone.parse().unwrap_or_else(|_| unreachable!("a constant that fits")),
+        }
+    }
+
+    fn configure(&self, member: &Member, members: &[Member]) -> Result<LocalNode, Error> {
+        let folder = self.options.folder.join(format!("node-{}", member.id));
+        create_folder(&folder)?;
+        let name = format!("node-{}", member.id);
+        let issued = self.authority.issue(Role::Node, &name, Validity::Days(CERTIFICATE_DAYS))?;
+        let configuration = Configuration {
+            cluster: ClusterSettings {
+                name: "local".to_owned(),
+                model: crate::holdings::synthetic::model(),
+                template_dims: 512,
+                heartbeat_ms: 25,
+                election_ms_min: 100,
+                election_ms_max: 200,
+                members: members.to_vec(),
+            },
+            node: NodeSettings {
+                id: member.id,
+                zone: member.zone,
+                listen: member.address.clone(),
+                data_dir: folder.join("data"),
+                ca_certificate: self.authority.certificate(),
+                certificate: issued.certificate,
+                private_key: issued.key,
+                engine: self.options.engine,
+                worker_threads: 0,
+            },
+            holdings: HoldingsSettings::Synthetic { seed: self.options.seed },
+        };
+        let text = toml::to_string(&configuration).map_err(|error| Error::Configuration(error.to_string()))?;
+        let config = folder.join("node.toml");
+        fs::write(&config, text).map_err(|source| Error::Io { path: config.clone(), action: "written", source })?;
+        let address = member.address.parse().map_err(|_| Error::Configuration(member.address.clone()))?;
+        Ok(LocalNode {
+            id: member.id,
+            address,
+            config,
+            data_dir: folder.join("data"),
+            log: folder.join("log"),
+            child: None,
+        })
+    }
+
+    /// The ids of all nodes.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.iter().map(|node| node.id).collect()
+    }
+
+    /// The addresses of all nodes, running or not.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.address).collect()
+    }
+
+    /// One node.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`].
+    pub fn node(&self, id: NodeId) -> Result<&LocalNode, Error> {
+        self.nodes.iter().find(|node| node.id == id).ok_or(Error::NoSuchNode(id))
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Result<&mut LocalNode, Error> {
+        self.nodes.iter_mut().find(|node| node.id == id).ok_or(Error::NoSuchNode(id))
+    }
+
+    /// The folder of the certificates: `ca.pem`, `ca.key`, `operator.pem`, `operator.key` and those issued since.
+    pub fn certs(&self) -> &Path {
+        &self.certs
+    }
+
+    /// The authority that all parties of this cluster trust.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The folder of everything.
+    pub fn folder(&self) -> &Path {
+        &self.options.folder
+    }
+
+    /// The operator's identity.
+    ///
+    /// # Errors
+    /// [`Error::Identity`].
+    pub fn operator(&self) -> Result<Identity, Error> {
+        self.load("operator")
+    }
+
+    /// The identity of a new gate.
+    ///
+    /// # Errors
+    /// [`Error`], where there is one of that name already, too.
+    pub fn gate(&self, name: &str) -> Result<Identity, Error> {
+        self.authority.issue(Role::Gate, name, Validity::Days(CERTIFICATE_DAYS))?;
+        self.load(name)
+    }
+
+    fn load(&self, name: &str) -> Result<Identity, Error> {
+        let file = |extension: &str| self.certs.join(format!("{name}.{extension}"));
+        Ok(Identity::load(&self.authority.certificate(), &file("pem"), &file("key"))?)
+    }
+
+    /// Starts a node that is not running.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn restart(&mut self, id: NodeId) -> Result<(), Error> {
+        let binary = self.options.binary.clone();
+        let filter = self.options.log.clone();
+        let node = self.node_mut(id)?;
+        let failed = |action| {
+            let path = node.log.clone();
+            move |source| Error::Io { path, action, source }
+        };
+        let log = File::options().create(true).append(true).open(&node.log).map_err(failed("opened"))?;
+        let also = log.try_clone().map_err(failed("opened"))?;
+        let child = Command::new(&binary)
+            .args(["node", "run", "--config"])
+            .arg(&node.config)
+            .env("TVS_LOG", filter)
+            // Mesa's device chooser complains on standard error where there is no display; nothing is chosen here.
+            .env("NODEVICE_SELECT", "1")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(also)
+            .spawn()
+            .map_err(|source| Error::Io { path: binary, action: "started", source })?;
+        node.child = Some(child);
+        Ok(())
+    }
+
+    /// The process id of a running node.
+    pub fn process_id(&self, id: NodeId) -> Option<u32> {
+        self.node(id).ok()?.child.as_ref().map(Child::id)
+    }
+
+    /// The exit code of a node that has ended by itself; absent while it runs.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`], [`Error::Io`].
+    pub fn ended(&mut self, id: NodeId) -> Result<Option<std::process::ExitStatus>, Error> {
+        let node = self.node_mut(id)?;
+        let path = node.log.clone();
+        match &mut node.child {
+            Some(child) => child.try_wait().map_err(|source| Error::Io { path, action: "waited for", source }),
+            None => Ok(None),
+        }
+    }
+
+    /// Sends a signal to a running node.
+    ///
+    /// # Errors
+    /// [`Error`] where it is not running.
+    pub fn signal(&self, id: NodeId, signal: rustix::process::Signal) -> Result<(), Error> {
+        let raw = self.process_id(id).and_then(|pid| i32::try_from(pid).ok());
+        let pid = raw.and_then(rustix::process::Pid::from_raw).ok_or(Error::NoSuchNode(id))?;
+        rustix::process::kill_process(pid, signal).map_err(|source| Error::Io {
+            path: self.options.folder.clone(),
+            action: "signalled",
+            source: source.into(),
+        })
+    }
+
+    /// Kills a node with SIGKILL and waits until its process is gone.
+    ///
+    /// # Errors
+    /// [`Error`] where it is not running.
+    pub fn kill(&mut self, id: NodeId) -> Result<(), Error> {
+        self.end(id, rustix::process::Signal::KILL)
+    }
+
+    /// Asks a node to stop with SIGTERM and waits until its process is gone.
+    ///
+    /// # Errors
+    /// [`Error`] where it is not running.
+    pub fn stop(&mut self, id: NodeId) -> Result<(), Error> {
+        self.end(id, rustix::process::Signal::TERM)
+    }
+
+    fn end(&mut self, id: NodeId, signal: rustix::process::Signal) -> Result<(), Error> {
+        self.signal(id, signal)?;
+        let node = self.node_mut(id)?;
+        let path = node.log.clone();
+        match node.child.take() {
+            Some(mut child) => {
+                child.wait().map(|_| ()).map_err(|source| Error::Io { path, action: "waited for", source })
+            }
+            None => Err(Error::NoSuchNode(id)),
+        }
+    }
+}
+
+impl Drop for LocalCluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(mut child) = node.child.take() {
+                // A process that has ended by itself cannot be killed; waiting for it is right in both cases.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), action: "created", source })
+}
+
+/// Ports that are free now. All are held until all are known, so that none comes twice.
+fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+    let sockets: Vec<UdpSocket> =
+        (0..count).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    sockets.iter().map(|socket| Ok(socket.local_addr()?.port())).collect()
+}

@@ -1,0 +1,7 @@
+//! The one binary: `tvs`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    node::cli::main()
+}

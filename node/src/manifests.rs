@@ -1,0 +1,170 @@
+//! From the bytes of a manifest file to the journeys that it announces and their people.
+
+use std::collections::BTreeMap;
+
+use cluster_config::ids::{ContentHash, JourneyId, PortCode};
+use cluster_config::limits::{GALLERY_PARTS_MAX, SHARD_PEOPLE_MAX};
+use cluster_config::wire::peer::{Document, JourneyPlan, Person};
+use cluster_config::wire::{Refusal, RefusalCode};
+use node_intake::{Disposition, DocumentKind, Journey, Message, SeriesMark, Traveller};
+
+use crate::builder::unix_ms;
+use crate::segment;
+
+/// What one file announces.
+#[derive(Debug)]
+pub struct Announced {
+    /// The journeys.
+    pub journeys: Vec<Announcement>,
+    /// What the parser wants to be known, and messages that announce nothing.
+    pub warnings: Vec<String>,
+    /// People that were set aside, with place and reason.
+    pub quarantined: Vec<String>,
+}
+
+/// One journey and its people.
+#[derive(Debug)]
+pub struct Announcement {
+    /// The journey.
+    pub plan: JourneyPlan,
+    /// Its people.
+    pub people: Vec<Person>,
+    /// Whether they are added to the people known already: a part of a series, or a change.
+    pub merge: bool,
+}
+
+/// Reads a manifest file of any format.
+///
+/// Times of departure are taken as UTC: a manifest gives the port's local time without its offset, and no time-zone
+/// data of ports is part of this product. They order departures of one port rightly.
+///
+/// # Errors
+/// A refusal with the place in the file and the fix; nothing of the file is used then.
+pub fn read(bytes: &[u8]) -> Result<Announced, Refusal> {
+    let refuse = |place: String, fix: &str| Refusal::new(RefusalCode::BadValue, place, fix);
+    let interchange = node_intake::parse(bytes)
+        .map_err(|error| refuse(format!("manifest: {error}"), "see `tvs manifest check FILE` for the details"))?;
+    let mut announced = Announced {
+        journeys: Vec::new(),
+        warnings: interchange.warnings.iter().map(|w| format!("{}: {}", w.place, w.detail)).collect(),
+        quarantined: Vec::new(),
+    };
+    let mut by_id: BTreeMap<JourneyId, usize> = BTreeMap::new();
+    for message in &interchange.messages {
+        let quarantined =
+            message.quarantined.iter().map(|q| format!("{}: person {}: {}", q.place, q.ordinal, q.detail));
+        announced.quarantined.extend(quarantined);
+        if let Some(refusal) = &message.refusal {
+            announced.warnings.push(format!("{}: the message announces no journey: {refusal}", message.place));
+        }
+        for journey in &message.journeys {
+            let announcement = announce(message, journey, by_id.len())?;
+            match by_id.get(&announcement.plan.id) {
+                Some(index) => announced.journeys[*index].join(announcement),
+                None => {
+                    by_id.insert(announcement.plan.id, announced.journeys.len());
+                    announced.journeys.push(announcement);
+                }
+            }
+        }
+    }
+    for announcement in &mut announced.journeys {
+        announcement.settle()?;
+    }
+    if announced.journeys.is_empty() {
+        let place = announced.warnings.last().cloned().unwrap_or_else(|| "manifest: no message".to_owned());
+        return Err(refuse(place, "submit a list of passengers who board a named flight"));
+    }
+    Ok(announced)
+}
+
+fn announce(message: &Message, journey: &Journey, number: usize) -> Result<Announcement, Refusal> {
+    let place = |what: &str| format!("manifest message at {}: {what}", message.place);
+    let bad = |what: &str, error: cluster_config::ids::Error| {
+        Refusal::new(RefusalCode::BadValue, place(what), error.to_string())
+    };
+    let departure = journey.departure;
+    let date = departure.date;
+    let (hour, minute) = departure.time.map_or((0, 0), |time| (u32::from(time.hour()), u32::from(time.minute())));
+    let (year, month, day) = (u32::from(date.year()), u32::from(date.month()), u32::from(date.day()));
+    let id =
+        format!("{}{}-{year:04}{month:02}{day:02}-{}", journey.carrier, journey.flight_number, journey.departure_port);
+    let port = |what: &'static str, text: &str| text.parse::<PortCode>().map_err(|error| bad(what, error));
+    let series = message.manifest.series.as_ref();
+    let alone = series.is_none_or(|part| part.number == 1 && part.mark == Some(SeriesMark::Last));
+    let travellers = journey.travellers.iter().filter_map(|index| message.manifest.travellers.get(*index));
+    Ok(Announcement {
+        plan: JourneyPlan {
+            id: id.parse().map_err(|error| bad(&format!("journey {number}"), error))?,
+            carrier: journey.carrier.clone(),
+            number: journey.flight_number.clone(),
+            departure_port: port("port of departure", &journey.departure_port)?,
+            arrival_port: port("port of arrival", &journey.arrival_port)?,
+            departs_at: unix_ms(year, month, day, hour, minute),
+            people: 0,
+            parts: 1,
+            manifest: ContentHash::default(),
+        },
+        people: travellers.map(person).collect(),
+        merge: !alone || message.disposition == Disposition::Amend,
+    })
+}
+
+fn person(traveller: &Traveller) -> Person {
+    let passport = traveller.documents.iter().find(|document| document.kind() == DocumentKind::Passport);
+    let document = passport.or(traveller.documents.first()).and_then(|document| {
+        Some(Document {
+            kind: document.type_code.clone().unwrap_or_default(),
+            number: document.number.clone()?,
+            issuing_state: document.issuing_state.clone(),
+        })
+    });
+    Person {
+        manifest_ordinal: traveller.ordinal,
+        family_name: traveller.family_name.clone(),
+        given_names: traveller.given_names.join(" "),
+        date_of_birth: traveller
+            .date_of_birth
+            .map(|date| u32::from(date.year()) * 10_000 + u32::from(date.month()) * 100 + u32::from(date.day())),
+        nationality: traveller.nationality.clone(),
+        document,
+    }
+}
+
+impl Announcement {
+    /// Takes in the people of a further message about the same journey.
+    fn join(&mut self, other: Self) {
+        let offset = self.people.iter().map(|person| person.manifest_ordinal).max().unwrap_or(0);
+        self.people.extend(other.people.into_iter().map(|mut person| {
+            person.manifest_ordinal += offset;
+            person
+        }));
+        self.merge |= other.merge;
+    }
+
+    /// Fills in what follows from the people.
+    fn settle(&mut self) -> Result<(), Refusal> {
+        let place = format!("manifest of {}", self.plan.id);
+        let parts = self.people.len().div_ceil(SHARD_PEOPLE_MAX).max(1);
+        self.plan.parts = u16::try_from(parts).unwrap_or(u16::MAX);
+        if self.plan.parts > GALLERY_PARTS_MAX {
+            let fix = format!("a gallery holds at most {} people", usize::from(GALLERY_PARTS_MAX) * SHARD_PEOPLE_MAX);
+            return Err(Refusal::new(RefusalCode::TooLarge, place, fix));
+        }
+        self.plan.people = self.people.len() as u32;
+        let canonical = serde_json::to_vec(&(&self.plan.id, self.merge, &self.people))
+            .map_err(|error| Refusal::new(RefusalCode::Internal, place, error.to_string()))?;
+        self.plan.manifest = segment::hash(&canonical);
+        Ok(())
+    }
+
+    /// The people of each part of the gallery, by their number on the manifest.
+    pub fn parts(&self) -> Vec<Vec<Person>> {
+        let parts = usize::from(self.plan.parts);
+        let mut people = vec![Vec::new(); parts];
+        for person in &self.people {
+            people[person.manifest_ordinal as usize % parts].push(person.clone());
+        }
+        people
+    }
+}

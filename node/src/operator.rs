@@ -1,0 +1,327 @@
+//! What the node answers to operators. Each node answers each request; those that only the leader can carry out are
+//! handed on to it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster_config::ids::{Incarnation, JourneyId, NodeId, ShardId};
+use cluster_config::wire::operator::{
+    ClusterStatus, Gallery, JourneyStatus, LedgerPage, LedgerRecord, MemberStatus, Request, Response, Shard, Submitted,
+    SubmittedJourney,
+};
+use cluster_config::wire::peer::{self, BuildOrder, Member};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::state::Journey;
+use coordinator_core::{Command, Outcome, Record, State};
+use metrics_exporter_prometheus::PrometheusHandle;
+use node_link::Lane;
+
+use crate::actors::build;
+use crate::context::{Context, out_of_turn};
+use crate::manifests::{self, Announcement};
+use crate::proposer::Proposer;
+
+/// How long a change of the state may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long all galleries of one manifest file may take.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a node waits for its own announcement to come back before it repeats it.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Records in one page at most: a page stays far below the operators' frame.
+const PAGE_RECORDS_MAX: u32 = 10_000;
+
+/// See the module.
+pub struct Operators {
+    /// What the node's parts share.
+    pub context: Arc<Context>,
+    /// The way into the replicated state.
+    pub proposer: Proposer,
+    /// The planner, which knows how long nodes have been silent.
+    pub planner: Arc<coordinator::Planner>,
+    /// The node's metrics.
+    pub metrics: PrometheusHandle,
+}
+
+impl Operators {
+    /// Answers one request.
+    pub async fn answer(&self, request: Request) -> Response {
+        self.try_answer(request).await.unwrap_or_else(Response::Refused)
+    }
+
+    async fn try_answer(&self, request: Request) -> Result<Response, Refusal> {
+        let coordinator = &self.context.coordinator;
+        Ok(match request {
+            Request::ClusterStatus => Response::ClusterStatus(self.status()),
+            Request::SubmitManifest(bytes) => Response::Submitted(self.submit(bytes).await?),
+            Request::GalleryList => Response::Galleries(
+                coordinator
+                    .with_state(|state| state.journeys.values().map(|journey| gallery(state, journey)).collect()),
+            ),
+            Request::GalleryShow(id) => Response::Gallery(coordinator.with_state(|state| {
+                state.journeys.get(&id).map(|journey| gallery(state, journey)).ok_or_else(|| unknown(id))
+            })?),
+            Request::LedgerPage { from, limit } => {
+                Response::LedgerPage(coordinator.with_state(|s| page(s, from, limit)))
+            }
+            Request::PolicyShow => Response::Policy(coordinator.with_state(|state| state.policy.clone())),
+            Request::Metrics => Response::Metrics(self.metrics.render()),
+            Request::CloseJourney(id) => self.change(Command::CloseJourney(id)).await?,
+            Request::PolicySet(policy) => self.change(Command::SetPolicy(policy)).await?,
+            Request::Drain { node, draining } => {
+                let drained = self.change(Command::SetDraining { node, draining }).await?;
+                if draining && coordinator.leader() == Some(node) {
+                    self.leave_leadership(node).await?;
+                }
+                drained
+            }
+            Request::AddMember { .. } | Request::RemoveMember(_) | Request::TransferLeader(_) => {
+                self.at_leader(request).await?
+            }
+        })
+    }
+
+    async fn change(&self, command: Command) -> Result<Response, Refusal> {
+        self.proposer.propose(command, Instant::now() + CHANGE_TIMEOUT).await?;
+        Ok(Response::Done)
+    }
+
+    /// Gives leadership to another voter that is not being drained.
+    async fn leave_leadership(&self, node: NodeId) -> Result<(), Refusal> {
+        let voters = self.context.coordinator.voters();
+        let heir = self.context.coordinator.with_state(|state| {
+            let serves = |id: &NodeId| *id != node && state.members.get(id).is_some_and(|member| !member.draining);
+            voters.into_iter().find(serves)
+        });
+        match heir {
+            Some(heir) => self.at_leader(Request::TransferLeader(heir)).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    async fn at_leader(&self, request: Request) -> Result<Response, Refusal> {
+        let no_leader = || {
+            let fix = "try again; a leader is elected within a second while a majority lives";
+            Refusal::new(RefusalCode::Unavailable, "no leader is known", fix)
+        };
+        let leader = self.context.coordinator.leader().ok_or_else(no_leader)?;
+        if leader == self.context.me {
+            return self.lead(request).await;
+        }
+        let request = peer::Request::ForLeader(request);
+        match self.context.ask(leader, Lane::Raft, &request, CHANGE_TIMEOUT).await? {
+            peer::Response::ForLeader(Response::Refused(refusal)) => Err(refusal),
+            peer::Response::ForLeader(response) => Ok(response),
+            _ => Err(out_of_turn(leader)),
+        }
+    }
+
+    /// Answers a request that another node has handed on because it takes this one for the leader.
+    pub async fn answer_as_leader(&self, request: Request) -> Response {
+        self.lead(request).await.unwrap_or_else(Response::Refused)
+    }
+
+    async fn lead(&self, request: Request) -> Result<Response, Refusal> {
+        let coordinator = &self.context.coordinator;
+        let failed = |error: coordinator::Error| {
+            let code = match error {
+                coordinator::Error::Membership(_) => RefusalCode::Conflict,
+                _ => RefusalCode::Unavailable,
+            };
+            Refusal::new(code, error.to_string(), "see `tvs cluster status`, then try again")
+        };
+        match request {
+            Request::AddMember { member, voter } => coordinator.add_member(member, voter).await.map_err(failed)?,
+            Request::RemoveMember(node) => coordinator.remove_member(node).await.map_err(failed)?,
+            Request::TransferLeader(node) => coordinator.transfer_leader(node).await.map_err(failed)?,
+            _ => return Err(Refusal::new(RefusalCode::BadValue, "request", "ask any node, not the leader")),
+        }
+        Ok(Response::Done)
+    }
+
+    fn status(&self) -> ClusterStatus {
+        let coordinator = &self.context.coordinator;
+        let voters = coordinator.voters();
+        let leads = coordinator.leader() == Some(self.context.me);
+        let now = crate::clock::now();
+        coordinator.with_state(|state| {
+            let placements = &state.blueprint.placements;
+            let replicated = placements.iter().filter(|(shard, placement)| {
+                let committed = state.shard(**shard).map(|s| s.version).unwrap_or_default();
+                self.planner.with_inventory(|inventory| {
+                    let holds = |node| inventory.is_alive(node, now) && inventory.version(node, **shard) >= committed;
+                    committed.0 > 0 && placement.replicas().all(holds)
+                })
+            });
+            ClusterStatus {
+                cluster: self.context.settings.name.clone(),
+                node: self.context.me,
+                leader: coordinator.leader(),
+                term: coordinator.term(),
+                applied_index: coordinator.applied_index().unwrap_or(0),
+                generation: state.blueprint.generation,
+                engine: self.context.engine.describe(),
+                members: state
+                    .members
+                    .values()
+                    .map(|member| {
+                        let id = member.member.id;
+                        MemberStatus {
+                            member: member.member.clone(),
+                            voter: voters.contains(&id),
+                            draining: member.draining,
+                            silent_ms: leads.then(|| self.planner.with_inventory(|seen| seen.silent_ms(id, now))),
+                            owner_of: placements.values().filter(|p| p.owner == id).count() as u32,
+                            standby_of: placements.values().filter(|p| p.standbys.contains(&id)).count() as u32,
+                        }
+                    })
+                    .collect(),
+                journeys: state.journeys.values().filter(|journey| journey.is_open()).count() as u32,
+                shards: placements.len() as u32,
+                shards_replicated: leads.then(|| replicated.count() as u32),
+                ledger_records: state.ledger.len(),
+            }
+        })
+    }
+
+    async fn submit(&self, bytes: Vec<u8>) -> Result<Submitted, Refusal> {
+        let read = tokio::task::spawn_blocking(move || manifests::read(&bytes)).await;
+        let announced = read.map_err(|error| {
+            Refusal::new(RefusalCode::Internal, format!("manifest: the parser broke off: {error}"), "report the file")
+        })??;
+        let deadline = Instant::now() + BUILD_TIMEOUT;
+        let journeys = announced.journeys.iter().map(|announcement| self.submit_journey(announcement, deadline));
+        let journeys = futures::future::try_join_all(journeys).await?;
+        Ok(Submitted { journeys, warnings: announced.warnings, quarantined: announced.quarantined })
+    }
+
+    async fn submit_journey(
+        &self,
+        announcement: &Announcement,
+        deadline: Instant,
+    ) -> Result<SubmittedJourney, Refusal> {
+        let plan = &announcement.plan;
+        let opened = self.proposer.propose(Command::OpenJourney(plan.clone()), Instant::now() + CHANGE_TIMEOUT).await?;
+        let builds = (0..).zip(announcement.parts()).map(|(part, people)| {
+            let shard = ShardId { journey: plan.id, part };
+            let order = BuildOrder { shard, manifest: plan.manifest, people, merge: announcement.merge };
+            build::at_owner(&self.context, order, deadline)
+        });
+        let built = futures::future::try_join_all(builds).await?;
+        let version = built.iter().map(|built| built.version).min().unwrap_or_default();
+        self.applied(plan.id, version).await;
+        Ok(SubmittedJourney {
+            journey: plan.id,
+            duplicate: opened == Outcome::KnownManifest,
+            version,
+            people: built.iter().map(|built| built.people).sum(),
+            templates: built.iter().map(|built| built.rows).sum(),
+            without_photo: built.iter().map(|built| built.without_photo).sum(),
+        })
+    }
+
+    /// Waits until this node has applied the commit as well, so that who submitted here can board here at once.
+    async fn applied(&self, id: JourneyId, version: cluster_config::ids::GalleryVersion) {
+        let mut changes = self.context.coordinator.changes();
+        let applied = |state: &State| {
+            state.journeys.get(&id).is_none_or(|journey| journey.shards.iter().all(|shard| shard.version >= version))
+        };
+        let wait = async {
+            while !self.context.coordinator.with_state(applied) {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // A node that is cut off catches up later; the gallery is committed all the same.
+        let _ = tokio::time::timeout(CHANGE_TIMEOUT, wait).await;
+    }
+
+    /// Announces this start of the node, and waits until its own state has it: from then on that state is not an old
+    /// one, from before the start.
+    pub async fn announce(&self, member: Member, incarnation: Incarnation) {
+        let mut changes = self.context.coordinator.changes();
+        loop {
+            let known = self.context.coordinator.with_state(|state| state.members.get(&member.id).cloned());
+            let command = match known {
+                Some(known) if known.member != member => Command::RegisterMember(member.clone()),
+                Some(known) if known.incarnation < incarnation => {
+                    Command::AnnounceStart { node: member.id, incarnation }
+                }
+                Some(_) => return,
+                None => Command::RegisterMember(member.clone()),
+            };
+            if let Err(refusal) = self.proposer.propose(command, Instant::now() + CHANGE_TIMEOUT).await {
+                tracing::warn!(%refusal, "this node could not announce itself yet");
+            }
+            // What was applied at the leader comes here a moment later; without news it is said again.
+            let _ = tokio::time::timeout(ANNOUNCE_INTERVAL, changes.changed()).await;
+        }
+    }
+}
+
+fn unknown(id: JourneyId) -> Refusal {
+    Refusal::new(RefusalCode::NotFound, format!("journey {id}"), "see `tvs gallery list` for the journeys")
+}
+
+fn gallery(state: &State, journey: &Journey) -> Gallery {
+    let shards = journey.shard_ids().zip(&journey.shards).map(|(shard, committed)| {
+        let placement = state.blueprint.placements.get(&shard);
+        Shard {
+            shard,
+            version: committed.version,
+            hash: committed.hash,
+            people: committed.people,
+            rows: committed.rows,
+            without_photo: committed.without_photo,
+            epoch: placement.map(|p| p.epoch).unwrap_or_default(),
+            owner: placement.map(|p| p.owner),
+            standbys: placement.map(|p| p.standbys.clone()).unwrap_or_default(),
+            holders: committed.holders.iter().copied().collect(),
+            receipts: committed.receipts.iter().map(|(node, at)| (*node, *at)).collect(),
+        }
+    });
+    let shards: Vec<Shard> = shards.collect();
+    let plan = &journey.plan;
+    let committed: u32 = shards.iter().map(|shard| shard.people).sum();
+    Gallery {
+        journey: plan.id,
+        carrier: plan.carrier.clone(),
+        number: plan.number.clone(),
+        departure_port: plan.departure_port,
+        arrival_port: plan.arrival_port,
+        departs_at: plan.departs_at,
+        status: journey.status,
+        people: if journey.status == JourneyStatus::Building { plan.people } else { committed },
+        boarded: state.ledger.boardings(plan.id),
+        shards,
+    }
+}
+
+fn page(state: &State, from: u64, limit: u32) -> LedgerPage {
+    let until = from.saturating_add(u64::from(limit.min(PAGE_RECORDS_MAX)));
+    let records: Vec<LedgerRecord> = (from..until)
+        .map_while(|position| state.ledger.get(position).map(|record| ledger_record(position, record)))
+        .collect();
+    let next = from + records.len() as u64;
+    LedgerPage { records, next: (next < state.ledger.len()).then_some(next) }
+}
+
+fn ledger_record(position: u64, record: &Record) -> LedgerRecord {
+    LedgerRecord {
+        position,
+        encounter: record.encounter,
+        journey: record.journey,
+        device: record.device,
+        at: record.at,
+        directive: record.directive,
+        reason: record.reason,
+        subject: record.subject,
+        manifest_ordinal: record.manifest_ordinal,
+        crossing: record.is_crossing(),
+        epoch: record.epoch,
+        gallery_version: record.gallery_version,
+    }
+}

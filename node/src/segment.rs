@@ -1,0 +1,171 @@
+//! A segment's content: the people and templates of one shard at one version, and its bytes.
+//!
+//! Layout: `TVSG`, format version (1 byte), length of the head (u32, little endian), head (bincode), templates (f32,
+//! little endian, row after row). The hash of the whole is what the replicated state commits.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, ShardId, SubjectId};
+use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SHARD_PEOPLE_MAX, SHARD_ROWS_MAX};
+use cluster_config::wire::codec;
+use cluster_config::wire::peer::{Candidate, Person, Segment};
+use serde::{Deserialize, Serialize};
+
+const MAGIC: [u8; 4] = *b"TVSG";
+const FORMAT_VERSION: u8 = 1;
+const PREFIX_BYTES: usize = 9;
+
+/// Why bytes are not a segment of this shard.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes were changed on their way or on disk.
+    #[error("segment {shard} version {version}: its hash is not the one announced; fetch it again")]
+    Hash {
+        /// The shard.
+        shard: ShardId,
+        /// The version.
+        version: GalleryVersion,
+    },
+    /// The layout does not hold.
+    #[error("segment at byte {position}: {problem}")]
+    Layout {
+        /// Where.
+        position: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A template cannot be searched.
+    #[error("segment's templates are refused")]
+    Templates(#[source] shaders::Error),
+}
+
+/// One person of a shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// The person's random id in this journey.
+    pub subject: SubjectId,
+    /// Who it is.
+    pub person: Person,
+    /// Whether a crossing of this person is recorded.
+    pub in_scope: bool,
+}
+
+/// Everything but the templates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The shard.
+    pub shard: ShardId,
+    /// The version.
+    pub version: GalleryVersion,
+    /// The model that made the templates.
+    pub model: ModelVersion,
+    /// Numbers in a template.
+    pub dims: u32,
+    /// The manifest that it was built from.
+    pub manifest: ContentHash,
+    /// The people.
+    pub people: Vec<Enrolled>,
+    /// For each template, the index of its person in `people`.
+    pub owners: Vec<u32>,
+}
+
+impl Head {
+    /// People without any template.
+    pub fn without_photo(&self) -> u32 {
+        let mut has = vec![false; self.people.len()];
+        for owner in &self.owners {
+            if let Some(has) = has.get_mut(*owner as usize) {
+                *has = true;
+            }
+        }
+        has.iter().filter(|has| !**has).count() as u32
+    }
+}
+
+/// A segment that can be searched.
+pub struct Loaded {
+    /// Everything but the templates.
+    pub head: Head,
+    /// Hash of the segment's bytes.
+    pub hash: ContentHash,
+    /// The templates.
+    pub gallery: Arc<shaders::Gallery>,
+}
+
+impl Loaded {
+    /// The person behind a template, with its score.
+    pub fn candidate(&self, hit: &shaders::Hit) -> Option<Candidate> {
+        let owner = *self.head.owners.get(hit.row as usize)?;
+        let enrolled = self.head.people.get(owner as usize)?;
+        Some(Candidate {
+            subject: enrolled.subject,
+            manifest_ordinal: enrolled.person.manifest_ordinal,
+            score: hit.score,
+            in_scope: enrolled.in_scope,
+        })
+    }
+}
+
+/// SHA-256 of `bytes`.
+pub fn hash(bytes: &[u8]) -> ContentHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    ContentHash(hash)
+}
+
+/// Writes a segment.
+///
+/// # Errors
+/// Where the head does not encode: a fault of ours.
+pub fn encode(head: &Head, templates: &[f32]) -> Result<Segment, codec::Error> {
+    let encoded = codec::encode(head, PEER_FRAME_BYTES_MAX)?;
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + encoded.len() + size_of_val(templates));
+    bytes.extend_from_slice(&MAGIC);
+    bytes.push(FORMAT_VERSION);
+    bytes.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&encoded);
+    for value in templates {
+        bytes.extend_from_slice(&value.to_le_bytes());
+    }
+    Ok(Segment { shard: head.shard, version: head.version, hash: hash(&bytes), bytes })
+}
+
+/// Reads and checks a segment: its hash, its layout, every template.
+///
+/// # Errors
+/// [`Error`] with the place.
+pub fn decode(segment: &Segment) -> Result<Loaded, Error> {
+    let bytes = &segment.bytes;
+    let layout = |position, problem: String| Error::Layout { position, problem };
+    if hash(bytes) != segment.hash {
+        return Err(Error::Hash { shard: segment.shard, version: segment.version });
+    }
+    if bytes.len() < PREFIX_BYTES || bytes[..4] != MAGIC || bytes[4] != FORMAT_VERSION {
+        return Err(layout(0, format!("not a segment of format {FORMAT_VERSION}")));
+    }
+    let head_bytes = u32::from_le_bytes([bytes[5], bytes[6], bytes[7], bytes[8]]) as usize;
+    let Some(head_end) = PREFIX_BYTES.checked_add(head_bytes).filter(|end| *end <= bytes.len()) else {
+        return Err(layout(5, format!("a head of {head_bytes} bytes in {} bytes", bytes.len())));
+    };
+    let head: Head = codec::decode(&bytes[PREFIX_BYTES..head_end], PEER_FRAME_BYTES_MAX)
+        .map_err(|error| layout(PREFIX_BYTES, error.to_string()))?;
+    if head.shard != segment.shard || head.version != segment.version {
+        let problem = format!("{} version {} in place of {segment:?}", head.shard, head.version);
+        return Err(layout(PREFIX_BYTES, problem));
+    }
+    let rows = head.owners.len();
+    if head.people.len() > SHARD_PEOPLE_MAX || rows > SHARD_ROWS_MAX {
+        return Err(layout(PREFIX_BYTES, format!("{} people and {rows} templates", head.people.len())));
+    }
+    if let Some(row) = head.owners.iter().position(|owner| *owner as usize >= head.people.len()) {
+        return Err(layout(PREFIX_BYTES, format!("template {row} belongs to nobody")));
+    }
+    let templates = &bytes[head_end..];
+    if templates.len() != rows * head.dims as usize * 4 {
+        return Err(layout(head_end, format!("{} bytes of templates for {rows} rows", templates.len())));
+    }
+    let values = templates.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
+    let gallery = shaders::Gallery::new(head.dims as usize, values).map_err(Error::Templates)?;
+    Ok(Loaded { head, hash: segment.hash, gallery: Arc::new(gallery) })
+}

@@ -1,0 +1,107 @@
+//! What the node answers to gates and to other nodes; operators are answered in [`crate::operator`].
+
+use std::sync::Arc;
+
+use cluster_config::wire::{Refusal, RefusalCode, gate, operator, peer};
+use node_link::{Handler, PeerIdentity};
+
+use crate::actors::{build, shard};
+use crate::context::Context;
+use crate::entry::{self, Entry};
+use crate::operator::Operators;
+use crate::proposer;
+
+/// All answers of this node.
+pub struct Service {
+    /// What the node's parts share.
+    pub context: Arc<Context>,
+    /// Gates.
+    pub entry: Entry,
+    /// Operators.
+    pub operators: Operators,
+    /// The planner, which takes the reports of other nodes.
+    pub planner: Arc<coordinator::Planner>,
+}
+
+impl Handler for Service {
+    async fn gate(&self, from: &PeerIdentity, request: gate::Request) -> gate::Response {
+        let answered = match request {
+            gate::Request::Hello => return gate::Response::Welcome(self.welcome()),
+            gate::Request::Identify(capture) => self.entry.identify(capture).await,
+            gate::Request::Board(capture) => self.entry.board(capture, from.name).await,
+        };
+        match answered {
+            Ok(answer) => gate::Response::Answer(answer),
+            Err(refusal) => {
+                metrics::counter!("tvs_gate_refusals_total", "code" => refusal.code.as_str()).increment(1);
+                gate::Response::Refused(refusal)
+            }
+        }
+    }
+
+    async fn peer(&self, _: &PeerIdentity, request: peer::Request) -> peer::Response {
+        match self.answer_peer(request).await {
+            Ok(response) => response,
+            Err(refusal) => peer::Response::Refused(refusal),
+        }
+    }
+
+    async fn operator(&self, _: &PeerIdentity, request: operator::Request) -> operator::Response {
+        self.operators.answer(request).await
+    }
+}
+
+impl Service {
+    fn welcome(&self) -> gate::Welcome {
+        let members =
+            self.context.coordinator.with_state(|s| s.members.values().map(|m| m.member.address.clone()).collect());
+        gate::Welcome { node: self.context.me, members }
+    }
+
+    async fn answer_peer(&self, request: peer::Request) -> Result<peer::Response, Refusal> {
+        let context = &self.context;
+        let internal = |problem: String| {
+            let place = format!("node {}: {problem}", context.me);
+            Refusal::new(RefusalCode::Internal, place, "look at that node's log")
+        };
+        Ok(match request {
+            peer::Request::Hello(hello) => peer::Response::Hello(peer::Hello {
+                node: context.me,
+                incarnation: context.incarnation,
+                fingerprint: context.settings.fingerprint(),
+                initialised: context.coordinator.initialised(),
+                knows_you: context.coordinator.with_state(|state| state.members.contains_key(&hello.node)),
+            }),
+            peer::Request::Raft { call, body } => {
+                let answered = context.coordinator.handle(call, &body).await;
+                peer::Response::Raft(answered.map_err(|error| internal(error.to_string()))?)
+            }
+            peer::Request::Propose(body) => proposer::serve(context, &body).await,
+            peer::Request::Report(report) => {
+                self.planner.report(report, crate::clock::now());
+                peer::Response::Done
+            }
+            peer::Request::Search(search) => peer::Response::Found(entry::search_here(context, search).await?),
+            peer::Request::Build(order) => peer::Response::Built(build::build_here(context, order).await?),
+            peer::Request::StoreSegment(segment) => {
+                let handle = context.directory.find(segment.shard).ok_or_else(|| self.absent(segment.shard))?;
+                let shard = segment.shard;
+                handle.store.send(shard::Store(segment)).await.map_err(|_| self.absent(shard))??;
+                peer::Response::Done
+            }
+            peer::Request::FetchSegment { shard, version_min } => {
+                let handle = context.directory.find(shard).ok_or_else(|| self.absent(shard))?;
+                let fetched = handle.fetch.send(shard::Fetch(version_min)).await.map_err(|_| self.absent(shard))??;
+                peer::Response::Segment(fetched)
+            }
+            peer::Request::ForLeader(request) => {
+                peer::Response::ForLeader(self.operators.answer_as_leader(request).await)
+            }
+        })
+    }
+
+    fn absent(&self, shard: cluster_config::ids::ShardId) -> Refusal {
+        let place = format!("node {}: gallery {shard}", self.context.me);
+        Refusal::new(RefusalCode::Unavailable, place, "it does not run here; ask again, or another replica")
+    }
+}

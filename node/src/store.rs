@@ -1,0 +1,216 @@
+//! Galleries on disk: sealed segment files, and a sled index of which there are.
+//!
+//! A segment is a file, since it is larger than what sled takes well; the index entry is written after the file is
+//! durable and removed before the file is, so that an entry always has its file. What cannot be opened is dropped:
+//! it is fetched again from a replica.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use cluster_config::ids::{ContentHash, GalleryVersion, ShardId};
+use cluster_config::limits::SLED_VALUE_BYTES_MAX;
+use cluster_config::wire::codec;
+use cluster_config::wire::peer::Segment;
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{self, Keys, replace_file, sync_folder};
+
+/// Why galleries cannot be kept. All of these are the operator's: the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("gallery store: {path:?} cannot be {action}; check the disk and its permissions")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// sled refused.
+    #[error("gallery store: the index in {path:?} failed")]
+    Index {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: sled::Error,
+    },
+    /// An index entry has no meaning.
+    #[error("gallery store: an index entry does not read")]
+    Entry(#[from] codec::Error),
+    /// A key failed.
+    #[error(transparent)]
+    Key(#[from] keys::Error),
+}
+
+/// One segment that lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The shard.
+    pub shard: ShardId,
+    /// The version.
+    pub version: GalleryVersion,
+    /// Its hash.
+    pub hash: ContentHash,
+}
+
+/// The store. Its calls block on the disk.
+pub struct Store {
+    folder: PathBuf,
+    database: sled::Db,
+    keys: Keys,
+}
+
+impl Store {
+    /// Opens the store below `data_dir`.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn open(data_dir: &Path) -> Result<Self, Error> {
+        let folder = data_dir.join("galleries");
+        let segments = folder.join("segments");
+        fs::create_dir_all(&segments).map_err(|source| Error::Io { path: segments, action: "created", source })?;
+        let database = sled::Config::new()
+            .path(folder.join("index"))
+            .cache_capacity(4 << 20)
+            .flush_every_ms(None)
+            .open()
+            .map_err(|source| Error::Index { path: folder.join("index"), source })?;
+        Ok(Self { database, keys: Keys::open(data_dir)?, folder })
+    }
+
+    fn index(&self, source: sled::Error) -> Error {
+        Error::Index { path: self.folder.join("index"), source }
+    }
+
+    fn path(&self, shard: ShardId, version: GalleryVersion) -> PathBuf {
+        self.folder.join("segments").join(format!("{}.{}.{version}.sealed", shard.journey, shard.part))
+    }
+
+    fn entry_key(shard: ShardId, version: GalleryVersion) -> Vec<u8> {
+        format!("{shard}/{:010}", version.0).into_bytes()
+    }
+
+    fn context(shard: ShardId, version: GalleryVersion) -> String {
+        format!("segment {shard} version {version}")
+    }
+
+    /// sled's own flush does not reach the disk (design, section 6), so the database file is synchronised besides.
+    fn flush(&self) -> Result<(), Error> {
+        self.database.flush().map_err(|source| self.index(source))?;
+        let path = self.folder.join("index").join("db");
+        File::open(&path).and_then(|file| file.sync_data()).map_err(|source| Error::Io {
+            path,
+            action: "synchronised",
+            source,
+        })
+    }
+
+    /// Keeps a segment; once this returns it outlives a loss of power.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn put(&self, segment: &Segment) -> Result<(), Error> {
+        let Segment { shard, version, hash, .. } = *segment;
+        let key = self.keys.data_key(shard)?;
+        let sealed = key.seal(&Self::context(shard, version), segment.bytes.clone())?;
+        let path = self.path(shard, version);
+        replace_file(&path, &sealed).map_err(|source| Error::Io { path, action: "written", source })?;
+        let entry = codec::encode(&Kept { shard, version, hash }, SLED_VALUE_BYTES_MAX)?;
+        self.database.insert(Self::entry_key(shard, version), entry).map_err(|source| self.index(source))?;
+        self.flush()
+    }
+
+    /// Reads a segment back; absent where it is not kept or does not open any more.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn get(&self, kept: Kept) -> Result<Option<Segment>, Error> {
+        let path = self.path(kept.shard, kept.version);
+        let sealed = match fs::read(&path) {
+            Ok(sealed) => sealed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::Io { path, action: "read", source }),
+        };
+        let key = self.keys.data_key(kept.shard)?;
+        match key.open(&Self::context(kept.shard, kept.version), sealed) {
+            Ok(bytes) => Ok(Some(Segment { shard: kept.shard, version: kept.version, hash: kept.hash, bytes })),
+            Err(error) => {
+                metrics::counter!("tvs_store_unreadable_segments_total").increment(1);
+                tracing::warn!(%error, "a kept segment is dropped");
+                self.drop_version(kept)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// All segments that are kept.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn list(&self) -> Result<Vec<Kept>, Error> {
+        let mut kept = Vec::new();
+        for entry in self.database.iter().values() {
+            kept.push(codec::decode(&entry.map_err(|source| self.index(source))?, SLED_VALUE_BYTES_MAX)?);
+        }
+        Ok(kept)
+    }
+
+    /// The shards of which anything is kept.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn shards(&self) -> Result<BTreeSet<ShardId>, Error> {
+        Ok(self.list()?.into_iter().map(|kept| kept.shard).collect())
+    }
+
+    /// The versions of one shard, oldest first.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn versions(&self, shard: ShardId) -> Result<Vec<Kept>, Error> {
+        let mut kept = Vec::new();
+        for entry in self.database.scan_prefix(format!("{shard}/")).values() {
+            kept.push(codec::decode(&entry.map_err(|source| self.index(source))?, SLED_VALUE_BYTES_MAX)?);
+        }
+        Ok(kept)
+    }
+
+    /// Drops the versions before `keep_from`.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn drop_before(&self, shard: ShardId, keep_from: GalleryVersion) -> Result<(), Error> {
+        for kept in self.versions(shard)?.into_iter().filter(|kept| kept.version < keep_from) {
+            self.drop_version(kept)?;
+        }
+        Ok(())
+    }
+
+    fn drop_version(&self, kept: Kept) -> Result<(), Error> {
+        self.database.remove(Self::entry_key(kept.shard, kept.version)).map_err(|source| self.index(source))?;
+        self.flush()?;
+        let path = self.path(kept.shard, kept.version);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::Io { path, action: "removed", source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Destroys all of a shard: its key first, then what was sealed under it.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn destroy(&self, shard: ShardId) -> Result<(), Error> {
+        self.keys.destroy(shard)?;
+        for kept in self.versions(shard)? {
+            self.drop_version(kept)?;
+        }
+        let segments = self.folder.join("segments");
+        sync_folder(&segments).map_err(|source| Error::Io { path: segments, action: "synchronised", source })
+    }
+}
