@@ -83,6 +83,17 @@ impl Configuration {
         let Ok(_) = self.node.listen.parse::<std::net::SocketAddr>() else {
             return Err(cluster::Error::new("node.listen", format!("{:?} is not IP:PORT", self.node.listen)));
         };
+        match self.node.address().parse::<std::net::SocketAddr>() {
+            Ok(address) if !address.ip().is_unspecified() => {}
+            Ok(_) => {
+                let problem = "give the IP:PORT that others reach this node by; node.listen names all addresses";
+                return Err(cluster::Error::new("node.advertise", problem));
+            }
+            Err(_) => {
+                let problem = format!("{:?} is not IP:PORT", self.node.address());
+                return Err(cluster::Error::new("node.advertise", problem));
+            }
+        }
         if self.node.id.0 == 0 {
             return Err(cluster::Error::new("node.id", "0 is reserved; count from 1"));
         }

@@ -16,6 +16,10 @@ pub struct NodeSettings {
     pub zone: Zone,
     /// UDP address of the QUIC endpoint, `IP:PORT`.
     pub listen: String,
+    /// The address under which gates and other nodes reach it, `IP:PORT`, where that is not `listen`: behind a NAT, or
+    /// where `listen` names all addresses of the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
     /// Folder of everything that the node keeps.
     pub data_dir: PathBuf,
     /// Certificate of the authority that all parties trust, PEM.
@@ -30,6 +34,13 @@ pub struct NodeSettings {
     /// Worker threads of the network side; 0 takes one for each core.
     #[serde(default)]
     pub worker_threads: usize,
+}
+
+impl NodeSettings {
+    /// The address under which others reach the node.
+    pub fn address(&self) -> &str {
+        self.advertise.as_deref().unwrap_or(&self.listen)
+    }
 }
 
 /// What computes scores.

@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use cluster_config::ids::ShardId;
@@ -84,6 +85,8 @@ impl DataKey {
 pub struct Keys {
     folder: PathBuf,
     master: DataKey,
+    /// Held while a key is looked for and made, so that two who need the same one at once get the same one.
+    making: Mutex<()>,
 }
 
 impl Keys {
@@ -103,7 +106,7 @@ impl Keys {
                 bytes
             }
         };
-        Ok(Self { master: DataKey::new(&bytes)?, folder })
+        Ok(Self { master: DataKey::new(&bytes)?, folder, making: Mutex::new(()) })
     }
 
     fn path(&self, shard: ShardId) -> PathBuf {
@@ -119,6 +122,7 @@ impl Keys {
     /// # Errors
     /// [`Error`] with the file.
     pub fn data_key(&self, shard: ShardId) -> Result<DataKey, Error> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(shard);
         let context = Self::context(shard);
         let bytes = match read_exact(&path)? {

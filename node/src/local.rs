@@ -169,6 +169,7 @@ impl LocalCluster {
                 id: member.id,
                 zone: member.zone,
                 listen: member.address.clone(),
+                advertise: None,
                 data_dir: folder.join("data"),
                 ca_certificate: self.authority.certificate(),
                 certificate: issued.certificate,

@@ -214,7 +214,7 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     tokio::spawn(observe::upkeep(metrics));
     tracing::info!(node = %me, listen = %node.listen, "listening");
 
-    let member = Member { id: me, address: node.listen.clone(), zone: node.zone };
+    let member = Member { id: me, address: node.address().to_owned(), zone: node.zone };
     let joining = async {
         join(&context, &configuration.cluster.members).await?;
         service.operators.announce(member, context.incarnation).await;

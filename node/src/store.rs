@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cluster_config::ids::{ContentHash, GalleryVersion, ShardId};
 use cluster_config::limits::SLED_VALUE_BYTES_MAX;
@@ -61,7 +63,12 @@ pub struct Store {
     folder: PathBuf,
     database: sled::Db,
     keys: Keys,
+    /// Writing and destroying one shard exclude each other; shards share these locks by their hash.
+    writing: [Mutex<()>; WRITERS],
 }
+
+/// Locks for writing: enough that shards rarely wait for each other.
+const WRITERS: usize = 64;
 
 impl Store {
     /// Opens the store below `data_dir`.
@@ -78,7 +85,14 @@ impl Store {
             .flush_every_ms(None)
             .open()
             .map_err(|source| Error::Index { path: folder.join("index"), source })?;
-        Ok(Self { database, keys: Keys::open(data_dir)?, folder })
+        Ok(Self { database, keys: Keys::open(data_dir)?, folder, writing: std::array::from_fn(|_| Mutex::new(())) })
+    }
+
+    fn lock(&self, shard: ShardId) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        shard.hash(&mut hasher);
+        let lock = &self.writing[hasher.finish() as usize % WRITERS];
+        lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self, source: sled::Error) -> Error {
@@ -114,6 +128,7 @@ impl Store {
     /// [`Error`] with the place.
     pub fn put(&self, segment: &Segment) -> Result<(), Error> {
         let Segment { shard, version, hash, .. } = *segment;
+        let _writing = self.lock(shard);
         let key = self.keys.data_key(shard)?;
         let sealed = key.seal(&Self::context(shard, version), segment.bytes.clone())?;
         let path = self.path(shard, version);
@@ -206,6 +221,7 @@ impl Store {
     /// # Errors
     /// [`Error`] with the place.
     pub fn destroy(&self, shard: ShardId) -> Result<(), Error> {
+        let _writing = self.lock(shard);
         self.keys.destroy(shard)?;
         for kept in self.versions(shard)? {
             self.drop_version(kept)?;

@@ -47,7 +47,7 @@ impl Planner<'_> {
         let people = u64::from(journey.plan.people / u32::from(journey.plan.parts.max(1)));
         let before = self.state.blueprint.placements.get(&shard);
         let mut replicas: Vec<NodeId> = match before {
-            Some(placement) => placement.replicas().filter(|node| self.stays(*node)).collect(),
+            Some(placement) => placement.replicas().filter(|node| !self.is_gone(*node)).collect(),
             None => Vec::new(),
         };
 
@@ -58,6 +58,13 @@ impl Planner<'_> {
             };
             self.loads.add(node, departure, people, replicas.is_empty());
             replicas.push(node);
+        }
+        // Nobody can take its place: then it is worth waiting for, since what it keeps on its disk comes back with it.
+        for node in before.iter().flat_map(|placement| placement.replicas()) {
+            let replaceable = replicas.len() >= wanted || replicas.contains(&node);
+            if !replaceable && self.state.members.contains_key(&node) && !self.is_draining(node) {
+                replicas.push(node);
+            }
         }
         self.drop_surplus(&mut replicas, shard, wanted, before);
 
@@ -87,14 +94,9 @@ impl Planner<'_> {
         self.state.members.get(&node).is_some_and(|member| member.draining)
     }
 
-    /// Whether a replica may stay where it is, if only until it is copied.
-    fn stays(&self, node: NodeId) -> bool {
-        self.state.members.contains_key(&node) && (!self.inventory.is_gone(node, self.now) || self.nobody_else(node))
-    }
-
-    /// Whether no other node could take over, so that waiting for this one is all that is left.
-    fn nobody_else(&self, node: NodeId) -> bool {
-        !self.state.members.keys().any(|other| *other != node && self.inventory.is_alive(*other, self.now))
+    /// Whether the node has left the cluster, or been silent for so long that its replicas are made again elsewhere.
+    fn is_gone(&self, node: NodeId) -> bool {
+        !self.state.members.contains_key(&node) || self.inventory.is_gone(node, self.now)
     }
 
     /// The best node for one more replica.

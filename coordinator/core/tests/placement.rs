@@ -174,6 +174,23 @@ fn a_node_that_comes_back_moves_nothing() {
 }
 
 #[test]
+fn a_lost_node_that_nobody_can_replace_keeps_its_place_and_is_not_made_owner_again() {
+    let mut world = World::new(3);
+    let shard = world.open(journey(1, HOUR_MS / 2, 100));
+    world.commit(shard);
+    let lost = world.placement(shard).owner;
+    world.silent.push(lost);
+    world.pass(10 * REPLACE_AFTER_MS);
+    world.settle();
+    let during = world.placement(shard);
+    assert!(during.has(lost) && during.owner != lost, "{during:?}");
+    world.silent.clear();
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.placement(shard), during, "what it has on its disk is still wanted");
+}
+
+#[test]
 fn draining_hands_over_before_it_lets_go() {
     let mut world = World::new(3);
     let shard = world.open(journey(1, 10 * HOUR_MS, 100));

@@ -8,6 +8,7 @@ use actix::prelude::*;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, BuildOrder, Built, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::State;
 use node_core::shard::{Content, Effect, Message as CoreMessage, Order, Phase, Replica};
 use node_link::Lane;
 use tokio::sync::{mpsc, oneshot};
@@ -400,7 +401,14 @@ pub async fn keep(shared: &Arc<Shared>, segment: Segment) -> Result<Arc<Loaded>,
     let keeper = shared.clone();
     let kept = shared.network.spawn_blocking(move || {
         let loaded = segment::decode(&segment).map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
-        keeper.store.put(&segment).map_err(|error| (RefusalCode::Internal, error.to_string()))?;
+        let failed = |error: crate::store::Error| (RefusalCode::Internal, error.to_string());
+        keeper.store.put(&segment).map_err(failed)?;
+        // The journey may have been closed, and its galleries destroyed, while this was being written.
+        let placed = |state: &State| state.blueprint.placements.get(&segment.shard).is_some_and(|p| p.has(keeper.me));
+        if !keeper.coordinator.with_state(placed) {
+            keeper.store.destroy(segment.shard).map_err(failed)?;
+            return Err((RefusalCode::NotOpen, "this node keeps no replica of it any more".to_owned()));
+        }
         Ok(Arc::new(loaded))
     });
     match kept.await {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it failed (the cluster, the network, a disk, a broken promise); 2 the caller has to change
 //! something (arguments, files, requests that are refused).
 
+mod bench;
 mod certs;
 mod cluster;
 mod connect;
@@ -58,6 +59,9 @@ enum Command {
     /// Read and replace the policy
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Measure how fast a healthy cluster is on this machine
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Print a completion script for a shell
     #[command(after_help = "Example: tvs completions bash > /etc/bash_completion.d/tvs")]
     Completions {
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Gate(command) => gate::run(command),
         Command::Ledger(command) => ledger::run(command),
         Command::Policy(command) => policy::run(command),
+        Command::Bench(command) => bench::run(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "tvs", &mut std::io::stdout());
             Ok(())

@@ -1,0 +1,32 @@
+//! `tvs bench`: how fast a healthy cluster is, next to what its parts can do at best in the same run.
+
+mod commit;
+mod echo;
+mod gate;
+mod load;
+mod stage;
+
+use clap::Subcommand;
+
+use super::{Failure, output};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Identifications at random galleries, next to a bare QUIC echo of the same sizes
+    #[command(after_help = "Example: tvs bench gate --nodes 1 --in-flight 1,32,256 --json")]
+    Gate(gate::Arguments),
+    /// Boardings with their ledger commit, next to a bare append with fdatasync on the same disk
+    #[command(after_help = "Example: tvs bench commit --nodes 3 --in-flight 1,32,256 --json")]
+    Commit(commit::Arguments),
+    /// Answer bare QUIC streams: the other side of `tvs bench gate`, which starts it
+    #[command(hide = true, after_help = "Example: tvs bench echo --certs certs --as node-1 --answer-bytes 60")]
+    Echo(echo::Arguments),
+}
+
+pub fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Gate(arguments) => gate::run(&arguments),
+        Command::Commit(arguments) => commit::run(&arguments),
+        Command::Echo(arguments) => echo::run(&arguments),
+    }
+}
