@@ -64,8 +64,8 @@ impl Configuration {
     /// # Errors
     /// As [`Configuration::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let mut configuration: Self = toml::from_str(text)
-            .map_err(|e| Error::Syntax { path: path.to_owned(), problem: e.to_string().trim_end().to_owned() })?;
+        let mut configuration: Self =
+            toml::from_str(text).map_err(|e| Error::Syntax { path: path.to_owned(), problem: located(text, &e) })?;
         configuration.check().map_err(|source| Error::Value { path: path.to_owned(), source })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let node = &mut configuration.node;
@@ -102,6 +102,17 @@ impl Configuration {
         }
         Ok(())
     }
+}
+
+/// The parser's words on one line, with line and column in front (its own text draws the place over several lines).
+fn located(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', " ");
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return message;
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+    format!("line {line}, column {column}: {message}")
 }
 
 #[cfg(test)]

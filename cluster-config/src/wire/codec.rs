@@ -20,9 +20,9 @@ pub enum Error {
         bytes_max: usize,
     },
     /// The bytes do not decode.
-    #[error("message body does not decode at or after byte {position} of {bytes}: {reason}")]
+    #[error("message body does not decode at byte {position} of {bytes}: {reason}")]
     Malformed {
-        /// How far the input is known to be sound; 0 where the decoder does not say.
+        /// Up to where the input was understood.
         position: usize,
         /// Length of the input.
         bytes: usize,
@@ -61,7 +61,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, 
         return Err(Error::TooLarge { bytes: bytes.len(), bytes_max });
     }
     let (message, used) = bincode::serde::decode_from_slice(bytes, wire()).map_err(|e| Error::Malformed {
-        position: 0,
+        position: understood::<T>(bytes),
         bytes: bytes.len(),
         reason: e.to_string(),
     })?;
@@ -73,4 +73,13 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, 
         });
     }
     Ok(message)
+}
+
+/// Up to which byte `bytes` could be read as a message. bincode's errors do not say, so it is read once more, byte by
+/// counted byte; only malformed messages cost that.
+fn understood<T: DeserializeOwned>(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    // It fails again, at the place that is wanted.
+    let _ = bincode::serde::decode_from_std_read::<T, _, _>(&mut rest, wire());
+    bytes.len() - rest.len()
 }

@@ -1,0 +1,297 @@
+//! The wire does not change by accident: the bytes of every message are written down in `golden.txt`. P10, R27.
+//!
+//! A deliberate change raises `PROTOCOL_VERSION` and writes the file anew with `TVS_BLESS=1`.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use cluster_config::ids::*;
+use cluster_config::policy::Policy;
+use cluster_config::wire::codec::{decode, encode};
+use cluster_config::wire::{Channel, FrameHeader, Refusal, RefusalCode, gate, operator, peer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Collects lines of name and bytes, each of which reads back as what was written.
+#[derive(Default)]
+struct Golden(String);
+
+impl Golden {
+    fn add<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(&mut self, name: &str, message: &T) {
+        let bytes = encode(message, usize::MAX).expect("encodes");
+        assert_eq!(&decode::<T>(&bytes, usize::MAX).expect("decodes"), message, "{name}");
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(self.0, "{name} {hex}").expect("a string takes all");
+    }
+}
+
+fn journey() -> JourneyId {
+    "AA100-20261124-JFK".parse().expect("id")
+}
+
+fn shard() -> ShardId {
+    ShardId { journey: journey(), part: 3 }
+}
+
+fn model() -> ModelVersion {
+    "synthetic-512-v1".parse().expect("model")
+}
+
+fn port(code: &str) -> PortCode {
+    code.parse().expect("port")
+}
+
+fn member() -> peer::Member {
+    peer::Member { id: NodeId(2), address: "127.0.0.1:7102".into(), zone: "b".parse().expect("zone") }
+}
+
+fn refusal() -> Refusal {
+    Refusal::new(RefusalCode::NotOpen, "place", "fix")
+}
+
+fn capture() -> gate::Capture {
+    gate::Capture {
+        encounter: EncounterId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+        journey: journey(),
+        sample: gate::Sample::Template { model: model(), values: vec![0.5, -0.25] },
+        detail: gate::CaptureDetail {
+            device_kind: gate::DeviceKind::Egate,
+            image_kind: gate::ImageKind::VideoFrame,
+            quality: Some(77),
+        },
+        attempt: 2,
+        captured_at: UnixMs(1_800_000_000_123),
+        deadline_ms: 2_000,
+    }
+}
+
+fn gates(golden: &mut Golden) {
+    golden.add("gate.request.hello", &gate::Request::Hello);
+    golden.add("gate.request.identify", &gate::Request::Identify(capture()));
+    golden.add("gate.request.board", &gate::Request::Board(capture()));
+    let welcome = gate::Welcome { node: NodeId(1), members: vec!["127.0.0.1:7101".into()] };
+    golden.add("gate.response.welcome", &gate::Response::Welcome(welcome));
+    let answer = gate::Answer {
+        encounter: EncounterId(9),
+        directive: gate::Directive::Proceed,
+        reason: gate::Reason::Matched,
+        confirmed: Some(gate::Confirmed { subject: SubjectId(u64::MAX), manifest_ordinal: 17 }),
+        recording: gate::Recording::Committed,
+        epoch: Epoch(4),
+        gallery_version: GalleryVersion(5),
+        searched_by: NodeId(3),
+    };
+    golden.add("gate.response.answer", &gate::Response::Answer(answer));
+    golden.add("gate.response.refused", &gate::Response::Refused(refusal()));
+}
+
+fn peers(golden: &mut Golden) {
+    let hello = peer::Hello {
+        node: NodeId(1),
+        incarnation: Incarnation(2),
+        fingerprint: 3,
+        initialised: true,
+        knows_you: false,
+    };
+    let person = peer::Person {
+        manifest_ordinal: 1,
+        family_name: "DOE".into(),
+        given_names: "JANE".into(),
+        date_of_birth: Some(19_800_131),
+        nationality: Some("GBR".into()),
+        document: Some(peer::Document { kind: "P".into(), number: "X1".into(), issuing_state: None }),
+    };
+    let segment =
+        peer::Segment { shard: shard(), version: GalleryVersion(1), hash: ContentHash([7; 32]), bytes: vec![1, 2, 3] };
+    let report =
+        peer::Report { node: NodeId(1), incarnation: Incarnation(2), shards: vec![(shard(), GalleryVersion(1))] };
+    let search =
+        peer::ShardSearch { shard: shard(), version_min: GalleryVersion(1), model: model(), probe: vec![1.0, 0.0] };
+    let build = peer::BuildOrder { shard: shard(), manifest: ContentHash([1; 32]), people: vec![person], merge: false };
+    golden.add("peer.request.hello", &peer::Request::Hello(hello.clone()));
+    for call in [
+        peer::RaftCall::Append,
+        peer::RaftCall::Vote,
+        peer::RaftCall::PreVote,
+        peer::RaftCall::Snapshot,
+        peer::RaftCall::TransferLeader,
+    ] {
+        golden.add(&format!("peer.request.raft.{call:?}"), &peer::Request::Raft { call, body: vec![9] });
+    }
+    golden.add("peer.request.propose", &peer::Request::Propose(vec![1]));
+    golden.add("peer.request.report", &peer::Request::Report(report));
+    golden.add("peer.request.search", &peer::Request::Search(search));
+    golden.add("peer.request.build", &peer::Request::Build(build));
+    golden.add("peer.request.store", &peer::Request::StoreSegment(segment.clone()));
+    let fetch = peer::Request::FetchSegment { shard: shard(), version_min: GalleryVersion(2) };
+    golden.add("peer.request.fetch", &fetch);
+    golden.add("peer.request.for_leader", &peer::Request::ForLeader(operator::Request::TransferLeader(NodeId(2))));
+
+    let candidate = peer::Candidate { subject: SubjectId(5), manifest_ordinal: 6, score: 0.75, in_scope: true };
+    let found = peer::ShardFound {
+        node: NodeId(1),
+        epoch: Epoch(2),
+        version: GalleryVersion(3),
+        rows: 400,
+        candidates: vec![candidate],
+    };
+    let built = peer::Built { version: GalleryVersion(1), people: 2, rows: 3, without_photo: 1 };
+    golden.add("peer.response.hello", &peer::Response::Hello(hello));
+    golden.add("peer.response.raft", &peer::Response::Raft(vec![8]));
+    golden.add("peer.response.proposed", &peer::Response::Proposed(vec![7]));
+    golden.add("peer.response.not_leader", &peer::Response::NotLeader(Some(NodeId(3))));
+    golden.add("peer.response.done", &peer::Response::Done);
+    golden.add("peer.response.found", &peer::Response::Found(found));
+    golden.add("peer.response.built", &peer::Response::Built(built));
+    golden.add("peer.response.segment", &peer::Response::Segment(segment));
+    golden.add("peer.response.for_leader", &peer::Response::ForLeader(operator::Response::Done));
+    golden.add("peer.response.refused", &peer::Response::Refused(refusal()));
+}
+
+fn operators(golden: &mut Golden) {
+    let policy = Policy { calibration: Policy::default().calibration[..2].to_vec(), ..Policy::default() };
+    golden.add("operator.request.status", &operator::Request::ClusterStatus);
+    golden.add("operator.request.add", &operator::Request::AddMember { member: member(), voter: true });
+    golden.add("operator.request.remove", &operator::Request::RemoveMember(NodeId(2)));
+    golden.add("operator.request.drain", &operator::Request::Drain { node: NodeId(2), draining: true });
+    golden.add("operator.request.transfer", &operator::Request::TransferLeader(NodeId(2)));
+    golden.add("operator.request.submit", &operator::Request::SubmitManifest(b"UNA".to_vec()));
+    golden.add("operator.request.list", &operator::Request::GalleryList);
+    golden.add("operator.request.show", &operator::Request::GalleryShow(journey()));
+    golden.add("operator.request.close", &operator::Request::CloseJourney(journey()));
+    golden.add("operator.request.ledger", &operator::Request::LedgerPage { from: 300, limit: 10 });
+    golden.add("operator.request.policy", &operator::Request::PolicyShow);
+    golden.add("operator.request.set_policy", &operator::Request::PolicySet(policy.clone()));
+    golden.add("operator.request.metrics", &operator::Request::Metrics);
+
+    let status = operator::ClusterStatus {
+        cluster: "loopback".into(),
+        node: NodeId(1),
+        leader: Some(NodeId(2)),
+        term: 3,
+        applied_index: 4,
+        generation: Generation(5),
+        engine: "cpu".into(),
+        members: vec![operator::MemberStatus {
+            member: member(),
+            voter: true,
+            draining: false,
+            silent_ms: Some(12),
+            owner_of: 1,
+            standby_of: 2,
+        }],
+        journeys: 6,
+        shards: 7,
+        shards_replicated: Some(7),
+        ledger_records: 8,
+    };
+    let submitted = operator::Submitted {
+        journeys: vec![operator::SubmittedJourney {
+            journey: journey(),
+            duplicate: false,
+            version: GalleryVersion(1),
+            people: 2,
+            templates: 3,
+            without_photo: 0,
+        }],
+        warnings: vec!["w".into()],
+        quarantined: vec!["q".into()],
+    };
+    let gallery = operator::Gallery {
+        journey: journey(),
+        carrier: "AA".into(),
+        number: "100".into(),
+        departure_port: port("JFK"),
+        arrival_port: port("LHR"),
+        departs_at: UnixMs(1),
+        status: operator::JourneyStatus::Ready,
+        people: 2,
+        boarded: 1,
+        shards: vec![operator::Shard {
+            shard: shard(),
+            version: GalleryVersion(1),
+            hash: ContentHash([7; 32]),
+            people: 2,
+            rows: 3,
+            without_photo: 0,
+            epoch: Epoch(1),
+            owner: Some(NodeId(1)),
+            standbys: vec![NodeId(2)],
+            holders: vec![NodeId(1), NodeId(2)],
+            receipts: vec![(NodeId(3), UnixMs(9))],
+        }],
+    };
+    let page = operator::LedgerPage {
+        records: vec![operator::LedgerRecord {
+            position: 1,
+            encounter: EncounterId(2),
+            journey: journey(),
+            device: "JFK-T4".parse().expect("device"),
+            at: UnixMs(3),
+            directive: gate::Directive::Wait,
+            reason: gate::Reason::AlreadyBoarded,
+            subject: None,
+            manifest_ordinal: Some(4),
+            crossing: false,
+            epoch: Epoch(5),
+            gallery_version: GalleryVersion(6),
+        }],
+        next: Some(10),
+    };
+    golden.add("operator.response.status", &operator::Response::ClusterStatus(status));
+    golden.add("operator.response.submitted", &operator::Response::Submitted(submitted));
+    golden.add("operator.response.galleries", &operator::Response::Galleries(vec![gallery.clone()]));
+    golden.add("operator.response.gallery", &operator::Response::Gallery(gallery));
+    golden.add("operator.response.ledger", &operator::Response::LedgerPage(page));
+    golden.add("operator.response.policy", &operator::Response::Policy(policy));
+    golden.add("operator.response.metrics", &operator::Response::Metrics("m 1".into()));
+    golden.add("operator.response.done", &operator::Response::Done);
+    golden.add("operator.response.refused", &operator::Response::Refused(refusal()));
+}
+
+#[test]
+fn every_message_has_the_bytes_that_are_written_down() {
+    let mut golden = Golden::default();
+    gates(&mut golden);
+    peers(&mut golden);
+    operators(&mut golden);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.txt");
+    if std::env::var_os("TVS_BLESS").is_some() {
+        std::fs::write(&path, &golden.0).expect("written");
+    }
+    let written = std::fs::read_to_string(&path).expect("golden.txt");
+    for (now, before) in golden.0.lines().zip(written.lines()) {
+        assert_eq!(now, before, "the wire changed; see the head of this file");
+    }
+    assert_eq!(golden.0.lines().count(), written.lines().count());
+}
+
+#[test]
+fn a_header_says_which_of_its_bytes_is_wrong() {
+    let header = FrameHeader { channel: Channel::Gate, body_bytes: 258 };
+    assert_eq!(header.encode(), [b'T', b'V', 1, 1, 2, 1, 0, 0]);
+    assert_eq!(FrameHeader::decode(header.encode()), Ok(header));
+    let refused = |bytes| FrameHeader::decode(bytes).expect_err("refused");
+    assert_eq!(refused([b'X', b'V', 1, 1, 0, 0, 0, 0]).code, RefusalCode::MalformedFrame);
+    assert_eq!(refused([b'T', b'V', 9, 1, 0, 0, 0, 0]).code, RefusalCode::UnknownVersion);
+    assert_eq!(refused([b'T', b'V', 1, 4, 0, 0, 0, 0]).code, RefusalCode::MalformedFrame);
+    assert_eq!(refused([b'T', b'V', 1, 1, 0, 0, 0, 0x40]).code, RefusalCode::TooLarge);
+}
+
+#[test]
+fn a_length_that_lies_costs_no_memory_and_trailing_bytes_are_refused() {
+    // Variant 1 (identify), then an encounter, then a journey id that claims 2^60 bytes.
+    let mut bytes = vec![1];
+    bytes.extend([0; 16]);
+    bytes.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0x10]);
+    assert!(decode::<gate::Request>(&bytes, usize::MAX).is_err());
+    let mut bytes = encode(&gate::Request::Identify(capture()), usize::MAX).expect("encodes");
+    // The text of the journey begins after the variant, the encounter's 16 bytes and the text's length.
+    bytes[18] = 0xff;
+    let error = decode::<gate::Request>(&bytes, usize::MAX).expect_err("refused").to_string();
+    assert!(error.contains("at byte 36 of"), "{error}");
+    let mut bytes = encode(&gate::Request::Hello, usize::MAX).expect("encodes");
+    bytes.push(0);
+    let error = decode::<gate::Request>(&bytes, usize::MAX).expect_err("refused").to_string();
+    assert!(error.contains("byte 1 of 2"), "{error}");
+}
