@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use cluster_config::ids::{ContentHash, EncounterId, GalleryVersion, ShardId};
 use cluster_config::wire::peer::{RaftCall, Request, Response, Segment};
-use cluster_config::wire::{Role, operator};
+use cluster_config::wire::{RefusalCode, Role, operator};
 use harness::{World, capture, start, start_at, until};
-use node_link::client::{ClientError, Failure};
+use node_link::client::ClientError;
 use node_link::error::LinkError;
 use node_link::{GateClient, GateClientOptions, Lane, OperatorClient, PeerLinks, bind, bind_client};
 
@@ -85,9 +85,8 @@ async fn the_wrong_role_is_refused_in_the_type_it_used() {
     let operator = world.identity(Role::Operator, "ada");
     let error = GateClient::connect(GateClientOptions::new(vec![server.address], operator)).await;
     let error = error.expect_err("an operator is no gate");
-    let refused =
-        |failure: &Failure| matches!(failure, Failure::Refused(refusal) if refusal.code.as_str() == "wrong_role");
-    assert!(error.tried().iter().any(|tried| refused(&tried.failure)), "{error}");
+    let refused = matches!(&error, ClientError::Refused { refusal, .. } if refusal.code == RefusalCode::WrongRole);
+    assert!(refused, "it is told at once, and not after the deadline: {error}");
 
     let gate = world.identity(Role::Gate, "gate-1");
     let client = OperatorClient::connect(vec![server.address], &gate).await.expect("connected");
