@@ -345,10 +345,23 @@ impl Coordinator {
                 raft.change_membership(ChangeMembers::SetNodes(nodes), true).await?;
             }
             let wait = Duration::from_millis(CATCH_UP_MS_MAX);
-            match tokio::time::timeout(wait, raft.add_learner(id, peer, true)).await {
-                Ok(added) => added?,
-                Err(_) => return Ok(false),
+            let Ok(added) = tokio::time::timeout(wait, raft.add_learner(id, peer, false)).await else {
+                return Ok(false);
             };
+            // openraft's own wait takes a learner for caught up when it lacks fewer entries than a threshold, which on
+            // a short log is one that has never answered: it would be made a voter, and count in every quorum.
+            let wanted = added?.log_id.index;
+            let level = raft.wait(Some(wait));
+            let caught_up = level.metrics(
+                |metrics| {
+                    let replication = metrics.replication.as_ref().and_then(|all| all.get(&id));
+                    replication.and_then(Option::as_ref).is_some_and(|matching| matching.index >= wanted)
+                },
+                "the learner has the whole log",
+            );
+            if caught_up.await.is_err() {
+                return Ok(false);
+            }
             if voter {
                 let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
                 raft.change_membership(voters, true).await?;
