@@ -1,6 +1,7 @@
 //! What the parts of one node share.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cluster_config::cluster::ClusterSettings;
@@ -35,6 +36,9 @@ pub struct Context {
     pub holdings: std::sync::Arc<dyn Holdings>,
     /// The shards that run here.
     pub directory: Directory,
+    /// Whether calls of the raft group are answered. An empty store is kept out of the group until it is known that this
+    /// node was never a member: one whose disk was wiped could vote a second time in one term.
+    pub raft_open: AtomicBool,
     /// The runtime of the network: connections live on it, so calls that may open one are made there.
     pub network: Handle,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Recipient;
@@ -194,6 +195,7 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         store,
         holdings,
         directory: Directory::default(),
+        raft_open: AtomicBool::new(coordinator.initialised()),
         network: tokio::runtime::Handle::current(),
     });
     let proposer = Proposer::start(context.clone());
@@ -332,8 +334,12 @@ async fn join(context: &Context, members: &[Member]) -> Result<(), Error> {
         if present.iter().any(|hello| hello.knows_you) {
             return Err(Error::Wiped { node: me });
         }
+        if present.iter().any(|hello| hello.initialised) {
+            context.raft_open.store(true, Ordering::Release);
+        }
         let nobody_belongs = present.iter().all(|hello| !hello.initialised);
         if founds && nobody_belongs && present.len() + 1 == members.len() {
+            context.raft_open.store(true, Ordering::Release);
             context.coordinator.initialise(members).await?;
             tracing::info!(node = %me, members = members.len(), "founded the cluster");
         } else if !said {

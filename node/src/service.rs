@@ -1,6 +1,7 @@
 //! What the node answers to gates and to other nodes; operators are answered in [`crate::operator`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cluster_config::wire::{Refusal, RefusalCode, gate, operator, peer};
 use node_link::{Handler, PeerIdentity};
@@ -73,6 +74,11 @@ impl Service {
                 knows_you: context.coordinator.with_state(|state| state.members.contains_key(&hello.node)),
             }),
             peer::Request::Raft { call, body } => {
+                if !context.raft_open.load(Ordering::Acquire) {
+                    let place = format!("node {}: its store is empty", context.me);
+                    let fix = "ask again: it is finding out whether it was a member before";
+                    return Err(Refusal::new(RefusalCode::Unavailable, place, fix));
+                }
                 let answered = context.coordinator.handle(call, &body).await;
                 peer::Response::Raft(answered.map_err(|error| internal(error.to_string()))?)
             }
