@@ -1,0 +1,8 @@
+//! What must hold, one property a file. Each function panics with every violation that it found.
+
+pub mod p10_clear_refusals;
+pub mod p1_exactly_once;
+pub mod p3_no_failed_request;
+pub mod p4_epochs;
+pub mod p5_same_answer;
+pub mod true_answers;

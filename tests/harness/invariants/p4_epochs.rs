@@ -1,0 +1,57 @@
+//! P4: two nodes never both act as owner of one shard in the same epoch, and epochs only rise.
+
+use std::collections::BTreeMap;
+
+use cluster_config::ids::{Epoch, JourneyId, NodeId, ShardId};
+use cluster_config::wire::operator::{Gallery, Request, Response};
+
+use crate::oracle::History;
+use crate::target::Target;
+
+/// What has been seen of ownership. Look often: while something happens, and afterwards at every node.
+#[derive(Debug, Default)]
+pub struct Owners {
+    owners: BTreeMap<(ShardId, Epoch), NodeId>,
+    newest: BTreeMap<(NodeId, ShardId), Epoch>,
+}
+
+impl Owners {
+    /// Looks at the placements as every running node knows them now. Nodes that do not answer are passed over.
+    ///
+    /// # Panics
+    /// Where an epoch has two owners, or a node's epoch has gone down.
+    pub async fn look(&mut self, target: &impl Target) {
+        for node in target.running() {
+            if let Ok(Response::Galleries(galleries)) = target.ask(node, Request::GalleryList).await {
+                self.see(node, &galleries);
+            }
+        }
+    }
+
+    fn see(&mut self, node: NodeId, galleries: &[Gallery]) {
+        for shard in galleries.iter().flat_map(|gallery| &gallery.shards) {
+            let Some(owner) = shard.owner else { continue };
+            let known = *self.owners.entry((shard.shard, shard.epoch)).or_insert(owner);
+            let (id, epoch) = (shard.shard, shard.epoch);
+            assert_eq!(known, owner, "P4 is broken: {id} in epoch {epoch} is owned by both");
+            let newest = self.newest.entry((node, id)).or_default();
+            assert!(epoch >= *newest, "P4 is broken: {id} went from epoch {newest} back to {epoch} at node {node}");
+            *newest = epoch;
+        }
+    }
+
+    /// No answer names an epoch that never was.
+    ///
+    /// # Panics
+    /// Where one does.
+    pub fn check(&self, history: &History) {
+        let highest = |journey: JourneyId| {
+            self.owners.keys().filter(|(shard, _)| shard.journey == journey).map(|(_, epoch)| *epoch).max()
+        };
+        for entry in history.entries() {
+            let Some(answer) = entry.outcome.answer() else { continue };
+            let epoch = answer.epoch;
+            assert!(Some(epoch) <= highest(entry.journey), "P4 is broken: {} in epoch {epoch}", entry.journey);
+        }
+    }
+}

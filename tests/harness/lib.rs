@@ -1,0 +1,25 @@
+//! Does it hold: one harness under all scenarios.
+//!
+//! A scenario starts a [`target::Target`], lets [`workload`] board a bank of flights on it, strikes it with a
+//! [`fault::Fault`], and asks the [`invariants`] whether what clients were promised ([`oracle::History`]) is so. The
+//! harness contains no product logic: it knows the wire, the command line and the folders of nodes, and nothing else.
+
+pub mod binary;
+pub mod fault;
+pub mod invariants;
+pub mod journal;
+pub mod level;
+pub mod live;
+pub mod oracle;
+pub mod raw;
+pub mod target;
+pub mod workload;
+
+/// The seed of this run: `TVS_SEED`, or 1. It decides who travels, who is captured how, and which encounter ids are
+/// drawn; it does not decide how the operating system schedules real processes.
+///
+/// # Panics
+/// Where `TVS_SEED` is not a number.
+pub fn seed() -> u64 {
+    std::env::var("TVS_SEED").map_or(1, |text| text.parse().expect("TVS_SEED is a whole number"))
+}

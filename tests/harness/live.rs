@@ -1,0 +1,226 @@
+//! The live target: real processes on loopback, on ports that the system chose, in a folder that is gone afterwards.
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cluster_config::ids::NodeId;
+use cluster_config::process::EngineChoice;
+use cluster_config::wire::gate::{Answer, Capture};
+use cluster_config::wire::operator::{Request, Response};
+use node::local::{LocalCluster, Options};
+use node_link::client::ClientError;
+use node_link::{GateClient, GateClientOptions, Identity, OperatorClient};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::binary;
+use crate::fault::Fault;
+use crate::journal::Journal;
+use crate::target::{Failure, Gate, Target};
+
+/// How long an operator's question may take; a manifest takes as long as its galleries.
+const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cluster of real processes. It kills them when it goes, and removes its folder unless the test failed.
+pub struct Live {
+    /// The processes.
+    pub cluster: LocalCluster,
+    /// What happened.
+    pub journal: Arc<Journal>,
+    story: &'static str,
+    operator: Identity,
+    gates: AtomicUsize,
+    folder: Option<TempDir>,
+}
+
+impl Live {
+    /// Starts `nodes` nodes and waits until they are one cluster. `story` is the name of the test target.
+    ///
+    /// # Panics
+    /// Where they do not become one.
+    pub async fn start(story: &'static str, nodes: u64) -> Self {
+        Self::start_logging(story, nodes, "info").await
+    }
+
+    /// As [`Live::start`], with another `TVS_LOG` for the nodes.
+    ///
+    /// # Panics
+    /// As [`Live::start`].
+    pub async fn start_logging(story: &'static str, nodes: u64, log: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix(&format!("tvs-{story}-")).tempdir().expect("a folder");
+        let journal = Arc::new(Journal::begin(&folder.path().join("journal")));
+        let options = Options {
+            nodes,
+            folder: folder.path().join("cluster"),
+            binary: binary::tvs(),
+            engine: EngineChoice::Auto,
+            seed: crate::seed(),
+            log: log.to_owned(),
+        };
+        let cluster = LocalCluster::start(options).expect("the processes start");
+        let operator = cluster.operator().expect("the operator's certificate");
+        let live = Self { cluster, journal, story, operator, gates: AtomicUsize::new(0), folder: Some(folder) };
+        live.journal.write(format!("{nodes} nodes started, seed {}", crate::seed()));
+        live.ready(nodes as usize).await;
+        live.journal.write("one cluster");
+        live
+    }
+
+    /// Runs `tvs` with these arguments, to its end.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn tvs(&self, arguments: &[&str]) -> Output {
+        tvs(arguments)
+    }
+
+    /// Arguments that tell `tvs` where this cluster is and who asks: `--node … --certs … --as NAME`.
+    pub fn connection(&self, node: NodeId, name: &str) -> Vec<String> {
+        let certs = self.cluster.certs().display().to_string();
+        let words = ["--node", &self.address(node).to_string(), "--certs", &certs, "--as", name];
+        words.map(String::from).to_vec()
+    }
+
+    /// A node's address.
+    ///
+    /// # Panics
+    /// Where there is no such node.
+    pub fn address(&self, node: NodeId) -> SocketAddr {
+        self.cluster.node(node).expect("a node of this cluster").address
+    }
+
+    /// A new gate's identity.
+    ///
+    /// # Panics
+    /// Where it cannot be issued.
+    pub fn gate_identity(&self) -> Identity {
+        let number = self.gates.fetch_add(1, Ordering::Relaxed);
+        self.cluster.gate(&format!("GATE-{number}")).expect("a gate's certificate")
+    }
+
+    /// The operator's identity.
+    pub fn operator(&self) -> &Identity {
+        &self.operator
+    }
+
+    /// A node's metrics.
+    ///
+    /// # Panics
+    /// Where it does not answer.
+    pub async fn metrics(&self, node: NodeId) -> Metrics {
+        match self.ask(node, Request::Metrics).await {
+            Ok(Response::Metrics(text)) => Metrics(text),
+            other => panic!("metrics answered by {other:?}"),
+        }
+    }
+
+    fn connect_options(&self, nearest: usize) -> GateClientOptions {
+        let mut addresses = self.cluster.addresses();
+        let count = addresses.len();
+        addresses.rotate_left(nearest % count);
+        GateClientOptions::new(addresses, self.gate_identity())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (seed, story) = (crate::seed(), self.story);
+            if let Some(folder) = self.folder.take() {
+                let kept = folder.keep();
+                let command = format!("TVS_SEED={seed} cargo test -p tests --test {story}");
+                eprintln!("seed {seed}; run it again: cargo build -p node --bin tvs && {command}");
+                eprintln!("logs, data and journal are kept in {}", kept.display());
+            }
+        }
+    }
+}
+
+/// Runs `tvs` with these arguments, to its end.
+///
+/// # Panics
+/// Where it does not start.
+pub fn tvs(arguments: &[&str]) -> Output {
+    Command::new(binary::tvs()).args(arguments).output().expect("tvs runs")
+}
+
+/// A node's metrics in the Prometheus text format.
+pub struct Metrics(pub String);
+
+impl Metrics {
+    /// The value of a metric whose line begins so, 0 where there is none yet.
+    pub fn value(&self, series: &str) -> f64 {
+        let found = self.0.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        found.unwrap_or(0.0)
+    }
+}
+
+/// A gate client over QUIC.
+#[derive(Clone)]
+pub struct LiveGate(GateClient);
+
+impl LiveGate {
+    /// The client itself.
+    pub fn client(&self) -> &GateClient {
+        &self.0
+    }
+}
+
+fn failure(error: ClientError) -> Failure {
+    match error {
+        ClientError::Refused { refusal, .. } => Failure::Refused(refusal),
+        other => Failure::Unanswered(other.to_string()),
+    }
+}
+
+impl Gate for LiveGate {
+    async fn identify(&self, capture: Capture) -> Result<Answer, Failure> {
+        self.0.identify(capture).await.map_err(failure)
+    }
+
+    async fn board(&self, capture: Capture) -> Result<Answer, Failure> {
+        self.0.board(capture).await.map_err(failure)
+    }
+}
+
+impl Target for Live {
+    type Gate = LiveGate;
+
+    fn running(&self) -> Vec<NodeId> {
+        self.cluster.ids().into_iter().filter(|id| self.cluster.process_id(*id).is_some()).collect()
+    }
+
+    async fn gate(&self, nearest: usize) -> LiveGate {
+        LiveGate(GateClient::connect(self.connect_options(nearest)).await.expect("a gate connects"))
+    }
+
+    async fn gate_at(&self, node: NodeId) -> LiveGate {
+        let (address, deadline) = (self.address(node), Duration::from_secs(2));
+        let connected = GateClient::connect_to_one(address, self.gate_identity(), deadline).await;
+        LiveGate(connected.expect("a gate connects"))
+    }
+
+    async fn ask(&self, node: NodeId, request: Request) -> Result<Response, Failure> {
+        let unanswered = |error: node_link::LinkError| Failure::Unanswered(error.to_string());
+        let client = OperatorClient::connect(vec![self.address(node)], &self.operator).await.map_err(unanswered)?;
+        match client.call(&request, OPERATOR_TIMEOUT).await.map_err(unanswered)? {
+            Response::Refused(refusal) => Err(Failure::Refused(refusal)),
+            response => Ok(response),
+        }
+    }
+
+    async fn strike(&mut self, fault: Fault) {
+        self.journal.write(fault);
+        match fault {
+            Fault::Kill(node) => self.cluster.kill(node),
+            Fault::Stop(node) => self.cluster.stop(node),
+            Fault::Start(node) => self.cluster.restart(node),
+            Fault::Pause(node) => self.cluster.signal(node, Signal::STOP),
+            Fault::Resume(node) => self.cluster.signal(node, Signal::CONT),
+        }
+        .unwrap_or_else(|error| panic!("{fault}: {error}"));
+    }
+}

@@ -1,0 +1,141 @@
+//! What clients asked and were told: the only truth that promises are held against. A write that was not answered is
+//! *unknown*: it may be in the ledger or not, but not twice.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use cluster_config::ids::{EncounterId, JourneyId};
+use cluster_config::wire::Refusal;
+use cluster_config::wire::gate::{Answer, Directive};
+
+use crate::target::Failure;
+use crate::workload::Guest;
+
+/// What was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A search.
+    Identify,
+    /// A search with its record.
+    Board,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// An answer.
+    Answered(Answer),
+    /// A clear no.
+    Refused(Refusal),
+    /// Nothing: what was asked may have been done.
+    Unknown(String),
+}
+
+impl Outcome {
+    /// The answer, where there is one.
+    pub fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Answered(answer) => Some(answer),
+            Self::Refused(_) | Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl From<Result<Answer, Failure>> for Outcome {
+    fn from(result: Result<Answer, Failure>) -> Self {
+        match result {
+            Ok(answer) => Self::Answered(answer),
+            Err(Failure::Refused(refusal)) => Self::Refused(refusal),
+            Err(Failure::Unanswered(reason)) => Self::Unknown(reason),
+        }
+    }
+}
+
+/// One request and its outcome.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What was asked.
+    pub kind: Kind,
+    /// The journey.
+    pub journey: JourneyId,
+    /// Who stood before the camera; nobody of the manifest where absent.
+    pub who: Option<Guest>,
+    /// The encounter.
+    pub encounter: EncounterId,
+    /// When it was asked.
+    pub begun: Instant,
+    /// How long the answer took.
+    pub took: Duration,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// All requests of a run.
+#[derive(Debug, Default)]
+pub struct History {
+    entries: Vec<Entry>,
+}
+
+/// Decisions on boardings against the truth. People without a photograph count with the strangers: no face of theirs
+/// is in the gallery.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// Let through as who they are.
+    pub true_matches: u32,
+    /// Let through as somebody else, or without being in the gallery.
+    pub false_matches: u32,
+    /// Rightly not let through.
+    pub true_non_matches: u32,
+    /// In the gallery and not let through, at this attempt.
+    pub false_non_matches: u32,
+}
+
+impl fmt::Display for Decisions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { true_matches, false_matches, true_non_matches, false_non_matches } = self;
+        write!(f, "matches {true_matches} true {false_matches} false, ")?;
+        write!(f, "non-matches {true_non_matches} true {false_non_matches} false")
+    }
+}
+
+impl History {
+    /// Writes down a request.
+    pub fn add(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// All requests, in the order of their answers.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The boardings.
+    pub fn boardings(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.kind == Kind::Board)
+    }
+
+    /// The requests that were under way in the time from `from` on, for `length`.
+    pub fn around(&self, from: Instant, length: Duration) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.begun + entry.took >= from && entry.begun <= from + length)
+    }
+
+    /// The decisions on boardings against the truth.
+    pub fn decisions(&self) -> Decisions {
+        let mut decisions = Decisions::default();
+        for entry in self.boardings() {
+            let Some(answer) = entry.outcome.answer() else { continue };
+            let enrolled = entry.who.as_ref().filter(|guest| guest.known);
+            let count = match (answer.directive, enrolled) {
+                (Directive::Proceed, Some(guest)) => {
+                    let right = answer.confirmed.map(|who| who.manifest_ordinal) == Some(guest.person.manifest_ordinal);
+                    if right { &mut decisions.true_matches } else { &mut decisions.false_matches }
+                }
+                (Directive::Proceed, None) => &mut decisions.false_matches,
+                (_, Some(_)) => &mut decisions.false_non_matches,
+                (_, None) => &mut decisions.true_non_matches,
+            };
+            *count += 1;
+        }
+        decisions
+    }
+}

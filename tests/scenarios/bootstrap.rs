@@ -1,0 +1,63 @@
+//! R48, R49, R92; P5: three nodes become one cluster by themselves, and any of them answers alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_config::wire::gate::{Directive, Recording};
+use harness::invariants::{p1_exactly_once, p3_no_failed_request, p5_same_answer, true_answers};
+use harness::live::Live;
+use harness::target::{Gate, Target};
+use harness::workload::{self, Bank};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_become_one_cluster_and_every_one_of_them_answers_alike() {
+    let live = Live::start("bootstrap", 3).await;
+    let bank = Arc::new(Bank::new(harness::seed(), 3, 40));
+    bank.submit(&live).await;
+
+    let mut gates = Vec::new();
+    for node in live.running() {
+        gates.push((node, live.gate_at(node).await));
+    }
+    for guest in 0..40 {
+        let capture = bank.capture(0, guest, 0, 1);
+        let mut answers = Vec::new();
+        for (node, gate) in &gates {
+            let answer = gate.identify(capture.clone()).await.expect("an answer");
+            assert_eq!(answer.recording, Recording::NotRequired);
+            answers.push((*node, answer));
+        }
+        p5_same_answer::check(&answers);
+    }
+
+    // A boarding repeated at every node is one boarding, and each node tells the same.
+    let capture = (0..40)
+        .map(|guest| (guest, bank.capture(1, guest, 1, 1)))
+        .find(|(guest, _)| bank.flights[1].guests[*guest].known && bank.flights[1].guests[*guest].in_scope)
+        .map(|(_, capture)| capture)
+        .expect("somebody in scope");
+    let mut answers = Vec::new();
+    for (node, gate) in &gates {
+        answers.push((*node, gate.board(capture.clone()).await.expect("an answer")));
+    }
+    p5_same_answer::check(&answers);
+    assert_eq!(answers[0].1.directive, Directive::Proceed);
+    let ledger = live.same_ledger().await;
+    assert_eq!(ledger.iter().filter(|record| record.encounter == capture.encounter).count(), 1);
+    let told = answers[0].1.confirmed.expect("who it is");
+    assert_eq!(ledger[0].manifest_ordinal, Some(told.manifest_ordinal));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bank_boards_and_the_ledger_has_what_the_gates_were_told() {
+    let live = Live::start("bootstrap", 3).await;
+    let bank = Arc::new(Bank::new(harness::seed(), 4, 80));
+    bank.submit(&live).await;
+    let gates = workload::gates(&live, &bank).await;
+    let history = workload::board(&bank, gates, Duration::from_millis(10)).finish().await;
+    let counts = p1_exactly_once::check(&history, &live.same_ledger().await);
+    live.journal.write(format!("{counts:?}; {}", true_answers::check(&history)));
+    p3_no_failed_request::check(&history);
+    assert_eq!(counts.unknown, 0);
+    assert!(counts.crossings > 100, "{counts:?}");
+}

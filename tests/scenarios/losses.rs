@@ -1,0 +1,118 @@
+//! R92; P1, P3, P4, P5: a node is killed or stands still while the bank boards: the owner of a flight, then the leader.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster_config::ids::NodeId;
+use harness::fault::Fault;
+use harness::invariants::p4_epochs::Owners;
+use harness::invariants::{p1_exactly_once, p3_no_failed_request, p5_same_answer, true_answers};
+use harness::live::Live;
+use harness::oracle::{Entry, History, Kind, Outcome};
+use harness::target::{Gate, Target};
+use harness::workload::{self, Bank};
+
+/// How long a paused node stands still.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy)]
+enum Blow {
+    Kill,
+    Pause,
+}
+
+/// Boards a bank, strikes a node when a quarter has boarded, and holds what gates were told against the ledger.
+async fn strike_while_boarding(blow: Blow, victim: impl AsyncFnOnce(&Live, &Bank) -> NodeId) {
+    let mut live = Live::start("losses", 3).await;
+    let bank = Arc::new(Bank::new(harness::seed(), 6, 120));
+    bank.submit(&live).await;
+    let victim = victim(&live, &bank).await;
+    let gates = workload::gates(&live, &bank).await;
+    let mut owners = Owners::default();
+    owners.look(&live).await;
+
+    let mut boarding = workload::board(&bank, gates, Duration::from_millis(30));
+    boarding.reached(25).await;
+    let struck = Instant::now();
+    match blow {
+        Blow::Kill => live.strike(Fault::Kill(victim)).await,
+        Blow::Pause => {
+            live.strike(Fault::Pause(victim)).await;
+            tokio::time::sleep(PAUSE).await;
+            live.strike(Fault::Resume(victim)).await;
+        }
+    }
+    owners.look(&live).await;
+    let history = boarding.finish().await;
+    owners.look(&live).await;
+
+    p3_no_failed_request::check(&history);
+    owners.check(&history);
+    let counts = p1_exactly_once::check(&history, &live.same_ledger().await);
+    let decisions = true_answers::check(&history);
+    let latencies = p3_no_failed_request::check_failover(&history, struck);
+    // Shown where the runner shows the output of what passed.
+    println!("{blow:?} node {victim}: {counts:?}; {decisions}; {latencies}");
+    assert_eq!(counts.unknown, 0);
+}
+
+async fn owner(live: &Live, bank: &Bank) -> NodeId {
+    workload::first_owner(live, bank).await
+}
+
+async fn leader(live: &Live, _: &Bank) -> NodeId {
+    live.leader().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owner_of_a_boarding_flight_is_killed() {
+    strike_while_boarding(Blow::Kill, owner).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_is_killed() {
+    strike_while_boarding(Blow::Kill, leader).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owner_of_a_boarding_flight_stands_still_for_a_second() {
+    strike_while_boarding(Blow::Pause, owner).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_stands_still_for_a_second() {
+    strike_while_boarding(Blow::Pause, leader).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_node_without_a_replica_asks_another_when_the_owner_stands_still() {
+    let mut live = Live::start("losses", 5).await;
+    let bank = Bank::new(harness::seed(), 1, 60);
+    bank.submit(&live).await;
+    let gallery = live.gallery(live.leader().await, bank.flights[0].journey).await.expect("a gallery");
+    let shard = &gallery.shards[0];
+    let owner = shard.owner.expect("an owner");
+    let outsider = live.running().into_iter().find(|node| *node != owner && !shard.standbys.contains(node));
+    // A gate that knows this one node alone cannot make up for it by asking another.
+    let gate = live.gate_at(outsider.expect("a node without a replica")).await;
+    let mut calm = Vec::new();
+    for guest in 0..60 {
+        calm.push(gate.identify(bank.capture(0, guest, 1, 1)).await.expect("an answer"));
+    }
+    assert!(calm.iter().any(|answer| answer.searched_by == owner), "the owner is asked first");
+    live.strike(Fault::Pause(owner)).await;
+    let mut history = History::default();
+    for (guest, mut before) in calm.into_iter().enumerate() {
+        let capture = bank.capture(0, guest, 1, 1);
+        let (journey, encounter, begun) = (capture.journey, capture.encounter, Instant::now());
+        let answer = gate.identify(capture).await.expect("an answer");
+        // A node that is silent for long loses its shards to another, under a new epoch.
+        before.epoch = answer.epoch.max(before.epoch);
+        p5_same_answer::check(&[(owner, before), (answer.searched_by, answer.clone())]);
+        let outcome = Outcome::Answered(answer);
+        let (kind, who, took) = (Kind::Identify, None, begun.elapsed());
+        history.add(Entry { kind, journey, who, encounter, begun, took, outcome });
+    }
+    println!("{}", p3_no_failed_request::check_identifications(&history));
+    live.strike(Fault::Resume(owner)).await;
+}

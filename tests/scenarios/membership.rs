@@ -1,0 +1,126 @@
+//! R92; P1, P3, P4: operators add, drain and remove nodes and hand leadership over while the bank boards, and no gate
+//! notices.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster_config::ids::NodeId;
+use cluster_config::wire::operator::Request;
+use harness::fault::Fault;
+use harness::invariants::p4_epochs::Owners;
+use harness::invariants::{p1_exactly_once, p3_no_failed_request};
+use harness::level::wait_for;
+use harness::live::Live;
+use harness::target::{LEVEL_DEADLINE, Target};
+use harness::workload::{self, Bank};
+
+/// Runs a `tvs cluster` command against a node; it must be done.
+fn operate(live: &Live, node: NodeId, words: &[&str]) {
+    let connection = live.connection(node, "operator");
+    let arguments = ["cluster"].into_iter().chain(words.iter().copied());
+    let arguments: Vec<&str> = arguments.chain(connection.iter().map(String::as_str)).collect();
+    live.journal.write(words.join(" "));
+    let output = live.tvs(&arguments);
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fourth_node_is_added_drained_and_removed_while_the_bank_boards() {
+    let mut live = Live::start("membership", 3).await;
+    let bank = Arc::new(Bank::new(harness::seed(), 4, 150));
+    bank.submit(&live).await;
+    let gates = workload::gates(&live, &bank).await;
+    let mut owners = Owners::default();
+    let mut boarding = workload::board(&bank, gates, Duration::from_millis(40));
+    boarding.reached(10).await;
+
+    let newcomer = live.cluster.prepare_newcomer().expect("a fourth node's files");
+    let (fourth, id) = (newcomer.id, newcomer.id.to_string());
+    live.strike(Fault::Start(fourth)).await;
+    wait_for("the fourth node listens", LEVEL_DEADLINE, async || {
+        live.status(fourth).await.map(|_| ()).map_err(|failure| failure.to_string())
+    })
+    .await;
+    let address = newcomer.address.clone();
+    let zone = newcomer.zone.to_string();
+    operate(&live, NodeId(1), &["add", "--id", &id, "--address", &address, "--zone", &zone]);
+    live.ready(4).await;
+    owners.look(&live).await;
+
+    operate(&live, NodeId(2), &["drain", &id]);
+    wait_for("the drained node holds nothing", LEVEL_DEADLINE, async || {
+        owners.look(&live).await;
+        let leader = live.leader().await;
+        let status = live.status(leader).await.map_err(|failure| failure.to_string())?;
+        let drained = status.members.iter().find(|member| member.member.id == fourth).ok_or("not a member")?;
+        if drained.owner_of + drained.standby_of == 0 && leader != fourth {
+            Ok(())
+        } else {
+            Err(format!("{drained:?}"))
+        }
+    })
+    .await;
+    operate(&live, NodeId(3), &["remove", &id]);
+    live.strike(Fault::Stop(fourth)).await;
+    live.ready(3).await;
+    owners.look(&live).await;
+    let history = boarding.finish().await;
+    p3_no_failed_request::check(&history);
+    owners.check(&history);
+    p1_exactly_once::check(&history, &live.same_ledger().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_and_an_owner_drained_while_the_bank_boards() {
+    let live = Live::start("membership", 3).await;
+    let bank = Arc::new(Bank::new(harness::seed(), 4, 120));
+    bank.submit(&live).await;
+    let gates = workload::gates(&live, &bank).await;
+    let leader = live.leader().await;
+    let heir = live.running().into_iter().find(|node| *node != leader).expect("another node");
+    let mut owners = Owners::default();
+    owners.look(&live).await;
+
+    let mut boarding = workload::board(&bank, gates, Duration::from_millis(30));
+    boarding.reached(25).await;
+    let handed_over = Instant::now();
+    live.journal.write(format!("leader {leader} hands over to {heir}"));
+    live.ask(heir, Request::TransferLeader(heir)).await.expect("handed over");
+    let took = handed_over.elapsed();
+    assert_eq!(live.leader().await, heir);
+    boarding.reached(50).await;
+    let owner = workload::first_owner(&live, &bank).await;
+    let drained = Instant::now();
+    live.journal.write(format!("owner {owner} is drained"));
+    live.ask(leader, Request::Drain { node: owner, draining: true }).await.expect("draining");
+    wait_for("the drained owner holds nothing", LEVEL_DEADLINE, async || {
+        owners.look(&live).await;
+        let status = live.status(live.leader().await).await.map_err(|failure| failure.to_string())?;
+        let member = status.members.iter().find(|member| member.member.id == owner).ok_or("not a member")?;
+        if member.owner_of == 0 && status.leader != Some(owner) { Ok(()) } else { Err(format!("{member:?}")) }
+    })
+    .await;
+    let drain_took = drained.elapsed();
+    let history = boarding.finish().await;
+    p3_no_failed_request::check(&history);
+    owners.check(&history);
+    p1_exactly_once::check(&history, &live.same_ledger().await);
+    for (what, from, length) in [("transfer", handed_over, took), ("drain", drained, drain_took)] {
+        let window = length.max(Duration::from_millis(500));
+        let line = p3_no_failed_request::check_planned(&history, from, window);
+        println!("{what}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_answer_is_not_made_a_voter() {
+    let mut live = Live::start("membership", 3).await;
+    let newcomer = live.cluster.prepare_newcomer().expect("a fourth node's files");
+    let leader = live.leader().await;
+    // The leader waits for the newcomer for as long as a snapshot may take; three seconds are a hundred heartbeats.
+    let adding = live.ask(leader, Request::AddMember { member: newcomer, voter: true });
+    let added = tokio::time::timeout(Duration::from_secs(3), adding).await;
+    assert!(!matches!(added, Ok(Ok(_))), "nobody runs there, and yet: {added:?}");
+    let status = live.status(leader).await.expect("a status");
+    assert_eq!(status.members.iter().filter(|member| member.voter).count(), 3);
+}

@@ -1,0 +1,118 @@
+//! R3, R35; P6 as far as it exists: nothing personal ever stands in the clear outside of memory, and when a journey
+//! closes its galleries are destroyed on every node that held one.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_config::wire::RefusalCode;
+use cluster_config::wire::operator::{JourneyStatus, Request};
+use harness::fault::Fault;
+use harness::invariants::{p1_exactly_once, p3_no_failed_request};
+use harness::level::wait_for;
+use harness::live::Live;
+use harness::target::{Failure, Gate, LEVEL_DEADLINE, Target};
+use harness::workload::{self, Bank};
+
+/// Files below `folder` that contain one of `words`, with the word; and how many files were read.
+fn find(folder: &Path, words: &[String]) -> (Vec<(PathBuf, String)>, usize) {
+    let mut found = Vec::new();
+    let mut read = 0;
+    // Every word begins with one of two marks that stand nowhere else, so that most files are looked through twice only.
+    let marks = [b"ZWQ", b"QX0"];
+    harness::binary::visit(folder, &mut |path| {
+        // A node may replace a file while its folder is read.
+        let Ok(bytes) = std::fs::read(path) else { return };
+        read += 1;
+        for window in bytes.windows(3).enumerate().filter(|(_, w)| marks.iter().any(|mark| w == mark)) {
+            let rest = &bytes[window.0..];
+            let word = words.iter().find(|word| rest.starts_with(word.as_bytes()));
+            found.extend(word.map(|word| (path.to_owned(), word.clone())));
+        }
+    });
+    (found, read)
+}
+
+#[test]
+fn the_search_for_personal_data_finds_what_is_there() {
+    let bank = Bank::new(harness::seed(), 1, 3);
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("leak"), &bank.flights[0].manifest).expect("a file");
+    let words = bank.personal_data();
+    let found: BTreeSet<String> = find(folder.path(), &words).0.into_iter().map(|(_, word)| word).collect();
+    assert_eq!(found, words.into_iter().collect());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_clear() {
+    let mut live = Live::start_logging("purge", 3, "debug").await;
+    let bank = Arc::new(Bank::new(harness::seed(), 3, 60));
+    let words = bank.personal_data();
+    bank.submit(&live).await;
+    let gates = workload::gates(&live, &bank).await;
+    let history = workload::board(&bank, gates, Duration::from_millis(5)).finish().await;
+    p3_no_failed_request::check(&history);
+    let journey = bank.flights[0].journey;
+    let node = live.running()[0];
+
+    // Data folders and logs, with all galleries in place.
+    let (found, read) = find(live.cluster.folder(), &words);
+    assert!(found.is_empty(), "personal data in the clear: {found:?}");
+    assert!(read > 30, "{read} files");
+    assert_eq!(files_of(&live, &journey.to_string()).len(), 6, "a segment and a key on each of three nodes");
+
+    live.ask(node, Request::CloseJourney(journey)).await.expect("closed");
+    wait_for("the journey is purged", LEVEL_DEADLINE, async || {
+        let gallery = live.gallery(node, journey).await.map_err(|failure| failure.to_string())?;
+        if gallery.status == JourneyStatus::Purged { Ok(()) } else { Err(format!("{gallery:?}")) }
+    })
+    .await;
+    let gallery = live.gallery(node, journey).await.expect("a gallery");
+    let receipts: BTreeSet<_> = gallery.shards[0].receipts.iter().map(|(node, _)| *node).collect();
+    assert_eq!(receipts, live.running().into_iter().collect(), "every holder has answered with its receipt");
+    assert!(gallery.shards[0].holders.is_empty());
+    assert_eq!(files_of(&live, &journey.to_string()), Vec::<PathBuf>::new());
+    assert_eq!(files_of(&live, &bank.flights[1].journey.to_string()).len(), 6, "the other flights keep theirs");
+
+    // Nobody boards a closed journey; a retry of what was answered before is answered the same.
+    let gate = live.gate(0).await;
+    match gate.board(bank.capture(0, 5, 99, 1)).await {
+        Err(Failure::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::NotOpen, "{refusal}"),
+        other => panic!("{other:?}"),
+    }
+    let told = history.boardings().find(|entry| entry.journey == journey).expect("a boarding");
+    let answered = told.outcome.answer().expect("an answer");
+    let number = (told.encounter.0 & 0xffff) as u64;
+    let guest = (told.encounter.0 as u64 >> 16) as usize;
+    let again = gate.board(bank.capture(0, guest, number, 1)).await.expect("an answer");
+    assert_eq!((again.directive, again.reason), (answered.directive, answered.reason));
+
+    // A restart brings nothing back, and what a stop writes is in the clear no more than the rest.
+    for node in live.running() {
+        live.strike(Fault::Stop(node)).await;
+    }
+    for node in live.cluster.ids() {
+        live.strike(Fault::Start(node)).await;
+    }
+    live.ready(3).await;
+    live.replicated().await;
+    assert_eq!(files_of(&live, &journey.to_string()), Vec::<PathBuf>::new());
+    let (found, _) = find(live.cluster.folder(), &words);
+    assert!(found.is_empty(), "personal data in the clear: {found:?}");
+    p1_exactly_once::check(&history, &live.same_ledger().await);
+}
+
+/// Segment and key files of a journey in all data folders.
+fn files_of(live: &Live, journey: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for node in live.cluster.ids() {
+        let folder = &live.cluster.node(node).expect("a node").data_dir;
+        harness::binary::visit(folder, &mut |path| {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(journey)) {
+                found.push(path.to_owned());
+            }
+        });
+    }
+    found
+}
