@@ -58,6 +58,11 @@ impl Shared {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The last id that is known to be committed.
+    pub fn committed(&self) -> Option<LogId> {
+        self.view().committed
+    }
+
     /// Everything up to this index is durable; what is old enough leaves the tail.
     pub fn flushed(&self, upto: Option<u64>) {
         let mut view = self.view();
@@ -257,7 +262,6 @@ impl RaftLogStorage<TypeConfig> for Log {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        self.send(Order::Committed(committed))?;
         self.shared.view().committed = committed;
         Ok(())
     }

@@ -191,6 +191,19 @@ impl Database {
         Ok(Some((opened.entry, opened.hash)))
     }
 
+    /// Applies writes one after the other; not yet durable. A crash leaves some from the front: what follows is as if
+    /// it had never been asked for, and nobody was told otherwise. sled's batches would be all or nothing, but cost a
+    /// manifest that is written and waited for alone.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] or [`Error::Disk`], as sled has it.
+    pub fn put(&self, writes: Writes) -> Result<(), Error> {
+        for (key, value) in writes.0 {
+            self.tree.insert(key, value).map_err(|error| sled_error(&self.folder, &error))?;
+        }
+        Ok(())
+    }
+
     /// Applies a batch; all or nothing, but not yet durable.
     ///
     /// # Errors
@@ -226,42 +239,47 @@ impl Database {
     }
 }
 
-/// Puts the vote into a batch.
-///
-/// # Errors
-/// [`Error::Message`]: a fault of ours.
-pub fn put_vote(batch: &mut sled::Batch, vote: &Vote) -> Result<(), Error> {
-    put_meta(batch, VOTE_KEY, vote)
-}
+/// Writes in the order in which they are to be applied.
+#[derive(Debug, Default)]
+pub struct Writes(Vec<(Vec<u8>, Vec<u8>)>);
 
-/// Puts the anchor into a batch.
-///
-/// # Errors
-/// [`Error::Message`]: a fault of ours.
-pub fn put_purged(batch: &mut sled::Batch, anchor: &Anchor) -> Result<(), Error> {
-    put_meta(batch, PURGED_KEY, anchor)
-}
-
-/// Puts the committed id into a batch.
-///
-/// # Errors
-/// [`Error::Message`]: a fault of ours.
-pub fn put_committed(batch: &mut sled::Batch, committed: &Option<LogId>) -> Result<(), Error> {
-    match committed {
-        Some(committed) => put_meta(batch, COMMITTED_KEY, committed),
-        None => {
-            batch.remove(COMMITTED_KEY);
-            Ok(())
-        }
+impl Writes {
+    /// Adds the record of an entry.
+    pub fn record(&mut self, index: u64, bytes: Vec<u8>) {
+        self.0.push((entry_key(index).to_vec(), bytes));
     }
-}
 
-fn put_meta<T: Serialize>(batch: &mut sled::Batch, key: &[u8], value: &T) -> Result<(), Error> {
-    let mut bytes = codec::encode(value, META_BYTES_MAX)?;
-    let checksum = crc32fast::hash(&bytes);
-    bytes.extend_from_slice(&checksum.to_le_bytes());
-    batch.insert(key, bytes);
-    Ok(())
+    /// Adds the vote.
+    ///
+    /// # Errors
+    /// [`Error::Message`]: a fault of ours.
+    pub fn vote(&mut self, vote: &Vote) -> Result<(), Error> {
+        self.meta(VOTE_KEY, vote)
+    }
+
+    /// Adds the anchor.
+    ///
+    /// # Errors
+    /// [`Error::Message`]: a fault of ours.
+    pub fn purged(&mut self, anchor: &Anchor) -> Result<(), Error> {
+        self.meta(PURGED_KEY, anchor)
+    }
+
+    /// Adds the committed id.
+    ///
+    /// # Errors
+    /// [`Error::Message`]: a fault of ours.
+    pub fn committed(&mut self, committed: &LogId) -> Result<(), Error> {
+        self.meta(COMMITTED_KEY, committed)
+    }
+
+    fn meta<T: Serialize>(&mut self, key: &[u8], value: &T) -> Result<(), Error> {
+        let mut bytes = codec::encode(value, META_BYTES_MAX)?;
+        let checksum = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        self.0.push((key.to_vec(), bytes));
+        Ok(())
+    }
 }
 
 fn key_index(key: &[u8]) -> Option<u64> {

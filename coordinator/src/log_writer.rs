@@ -11,12 +11,16 @@ use crate::durable;
 use crate::error::{Error, chain};
 use crate::high_water::HighWater;
 use crate::log::Shared;
-use crate::log_store::{self, Anchor, Database};
+use crate::log_store::{self, Anchor, Database, Writes};
 use crate::raft::{Entry, LogId, TypeConfig, Vote};
 use crate::record;
 
 /// Orders taken into one batch: openraft sends at most 4,096 entries with each, so the bound is on latency, not memory.
 const ORDERS_PER_BATCH_MAX: usize = 512;
+
+/// Entries by which the noted end of what is committed may lag behind: after a restart the next leader's first commit
+/// covers them all.
+const COMMITTED_LAG_ENTRIES: u64 = 64;
 
 /// Purged entries removed between two batches: some milliseconds, so that no append waits for a whole purge.
 const PURGE_STEP_ENTRIES: usize = 256;
@@ -34,8 +38,6 @@ pub enum Order {
     Append(Vec<Entry>, IOFlushed<TypeConfig>),
     /// Keep the vote.
     Vote(Vote, oneshot::Sender<Result<(), String>>),
-    /// Note what is committed, whenever the next write happens.
-    Committed(Option<LogId>),
     /// Remove all entries after this index (all for none).
     Truncate(Option<u64>, oneshot::Sender<Result<(), String>>),
     /// Remove all entries up to this one.
@@ -57,6 +59,8 @@ pub struct Writer {
     last: Option<Anchor>,
     purged: Option<Anchor>,
     purging: bool,
+    /// What the database says is committed.
+    committed: Option<LogId>,
     batches: u64,
 }
 
@@ -72,6 +76,7 @@ impl Writer {
             purged: found.purged,
             // What a crash left of a purge is removed now.
             purging: found.purged.is_some(),
+            committed: found.committed,
             batches: 0,
         }
     }
@@ -111,11 +116,11 @@ impl Writer {
             self.check_space()?;
         }
         self.batches += 1;
-        let mut batch = sled::Batch::default();
+        let mut writes = Writes::default();
         let mut answers = Vec::new();
         let mut orders = orders.into_iter();
         while let Some(order) = orders.next() {
-            let result = self.take(order, &mut batch, &mut answers);
+            let result = self.take(order, &mut writes, &mut answers);
             if let Err(error) = result {
                 let reason = chain(&error);
                 answers.drain(..).for_each(|answer| answer.give(Err(&reason)));
@@ -123,51 +128,51 @@ impl Writer {
                 return Err(error);
             }
         }
-        self.commit(batch, answers)?;
+        self.commit(writes, answers)?;
         if self.purging {
             self.purge_step()?;
         }
         Ok(())
     }
 
-    fn take(&mut self, order: Order, batch: &mut sled::Batch, answers: &mut Vec<Answer>) -> Result<(), Error> {
+    fn take(&mut self, order: Order, writes: &mut Writes, answers: &mut Vec<Answer>) -> Result<(), Error> {
         match order {
             Order::Append(entries, callback) => {
-                let result = entries.iter().try_for_each(|entry| self.append(entry, batch));
+                let result = entries.iter().try_for_each(|entry| self.append(entry, writes));
                 answers.push(Answer::Appended(callback));
                 result
             }
             Order::Vote(vote, done) => {
                 self.vote = Some(vote);
                 answers.push(Answer::Voted(done));
-                log_store::put_vote(batch, &vote)
+                writes.vote(&vote)
             }
-            Order::Committed(committed) => log_store::put_committed(batch, &committed),
             Order::Truncate(after, done) => {
                 // What came before must be in the database, since the chain goes on from there.
-                self.commit(std::mem::take(batch), std::mem::take(answers))?;
+                self.commit(std::mem::take(writes), std::mem::take(answers))?;
                 let result = self.truncate(after);
                 let _ = done.send(result.as_ref().map_err(|e| chain(e)).copied());
                 result
             }
             Order::Purge(upto) => {
-                self.commit(std::mem::take(batch), std::mem::take(answers))?;
+                self.commit(std::mem::take(writes), std::mem::take(answers))?;
                 self.purge(upto)
             }
         }
     }
 
-    fn append(&mut self, entry: &Entry, batch: &mut sled::Batch) -> Result<(), Error> {
+    fn append(&mut self, entry: &Entry, writes: &mut Writes) -> Result<(), Error> {
         let previous = self.last.map_or([0; 32], |(_, hash)| hash);
         let sealed = record::seal(self.database.folder(), entry, &previous)?;
-        batch.insert(&log_store::entry_key(entry.log_id.index), sealed.bytes);
+        writes.record(entry.log_id.index, sealed.bytes);
         self.last = Some((entry.log_id, sealed.hash));
         Ok(())
     }
 
-    /// Writes a batch. Without answers nobody waits for it, and the next batch's flush will do.
-    fn commit(&mut self, batch: sled::Batch, answers: Vec<Answer>) -> Result<(), Error> {
-        let result = self.database.apply(batch).and_then(|()| {
+    /// Applies writes. Without answers nobody waits for them, and the next flush will do. What is committed goes along
+    /// now and then: it only shortens a restart, and is not worth a write of its own for each entry.
+    fn commit(&mut self, mut writes: Writes, answers: Vec<Answer>) -> Result<(), Error> {
+        let result = self.note_committed(&mut writes).and_then(|()| self.database.put(writes)).and_then(|()| {
             if answers.is_empty() {
                 return Ok(());
             }
@@ -182,6 +187,16 @@ impl Writer {
             answer.give(reason.as_ref().map_err(String::as_str).copied());
         }
         result
+    }
+
+    fn note_committed(&mut self, writes: &mut Writes) -> Result<(), Error> {
+        match self.shared.committed() {
+            Some(committed) if self.committed.is_none_or(|c| c.index + COMMITTED_LAG_ENTRIES <= committed.index) => {
+                self.committed = Some(committed);
+                writes.committed(&committed)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The mark is lowered first: a crash in between then leaves a log longer than its mark, which is harmless.
@@ -211,9 +226,9 @@ impl Writer {
         if beyond {
             self.last = Some(anchor);
         }
-        let mut batch = sled::Batch::default();
-        log_store::put_purged(&mut batch, &anchor)?;
-        self.database.apply(batch)?;
+        let mut writes = Writes::default();
+        writes.purged(&anchor)?;
+        self.database.put(writes)?;
         if beyond {
             self.database.sync()?;
             self.high_water.write(self.vote, self.last)?;
@@ -271,6 +286,6 @@ fn refuse(order: Order, reason: &str) {
     match order {
         Order::Append(_, callback) => Answer::Appended(callback).give(Err(reason)),
         Order::Vote(_, done) | Order::Truncate(_, done) => Answer::Voted(done).give(Err(reason)),
-        Order::Committed(_) | Order::Purge(_) => {}
+        Order::Purge(_) => {}
     }
 }

@@ -1,11 +1,14 @@
-//! The engine thread: takes the score jobs of all shards, hands whatever waits to the engine as one ragged batch, and
-//! answers each. It never waits for a batch to fill: alone, a job is scored at once; while one batch is being scored,
-//! the next gathers.
+//! The engine: scores what searches ask for.
+//!
+//! On a CPU a small gallery is scored at once, on the thread that asks: handing it to another thread and back takes as
+//! long as scoring it. Larger ones, and everything where a GPU scores, go to the engine's thread. It takes the jobs of
+//! all shards, hands whatever waits to the engine as one ragged batch, and answers each. It never waits for a batch to
+//! fill: alone, a job is scored at once; while one batch is being scored, the next gathers.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use cluster_config::ids::{Epoch, NodeId};
+use cluster_config::ids::NodeId;
 use cluster_config::limits::{CANDIDATES, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::peer::ShardFound;
@@ -13,33 +16,35 @@ use cluster_config::wire::{Refusal, RefusalCode};
 use shaders::{Choice, Engine, Hit, Job};
 use tokio::sync::oneshot;
 
+use crate::directory::Serving;
 use crate::segment::Loaded;
 
 /// Jobs scored in one batch. More would make the first wait for the last: 256 jobs of a flight each are about a
 /// millisecond of work.
 const BATCH_JOBS_MAX: usize = 256;
 
+/// Largest gallery that is scored on the asking thread, bytes of templates: a tenth of a millisecond of work, as long
+/// as the network's threads may be kept from their connections.
+const AT_ONCE_BYTES_MAX: usize = 2 << 20;
+
 /// The answer to a search of one shard.
 pub type Found = Result<ShardFound, Refusal>;
 
 /// One probe to be scored against one shard's gallery.
-pub struct ScoreJob {
-    /// The gallery.
-    pub loaded: Arc<Loaded>,
-    /// Generation of ownership, for the answer.
-    pub epoch: Epoch,
-    /// Unit-norm probe of the gallery's dimensions.
-    pub probe: Vec<f32>,
+struct ScoreJob {
+    serving: Serving,
+    probe: Vec<f32>,
     /// Where the answer goes. Nobody may be waiting any more: a hedge was quicker.
-    pub reply: oneshot::Sender<Found>,
+    reply: oneshot::Sender<Found>,
 }
 
-/// Access to the engine thread. It ends when the last handle is dropped.
+/// Access to the engine. Its thread ends when the last handle is dropped.
 #[derive(Clone)]
 pub struct EngineHandle {
     node: NodeId,
     engine: Arc<Engine>,
     jobs: SyncSender<ScoreJob>,
+    scored: metrics::Counter,
 }
 
 impl EngineHandle {
@@ -61,7 +66,7 @@ impl EngineHandle {
             .name("engine".into())
             .spawn(move || run(&scorer, node, &queue))
             .map_err(crate::process::Error::Thread)?;
-        Ok(Self { node, engine, jobs })
+        Ok(Self { node, engine, jobs, scored: metrics::counter!("tvs_engine_jobs_total") })
     }
 
     /// What scores, in a word or two: `cpu avx512`, or `gpu` with the adapter's name.
@@ -69,21 +74,33 @@ impl EngineHandle {
         describe(&self.engine)
     }
 
-    /// Hands in a job, or answers it with `busy` where too many wait.
-    pub fn submit(&self, job: ScoreJob) {
-        let Err(error) = self.jobs.try_send(job) else { return };
-        let (job, code, place, fix) = match error {
-            TrySendError::Full(job) => {
-                (job, RefusalCode::Busy, "engine queue is full", "try again in a moment, or ask another node")
+    /// Scores `probe`, unit-norm and of the gallery's dimensions.
+    ///
+    /// # Errors
+    /// `busy` where too many wait, the engine's refusal of the probe, `internal` where its thread has ended.
+    pub async fn search(&self, serving: Serving, probe: Vec<f32>) -> Found {
+        let gallery = &serving.loaded.gallery;
+        if gallery.rows() * gallery.dims() * size_of::<f32>() <= AT_ONCE_BYTES_MAX && !self.engine.uses_gpu() {
+            self.scored.increment(1);
+            let job = Job { gallery: gallery.clone(), probes: probe, k: CANDIDATES };
+            let result = self.engine.score(std::slice::from_ref(&job)).pop();
+            return found(self.node, &serving, result);
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.jobs.try_send(ScoreJob { serving, probe, reply }) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.refuse_ended())),
+            Err(TrySendError::Disconnected(_)) => Err(self.refuse_ended()),
+            Err(TrySendError::Full(_)) => {
+                metrics::counter!("tvs_engine_refused_total").increment(1);
+                let place = format!("node {}: engine queue is full", self.node);
+                Err(Refusal::new(RefusalCode::Busy, place, "try again in a moment, or ask another node"))
             }
-            TrySendError::Disconnected(job) => {
-                (job, RefusalCode::Internal, "engine thread has ended", "ask another node; restart this one")
-            }
-        };
-        metrics::counter!("tvs_engine_refused_total").increment(1);
-        let place = format!("node {}: {place}", self.node);
-        // The asker may have gone; then nobody needs the refusal.
-        let _ = job.reply.send(Err(Refusal::new(code, place, fix)));
+        }
+    }
+
+    fn refuse_ended(&self) -> Refusal {
+        let place = format!("node {}: engine thread has ended", self.node);
+        Refusal::new(RefusalCode::Internal, place, "ask another node; restart this one")
     }
 
     /// Forgets what the device holds of a gallery that is no longer served.
@@ -109,7 +126,7 @@ fn run(engine: &Engine, node: NodeId, queue: &Receiver<ScoreJob>) {
         let jobs: Vec<Job> = waiting
             .iter_mut()
             .map(|job| Job {
-                gallery: job.loaded.gallery.clone(),
+                gallery: job.serving.loaded.gallery.clone(),
                 probes: std::mem::take(&mut job.probe),
                 k: CANDIDATES,
             })
@@ -117,22 +134,24 @@ fn run(engine: &Engine, node: NodeId, queue: &Receiver<ScoreJob>) {
         batches.record(jobs.len() as f64);
         scored.increment(jobs.len() as u64);
         for (job, result) in waiting.into_iter().zip(engine.score(&jobs)) {
-            let found = match result {
-                Ok(hits) => Ok(found(node, &job, hits.first().map_or(&[], Vec::as_slice))),
-                Err(error) => Err(Refusal::new(RefusalCode::BadValue, "capture.sample", error.to_string())),
-            };
             // The asker may have gone: a hedge was quicker.
-            let _ = job.reply.send(found);
+            let _ = job.reply.send(found(node, &job.serving, Some(result)));
         }
     }
 }
 
-fn found(node: NodeId, job: &ScoreJob, hits: &[Hit]) -> ShardFound {
-    ShardFound {
+fn found(node: NodeId, serving: &Serving, result: Option<Result<Vec<Vec<Hit>>, shaders::Error>>) -> Found {
+    let hits = match result {
+        Some(Ok(hits)) => hits,
+        Some(Err(error)) => return Err(Refusal::new(RefusalCode::BadValue, "capture.sample", error.to_string())),
+        None => Vec::new(),
+    };
+    let loaded = &serving.loaded;
+    Ok(ShardFound {
         node,
-        epoch: job.epoch,
-        version: job.loaded.head.version,
-        rows: job.loaded.gallery.rows() as u32,
-        candidates: hits.iter().filter_map(|hit| job.loaded.candidate(hit)).collect(),
-    }
+        epoch: serving.epoch,
+        version: loaded.head.version,
+        rows: loaded.gallery.rows() as u32,
+        candidates: hits.iter().flatten().filter_map(|hit| loaded.candidate(hit)).collect(),
+    })
 }

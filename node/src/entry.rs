@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, ShardId};
 use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
-use cluster_config::policy::Policy;
 use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording, Sample};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -16,9 +15,8 @@ use node_core::decide::{Verdict, decide};
 use node_core::hedge::HedgeDelay;
 use node_core::search::{Merged, merge, route};
 use node_link::Lane;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
-use crate::actors::shard::Search;
 use crate::clock;
 use crate::context::{Context, out_of_turn};
 use crate::proposer::Proposer;
@@ -32,18 +30,25 @@ pub struct Entry {
     proposer: Proposer,
     hedge: Mutex<HedgeDelay>,
     slots: Semaphore,
+    identify_seconds: metrics::Histogram,
+    board_seconds: metrics::Histogram,
 }
 
-/// Where the shards of a journey's gallery are, at one moment.
-struct Route {
-    policy: Policy,
-    shards: Vec<(ShardId, GalleryVersion, Placement)>,
-}
+/// A shard of a journey's gallery, its committed version, and where it is, at one moment.
+type Route = (ShardId, GalleryVersion, Placement);
 
 impl Entry {
     /// An entry that works with these.
     pub fn new(context: Arc<Context>, proposer: Proposer) -> Self {
-        Self { context, proposer, hedge: Mutex::default(), slots: Semaphore::new(SEARCHES_IN_FLIGHT_MAX) }
+        Self {
+            context,
+            proposer,
+            hedge: Mutex::default(),
+            slots: Semaphore::new(SEARCHES_IN_FLIGHT_MAX),
+            // Looking a metric up costs more than counting it.
+            identify_seconds: metrics::histogram!("tvs_identify_seconds"),
+            board_seconds: metrics::histogram!("tvs_board_seconds"),
+        }
     }
 
     /// Searches the gallery; nothing is recorded.
@@ -55,7 +60,7 @@ impl Entry {
         let _slot = self.admit()?;
         let deadline = self.check(&capture, started)?;
         let (merged, verdict) = self.search(&capture, deadline).await?;
-        metrics::histogram!("tvs_identify_seconds").record(started.elapsed().as_secs_f64());
+        self.identify_seconds.record(started.elapsed().as_secs_f64());
         Ok(answer(&capture, &merged, verdict, Recording::NotRequired))
     }
 
@@ -88,7 +93,7 @@ impl Entry {
             RecordOutcome::Stored(stored) => stored,
             RecordOutcome::NotOpen => return Err(not_open(capture.journey)),
         };
-        metrics::histogram!("tvs_board_seconds").record(started.elapsed().as_secs_f64());
+        self.board_seconds.record(started.elapsed().as_secs_f64());
         let mut answer = answer(&capture, &merged, verdict, Recording::Committed);
         answer.directive = stored.directive;
         answer.reason = stored.reason;
@@ -150,20 +155,18 @@ impl Entry {
     }
 
     async fn search(&self, capture: &Capture, deadline: Instant) -> Result<(Merged, Verdict), Refusal> {
-        let route = self.route(capture.journey)?;
-        let parts = match route.shards.as_slice() {
-            [only] => vec![self.search_shard(capture, only, deadline).await?],
-            shards => {
-                let all = shards.iter().map(|shard| self.search_shard(capture, shard, deadline));
-                futures::future::try_join_all(all).await?
-            }
-        };
+        let shards = self.route(capture.journey)?.into_iter();
+        let parts = shards.map(|shard| self.search_shard(capture, shard, deadline));
+        let parts = futures::future::try_join_all(parts).await?;
         let merged = merge(parts).ok_or_else(|| not_built(capture.journey))?;
-        let verdict = decide(&route.policy, merged.templates, &merged.candidates, capture.attempt);
+        let verdict = self
+            .context
+            .coordinator
+            .with_state(|state| decide(&state.policy, merged.templates, &merged.candidates, capture.attempt));
         Ok((merged, verdict))
     }
 
-    fn route(&self, id: JourneyId) -> Result<Route, Refusal> {
+    fn route(&self, id: JourneyId) -> Result<Vec<Route>, Refusal> {
         self.context.coordinator.with_state(|state| {
             let Some(journey) = state.journeys.get(&id) else {
                 let place = format!("capture.journey: {id} is not known");
@@ -178,7 +181,7 @@ impl Entry {
                 let placement = placement.ok_or_else(|| not_built(id))?;
                 shards.push((shard, committed.version, placement.clone()));
             }
-            Ok(Route { policy: state.policy.clone(), shards })
+            Ok(shards)
         })
     }
 
@@ -187,12 +190,11 @@ impl Entry {
     async fn search_shard(
         &self,
         capture: &Capture,
-        (shard, version, placement): &(ShardId, GalleryVersion, Placement),
+        (shard, version, mut placement): Route,
         deadline: Instant,
     ) -> Result<ShardFound, Refusal> {
-        let mut placement = placement.clone();
         loop {
-            let last = match self.search_round(capture, *shard, *version, &placement, deadline).await {
+            let last = match self.search_round(capture, shard, version, &placement, deadline).await {
                 Ok(found) => return Ok(found),
                 Err(refusal) => refusal,
             };
@@ -200,7 +202,7 @@ impl Entry {
                 return Err(last);
             }
             tokio::time::sleep(ROUND_PAUSE).await;
-            let now = self.context.coordinator.with_state(|state| state.blueprint.placements.get(shard).cloned());
+            let now = self.context.coordinator.with_state(|state| state.blueprint.placements.get(&shard).cloned());
             placement = now.ok_or_else(|| not_open(capture.journey))?;
         }
     }
@@ -228,6 +230,8 @@ impl Entry {
             }
             let patience = if next.len() > 0 { Instant::now() + delay } else { deadline };
             tokio::select! {
+                // What is answered at once needs no timer.
+                biased;
                 answered = asked.next() => match answered {
                     Some(Ok(found)) => return Ok(found),
                     Some(Err(refusal)) => last = refusal,
@@ -271,28 +275,16 @@ impl Entry {
 /// Searches a shard that runs on this node.
 ///
 /// # Errors
-/// `unavailable` where it does not run here or is behind, `busy` where its queue is full.
+/// `unavailable` where it does not run here or is behind, and the engine's.
 pub async fn search_here(context: &Context, search: ShardSearch) -> Result<ShardFound, Refusal> {
-    let behind = |problem: &str| {
-        let place = format!("node {}: gallery {} {problem}", context.me, search.shard);
-        Refusal::new(RefusalCode::Unavailable, place, "ask another replica")
-    };
-    let Some(handle) = context.directory.find(search.shard) else {
-        return Err(behind("has no replica here"));
-    };
-    let (reply, answer) = oneshot::channel();
-    let message = Search { version_min: search.version_min, probe: search.probe, reply };
-    if handle.search.try_send(message).is_err() {
-        let place = format!("node {}: gallery {}: its queue is full", context.me, search.shard);
-        return Err(Refusal::new(RefusalCode::Busy, place, "ask another replica"));
-    }
-    match answer.await {
-        Ok(found) => found,
-        Err(_) => Err(Refusal::new(
-            RefusalCode::Unavailable,
-            format!("node {}: the gallery's actor ended", context.me),
-            "ask another replica",
-        )),
+    match context.directory.serving(search.shard) {
+        Some(serving) if serving.loaded.head.version >= search.version_min => {
+            context.engine.search(serving, search.probe).await
+        }
+        _ => {
+            let place = format!("node {}: gallery {} is not here at the version asked", context.me, search.shard);
+            Err(Refusal::new(RefusalCode::Unavailable, place, "ask another replica"))
+        }
     }
 }
 

@@ -125,6 +125,11 @@ impl Engine {
         if self.gpu_lost.load(Ordering::Acquire) { &self.description_gpu_lost } else { &self.description }
     }
 
+    /// Whether a device scores now; where not, the CPU does, on the calling thread.
+    pub fn uses_gpu(&self) -> bool {
+        self.usable_gpu().is_some()
+    }
+
     /// Scores all jobs in one pass. One result a job, in order: for each probe its best `k` hits (all rows where the
     /// gallery has fewer), exact `f64` score descending, then the lower row.
     ///

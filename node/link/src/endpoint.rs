@@ -9,8 +9,8 @@ use aws_lc_rs::hmac;
 use cluster_config::limits::STREAMS_PER_CONNECTION_MAX;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AckFrequencyConfig, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, TransportConfig,
-    VarInt,
+    AckFrequencyConfig, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    TransportConfig, VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -65,10 +65,11 @@ fn open(address: SocketAddr, identity: &Identity, server: Option<quinn::ServerCo
     let socket = socket(address).map_err(failed)?;
     let runtime = Arc::new(quinn::TokioRuntime);
     // Only a listening endpoint comes back under its old address, and keys must not be shared between endpoints.
-    let config = match server {
+    let mut config = match server {
         Some(_) => restartable(identity.restart_key(socket.local_addr().map_err(failed)?)),
         None => EndpointConfig::default(),
     };
+    config.max_udp_payload_size(limits::DATAGRAM_BYTES_MAX).map_err(|error| failed(io::Error::other(error)))?;
     let mut endpoint = Endpoint::new(config, server, socket, runtime).map_err(failed)?;
     endpoint.set_default_client_config(identity.client_config());
     Ok(endpoint)
@@ -128,6 +129,8 @@ fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
 fn transport() -> TransportConfig {
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.max_ack_delay(Some(limits::ACKNOWLEDGEMENT_DELAY_MAX));
+    let mut discovery = MtuDiscoveryConfig::default();
+    discovery.upper_bound(limits::DATAGRAM_BYTES_MAX);
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(STREAMS_PER_CONNECTION_MAX.into())
@@ -138,6 +141,7 @@ fn transport() -> TransportConfig {
         .receive_window(limits::CONNECTION_WINDOW_BYTES.into())
         .send_window(limits::SEND_WINDOW_BYTES)
         .initial_rtt(limits::ROUND_TRIP_ASSUMED)
+        .mtu_discovery_config(Some(discovery))
         .ack_frequency_config(Some(acknowledgements));
     transport
 }

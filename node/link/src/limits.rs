@@ -40,6 +40,10 @@ pub const ACKNOWLEDGEMENT_DELAY_MAX: Duration = Duration::from_millis(2);
 /// 333 ms stands for the whole internet; airports are nearer to their nodes than 50 ms.
 pub const ROUND_TRIP_ASSUMED: Duration = Duration::from_millis(50);
 
+/// Largest datagram tried where the path carries it (jumbo frames, loopback): a capture with 512 numbers then travels in
+/// one instead of two. Paths that do not carry it stay at what they do (RFC 8899).
+pub const DATAGRAM_BYTES_MAX: u16 = 4_096;
+
 /// Unread bytes that one stream may have on its way: 2 MiB fill a 1 Gbit/s path of 16 ms.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 

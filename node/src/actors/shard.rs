@@ -1,7 +1,7 @@
 //! The actor of one shard replica: what it holds, who may ask it, and the shell around [`node_core::shard::Replica`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -11,33 +11,20 @@ use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
 use node_core::shard::{Content, Effect, Message as CoreMessage, Order, Phase, Replica};
 use node_link::Lane;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::build;
 use crate::clock;
 use crate::context::{Context as Shared, out_of_turn};
-use crate::directory::ShardHandle;
-use crate::engine::{Found, ScoreJob};
+use crate::directory::{Published, Serving, ShardHandle};
 use crate::proposer::Proposer;
 use crate::segment::{self, Loaded};
 
-/// Messages that may wait for one shard. Its handlers only hand work on, so this is deep enough for a whole gate rush.
+/// Messages that may wait for one shard: orders, segments, builds. Searches do not come this way.
 const MAILBOX_MESSAGES_MAX: usize = 1_024;
 
 /// How long a segment may take to cross the network.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Search the gallery; the engine answers.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Search {
-    /// The oldest version that will do.
-    pub version_min: GalleryVersion,
-    /// Unit-norm probe of the cluster's dimensions.
-    pub probe: Vec<f32>,
-    /// Where the answer goes.
-    pub reply: oneshot::Sender<Found>,
-}
 
 /// Keep a segment that the owner pushes; answered once it is durable.
 #[derive(Message)]
@@ -91,14 +78,17 @@ pub struct Ended {
     pub run: u64,
 }
 
-/// Sends its [`Ended`] when it is dropped: a panicking handler drops the actor, and nobody else would notice.
+/// Withdraws what is published and sends its [`Ended`] when it is dropped: a panicking handler drops the actor, and
+/// nobody else would notice.
 struct LifeLine {
     ended: Ended,
+    published: Arc<Published>,
     notify: mpsc::UnboundedSender<Ended>,
 }
 
 impl Drop for LifeLine {
     fn drop(&mut self) {
+        self.published.set(None);
         // The keeper is gone only when the process ends.
         let _ = self.notify.send(self.ended);
     }
@@ -111,7 +101,7 @@ pub struct ShardActor {
     core: Replica,
     serving: Option<Arc<Loaded>>,
     staged: Option<Arc<Loaded>>,
-    version: Arc<AtomicU32>,
+    published: Arc<Published>,
     building: Arc<AtomicBool>,
     disk_read: bool,
     effects: Vec<Effect>,
@@ -128,8 +118,8 @@ impl ShardActor {
         order: Order,
         notify: mpsc::UnboundedSender<Ended>,
     ) -> ShardHandle {
-        let version = Arc::new(AtomicU32::new(0));
-        let serving = version.clone();
+        let published = Arc::new(Published::default());
+        let publish = published.clone();
         let address = Self::start_in_arbiter(arbiter, move |context| {
             context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
             Self {
@@ -138,21 +128,20 @@ impl ShardActor {
                 proposer,
                 serving: None,
                 staged: None,
-                version,
+                published: publish.clone(),
                 building: Arc::default(),
                 disk_read: false,
                 effects: Vec::new(),
-                _life: LifeLine { ended, notify },
+                _life: LifeLine { ended, published: publish, notify },
             }
         });
         ShardHandle {
-            search: address.clone().recipient(),
             store: address.clone().recipient(),
             fetch: address.clone().recipient(),
             build: address.clone().recipient(),
             obey: address.clone().recipient(),
             destroy: address.recipient(),
-            serving,
+            published,
         }
     }
 
@@ -163,6 +152,8 @@ impl ShardActor {
             self.perform(effect, context);
         }
         self.effects = effects;
+        let epoch = self.core.epoch();
+        self.published.set(self.serving.clone().map(|loaded| Serving { loaded, epoch }));
     }
 
     fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
@@ -183,7 +174,6 @@ impl ShardActor {
             self.shared.engine.release(&before);
         }
         let version = loaded.head.version;
-        self.version.store(version.0, Ordering::Release);
         let shared = self.shared.clone();
         let shard = self.core.shard();
         self.shared.network.spawn_blocking(move || {
@@ -232,27 +222,6 @@ impl Actor for ShardActor {
             // The actor may have been told to end meanwhile.
             let _ = address.send(DiskRead(read.ok().flatten())).await;
         });
-    }
-}
-
-impl Handler<Search> for ShardActor {
-    type Result = ();
-
-    fn handle(&mut self, search: Search, _: &mut Context<Self>) {
-        match &self.serving {
-            Some(loaded) if loaded.head.version >= search.version_min => self.shared.engine.submit(ScoreJob {
-                loaded: loaded.clone(),
-                epoch: self.core.epoch(),
-                probe: search.probe,
-                reply: search.reply,
-            }),
-            _ => {
-                let refusal =
-                    self.refuse(RefusalCode::Unavailable, "the version is not here yet", "ask another replica");
-                // The asker may have gone: a hedge was quicker.
-                let _ = search.reply.send(Err(refusal));
-            }
-        }
     }
 }
 
@@ -384,7 +353,7 @@ impl Handler<Destroy> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: Destroy, context: &mut Context<Self>) {
-        self.version.store(0, Ordering::Release);
+        self.published.set(None);
         for loaded in self.serving.take().into_iter().chain(self.staged.take()) {
             self.shared.engine.release(&loaded);
         }

@@ -151,8 +151,7 @@ impl Row {
 }
 
 /// The heads of [`Row::cells`].
-pub const HEADS: [&str; 7] =
-    ["requests/s", "p50 us", "p99 us", "max us", "server CPU us", "client CPU us", "failed"];
+pub const HEADS: [&str; 7] = ["requests/s", "p50 us", "p99 us", "max us", "server CPU us", "client CPU us", "failed"];
 
 fn histogram() -> Result<Histogram<u64>, Failure> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(|error| Failure::failure_of(&error))
