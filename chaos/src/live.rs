@@ -69,7 +69,7 @@ impl Drop for OnPanic {
 
 async fn one_round(arguments: &Arguments, seed: u64) -> String {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let mut live = Live::start("chaos", arguments.nodes).await;
+    let mut live = Live::start_logging("chaos", arguments.nodes, "info,openraft=error", seed).await;
     let bank = Arc::new(Bank::new(seed, arguments.flights, arguments.travellers));
     bank.submit(&live).await;
     let gates = workload::gates(&live, &bank).await;

@@ -42,14 +42,14 @@ impl Live {
     /// # Panics
     /// Where they do not become one.
     pub async fn start(story: &'static str, nodes: u64) -> Self {
-        Self::start_logging(story, nodes, "info").await
+        Self::start_logging(story, nodes, "info", crate::seed()).await
     }
 
-    /// As [`Live::start`], with another `TVS_LOG` for the nodes.
+    /// As [`Live::start`], with another `TVS_LOG` for the nodes, and with the seed of the people in their holdings.
     ///
     /// # Panics
     /// As [`Live::start`].
-    pub async fn start_logging(story: &'static str, nodes: u64, log: &str) -> Self {
+    pub async fn start_logging(story: &'static str, nodes: u64, log: &str, seed: u64) -> Self {
         let folder = tempfile::Builder::new().prefix(&format!("tvs-{story}-")).tempdir().expect("a folder");
         let journal = Arc::new(Journal::begin(&folder.path().join("journal")));
         let options = Options {
@@ -57,13 +57,13 @@ impl Live {
             folder: folder.path().join("cluster"),
             binary: binary::tvs(),
             engine: EngineChoice::Auto,
-            seed: crate::seed(),
+            seed,
             log: log.to_owned(),
         };
         let cluster = LocalCluster::start(options).expect("the processes start");
         let operator = cluster.operator().expect("the operator's certificate");
         let live = Self { cluster, journal, story, operator, gates: AtomicUsize::new(0), folder: Some(folder) };
-        live.journal.write(format!("{nodes} nodes started, seed {}", crate::seed()));
+        live.journal.write(format!("{nodes} nodes started, seed {seed}"));
         live.ready(nodes as usize).await;
         live.journal.write("one cluster");
         live

@@ -46,7 +46,7 @@ fn the_search_for_personal_data_finds_what_is_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_clear() {
-    let mut live = Live::start_logging("purge", 3, "debug").await;
+    let mut live = Live::start_logging("purge", 3, "debug", harness::seed()).await;
     let bank = Arc::new(Bank::new(harness::seed(), 3, 60));
     let words = bank.personal_data();
     bank.submit(&live).await;
