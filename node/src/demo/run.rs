@@ -123,7 +123,7 @@ pub async fn demonstrate(options: Options, show: &impl Show) -> Result<Report, F
     let crossings = oracle::crossings(&events, &ledger, &in_scope);
 
     let closing = Instant::now();
-    stage.close(&flights).await?;
+    stage.close_all().await?;
     let destroyed_ms = millis(closing.elapsed());
     let mut report = Report {
         nodes: options.nodes,
@@ -349,10 +349,14 @@ impl Stage {
         Ok(records)
     }
 
-    /// Closes all flights and waits until every node has confirmed that its galleries are destroyed.
-    async fn close(&self, flights: &[Announcement]) -> Result<(), Failure> {
-        for flight in flights {
-            self.ask(&Request::CloseJourney(flight.plan.id)).await?;
+    /// Closes all journeys, those that nobody boards as well, and waits until every node has confirmed that its
+    /// galleries are destroyed.
+    async fn close_all(&self) -> Result<(), Failure> {
+        let Response::Galleries(galleries) = self.ask(&Request::GalleryList).await? else {
+            return Err(Failure::failed("a node answered out of turn"));
+        };
+        for gallery in galleries {
+            self.ask(&Request::CloseJourney(gallery.journey)).await?;
         }
         let deadline = Instant::now() + STEP_TIMEOUT;
         while Instant::now() < deadline {
