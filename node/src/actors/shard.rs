@@ -104,6 +104,7 @@ pub struct ShardActor {
     published: Arc<Published>,
     building: Arc<AtomicBool>,
     disk_read: bool,
+    waiting: Option<Order>,
     effects: Vec<Effect>,
     _life: LifeLine,
 }
@@ -131,6 +132,7 @@ impl ShardActor {
                 published: publish.clone(),
                 building: Arc::default(),
                 disk_read: false,
+                waiting: None,
                 effects: Vec::new(),
                 _life: LifeLine { ended, published: publish, notify },
             }
@@ -229,10 +231,12 @@ impl Handler<Obey> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Obey(order): Obey, context: &mut Context<Self>) {
-        self.step(CoreMessage::Ordered(order), context);
         if !self.disk_read {
+            // What is on the disk need not be fetched; the newest order is obeyed once that is known.
+            self.waiting = Some(order);
             return;
         }
+        self.step(CoreMessage::Ordered(order), context);
         tracing::debug!(shard = %self.core.shard(), phase = ?self.core.phase(), epoch = %self.core.epoch(), "ordered");
     }
 }
@@ -257,7 +261,8 @@ impl Handler<DiskRead> for ShardActor {
             self.staged = Some(loaded);
             self.step(CoreMessage::Staged(content), context);
         }
-        self.step(CoreMessage::Ordered(self.core.order().clone()), context);
+        let order = self.waiting.take().unwrap_or_else(|| self.core.order().clone());
+        self.step(CoreMessage::Ordered(order), context);
     }
 }
 
