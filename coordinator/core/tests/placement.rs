@@ -33,6 +33,21 @@ fn journey(number: u64, departs_in_ms: u64, people: u32) -> JourneyPlan {
     }
 }
 
+/// The commit of a shard's first version by its owner under this placement.
+fn first_version(shard: ShardId, placement: &Placement) -> Command {
+    Command::CommitGallery(GalleryCommit {
+        shard,
+        epoch: placement.epoch,
+        node: placement.owner,
+        version: GalleryVersion(1),
+        hash: ContentHash([9; 32]),
+        manifest: ContentHash([1; 32]),
+        people: 3,
+        rows: 5,
+        without_photo: 0,
+    })
+}
+
 /// A state and the reports of its nodes, all of which hold whatever the blueprint gives them.
 struct World {
     state: State,
@@ -88,18 +103,7 @@ impl World {
 
     fn commit(&mut self, shard: ShardId) {
         let placement = self.placement(shard);
-        let commit = GalleryCommit {
-            shard,
-            epoch: placement.epoch,
-            node: placement.owner,
-            version: GalleryVersion(1),
-            hash: ContentHash([9; 32]),
-            manifest: ContentHash([1; 32]),
-            people: 3,
-            rows: 5,
-            without_photo: 0,
-        };
-        assert_eq!(self.state.apply(&Command::CommitGallery(commit)), Outcome::Done);
+        assert_eq!(self.state.apply(&first_version(shard, &placement)), Outcome::Done);
         self.report();
     }
 
@@ -213,27 +217,10 @@ fn a_commit_of_an_earlier_epoch_or_of_another_node_is_refused() {
     let old = world.placement(shard);
     world.silent.push(old.owner);
     world.pass(NODE_LOST_AFTER_MS);
-    world.commit_is_refused_after_promotion(shard, &old);
-}
-
-impl World {
-    fn commit_is_refused_after_promotion(&mut self, shard: ShardId, old: &Placement) {
-        self.settle();
-        assert_eq!(self.placement(shard).epoch, Epoch(old.epoch.0 + 1));
-        let commit = GalleryCommit {
-            shard,
-            epoch: old.epoch,
-            node: old.owner,
-            version: GalleryVersion(1),
-            hash: ContentHash([9; 32]),
-            manifest: ContentHash([1; 32]),
-            people: 3,
-            rows: 5,
-            without_photo: 0,
-        };
-        let outcome = self.state.apply(&Command::CommitGallery(commit));
-        assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
-    }
+    world.settle();
+    assert_eq!(world.placement(shard).epoch, Epoch(old.epoch.0 + 1));
+    let outcome = world.state.apply(&first_version(shard, &old));
+    assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
 }
 
 #[test]
