@@ -2,8 +2,9 @@
 //!
 //! On a CPU a small gallery is scored at once, on the thread that asks: handing it to another thread and back takes as
 //! long as scoring it. Larger ones, and everything where a GPU scores, go to the engine's thread. It takes the jobs of
-//! all shards, hands whatever waits to the engine as one ragged batch, and answers each. It never waits for a batch to
-//! fill: alone, a job is scored at once; while one batch is being scored, the next gathers.
+//! all shards, hands whatever waits to the engine as one ragged batch, and answers each; the engine shares very large
+//! batches with a helper for each further processor. It never waits for a batch to fill: alone, a job is scored at once;
+//! while one batch is being scored, the next gathers.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -58,7 +59,8 @@ impl EngineHandle {
             EngineChoice::Gpu => Choice::Gpu,
             EngineChoice::Cpu => Choice::Cpu,
         };
-        let engine = Arc::new(Engine::start(choice).map_err(crate::process::Error::Engine)?);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let engine = Arc::new(Engine::start(choice, threads).map_err(crate::process::Error::Engine)?);
         tracing::info!(engine = %describe(&engine), "{}", engine.description().note);
         let (jobs, queue) = sync_channel(SEARCHES_IN_FLIGHT_MAX);
         let scorer = engine.clone();
@@ -80,6 +82,10 @@ impl EngineHandle {
     /// `busy` where too many wait, the engine's refusal of the probe, `internal` where its thread has ended.
     pub async fn search(&self, serving: Serving, probe: Vec<f32>) -> Found {
         let gallery = &serving.loaded.gallery;
+        if gallery.rows_live() == 0 {
+            // A journey of people without a photograph: nobody is found, which is no fault of the probe.
+            return found(self.node, &serving, None);
+        }
         if gallery.rows() * gallery.dims() * size_of::<f32>() <= AT_ONCE_BYTES_MAX && !self.engine.uses_gpu() {
             self.scored.increment(1);
             let job = Job { gallery: gallery.clone(), probes: probe, k: CANDIDATES };

@@ -21,13 +21,13 @@ fn main() {
     println!("measured memory read, one thread: {:.1} GB/s", limits.memory_read_gb_per_s);
     let mut engines: Vec<(&str, Engine)> = Vec::new();
     for kernel in Kernel::available() {
-        match Engine::start_with_kernel(kernel) {
+        match Engine::start_with(kernel, shaders::Pass::Auto, 1) {
             Ok(engine) => engines.push((kernel.name(), engine)),
             Err(error) => println!("{}: {error}", kernel.name()),
         }
     }
     if std::env::var_os("TVS_BENCH_GPU").is_some() {
-        match Engine::start(Choice::Gpu) {
+        match Engine::start(Choice::Gpu, 1) {
             Ok(engine) => engines.push(("gpu", engine)),
             Err(error) => println!("gpu: {error}"),
         }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::error::{Error, VectorProblem};
 use crate::gallery::{Gallery, check_vector};
-use crate::layout::Candidate;
 
 /// The largest number of hits that can be asked for.
 pub const K_MAX: usize = 64;
@@ -48,9 +47,9 @@ pub(crate) struct Group<'a> {
     pub(crate) probes: Vec<Probe<'a>>,
 }
 
-/// What a coarse pass leaves of a group: for each probe the rows that may belong to its top-k. None where the engine
+/// What a device's coarse pass leaves of a group: for each probe the rows that may belong to its top-k. None where the engine
 /// cannot prove that these are all: a device's tiles kept back too much, or the gallery does not fit on the device.
-pub(crate) type Coarse = Vec<Option<Vec<Candidate>>>;
+pub(crate) type Coarse = Vec<Option<Vec<u32>>>;
 
 /// Checks every job alone and groups the probes of the good ones by gallery. The results hold the errors
 /// of the bad jobs and, for the good ones, an empty list of hits for each probe.
@@ -82,6 +81,9 @@ pub(crate) fn group_by_gallery(jobs: &[Job]) -> (Results, Vec<Group<'_>>) {
 fn check_job(job_index: usize, job: &Job) -> Result<(), Error> {
     if !(1..=K_MAX).contains(&job.k) {
         return Err(Error::JobK { job: job_index, k: job.k });
+    }
+    if job.gallery.rows_live() == 0 {
+        return Err(Error::JobGalleryEmpty { job: job_index });
     }
     let dims = job.gallery.dims();
     for (probe, values) in job.probes.chunks(dims).enumerate() {

@@ -10,53 +10,86 @@ const LANES: usize = 16;
 /// Because each product is exact, a fused multiply-add gives the same bits as a multiplication and an addition:
 /// the versions below differ in speed only. What one slice has beyond the other's length is ignored.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let length = a.len().min(b.len());
-    let ((a, a_tail), (b, b_tail)) = (a[..length].as_chunks::<LANES>(), b[..length].as_chunks::<LANES>());
-    let mut lanes = sum_lanes(a, b);
-    for (lane, (x, y)) in lanes.iter_mut().zip(a_tail.iter().zip(b_tail)) {
-        *lane += f64::from(*x) * f64::from(*y);
-    }
-    for width in [8, 4, 2, 1] {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-    }
-    lanes[0]
+    dots(a, [b])[0]
 }
 
-fn sum_lanes(a: &[[f32; LANES]], b: &[[f32; LANES]]) -> [f64; LANES] {
+/// The inner products of `a` with several rows, each the same as [`dot`] gives. Four at a time keep a wide processor
+/// busy where one would wait for its own sums.
+pub(crate) fn dots<const R: usize>(a: &[f32], rows: [&[f32]; R]) -> [f64; R] {
+    let length = rows.iter().map(|row| row.len()).min().unwrap_or(0).min(a.len());
+    let (a, a_tail) = a[..length].as_chunks::<LANES>();
+    let rows = rows.map(|row| row[..length].as_chunks::<LANES>());
+    let mut lanes = sum_lanes(a, rows.map(|(chunks, _)| chunks));
+    for (lanes, (_, tail)) in lanes.iter_mut().zip(rows) {
+        for (lane, (x, y)) in lanes.iter_mut().zip(a_tail.iter().zip(tail)) {
+            *lane += f64::from(*x) * f64::from(*y);
+        }
+    }
+    lanes.map(|mut lanes| {
+        for width in [8, 4, 2, 1] {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+        }
+        lanes[0]
+    })
+}
+
+/// Asks for the memory of `values`, so that it is in a cache when they are needed. Elsewhere than on x86-64 it does
+/// nothing.
+pub(crate) fn ask_for(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in values.chunks(64 / size_of::<f32>()) {
+        // SAFETY: SSE is part of x86-64, and asking for memory reads nothing.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}
+
+/// Chunks of one row.
+type Chunks<'a> = &'a [[f32; LANES]];
+
+fn sum_lanes<const R: usize>(a: Chunks<'_>, rows: [Chunks<'_>; R]) -> [[f64; LANES]; R] {
     #[cfg(target_arch = "x86_64")]
     {
         if std::arch::is_x86_feature_detected!("avx512f") {
             // SAFETY: the processor has AVX-512F, which is all that the function asks for.
-            return unsafe { sum_lanes_avx512(a, b) };
+            return unsafe { sum_lanes_avx512(a, rows) };
         }
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
             // SAFETY: the processor has AVX2 and FMA, which is all that the function asks for.
-            return unsafe { sum_lanes_avx2(a, b) };
+            return rows.map(|row| unsafe { sum_lanes_avx2(a, row) });
         }
     }
-    sum_lanes_portable(a, b)
+    rows.map(|row| sum_lanes_portable(a, row))
 }
 
-/// Two 512-bit sums. Unsafe to call only for what the processor must have: AVX-512F.
+/// Two 512-bit sums a row. Unsafe to call only for what the processor must have: AVX-512F.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn sum_lanes_avx512(a: &[[f32; LANES]], b: &[[f32; LANES]]) -> [f64; LANES] {
+fn sum_lanes_avx512<const R: usize>(a: Chunks<'_>, rows: [Chunks<'_>; R]) -> [[f64; LANES]; R] {
     use std::arch::x86_64::*;
-    let mut sums = [_mm512_setzero_pd(); 2];
-    for index in 0..a.len().min(b.len()) {
-        for (half, sum) in sums.iter_mut().enumerate() {
-            let (x, y) = (a[index][half * 8..].as_ptr(), b[index][half * 8..].as_ptr());
-            // SAFETY: half a chunk is 8 values.
-            let (x, y) = unsafe { (_mm256_loadu_ps(x), _mm256_loadu_ps(y)) };
-            *sum = _mm512_fmadd_pd(_mm512_cvtps_pd(x), _mm512_cvtps_pd(y), *sum);
+    assert!(rows.iter().all(|row| row.len() >= a.len()));
+    let mut sums = [[_mm512_setzero_pd(); 2]; R];
+    for (index, chunk) in a.iter().enumerate() {
+        for half in 0..2 {
+            // SAFETY: `index` is below the length of `a` and, as asserted, of each row; half a chunk is 8 values.
+            let x = _mm512_cvtps_pd(unsafe { _mm256_loadu_ps(chunk.as_ptr().add(half * 8)) });
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                // SAFETY: as above.
+                let y =
+                    _mm512_cvtps_pd(unsafe { _mm256_loadu_ps(row.as_ptr().add(index).cast::<f32>().add(half * 8)) });
+                sums[half] = _mm512_fmadd_pd(x, y, sums[half]);
+            }
         }
     }
-    let mut lanes = [0.0; LANES];
-    for (half, sum) in sums.into_iter().enumerate() {
-        // SAFETY: half of the lanes are 8 values.
-        unsafe { _mm512_storeu_pd(lanes[half * 8..].as_mut_ptr(), sum) };
+    let mut lanes = [[0.0; LANES]; R];
+    for (lanes, sums) in lanes.iter_mut().zip(sums) {
+        for (half, sum) in sums.into_iter().enumerate() {
+            // SAFETY: half of the lanes are 8 values.
+            unsafe { _mm512_storeu_pd(lanes[half * 8..].as_mut_ptr(), sum) };
+        }
     }
     lanes
 }
@@ -64,7 +97,7 @@ fn sum_lanes_avx512(a: &[[f32; LANES]], b: &[[f32; LANES]]) -> [f64; LANES] {
 /// Four 256-bit sums. Unsafe to call only for what the processor must have: AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn sum_lanes_avx2(a: &[[f32; LANES]], b: &[[f32; LANES]]) -> [f64; LANES] {
+fn sum_lanes_avx2(a: Chunks<'_>, b: Chunks<'_>) -> [f64; LANES] {
     use std::arch::x86_64::*;
     let mut sums = [_mm256_setzero_pd(); 4];
     for index in 0..a.len().min(b.len()) {
@@ -83,7 +116,7 @@ fn sum_lanes_avx2(a: &[[f32; LANES]], b: &[[f32; LANES]]) -> [f64; LANES] {
     lanes
 }
 
-fn sum_lanes_portable(a: &[[f32; LANES]], b: &[[f32; LANES]]) -> [f64; LANES] {
+fn sum_lanes_portable(a: Chunks<'_>, b: Chunks<'_>) -> [f64; LANES] {
     let mut lanes = [0.0f64; LANES];
     for index in 0..a.len().min(b.len()) {
         for lane in 0..LANES {
@@ -107,7 +140,8 @@ mod tests {
                 .map(|c| std::array::from_fn(|i| (((c * 16 + i) * 53 % 97) as f32 - 48.0) * 1.3e-3))
                 .collect();
             let expected = sum_lanes_portable(&a, &b).map(f64::to_bits);
-            assert_eq!(sum_lanes(&a, &b).map(f64::to_bits), expected);
+            assert_eq!(sum_lanes(&a, [&b[..]])[0].map(f64::to_bits), expected);
+            assert_eq!(sum_lanes(&a, [&b[..], &a, &b, &b])[3].map(f64::to_bits), expected);
             #[cfg(target_arch = "x86_64")]
             if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
                 // SAFETY: the processor has AVX2 and FMA.

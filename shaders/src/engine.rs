@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::batch::{Coarse, Group, Hit, Job, Probe, Results, group_by_gallery};
-use crate::cpu::{Cpu, Kernel};
+use crate::batch::{Coarse, Group, Hit, Job, Probe, group_by_gallery};
+use crate::cpu::{Cpu, Kernel, Pass};
 use crate::error::Error;
 use crate::exact;
 use crate::gpu::{Gpu, Lost};
@@ -36,8 +36,8 @@ pub struct Description {
     pub note: String,
 }
 
-/// Scores jobs. Shared by reference between threads; on the CPU calls run side by side, each on its caller's thread,
-/// on a GPU one after the other.
+/// Scores jobs. Shared by reference between threads; on the CPU calls run side by side, each on its caller's thread
+/// (large ones share the engine's helping threads), on a GPU one after the other.
 pub struct Engine {
     cpu: Cpu,
     gpu: Option<Gpu>,
@@ -56,34 +56,36 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Starts an engine. Opening a GPU takes up to seconds, and it has to answer a small known job correctly first.
     ///
+    /// `threads` score on the CPU, the calling one included: the others are started here, once, and help only with calls
+    /// so large that sharing them pays. 1 (or 0) starts none.
+    ///
     /// # Errors
     /// [`Error::NoAdapter`], for [`Choice::Gpu`] only.
-    pub fn start(choice: Choice) -> Result<Engine, Error> {
-        let kernel = Kernel::available()[0];
+    pub fn start(choice: Choice, threads: usize) -> Result<Engine, Error> {
+        let cpu = Cpu::new(Kernel::available()[0], Pass::Auto, threads)?;
         let gpu = match choice {
-            Choice::Cpu => return Engine::with(kernel, None, "scoring on the CPU, as configured"),
+            Choice::Cpu => return Engine::with(cpu, None, "scoring on the CPU, as configured"),
             Choice::Auto => open_gpu(false),
             Choice::Gpu => open_gpu(true),
         };
         match (gpu, choice) {
-            (Ok(gpu), _) => Engine::with(kernel, Some(gpu), ""),
+            (Ok(gpu), _) => Engine::with(cpu, Some(gpu), ""),
             (Err(detail), Choice::Gpu) => Err(Error::NoAdapter { detail }),
             (Err(detail), _) => {
-                Engine::with(kernel, None, &format!("scoring on the CPU, because no GPU adapter is usable: {detail}"))
+                Engine::with(cpu, None, &format!("scoring on the CPU, because no GPU adapter is usable: {detail}"))
             }
         }
     }
 
-    /// Starts the CPU engine with one certain kernel, for tests and benchmarks.
+    /// Starts the CPU engine with one certain kernel and coarse pass, for tests and benchmarks.
     ///
     /// # Errors
     /// [`Error::Kernel`] where this processor cannot run it.
-    pub fn start_with_kernel(kernel: Kernel) -> Result<Engine, Error> {
-        Engine::with(kernel, None, "scoring on the CPU, as configured")
+    pub fn start_with(kernel: Kernel, pass: Pass, threads: usize) -> Result<Engine, Error> {
+        Engine::with(Cpu::new(kernel, pass, threads)?, None, "scoring on the CPU, as configured")
     }
 
-    fn with(kernel: Kernel, gpu: Option<Gpu>, cpu_reason: &str) -> Result<Engine, Error> {
-        let cpu = Cpu::new(kernel)?;
+    fn with(cpu: Cpu, gpu: Option<Gpu>, cpu_reason: &str) -> Result<Engine, Error> {
         let kernel = cpu.kernel().name();
         let on_cpu = |reason: &str| Description {
             engine: "cpu",
@@ -125,6 +127,11 @@ impl Engine {
         if self.gpu_lost.load(Ordering::Acquire) { &self.description_gpu_lost } else { &self.description }
     }
 
+    /// Threads that score a large call on the CPU, the calling one included.
+    pub fn threads(&self) -> usize {
+        self.cpu.threads()
+    }
+
     /// Whether a device scores now; where not, the CPU does, on the calling thread.
     pub fn uses_gpu(&self) -> bool {
         self.usable_gpu().is_some()
@@ -137,16 +144,20 @@ impl Engine {
     /// A bad job fails alone, with [`Error::JobProbe`] or [`Error::JobK`] naming its index.
     pub fn score(&self, jobs: &[Job]) -> Vec<Result<Vec<Vec<Hit>>, Error>> {
         let (mut results, groups) = group_by_gallery(jobs);
-        let coarse = match self.usable_gpu().map(|gpu| gpu.coarse(&groups)) {
-            Some(Ok(coarse)) => coarse,
-            Some(Err(Lost)) => {
-                self.gpu_lost.store(true, Ordering::Release);
-                self.coarse_on_cpu(&groups)
-            }
-            None => self.coarse_on_cpu(&groups),
+        let coarse = self.usable_gpu().map(|gpu| gpu.coarse(&groups));
+        if let Some(Err(Lost)) = coarse {
+            self.gpu_lost.store(true, Ordering::Release);
+        }
+        let hits = match coarse {
+            Some(Ok(coarse)) => groups.iter().zip(coarse).map(|(group, coarse)| self.rescore(group, coarse)).collect(),
+            _ => self.cpu.search(&groups),
         };
-        for (group, coarse) in groups.iter().zip(coarse) {
-            self.answer(group, coarse, &mut results);
+        for (group, hits) in groups.iter().zip(hits) {
+            for (probe, hits) in group.probes.iter().zip(hits) {
+                if let Ok(answers) = &mut results[probe.job] {
+                    answers[probe.index] = hits;
+                }
+            }
         }
         results
     }
@@ -180,29 +191,21 @@ impl Engine {
         self.gpu.as_ref().filter(|_| !self.gpu_lost.load(Ordering::Acquire))
     }
 
-    fn coarse_on_cpu(&self, groups: &[Group<'_>]) -> Vec<Coarse> {
-        let of_group =
-            |group: &Group<'_>| self.cpu.coarse(group.gallery, &group.probes).into_iter().map(Some).collect();
-        groups.iter().map(of_group).collect()
-    }
-
-    /// Scores the candidates again and files the hits; probes without candidates take the CPU's coarse pass first.
-    fn answer(&self, group: &Group<'_>, mut coarse: Coarse, results: &mut Results) {
-        let unproved: Vec<usize> = (0..coarse.len()).filter(|&index| coarse[index].is_none()).collect();
-        if !unproved.is_empty() {
-            self.probes_unproved.fetch_add(unproved.len() as u64, Ordering::Relaxed);
-            let probes: Vec<Probe<'_>> = unproved.iter().map(|&index| group.probes[index]).collect();
-            for (index, candidates) in unproved.into_iter().zip(self.cpu.coarse(group.gallery, &probes)) {
-                coarse[index] = Some(candidates);
-            }
-        }
-        for (probe, candidates) in group.probes.iter().zip(coarse) {
-            let rows = candidates.into_iter().flatten().map(|candidate| candidate.row);
-            let hits = exact::rescore(group.gallery, probe.values, rows, probe.k);
-            if let Ok(answers) = &mut results[probe.job] {
-                answers[probe.index] = hits;
-            }
-        }
+    /// Scores a device's candidates again; probes for which it could not prove any are searched by the CPU.
+    fn rescore(&self, group: &Group<'_>, coarse: Coarse) -> Vec<Vec<Hit>> {
+        let unproved: Vec<Probe<'_>> =
+            group.probes.iter().zip(&coarse).filter(|(_, rows)| rows.is_none()).map(|(probe, _)| *probe).collect();
+        self.probes_unproved.fetch_add(unproved.len() as u64, Ordering::Relaxed);
+        let searched = match unproved.is_empty() {
+            true => Vec::new(),
+            false => self.cpu.search(&[Group { gallery: group.gallery, probes: unproved }]).swap_remove(0),
+        };
+        let mut searched = searched.into_iter();
+        let hits = group.probes.iter().zip(coarse).map(|(probe, rows)| match rows {
+            Some(rows) => exact::rescore(group.gallery, probe.values, rows.into_iter(), probe.k),
+            None => searched.next().unwrap_or_default(),
+        });
+        hits.collect()
     }
 }
 
@@ -215,7 +218,7 @@ fn open_gpu(software_too: bool) -> Result<Gpu, String> {
     for (group, coarse) in groups.iter().zip(coarse) {
         for (probe, candidates) in group.probes.iter().zip(coarse) {
             let best = exact::rescore(group.gallery, probe.values, 0..group.gallery.rows() as u32, probe.k);
-            let rows = candidates.unwrap_or_default().into_iter().map(|candidate| candidate.row);
+            let rows = candidates.unwrap_or_default().into_iter();
             if exact::rescore(group.gallery, probe.values, rows, probe.k) != best {
                 return Err(format!("{} computes wrong scores in its self-test", gpu.adapter()));
             }

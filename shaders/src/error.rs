@@ -58,6 +58,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: VectorProblem,
     },
+    /// A row to be removed that is not there.
+    #[error("gallery row {row} is not there, or not any more, among {rows}: look up the person's row again")]
+    RowAbsent {
+        /// The row asked for.
+        row: u32,
+        /// Rows that were ever there.
+        rows: usize,
+    },
     /// A bad template given to [`crate::check_probe`].
     #[error("probe {problem}")]
     Probe {
@@ -81,6 +89,12 @@ pub enum Error {
         job: usize,
         /// The number of hits asked for.
         k: usize,
+    },
+    /// A gallery without a single row to find.
+    #[error("job {job}: its gallery is empty: answer 'nobody' without a search, or build the gallery first")]
+    JobGalleryEmpty {
+        /// Index of the job within the batch.
+        job: usize,
     },
     /// `Choice::Gpu` where there is no adapter that works.
     #[error(

@@ -3,8 +3,11 @@
 
 use crate::batch::Hit;
 pub use crate::dot::dot;
+use crate::dot::dots;
 use crate::gallery::{Gallery, NORM_TOLERANCE};
-use crate::layout::{Candidate, PANEL_ROWS};
+use crate::layout::Candidate;
+use crate::quantise::Reach;
+use crate::select;
 
 /// Unit roundoff counted with, 2^-23. IEEE round-to-nearest would allow 2^-24, but WGSL's "correctly
 /// rounded" names no direction (WGSL, section 15.7.4), so the bound allows for either neighbour.
@@ -25,11 +28,19 @@ const SIEVE_SLACK: usize = 16;
 /// `f64` value of [`dot`], so the two differ by at most the sum of both bounds. A device may flush
 /// subnormal inputs and results to zero: at most 4 n times an error of 2^-126 each (inputs, product and sum).
 pub fn coarse_error_max(dims: usize) -> f64 {
+    sum_error_max(dims, UNIT_ROUNDOFF_F32) + dot_error_max(dims) + 4.0 * dims as f64 * f64::from(f32::MIN_POSITIVE)
+}
+
+/// The `f64` part of [`coarse_error_max`]: how far [`dot`] can be from the real inner product.
+pub(crate) fn dot_error_max(dims: usize) -> f64 {
+    sum_error_max(dims, UNIT_ROUNDOFF_F64)
+}
+
+fn sum_error_max(dims: usize, unit_roundoff: f64) -> f64 {
     let n = dims as f64;
-    let gamma = |unit_roundoff: f64| n * unit_roundoff / (1.0 - n * unit_roundoff);
     // The checked norm itself was computed in `f64`; 1e-12 covers its rounding.
     let norm_max = 1.0 + NORM_TOLERANCE + 1e-12;
-    (gamma(UNIT_ROUNDOFF_F32) + gamma(UNIT_ROUNDOFF_F64)) * norm_max * norm_max + 4.0 * n * f64::from(f32::MIN_POSITIVE)
+    n * unit_roundoff / (1.0 - n * unit_roundoff) * norm_max * norm_max
 }
 
 /// The lowest coarse score that a row of the exact top-k can have, where `kth` is the k-th largest coarse
@@ -42,17 +53,73 @@ pub(crate) fn threshold(kth: f32, dims: usize) -> f32 {
     ((f64::from(kth) - 2.0 * coarse_error_max(dims)) as f32).next_down()
 }
 
-/// Scores `candidates` again and returns the best `k`: `f64` score descending, then the lower row. Every
-/// row of the exact top-k must be among the candidates, none twice.
-pub(crate) fn rescore(gallery: &Gallery, probe: &[f32], candidates: impl Iterator<Item = u32>, k: usize) -> Vec<Hit> {
-    let mut scored: Vec<(f64, u32)> = candidates.map(|row| (dot(probe, gallery.row(row as usize)), row)).collect();
-    let order = |a: &(f64, u32), b: &(f64, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    if scored.len() > k {
-        scored.select_nth_unstable_by(k - 1, order);
-        scored.truncate(k);
+/// The best rows by exact score while candidates are scored again: `f64` score descending, then the lower row.
+struct Best {
+    k: usize,
+    scored: Vec<(f64, u32)>,
+}
+
+impl Best {
+    fn new(k: usize) -> Best {
+        Best { k, scored: Vec::with_capacity(k + 1) }
     }
-    scored.sort_unstable_by(order);
-    scored.into_iter().map(|(score, row)| Hit { row, score: score as f32 }).collect()
+
+    /// The k-th best score so far.
+    fn kth(&self) -> Option<f64> {
+        if self.scored.len() < self.k { None } else { self.scored.last().map(|(score, _)| *score) }
+    }
+
+    fn offer(&mut self, score: f64, row: u32) {
+        let better = |other: &(f64, u32)| other.0.total_cmp(&score).reverse().then(other.1.cmp(&row)).is_lt();
+        let place = self.scored.partition_point(better);
+        if place < self.k {
+            self.scored.insert(place, (score, row));
+            self.scored.truncate(self.k);
+        }
+    }
+
+    fn hits(self) -> Vec<Hit> {
+        self.scored.into_iter().map(|(score, row)| Hit { row, score: score as f32 }).collect()
+    }
+}
+
+/// Scores `candidates` again and returns the best `k`. Every row of the exact top-k must be among the candidates, none
+/// twice.
+pub(crate) fn rescore(gallery: &Gallery, probe: &[f32], candidates: impl Iterator<Item = u32>, k: usize) -> Vec<Hit> {
+    let mut best = Best::new(k);
+    for row in candidates {
+        best.offer(dot(probe, gallery.row(row as usize)), row);
+    }
+    best.hits()
+}
+
+/// As [`rescore`], for the candidates of an eight-bit pass, the highest upper bound first: it ends with the first that
+/// cannot reach the exact k-th score any more, which all behind it cannot either.
+pub(crate) fn rescore_bounded(
+    gallery: &Gallery,
+    probe: &[f32],
+    reach: &Reach,
+    candidates: &[select::Candidate],
+    k: usize,
+) -> Vec<Hit> {
+    const AT_ONCE: usize = 4;
+    let mut best = Best::new(k);
+    for candidates in candidates.chunks(AT_ONCE) {
+        if best.kth().is_some_and(|kth| !reach.can_reach(candidates[0].upper, kth)) {
+            break;
+        }
+        if let Ok(four) = <&[select::Candidate; AT_ONCE]>::try_from(candidates) {
+            let scores = dots(probe, four.map(|candidate| gallery.row(candidate.row as usize)));
+            for (candidate, score) in four.iter().zip(scores) {
+                best.offer(score, candidate.row);
+            }
+        } else {
+            for candidate in candidates {
+                best.offer(dot(probe, gallery.row(candidate.row as usize)), candidate.row);
+            }
+        }
+    }
+    best.hits()
 }
 
 /// The candidates of one probe while its gallery streams past.
@@ -82,9 +149,9 @@ impl Selection {
         self.threshold
     }
 
-    /// Takes from one panel's coarse scores those whose bit in `reached` says that they are not below the
-    /// threshold; `row_first` is the number of the panel's first row.
-    pub(crate) fn insert(&mut self, scores: &[f32; PANEL_ROWS], row_first: u32, mut reached: u32) {
+    /// Takes from the coarse scores of some rows in succession those whose bit in `reached` says that they are not below
+    /// the threshold; `row_first` is the number of the first row.
+    pub(crate) fn insert(&mut self, scores: &[f32], row_first: u32, mut reached: u32) {
         while reached != 0 {
             let lane = reached.trailing_zeros();
             reached &= reached - 1;

@@ -7,16 +7,6 @@ use bytemuck::{Pod, Zeroable};
 /// subgroup on most hardware, so that a load of one dimension is one full transaction.
 pub(crate) const PANEL_ROWS: usize = 32;
 
-/// One cache line of a panel. It exists for its alignment: a vector load never crosses a line.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
-pub(crate) struct Line([f32; Line::VALUES]);
-
-impl Line {
-    /// Values in one line.
-    pub(crate) const VALUES: usize = 16;
-}
-
 /// Panels in one device tile. One invocation scores one row, and 8 x 32 rows are the 256 invocations
 /// that WebGPU promises for a workgroup on every adapter. Twin of `TILE_ROWS` in the shader.
 pub(crate) const TILE_PANELS: usize = 8;
@@ -57,4 +47,4 @@ pub(crate) struct Candidate {
     pub(crate) row: u32,
 }
 
-const _: () = assert!(size_of::<WorkItem>() == 32 && size_of::<Candidate>() == 8 && size_of::<Line>() == 64);
+const _: () = assert!(size_of::<WorkItem>() == 32 && size_of::<Candidate>() == 8);

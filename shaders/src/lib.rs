@@ -2,11 +2,11 @@
 //! small galleries at once and a few large ones, by WGSL kernels on a GPU or by their twins on the CPU.
 //!
 //! It is not a decision maker (no thresholds, no identities), not an index (every row is looked at),
-//! not approximate, and it knows nothing of journeys, nodes or people. It starts no threads: a call is
-//! answered on the thread that made it, and calls may run side by side.
+//! not approximate, and it knows nothing of journeys, nodes or people. A call is answered on the thread that made
+//! it, and calls may run side by side; only large ones share the few threads that an engine starts with.
 //!
-//! **Why the answers are exact and alike.** An engine only *selects*: its coarse `f32` pass returns every
-//! row that a proved rounding-error bound ([`exact`]) cannot exclude from the top-k. Those few rows are
+//! **Why the answers are exact and alike.** An engine only *selects*: its coarse pass, in eight bits or in `f32`,
+//! returns every row that a proved error bound (`quantise`, [`exact`]) cannot exclude from the top-k. Those few rows are
 //! scored again on the host in `f64`, in one fixed order of operations that all engines share. So
 //! ids, order and the bits of the scores do not depend on which engine, which kernel or which batch
 //! answered. Ties in the `f64` score go to the lower row.
@@ -20,9 +20,15 @@ pub mod exact;
 mod gallery;
 mod gpu;
 mod layout;
+mod panel;
+mod quantise;
+mod sealed;
+mod select;
+mod storage;
 
 pub use batch::{Hit, Job, K_MAX};
-pub use cpu::Kernel;
+pub use cpu::{Kernel, Pass};
 pub use engine::{Choice, Description, Engine};
 pub use error::{Error, VectorProblem};
 pub use gallery::{DIMS_MAX, DIMS_MIN, Gallery, NORM_TOLERANCE, check_probe};
+pub use sealed::{SealedError, SealedWriter};

@@ -1,112 +1,12 @@
 //! Every engine, one suite: the same ids, the same order and the same score bits as a naive `f64` reference.
 
+mod support;
+
 use std::sync::Arc;
 
-use shaders::{Choice, Engine, Error, Gallery, Hit, Job, Kernel, VectorProblem, check_probe};
+use shaders::{Choice, Engine, Error, Gallery, Job, Kernel, Pass, VectorProblem, check_probe};
 
-/// SplitMix64 (Steele, Lea and Flood 2014): small, seeded, the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// A direction drawn evenly from the sphere: normalised sums of uniform values are near enough to normal.
-    fn unit(&mut self, dims: usize) -> Vec<f32> {
-        let values: Vec<f64> =
-            (0..dims).map(|_| (0..4).map(|_| self.next() as f64 / u64::MAX as f64 - 0.5).sum()).collect();
-        let norm = values.iter().map(|value: &f64| value * value).sum::<f64>().sqrt();
-        values.iter().map(|value| (value / norm) as f32).collect()
-    }
-
-    fn units(&mut self, count: usize, dims: usize) -> Vec<f32> {
-        (0..count).flat_map(|_| self.unit(dims)).collect()
-    }
-}
-
-/// The engines of this machine by name: each CPU kernel, and the GPU where there is any adapter.
-fn engines() -> Vec<(String, Engine)> {
-    let mut engines: Vec<(String, Engine)> = Kernel::available()
-        .into_iter()
-        .map(|kernel| {
-            (kernel.name().to_owned(), Engine::start_with_kernel(kernel).expect("an available kernel starts"))
-        })
-        .collect();
-    engines.extend(gpu().map(|engine| ("gpu".to_owned(), engine)));
-    engines
-}
-
-/// The GPU engine; without an adapter a failure where `TVS_GPU=required`, else a line that says what was skipped.
-fn gpu() -> Option<Engine> {
-    match Engine::start(Choice::Gpu) {
-        Ok(engine) => Some(engine),
-        Err(error) if std::env::var("TVS_GPU").is_ok_and(|value| value == "required") => {
-            panic!("TVS_GPU=required, but {error}")
-        }
-        Err(error) => {
-            println!("skipped on the GPU: {error}");
-            None
-        }
-    }
-}
-
-/// All rows, `f64` products summed as the crate defines a score, fully sorted.
-fn reference(gallery: &Gallery, probe: &[f32], k: usize) -> Vec<Hit> {
-    let mut scored: Vec<(f64, u32)> = (0..gallery.rows())
-        .map(|row| {
-            let mut lanes = [0.0f64; 16];
-            for (index, (a, b)) in probe.iter().zip(gallery.row(row)).enumerate() {
-                lanes[index % 16] += f64::from(*a) * f64::from(*b);
-            }
-            for width in [8, 4, 2, 1] {
-                for lane in 0..width {
-                    lanes[lane] += lanes[lane + width];
-                }
-            }
-            (lanes[0], row as u32)
-        })
-        .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    scored.into_iter().take(k).map(|(score, row)| Hit { row, score: score as f32 }).collect()
-}
-
-fn gallery(dims: usize, rows: Vec<f32>) -> Arc<Gallery> {
-    Arc::new(Gallery::new(dims, rows).expect("a good gallery"))
-}
-
-/// Scores on every engine and compares each hit, bit by bit, with the reference.
-fn agree(name: &str, jobs: &[Job]) {
-    for (engine_name, engine) in engines() {
-        let results = engine.score(jobs);
-        assert_eq!(results.len(), jobs.len());
-        for (index, (job, result)) in jobs.iter().zip(results).enumerate() {
-            let answers = result.unwrap_or_else(|error| panic!("{name} on {engine_name}: job {index}: {error}"));
-            let probes: Vec<&[f32]> = job.probes.chunks(job.gallery.dims()).collect();
-            assert_eq!(answers.len(), probes.len(), "{name} on {engine_name}: job {index}");
-            for (probe, (values, hits)) in probes.iter().zip(answers).enumerate() {
-                let expected = reference(&job.gallery, values, job.k);
-                assert!(
-                    hits.len() == expected.len()
-                        && hits
-                            .iter()
-                            .zip(&expected)
-                            .all(|(a, b)| a.row == b.row && a.score.to_bits() == b.score.to_bits()),
-                    "{name} on {engine_name}: job {index}, probe {probe}: got {hits:?}, expected {expected:?}"
-                );
-            }
-        }
-        assert_eq!(engine.description().engine, if engine_name == "gpu" { "gpu" } else { "cpu" });
-    }
-}
+use support::{Random, agree, engines, gallery, gpu, reference};
 
 #[test]
 fn random_galleries_of_every_width() {
@@ -175,11 +75,57 @@ fn near_ties_are_told_apart() {
     }
 }
 
+/// A few large elements beside many tiny ones: eight bits leave out most of such a row, so their bound excludes little.
 #[test]
-fn tiny_and_empty_galleries_and_no_probes() {
+fn rows_of_a_large_dynamic_range() {
+    let mut random = Random(21);
+    for dims in [128, 508, 1024] {
+        let mut row = |spikes: usize| -> Vec<f32> {
+            let mut values: Vec<f64> = random.unit(dims).iter().map(|value| f64::from(*value) * 0.05).collect();
+            for _ in 0..spikes {
+                values[random.below(dims)] = if random.below(2) == 0 { 0.9 } else { -0.9 };
+            }
+            let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+            values.iter().map(|value| (value / norm) as f32).collect()
+        };
+        let rows: Vec<f32> = (0..900).flat_map(|index| row(index % 4)).collect();
+        let probes: Vec<f32> = (0..14).flat_map(|index| row(index % 3)).collect();
+        let gallery = gallery(dims, rows);
+        for k in [1, 5, 64] {
+            agree("a large range", &[Job { gallery: gallery.clone(), probes: probes.clone(), k }]);
+        }
+    }
+}
+
+/// The worst order for a threshold that only rises: each row is better than all before it.
+#[test]
+fn rows_that_come_better_and_better() {
+    let mut random = Random(22);
+    let dims = 256;
+    let (base, other) = (random.unit(dims), random.unit(dims));
+    let rows: Vec<f32> = (0..2_000)
+        .flat_map(|index| {
+            let share = f64::from(index) / 2_000.0;
+            let mixed: Vec<f64> =
+                base.iter().zip(&other).map(|(a, b)| share * f64::from(*a) + (1.0 - share) * f64::from(*b)).collect();
+            let norm = mixed.iter().map(|value| value * value).sum::<f64>().sqrt();
+            mixed.iter().map(|value| (value / norm) as f32).collect::<Vec<f32>>()
+        })
+        .collect();
+    let gallery = gallery(dims, rows);
+    let mut probes = base.clone();
+    probes.extend_from_slice(&other);
+    probes.extend(base.iter().map(|value| -value));
+    for k in [1, 5, 64] {
+        agree("better and better", &[Job { gallery: gallery.clone(), probes: probes.clone(), k }]);
+    }
+}
+
+#[test]
+fn tiny_galleries_and_no_probes() {
     let mut random = Random(5);
     let mut jobs = Vec::new();
-    for rows in [0, 1, 2, 31, 63] {
+    for rows in [1, 2, 31, 63] {
         for probes in [0, 1, 3] {
             let gallery = gallery(256, random.units(rows, 256));
             jobs.push(Job { gallery, probes: random.units(probes, 256), k: 64 });
@@ -229,6 +175,8 @@ fn bad_input_is_refused_by_index_and_disturbs_nothing() {
     jobs.push(Job { k: 0, ..good(&mut random) });
     jobs.push(Job { k: 65, ..good(&mut random) });
     jobs.push(good(&mut random));
+    let empty = Arc::new(Gallery::new(dims, Vec::new()).expect("an empty gallery can be held"));
+    jobs.push(Job { gallery: empty, ..good(&mut random) });
 
     for (name, engine) in engines() {
         let results = engine.score(&jobs);
@@ -249,6 +197,7 @@ fn bad_input_is_refused_by_index_and_disturbs_nothing() {
         assert_eq!(problem(5), (5, 2, VectorProblem::Length { found: 1, dims }), "{name}");
         assert_eq!(error(6), Error::JobK { job: 6, k: 0 }, "{name}");
         assert_eq!(error(7), Error::JobK { job: 7, k: 65 }, "{name}");
+        assert_eq!(error(9), Error::JobGalleryEmpty { job: 9 }, "{name}");
         assert_eq!(error(7).to_string(), "job 7: k is 65: ask for 1 to 64 hits");
     }
 }
@@ -350,18 +299,18 @@ fn a_gallery_larger_than_a_slab_is_searched_whole() {
 
 #[test]
 fn descriptions_say_what_scores() {
-    let cpu = Engine::start(Choice::Cpu).expect("there is always a CPU");
+    let cpu = Engine::start(Choice::Cpu, 1).expect("there is always a CPU");
     assert_eq!(cpu.description().kernel, Kernel::available()[0].name());
     assert_eq!((cpu.description().engine, &cpu.description().adapter), ("cpu", &None));
 
-    let auto = Engine::start(Choice::Auto).expect("there is always the CPU");
+    let auto = Engine::start(Choice::Auto, 1).expect("there is always the CPU");
     let description = auto.description();
     assert!(!description.software, "a software adapter is never chosen on its own: {description:?}");
     assert_eq!(description.engine == "gpu", description.adapter.is_some(), "{description:?}");
 
     let missing = [Kernel::Avx512, Kernel::Avx2, Kernel::Neon, Kernel::Portable];
     for kernel in missing.into_iter().filter(|kernel| !Kernel::available().contains(kernel)) {
-        let error = Engine::start_with_kernel(kernel).expect_err("a kernel that cannot run here");
+        let error = Engine::start_with(kernel, Pass::Auto, 1).expect_err("a kernel that cannot run here");
         assert!(error.to_string().contains(Kernel::available()[0].name()), "{error}");
     }
 }
@@ -398,5 +347,41 @@ fn calls_from_several_threads_do_not_disturb_each_other() {
                 });
             }
         });
+    }
+}
+
+/// Large enough to be shared: one large gallery, and many small ones in one call; with everything equal, so that
+/// nothing is excluded, as well.
+#[test]
+fn several_threads_find_what_one_finds() {
+    let mut random = Random(23);
+    let dims = 128;
+    let large = gallery(dims, random.units(20_000, dims));
+    let equal = gallery(dims, random.unit(dims).repeat(20_000));
+    let changed = large.with_added(&random.units(100, dims)).expect("good templates");
+    let changed = Arc::new(changed.with_removed(7).expect("a row"));
+    let mut jobs: Vec<Job> = [large, equal, changed]
+        .into_iter()
+        .map(|gallery| Job { gallery, probes: random.units(9, dims), k: 5 })
+        .collect();
+    jobs.extend((0..40).map(|_| Job {
+        gallery: gallery(dims, random.units(300, dims)),
+        probes: random.unit(dims),
+        k: 7,
+    }));
+    for kernel in Kernel::available() {
+        let one = Engine::start_with(kernel, Pass::Int8, 1).expect("an available kernel starts");
+        let three = Engine::start_with(kernel, Pass::Int8, 3).expect("an available kernel starts");
+        assert_eq!((one.threads(), three.threads()), (1, 3));
+        let expected = one.score(&jobs);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| assert_eq!(three.score(&jobs), expected, "{}", kernel.name()));
+            }
+        });
+        for (job, result) in jobs.iter().zip(&expected) {
+            let answers = result.as_ref().expect("a good job");
+            assert_eq!(answers[0], reference(&job.gallery, &job.probes[..dims], job.k), "{}", kernel.name());
+        }
     }
 }

@@ -1,35 +1,35 @@
-//! The CPU engine's coarse pass: the twins of the WGSL kernels, by the same names, over the same panels.
-//!
-//! A gallery streams past its probes in blocks that stay in the second-level cache; within a block every
-//! tile of probes (12, 4 or 1 of them, packed with the dimension outermost) meets every panel of 32 rows.
-//! A kernel keeps all sums of its tile in registers over the full width of the templates, compares
-//! them with each probe's threshold there, and writes scores out only where one reaches it.
+//! The CPU engine: a coarse pass, in eight bits over panels of codes ([`scan`]) or in `f32` ([`single`]), then exact
+//! scores for the rows that its bound cannot exclude.
 
+mod pool;
 mod portable;
+pub(crate) mod probes;
+mod scan;
+mod single;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_single;
 
-use crate::batch::Probe;
+use crate::batch::{Group, Hit, Probe};
+use crate::dot;
 use crate::error::Error;
-use crate::exact::Selection;
-use crate::gallery::Gallery;
-use crate::layout::{Candidate, PANEL_ROWS};
-
-/// Bytes of packed gallery that all probes of a group meet before the next block is read. Half of the
-/// smallest second-level cache of current server cores (1 MiB), so that probes and stacks fit beside it.
-const BLOCK_BYTES: usize = 512 * 1024;
-
-/// Coarse scores of one panel for `P` probes.
-type Scores<const P: usize> = [[f32; PANEL_ROWS]; P];
+use crate::exact;
+use crate::panel::Panel;
+use crate::quantise::Reach;
+use crate::select::{Candidate, Selection};
+use pool::Pool;
+use probes::Probes;
+use scan::{Ask, Sums};
 
 /// A set of CPU kernels. They differ in speed only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// x86-64 with AVX-512F: two 512-bit registers of rows by twelve probes.
+    /// x86-64 with AVX-512 F, BW and VNNI: two 512-bit registers of rows by twelve probes.
     Avx512,
-    /// x86-64 with AVX2 and FMA: two 256-bit registers of rows by six probes.
+    /// x86-64 with AVX2 and FMA: two 256-bit registers of rows by four probes.
     Avx2,
-    /// AArch64, where the portable code compiles to NEON with fused multiply-add.
+    /// AArch64, where the portable code compiles to NEON.
     Neon,
     /// Any processor.
     Portable,
@@ -41,7 +41,10 @@ impl Kernel {
         let mut kernels = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if std::arch::is_x86_feature_detected!("avx512f") {
+            if std::arch::is_x86_feature_detected!("avx512f")
+                && std::arch::is_x86_feature_detected!("avx512bw")
+                && std::arch::is_x86_feature_detected!("avx512vnni")
+            {
                 kernels.push(Kernel::Avx512);
             }
             if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
@@ -61,155 +64,292 @@ impl Kernel {
             Kernel::Portable => "portable",
         }
     }
+
+    /// Scores one panel against a tile of probes; see [`portable::score`]. Only for kernels that are [`Kernel::available`].
+    fn score<const P: usize>(self, panel: &Panel<'_>, ask: &Ask<'_, P>, ahead: &[u8], sums: &mut Sums<P>) -> [u32; P] {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Cpu::new` has checked that the processor runs this kernel.
+            Kernel::Avx512 => unsafe {
+                match P {
+                    1 => x86::score_vnni::<P, 5>(panel, ask, ahead, sums),
+                    2 => x86::score_vnni::<P, 3>(panel, ask, ahead, sums),
+                    4 => x86::score_vnni::<P, 2>(panel, ask, ahead, sums),
+                    _ => x86::score_vnni::<P, 1>(panel, ask, ahead, sums),
+                }
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kernel::Avx2 => unsafe { x86::score_avx2(panel, ask, sums) },
+            _ => portable::score(panel, ask, sums),
+        }
+    }
+
+    /// Scores eight rows against three probes in `f32`; see [`single::score_portable`].
+    fn score_single(
+        self,
+        rows: &[f32],
+        probes: &[f32],
+        lowest: &[f32; single::PROBES],
+        scores: &mut single::Scores,
+    ) -> [u32; single::PROBES] {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kernel::Avx512 => unsafe { x86_single::score_avx512(rows, probes, lowest, scores) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kernel::Avx2 => unsafe { x86_single::score_avx2(rows, probes, lowest, scores) },
+            _ => single::score_portable(rows, probes, lowest, scores),
+        }
+    }
 }
 
-/// Which tile a probe belongs to: `count` probes from `first` on, packed `dims x width` from `start` on.
-struct Tile {
-    first: usize,
-    count: usize,
-    width: usize,
-    start: usize,
+/// How the CPU finds the rows that are worth an exact score. The answers are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// In eight bits, in `f32` where eight bits leave out too much of the gallery's rows.
+    Auto,
+    /// In eight bits.
+    Int8,
+    /// In `f32`.
+    F32,
 }
 
-/// The CPU engine. It has no state but the choice of kernel, so calls run side by side.
+/// Mean error of a row from which on eight bits do not pay. On evenly spread data of 512 dimensions it is 0.007, and at
+/// 0.02 one row in eight would have to be scored again, which takes as long as the `f32` pass.
+const ERROR_MEAN_MAX: f64 = 0.02;
+
+/// Multiplications from which helping threads pay: to wake one and to gather what it found costs as much time as a
+/// million of them, and a small gallery's rows are in the asking processor's own cache.
+const SHARED_PRODUCTS_MIN: u64 = 16 << 20;
+
+/// Candidates whose templates are asked for before they are needed. Of a small gallery about as many are scored again.
+const ROWS_AHEAD: usize = 12;
+
+/// The CPU engine. Calls run side by side, each on its caller's thread; large ones share the helping threads.
 #[derive(Debug)]
 pub(crate) struct Cpu {
-    /// One that [`Kernel::available`] found: the unsafe calls below rely on it.
+    /// One that [`Kernel::available`] found: the unsafe calls above rely on it.
     kernel: Kernel,
+    pass: Pass,
+    pool: Pool,
+}
+
+/// A group whose coarse pass is done.
+struct Scanned<'a> {
+    group: &'a Group<'a>,
+    /// For each probe its bounds and its candidates, the highest upper bound first.
+    candidates: Vec<(Reach, Vec<Candidate>)>,
 }
 
 impl Cpu {
+    /// `threads` counts the asking one.
+    ///
     /// # Errors
     /// [`Error::Kernel`] where this processor lacks the instructions.
-    pub(crate) fn new(kernel: Kernel) -> Result<Cpu, Error> {
+    pub(crate) fn new(kernel: Kernel, pass: Pass, threads: usize) -> Result<Cpu, Error> {
         let available = Kernel::available();
         if !available.contains(&kernel) {
             let names: Vec<&str> = available.iter().map(|kernel| kernel.name()).collect();
             return Err(Error::Kernel { kernel: kernel.name(), available: names.join(", ") });
         }
-        Ok(Cpu { kernel })
+        Ok(Cpu { kernel, pass, pool: Pool::start(threads.saturating_sub(1)) })
     }
 
     pub(crate) fn kernel(&self) -> Kernel {
         self.kernel
     }
 
-    /// For each probe the rows of `gallery` that the error bound cannot exclude from its top-k.
-    pub(crate) fn coarse(&self, gallery: &Gallery, probes: &[Probe<'_>]) -> Vec<Vec<Candidate>> {
-        let dims = gallery.dims();
-        let mut selections: Vec<Selection> = probes.iter().map(|probe| Selection::new(probe.k, dims)).collect();
-        let (tiles, packed) = pack_probes(dims, probes);
-        let panels_per_block = (BLOCK_BYTES / (gallery.panel_values() * size_of::<f32>())).max(1);
-        let block_values = panels_per_block * gallery.panel_values();
-        for (block_index, block) in gallery.panels().chunks(block_values).enumerate() {
-            for tile in &tiles {
-                let tile_probes = &packed[tile.start..tile.start + dims * tile.width];
-                let selections = &mut selections[tile.first..tile.first + tile.count];
-                for (panel_index, panel) in block.chunks_exact(gallery.panel_values()).enumerate() {
-                    let row_first = (block_index * panels_per_block + panel_index) * PANEL_ROWS;
-                    let row_count = gallery.rows() - row_first;
-                    match tile.width {
-                        12 => offer(selections, row_first, row_count, |low, out| {
-                            self.score_twelve(panel, tile_probes, low, out)
-                        }),
-                        4 => offer(selections, row_first, row_count, |low, out| {
-                            self.score_four(panel, tile_probes, low, out)
-                        }),
-                        _ => offer(selections, row_first, row_count, |low, out| {
-                            self.score_one(panel, tile_probes, low, out)
-                        }),
+    /// Threads that work on a large call, the asking one included.
+    pub(crate) fn threads(&self) -> usize {
+        self.pool.helpers() + 1
+    }
+
+    /// The hits of all probes of all groups, in their order.
+    pub(crate) fn search(&self, groups: &[Group<'_>]) -> Vec<Vec<Vec<Hit>>> {
+        let products = |group: &Group<'_>| group.gallery.rows() * group.gallery.dims() * group.probes.len();
+        let large = groups.iter().map(products).sum::<usize>() as u64 >= SHARED_PRODUCTS_MIN;
+        if large
+            && self.pool.helpers() > 0
+            && !groups.iter().any(|group| self.in_f32(group))
+            && let Some(hits) = self.pool.search(self.kernel, groups)
+        {
+            return hits;
+        }
+        // A group's candidates are scored while nothing waits for memory: their templates were asked for before the
+        // next group's coarse pass.
+        let mut hits = Vec::with_capacity(groups.len());
+        let mut before: Option<Scanned<'_>> = None;
+        for (index, group) in groups.iter().enumerate() {
+            if self.in_f32(group) {
+                hits.extend(before.take().map(Scanned::hits));
+                hits.push(self.search_single(group));
+                continue;
+            }
+            let next = groups.get(index + 1).and_then(|group| group.gallery.parts().first());
+            let ahead = next.map_or(&[][..], |part| scan::panel_bytes_of(part, 0));
+            let scanned = self.scan(group, ahead);
+            if groups.len() > 1 {
+                scanned.ask_for_rows();
+            }
+            hits.extend(before.replace(scanned).map(Scanned::hits));
+        }
+        hits.extend(before.map(Scanned::hits));
+        hits
+    }
+
+    /// Whether the group is worth the `f32` pass.
+    fn in_f32(&self, group: &Group<'_>) -> bool {
+        match self.pass {
+            Pass::Auto => group.gallery.error_mean() > ERROR_MEAN_MAX,
+            Pass::Int8 => false,
+            Pass::F32 => true,
+        }
+    }
+
+    fn search_single(&self, group: &Group<'_>) -> Vec<Vec<Hit>> {
+        let rows = single::scan(self.kernel, group.gallery, &group.probes);
+        let answer = |(probe, rows): (&Probe<'_>, Vec<u32>)| {
+            exact::rescore(group.gallery, probe.values, rows.into_iter(), probe.k)
+        };
+        group.probes.iter().zip(rows).map(answer).collect()
+    }
+
+    fn scan<'a>(&self, group: &'a Group<'a>, ahead: &[u8]) -> Scanned<'a> {
+        let probes = Probes::new(group.gallery.dims(), &group.probes);
+        let ks = group.probes.iter().map(|probe| probe.k);
+        let mut selections: Vec<Selection> =
+            ks.zip(&probes.reaches).map(|(k, reach)| Selection::new(k, *reach, f32::NEG_INFINITY)).collect();
+        for part in group.gallery.parts() {
+            scan::scan(self.kernel, part, 0..part.block.panel_count(), &probes, &mut selections, ahead);
+        }
+        let reaches = probes.reaches.into_iter();
+        Scanned { group, candidates: reaches.zip(selections).map(|(reach, found)| (reach, found.finish())).collect() }
+    }
+}
+
+impl Scanned<'_> {
+    /// Asks for the templates that are most likely scored again.
+    fn ask_for_rows(&self) {
+        for (_, candidates) in &self.candidates {
+            for candidate in candidates.iter().take(ROWS_AHEAD) {
+                dot::ask_for(self.group.gallery.row(candidate.row as usize));
+            }
+        }
+    }
+
+    fn hits(self) -> Vec<Vec<Hit>> {
+        let probes = self.group.probes.iter().zip(&self.candidates);
+        let answer = |(probe, (reach, candidates)): (&Probe<'_>, &(Reach, Vec<Candidate>))| {
+            exact::rescore_bounded(self.group.gallery, probe.values, reach, candidates, probe.k)
+        };
+        probes.map(answer).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::PANEL_ROWS;
+    use crate::panel::{GROUP, GROUP_BYTES};
+
+    fn random(count: usize, mut state: u32) -> impl Iterator<Item = u8> {
+        (0..count).map(move |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+    }
+
+    /// All kernels' sums and masks of one panel against a naive computation; the extreme codes would overflow 16 bits.
+    fn agree<const P: usize>(dims: usize, codes_at: impl Fn(usize) -> u8, probes_at: impl Fn(usize) -> u8) {
+        let groups = dims / GROUP;
+        let bytes: Vec<u8> = (0..groups * GROUP_BYTES).map(&codes_at).collect();
+        let scales: [f32; PANEL_ROWS] = std::array::from_fn(|lane| 0.001 + lane as f32 * 1e-5);
+        let panel = Panel { codes: &bytes, scales: &scales, errors: &[0.007; PANEL_ROWS] };
+        let probe = |k: usize, place: usize| probes_at(k * P + place) as i8;
+        let packed: Vec<i32> = (0..groups * P)
+            .map(|at| {
+                let bytes: [u8; GROUP] = std::array::from_fn(|k| probe(at / P * GROUP + k, at % P) as u8);
+                i32::from_ne_bytes(bytes)
+            })
+            .collect();
+        let starts = std::array::from_fn(|place| -128 * (0..dims).map(|k| i32::from(probe(k, place))).sum::<i32>());
+        let expected: Vec<Vec<i32>> = (0..P)
+            .map(|place| {
+                let code = |row: usize, k: usize| bytes[k / GROUP * GROUP_BYTES + row * GROUP + k % GROUP];
+                let product = |row, k| (i32::from(code(row, k)) - 128) * i32::from(probe(k, place));
+                (0..PANEL_ROWS).map(|row| (0..dims).map(|k| product(row, k)).sum()).collect()
+            })
+            .collect();
+        // In the middle of the uppers of each probe, and one that everything reaches.
+        let upper = |place: usize, row: usize| scales[row] * expected[place][row] as f32 + 0.007 * 900.0;
+        let middle: [f32; P] = std::array::from_fn(|place| {
+            let mut uppers: Vec<f32> = (0..PANEL_ROWS).map(|row| upper(place, row)).collect();
+            uppers.sort_by(f32::total_cmp);
+            (uppers[15] + uppers[16]) / 2.0
+        });
+        for kernel in Kernel::available() {
+            let mut sums = [[0; PANEL_ROWS]; P];
+            let mut ask = Ask { codes: &packed, starts, reaches: [900.0; P], lowest: [f32::NEG_INFINITY; P] };
+            let name = kernel.name();
+            assert_eq!(kernel.score(&panel, &ask, &bytes, &mut sums), [u32::MAX; P], "{name}, {dims}");
+            for (place, sums) in sums.iter().enumerate() {
+                assert_eq!(sums.as_slice(), expected[place], "{name}, {dims} dimensions, {P} probes, probe {place}");
+            }
+            ask.lowest = middle;
+            for (place, reached) in kernel.score(&panel, &ask, &[], &mut sums).into_iter().enumerate() {
+                let far = |row: &usize| (upper(place, *row) - middle[place]).abs() > 1e-3;
+                for row in (0..PANEL_ROWS).filter(far) {
+                    assert_eq!(reached >> row & 1 == 1, upper(place, row) > middle[place], "{name}: row {row}");
+                }
+            }
+        }
+    }
+
+    fn agree_on_all_codes<const P: usize>() {
+        for dims in [128, 132, 140, 508, 512, 1024] {
+            let (codes, probes): (Vec<u8>, Vec<u8>) =
+                (random(dims * PANEL_ROWS, 1).collect(), random(dims * P, 2).collect());
+            // Code -128 does not occur: the lowest is -127.
+            agree::<P>(dims, |at| codes[at].max(1), |at| if probes[at] == 128 { 127 } else { probes[at] });
+            agree::<P>(dims, |_| 255, |_| 127);
+            agree::<P>(dims, |_| 1, |_| 127);
+            agree::<P>(dims, |at| if at % 2 == 0 { 255 } else { 1 }, |at| if at % 3 == 0 { 129 } else { 127 });
+        }
+    }
+
+    #[test]
+    fn all_kernels_have_the_same_integer_sums() {
+        agree_on_all_codes::<1>();
+        agree_on_all_codes::<2>();
+        agree_on_all_codes::<4>();
+        agree_on_all_codes::<8>();
+        agree_on_all_codes::<12>();
+    }
+
+    #[test]
+    fn single_precision_kernels_stay_within_their_bound() {
+        for dims in [128, 132, 140, 508, 1024] {
+            let unit = |seed| -> Vec<f32> {
+                let values: Vec<f64> = random(dims, seed).map(|byte| f64::from(byte) - 127.5).collect();
+                let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+                values.iter().map(|value| (value / norm) as f32).collect()
+            };
+            let rows: Vec<f32> = (0..single::ROWS as u32).flat_map(unit).collect();
+            let probes: Vec<f32> = (50..50 + single::PROBES as u32).flat_map(unit).collect();
+            for kernel in Kernel::available() {
+                let mut scores = [[f32::NAN; single::ROWS]; single::PROBES];
+                let reached = kernel.score_single(&rows, &probes, &[0.0; single::PROBES], &mut scores);
+                for (place, probe) in probes.chunks(dims).enumerate() {
+                    for (lane, row) in rows.chunks(dims).enumerate() {
+                        let score = scores[place][lane];
+                        let off = (f64::from(score) - exact::dot(row, probe)).abs();
+                        assert!(off <= exact::coarse_error_max(dims), "{}, {dims} dimensions", kernel.name());
+                        assert_eq!(reached[place] >> lane & 1 == 1, score >= 0.0);
                     }
                 }
             }
         }
-        selections.into_iter().map(|selection| selection.finish().1).collect()
     }
-
-    /// Scores one panel against a tile of twelve probes.
-    fn score_twelve(&self, panel: &[f32], probes: &[f32], lowest: &[f32; 12], scores: &mut Scores<12>) -> [u32; 12] {
-        match self.kernel {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `new` has checked that the processor runs this kernel.
-            Kernel::Avx512 => unsafe { x86::score_tile_avx512::<12, 1>(panel, probes, lowest, scores) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Kernel::Avx2 => unsafe { x86::score_tile_avx2::<12, 6, 1>(panel, probes, lowest, scores) },
-            _ => portable::score_tile::<12, 4, 8>(panel, probes, lowest, scores),
-        }
-    }
-
-    /// Scores one panel against a tile of four probes; twin of `score_four` in the shader.
-    fn score_four(&self, panel: &[f32], probes: &[f32], lowest: &[f32; 4], scores: &mut Scores<4>) -> [u32; 4] {
-        match self.kernel {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Kernel::Avx512 => unsafe { x86::score_tile_avx512::<4, 2>(panel, probes, lowest, scores) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Kernel::Avx2 => unsafe { x86::score_tile_avx2::<4, 4, 1>(panel, probes, lowest, scores) },
-            _ => portable::score_tile::<4, 4, 8>(panel, probes, lowest, scores),
-        }
-    }
-
-    /// Scores one panel against one probe; twin of `score_one` in the shader.
-    fn score_one(&self, panel: &[f32], probes: &[f32], lowest: &[f32; 1], scores: &mut Scores<1>) -> [u32; 1] {
-        match self.kernel {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Kernel::Avx512 => unsafe { x86::score_tile_avx512::<1, 4>(panel, probes, lowest, scores) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Kernel::Avx2 => unsafe { x86::score_tile_avx2::<1, 1, 4>(panel, probes, lowest, scores) },
-            _ => portable::score_tile::<1, 1, 32>(panel, probes, lowest, scores),
-        }
-    }
-}
-
-/// Runs a kernel for the probes of one tile and hands over the scores that reach a threshold. The tile's
-/// places without a probe have an infinite threshold, the rows behind the gallery's last are masked off.
-#[inline(always)]
-fn offer<const P: usize>(
-    selections: &mut [Selection],
-    row_first: usize,
-    row_count: usize,
-    score: impl FnOnce(&[f32; P], &mut Scores<P>) -> [u32; P],
-) {
-    let mut lowest = [f32::INFINITY; P];
-    for (lowest, selection) in lowest.iter_mut().zip(selections.iter()) {
-        *lowest = selection.threshold();
-    }
-    let mut scores = [[0.0; PANEL_ROWS]; P];
-    let reached = score(&lowest, &mut scores);
-    let real = if row_count < PANEL_ROWS { (1 << row_count) - 1 } else { u32::MAX };
-    for ((selection, scores), reached) in selections.iter_mut().zip(&scores).zip(reached) {
-        if reached & real != 0 {
-            selection.insert(scores, row_first as u32, reached & real);
-        }
-    }
-}
-
-/// Cuts the probes into tiles and packs each with the dimension outermost: `dims x width` values.
-fn pack_probes(dims: usize, probes: &[Probe<'_>]) -> (Vec<Tile>, Vec<f32>) {
-    let mut tiles = Vec::new();
-    let mut packed = Vec::new();
-    let mut first = 0;
-    while first < probes.len() {
-        // Nine probes or more fill a tile of twelve well enough to beat two or three tiles of four.
-        let width = match probes.len() - first {
-            9.. => 12,
-            2.. => 4,
-            _ => 1,
-        };
-        let count = width.min(probes.len() - first);
-        let start = packed.len();
-        packed.resize(start + dims * width, 0.0);
-        for (place, probe) in probes[first..first + count].iter().enumerate() {
-            for (slot, value) in packed[start + place..].iter_mut().step_by(width).zip(probe.values) {
-                *slot = *value;
-            }
-        }
-        tiles.push(Tile { first, count, width, start });
-        first += count;
-    }
-    (tiles, packed)
 }

@@ -1,63 +1,38 @@
-//! The kernels without intrinsics. The arrays are small enough for the compiler to keep in registers and
-//! regular enough for it to vectorise: SSE2 on x86-64, NEON on AArch64.
+//! The kernels without intrinsics. The loops are regular enough for the compiler to vectorise: SSE2 on x86-64, NEON on
+//! AArch64.
 
-use super::Scores;
+use super::scan::{Ask, Sums, reached};
 use crate::layout::PANEL_ROWS;
+use crate::panel::{GROUP_BYTES, Panel};
 
-/// Scores one panel (`dims x 32` values) against `P` probes (`dims x P` values), a sub-tile of `ROWS` rows
-/// by `GROUP` probes at a time. Returns for each probe the rows, as bits, whose score is not below
-/// `lowest`; `scores` is written for all rows.
-pub(super) fn score_tile<const P: usize, const GROUP: usize, const ROWS: usize>(
-    panel: &[f32],
-    probes: &[f32],
-    lowest: &[f32; P],
-    scores: &mut Scores<P>,
-) -> [u32; P] {
-    const { assert!(P.is_multiple_of(GROUP) && PANEL_ROWS.is_multiple_of(ROWS)) };
-    let (lines, _) = panel.as_chunks::<PANEL_ROWS>();
-    let (values, _) = probes.as_chunks::<P>();
-    for group in (0..P).step_by(GROUP) {
-        for row in (0..PANEL_ROWS).step_by(ROWS) {
-            let sums = sub_tile::<P, GROUP, ROWS>(lines, values, group, row);
-            for (scores, sums) in scores[group..group + GROUP].iter_mut().zip(&sums) {
-                scores[row..row + ROWS].copy_from_slice(sums);
-            }
+/// Scores one panel against `P` probes. Returns for each probe the rows, as bits, whose upper bound is not below
+/// `lowest`; `sums` is written for all rows.
+pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
+    let (groups, _) = panel.codes.as_chunks::<GROUP_BYTES>();
+    let (codes, _) = ask.codes.as_chunks::<P>();
+    let mut all = [0; P];
+    for place in 0..P {
+        let mut of_probe = [ask.starts[place]; PANEL_ROWS];
+        for (group, codes) in groups.iter().zip(codes) {
+            add_group(&mut of_probe, group, codes[place].to_ne_bytes());
         }
+        sums[place] = of_probe;
+        all[place] = reached(panel, &sums[place], ask.reaches[place], ask.lowest[place]);
     }
-    let mut reached = [0u32; P];
-    for ((reached, scores), lowest) in reached.iter_mut().zip(scores.iter()).zip(lowest) {
-        for (lane, score) in scores.iter().enumerate() {
-            *reached |= u32::from(*score >= *lowest) << lane;
-        }
-    }
-    reached
+    all
 }
 
-/// The sums of `ROWS` rows by `GROUP` probes over all dimensions. The sums are handled one dimension at a time as whole
-/// arrays of fixed size: that is the form which the compiler turns into vector registers.
+/// Adds the products of one group of four codes. Masks and shifts tell the compiler that all factors fit 16 bits, so
+/// that it can take the widening multiply-add which SSE2 has.
 #[inline(always)]
-fn sub_tile<const P: usize, const GROUP: usize, const ROWS: usize>(
-    lines: &[[f32; PANEL_ROWS]],
-    values: &[[f32; P]],
-    group: usize,
-    row: usize,
-) -> [[f32; ROWS]; GROUP] {
-    let mut sums = [[0.0f32; ROWS]; GROUP];
-    for dimension in 0..lines.len().min(values.len()) {
-        let elements = &lines[dimension].as_chunks::<ROWS>().0[row / ROWS];
-        let probe_values = &values[dimension].as_chunks::<GROUP>().0[group / GROUP];
-        for place in 0..GROUP {
-            for lane in 0..ROWS {
-                sums[place][lane] = multiply_add(elements[lane], probe_values[place], sums[place][lane]);
-            }
-        }
+fn add_group(sums: &mut [i32; PANEL_ROWS], group: &[u8; GROUP_BYTES], codes: [u8; 4]) {
+    let codes = codes.map(|code| i32::from(code as i8));
+    let (rows, _) = group.as_chunks::<4>();
+    for lane in 0..PANEL_ROWS {
+        let row = u32::from_le_bytes(rows[lane]);
+        sums[lane] += (row & 0xFF) as i32 * codes[0]
+            + (row >> 8 & 0xFF) as i32 * codes[1]
+            + (row >> 16 & 0xFF) as i32 * codes[2]
+            + (row >> 24) as i32 * codes[3];
     }
-    sums
-}
-
-/// Fused where every processor of the architecture has the instruction; elsewhere `mul_add` would be a
-/// call into libm, a hundred times slower. The error bound holds for both.
-#[inline(always)]
-fn multiply_add(a: f32, b: f32, sum: f32) -> f32 {
-    if cfg!(target_arch = "aarch64") { a.mul_add(b, sum) } else { a * b + sum }
 }

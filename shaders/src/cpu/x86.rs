@@ -1,119 +1,177 @@
-//! The x86-64 kernels. Loads go through pointers, because bounds checks in the innermost loop would cost
-//! as much as the arithmetic; the lengths they rely on are asserted once at the top of each function.
+//! The x86-64 kernels of the eight-bit pass. Loads go through pointers, because bounds checks in the innermost loop
+//! would cost as much as the arithmetic; the lengths they rely on are asserted once at the top of each function.
 
 use std::arch::x86_64::*;
 
-use super::Scores;
+use super::scan::{Ask, Sums};
 use crate::layout::PANEL_ROWS;
+use crate::panel::{GROUP_BYTES, Panel};
 
-/// Scores one panel (`dims x 32` values) against `P` probes (`dims x P` values): two 512-bit registers of
-/// rows by `P` probes, in `SPLIT` independent sums over the dimensions, so that narrow tiles too have the
-/// eight chains that hide the latency of a multiply-add. Returns for each probe the rows, as bits, whose score
-/// is not below `lowest`; `scores` is written only for probes that have such a row.
+/// Scores one panel against `P` probes: two 512-bit registers of rows by `P` probes, in `SPLIT` independent sums over
+/// the dimensions, so that narrow tiles too have the ten chains that hide the latency of a multiply-add. Asks for the
+/// memory at `ahead` meanwhile, a line for each line of its own. Returns for each probe the rows, as bits, whose
+/// upper bound is not below `lowest`; `sums` is written only for probes that have such a row.
 ///
-/// Unsafe to call only for what the processor must have: AVX-512F.
-#[target_feature(enable = "avx512f")]
-pub(super) fn score_tile_avx512<const P: usize, const SPLIT: usize>(
-    panel: &[f32],
-    probes: &[f32],
-    lowest: &[f32; P],
-    scores: &mut Scores<P>,
+/// Unsafe to call only for what the processor must have: AVX-512F, BW and VNNI.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn score_vnni<const P: usize, const SPLIT: usize>(
+    panel: &Panel<'_>,
+    ask: &Ask<'_, P>,
+    ahead: &[u8],
+    sums: &mut Sums<P>,
 ) -> [u32; P] {
-    let dims = panel.len() / PANEL_ROWS;
-    assert!(panel.len() == dims * PANEL_ROWS && probes.len() == dims * P && dims.is_multiple_of(SPLIT));
-    let mut sums = [[[_mm512_setzero_ps(); 2]; P]; SPLIT];
-    let (mut line, mut values) = (panel.as_ptr(), probes.as_ptr());
-    for _ in 0..dims / SPLIT {
-        for sums in &mut sums {
-            // SAFETY: the loops run `dims` times in all; each turn reads 32 values of the panel and `P` of the
-            // probes and steps over them, which the assertion above says are there.
-            unsafe {
-                let (low, high) = (_mm512_loadu_ps(line), _mm512_loadu_ps(line.add(16)));
-                for (place, sums) in sums.iter_mut().enumerate() {
-                    let value = _mm512_set1_ps(*values.add(place));
-                    sums[0] = _mm512_fmadd_ps(low, value, sums[0]);
-                    sums[1] = _mm512_fmadd_ps(high, value, sums[1]);
-                }
-                line = line.add(PANEL_ROWS);
-                values = values.add(P);
-            }
-        }
+    let groups = panel.codes.len() / GROUP_BYTES;
+    assert!(panel.codes.len() == groups * GROUP_BYTES && ask.codes.len() == groups * P);
+    let mut parts = [[[_mm512_setzero_si512(); 2]; P]; SPLIT];
+    for (place, part) in parts[0].iter_mut().enumerate() {
+        *part = [_mm512_set1_epi32(ask.starts[place]); 2];
     }
+    let (mut line, mut codes) = (panel.codes.as_ptr(), ask.codes.as_ptr());
+    let mut ahead_line = ahead.as_ptr();
+    let step = if ahead.len() >= panel.codes.len() { GROUP_BYTES } else { 0 };
+    let mut group = 0;
+    while group + SPLIT <= groups {
+        for part in &mut parts {
+            // SAFETY: `group` counts these turns and stays below `groups`; each reads 128 bytes of the panel and `P` groups
+            // of the probes and steps over them, which the assertion above says are there. Asking for memory ahead
+            // reads nothing.
+            unsafe {
+                multiply_add(line, codes, part);
+                _mm_prefetch::<_MM_HINT_T0>(ahead_line.cast());
+                _mm_prefetch::<_MM_HINT_T0>(ahead_line.wrapping_add(64).cast());
+            }
+            line = line.wrapping_add(GROUP_BYTES);
+            codes = codes.wrapping_add(P);
+            ahead_line = ahead_line.wrapping_add(step);
+        }
+        group += SPLIT;
+    }
+    while group < groups {
+        // SAFETY: as above; these are the groups that do not make a whole turn.
+        unsafe { multiply_add(line, codes, &mut parts[0]) };
+        line = line.wrapping_add(GROUP_BYTES);
+        codes = codes.wrapping_add(P);
+        group += 1;
+    }
+    let (scales, errors) = (panel.scales.as_ptr(), panel.errors.as_ptr());
+    // SAFETY: scales and errors are 32 values each.
+    let (scales, errors) = unsafe {
+        (
+            [_mm512_loadu_ps(scales), _mm512_loadu_ps(scales.add(16))],
+            [_mm512_loadu_ps(errors), _mm512_loadu_ps(errors.add(16))],
+        )
+    };
     let mut reached = [0u32; P];
     for place in 0..P {
-        let [mut low, mut high] = sums[0][place];
-        for part in &sums[1..] {
-            low = _mm512_add_ps(low, part[place][0]);
-            high = _mm512_add_ps(high, part[place][1]);
+        let mut halves = parts[0][place];
+        for part in &parts[1..] {
+            halves[0] = _mm512_add_epi32(halves[0], part[place][0]);
+            halves[1] = _mm512_add_epi32(halves[1], part[place][1]);
         }
-        let bound = _mm512_set1_ps(lowest[place]);
-        let low_mask = u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(low, bound));
-        let high_mask = u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(high, bound));
-        reached[place] = low_mask | high_mask << 16;
+        let (reach, lowest) = (_mm512_set1_ps(ask.reaches[place]), _mm512_set1_ps(ask.lowest[place]));
+        for half in 0..2 {
+            let centre = _mm512_mul_ps(scales[half], _mm512_cvtepi32_ps(halves[half]));
+            let upper = _mm512_fmadd_ps(errors[half], reach, centre);
+            reached[place] |= u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(upper, lowest)) << (16 * half);
+        }
         if reached[place] != 0 {
-            let out = scores[place].as_mut_ptr();
-            // SAFETY: `scores[place]` has 32 values.
+            let out = sums[place].as_mut_ptr();
+            // SAFETY: `sums[place]` has 32 values.
             unsafe {
-                _mm512_storeu_ps(out, low);
-                _mm512_storeu_ps(out.add(16), high);
+                _mm512_storeu_si512(out.cast(), halves[0]);
+                _mm512_storeu_si512(out.add(16).cast(), halves[1]);
             }
         }
     }
     reached
 }
 
-/// As [`score_tile_avx512`], in sub-tiles of two 256-bit registers of rows by `GROUP` probes: with `GROUP` 6
-/// that is 12 sums, 2 rows and 1 probe value in the 16 registers there are.
+/// One group of 32 rows times one group of each probe. The caller has 128 bytes at `line` and `P` values at `codes`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn multiply_add<const P: usize>(line: *const u8, codes: *const i32, sums: &mut [[__m512i; 2]; P]) {
+    // SAFETY: said above.
+    unsafe {
+        let (low, high) = (_mm512_loadu_si512(line.cast()), _mm512_loadu_si512(line.add(64).cast()));
+        for (place, sums) in sums.iter_mut().enumerate() {
+            let code = _mm512_set1_epi32(*codes.add(place));
+            sums[0] = _mm512_dpbusd_epi32(sums[0], low, code);
+            sums[1] = _mm512_dpbusd_epi32(sums[1], high, code);
+        }
+    }
+}
+
+/// As [`score_vnni`] without its instruction, in sub-tiles of two 256-bit registers of rows by up to four probes. `vpmaddubsw`
+/// would saturate at 255 x 127 twice; the codes at even and at odd places are widened to 16 bits and multiplied by
+/// `vpmaddwd`, which cannot.
 ///
 /// Unsafe to call only for what the processor must have: AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn score_tile_avx2<const P: usize, const GROUP: usize, const SPLIT: usize>(
-    panel: &[f32],
-    probes: &[f32],
-    lowest: &[f32; P],
-    scores: &mut Scores<P>,
+pub(super) fn score_avx2<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
+    match P {
+        1 => score_avx2_in::<P, 1>(panel, ask, sums),
+        2 => score_avx2_in::<P, 2>(panel, ask, sums),
+        _ => score_avx2_in::<P, 4>(panel, ask, sums),
+    }
+}
+
+/// [`score_avx2`] for sub-tiles of `GROUP` probes; where `P` is no multiple of it, it is not called.
+#[target_feature(enable = "avx2,fma")]
+fn score_avx2_in<const P: usize, const GROUP: usize>(
+    panel: &Panel<'_>,
+    ask: &Ask<'_, P>,
+    sums: &mut Sums<P>,
 ) -> [u32; P] {
-    const { assert!(P.is_multiple_of(GROUP)) };
-    let dims = panel.len() / PANEL_ROWS;
-    assert!(panel.len() == dims * PANEL_ROWS && probes.len() == dims * P && dims.is_multiple_of(SPLIT));
+    assert!(P.is_multiple_of(GROUP));
+    let groups = panel.codes.len() / GROUP_BYTES;
+    assert!(panel.codes.len() == groups * GROUP_BYTES && ask.codes.len() == groups * P);
+    let low_bytes = _mm256_set1_epi16(0xFF);
     let mut reached = [0u32; P];
-    for group in (0..P).step_by(GROUP) {
+    for first in (0..P).step_by(GROUP) {
         for row in (0..PANEL_ROWS).step_by(16) {
-            let mut sums = [[[_mm256_setzero_ps(); 2]; GROUP]; SPLIT];
-            // SAFETY: `row` is below the panel's 32 rows, `group` below the tile's `P` probes.
-            let (mut line, mut values) = unsafe { (panel.as_ptr().add(row), probes.as_ptr().add(group)) };
-            for _ in 0..dims / SPLIT {
-                for sums in &mut sums {
-                    // SAFETY: the loops run `dims` times in all; each turn reads 16 of the 32 values of one
-                    // dimension of the panel and `GROUP` of the `P` of the probes, which the assertion says are there.
-                    // The pointers step with `wrapping_add`, because the last step leaves the slice.
-                    unsafe {
-                        let (low, high) = (_mm256_loadu_ps(line), _mm256_loadu_ps(line.add(8)));
-                        for (place, sums) in sums.iter_mut().enumerate() {
-                            let value = _mm256_set1_ps(*values.add(place));
-                            sums[0] = _mm256_fmadd_ps(low, value, sums[0]);
-                            sums[1] = _mm256_fmadd_ps(high, value, sums[1]);
-                        }
+            let mut parts = [[_mm256_setzero_si256(); 2]; GROUP];
+            for (place, part) in parts.iter_mut().enumerate() {
+                *part = [_mm256_set1_epi32(ask.starts[first + place]); 2];
+            }
+            for group in 0..groups {
+                // SAFETY: 64 of the group's 128 bytes from row 0 or 16 on, and `GROUP` of its `P` probes from `first` on;
+                // the assertion says that `groups` of both are there.
+                let (line, codes) = unsafe {
+                    (panel.codes.as_ptr().add(group * GROUP_BYTES + row * 4), ask.codes.as_ptr().add(group * P + first))
+                };
+                // SAFETY: as above.
+                let lines = unsafe { [_mm256_loadu_si256(line.cast()), _mm256_loadu_si256(line.add(32).cast())] };
+                let even = [_mm256_and_si256(lines[0], low_bytes), _mm256_and_si256(lines[1], low_bytes)];
+                let odd = [_mm256_srli_epi16::<8>(lines[0]), _mm256_srli_epi16::<8>(lines[1])];
+                for (place, part) in parts.iter_mut().enumerate() {
+                    // SAFETY: as above.
+                    let code = _mm256_set1_epi32(unsafe { *codes.add(place) });
+                    let code_even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(code));
+                    let code_odd = _mm256_srai_epi16::<8>(code);
+                    for half in 0..2 {
+                        let products = _mm256_add_epi32(
+                            _mm256_madd_epi16(even[half], code_even),
+                            _mm256_madd_epi16(odd[half], code_odd),
+                        );
+                        part[half] = _mm256_add_epi32(part[half], products);
                     }
-                    line = line.wrapping_add(PANEL_ROWS);
-                    values = values.wrapping_add(P);
                 }
             }
-            for place in 0..GROUP {
-                let [mut low, mut high] = sums[0][place];
-                for part in &sums[1..] {
-                    low = _mm256_add_ps(low, part[place][0]);
-                    high = _mm256_add_ps(high, part[place][1]);
-                }
-                let bound = _mm256_set1_ps(lowest[group + place]);
-                let low_mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(low, bound)) as u32;
-                let high_mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(high, bound)) as u32;
-                reached[group + place] |= (low_mask | high_mask << 8) << row;
-                let out = &mut scores[group + place][row..row + 16];
-                // SAFETY: the slice has 16 values.
-                unsafe {
-                    _mm256_storeu_ps(out.as_mut_ptr(), low);
-                    _mm256_storeu_ps(out.as_mut_ptr().add(8), high);
+            for (place, part) in parts.iter().enumerate() {
+                let probe = first + place;
+                let (reach, lowest) = (_mm256_set1_ps(ask.reaches[probe]), _mm256_set1_ps(ask.lowest[probe]));
+                for (half, part) in part.iter().enumerate() {
+                    let lanes = row + 8 * half..row + 8 * half + 8;
+                    let (scales, errors) = (&panel.scales[lanes.clone()], &panel.errors[lanes.clone()]);
+                    let out = &mut sums[probe][lanes];
+                    // SAFETY: each of the slices has 8 values.
+                    let upper = unsafe {
+                        _mm256_storeu_si256(out.as_mut_ptr().cast(), *part);
+                        let centre = _mm256_mul_ps(_mm256_loadu_ps(scales.as_ptr()), _mm256_cvtepi32_ps(*part));
+                        _mm256_fmadd_ps(_mm256_loadu_ps(errors.as_ptr()), reach, centre)
+                    };
+                    let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(upper, lowest)) as u32;
+                    reached[probe] |= mask << (row + 8 * half);
                 }
             }
         }

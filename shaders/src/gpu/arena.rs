@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use super::block_on;
 use super::plan::Segment;
 use crate::gallery::Gallery;
+use crate::layout::PANEL_ROWS;
 
 /// The first slab's size; each further slab is twice as large, up to the largest.
 const SLAB_BYTES_MIN: u64 = 32 << 20;
@@ -66,12 +67,13 @@ impl Arena {
         if let Some(resident) = self.residents.get(&gallery.id()) {
             return Some(resident.segments.clone());
         }
-        let panel_values = gallery.panel_values() as u32;
+        let panel_values = (gallery.dims() * PANEL_ROWS) as u32;
+        let panel_count = gallery.rows_live().div_ceil(PANEL_ROWS);
         let panels_max = (self.slab_bytes_max / VALUE_BYTES / u64::from(panel_values)) as usize;
         let mut segments = Vec::new();
         let mut panel_first = 0;
-        while panel_first < gallery.panel_count() {
-            let panels = panels_max.min(gallery.panel_count() - panel_first);
+        while panel_first < panel_count {
+            let panels = panels_max.min(panel_count - panel_first);
             let Some((slab, start)) = self.allocate(panels as u32 * panel_values) else {
                 self.free(&segments, panel_values);
                 return None;
@@ -115,15 +117,23 @@ impl Arena {
         }
     }
 
+    /// Packs the segment's rows with the dimension outermost, a piece at a time, and uploads them.
     fn upload(&self, gallery: &Gallery, segment: Segment) {
-        let values = &gallery.panels()[segment.panel_first * gallery.panel_values()..]
-            [..segment.panels * gallery.panel_values()];
+        let panel_values = gallery.dims() * PANEL_ROWS;
+        let panels_per_piece = (UPLOAD_BYTES / (panel_values * size_of::<f32>())).max(1);
+        let rows: Vec<u32> = gallery.live_rows().skip(segment.panel_first * PANEL_ROWS).collect();
+        let rows = &rows[..rows.len().min(segment.panels * PANEL_ROWS)];
+        let mut piece = vec![0.0f32; panels_per_piece.min(segment.panels) * panel_values];
         let mut offset = u64::from(segment.start) * VALUE_BYTES;
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        for piece in bytes.chunks(UPLOAD_BYTES) {
-            self.queue.write_buffer(&self.slabs[segment.slab].buffer, offset, piece);
-            offset += piece.len() as u64;
-            if bytes.len() > UPLOAD_BYTES {
+        for rows in rows.chunks(panels_per_piece * PANEL_ROWS) {
+            let values = &mut piece[..rows.len().div_ceil(PANEL_ROWS) * panel_values];
+            for (panel, rows) in values.chunks_exact_mut(panel_values).zip(rows.chunks(PANEL_ROWS)) {
+                pack_panel(panel, rows.iter().map(|row| gallery.row(*row as usize)));
+            }
+            let bytes: &[u8] = bytemuck::cast_slice(values);
+            self.queue.write_buffer(&self.slabs[segment.slab].buffer, offset, bytes);
+            offset += bytes.len() as u64;
+            if segment.panels > panels_per_piece {
                 self.queue.submit([]);
             }
         }
@@ -169,6 +179,16 @@ impl Arena {
         while self.slabs.len() > 1 && self.slabs.last().is_some_and(|slab| slab.free.first() == Some(&(0..slab.values)))
         {
             self.slabs.pop();
+        }
+    }
+}
+
+/// Transposes at most 32 rows into a panel of `dims x 32` values; places without a row become zero.
+fn pack_panel<'a>(panel: &mut [f32], rows: impl Iterator<Item = &'a [f32]>) {
+    panel.fill(0.0);
+    for (lane, row) in rows.enumerate() {
+        for (slot, value) in panel[lane..].iter_mut().step_by(PANEL_ROWS).zip(row) {
+            *slot = *value;
         }
     }
 }

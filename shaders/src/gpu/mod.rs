@@ -158,8 +158,13 @@ impl Gpu {
         }
         let mut merged = merges.into_iter().map(plan::Merge::finish);
         let coarse = groups.iter().zip(planned).map(|(group, planned)| {
+            // The device holds the rows without the gaps that removed ones leave.
+            let whole = group.gallery.rows_live() == group.gallery.rows();
+            let numbers: Vec<u32> = if whole { Vec::new() } else { group.gallery.live_rows().collect() };
+            let number = |candidate: Candidate| numbers.get(candidate.row as usize).copied().unwrap_or(candidate.row);
             let of_probe = |_| {
-                if planned { merged.next().flatten() } else { None }
+                let candidates = if planned { merged.next().flatten() } else { None };
+                candidates.map(|candidates| candidates.into_iter().map(number).collect())
             };
             group.probes.iter().map(of_probe).collect()
         });

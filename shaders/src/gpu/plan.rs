@@ -81,7 +81,7 @@ impl Plan {
                 for panel in (0..segment.panels).step_by(TILE_PANELS) {
                     let panels = TILE_PANELS.min(segment.panels - panel);
                     let row_first = (segment.panel_first + panel) * PANEL_ROWS;
-                    let rows = (panels * PANEL_ROWS).min(group.gallery.rows() - row_first);
+                    let rows = (panels * PANEL_ROWS).min(group.gallery.rows_live() - row_first);
                     let item = WorkItem {
                         panel_start: segment.start + (panel * PANEL_ROWS * dims) as u32,
                         dims: dims as u32,

@@ -1,0 +1,111 @@
+//! The x86-64 kernels of the `f32` pass. As in the eight-bit ones, loads go through pointers and the lengths that they
+//! rely on are asserted once at the top.
+
+use std::arch::x86_64::*;
+
+use super::single::{PROBES, ROWS, Scores};
+
+/// Eight rows by three probes in 24 registers of sums over the dimensions; the sums of the eight rows of one probe are
+/// then added across by a tree of shuffles. See [`super::single::score_portable`].
+///
+/// Unsafe to call only for what the processor must have: AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) fn score_avx512(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES], scores: &mut Scores) -> [u32; PROBES] {
+    let dims = rows.len() / ROWS;
+    assert!(rows.len() == dims * ROWS && probes.len() == dims * PROBES);
+    let mut sums = [[_mm512_setzero_ps(); ROWS]; PROBES];
+    let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
+    let mut element = 0;
+    while element < dims {
+        let left = dims - element;
+        let mask: __mmask16 = if left < 16 { (1 << left) - 1 } else { u16::MAX };
+        // SAFETY: `element` is below `dims`, and the mask keeps what lies behind a template's last value from being
+        // read; the assertion says that there are so many templates.
+        unsafe {
+            let mut values = [_mm512_setzero_ps(); PROBES];
+            for (place, value) in values.iter_mut().enumerate() {
+                *value = _mm512_maskz_loadu_ps(mask, probes.add(place * dims + element));
+            }
+            for lane in 0..ROWS {
+                let row = _mm512_maskz_loadu_ps(mask, rows.add(lane * dims + element));
+                for (sums, value) in sums.iter_mut().zip(values) {
+                    sums[lane] = _mm512_fmadd_ps(row, value, sums[lane]);
+                }
+            }
+        }
+        element += 16;
+    }
+    let mut reached = [0; PROBES];
+    for place in 0..PROBES {
+        let score = add_across(&sums[place]);
+        // SAFETY: `scores[place]` has eight values.
+        unsafe { _mm256_storeu_ps(scores[place].as_mut_ptr(), score) };
+        reached[place] = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(score, _mm256_set1_ps(lowest[place]))) as u32;
+    }
+    reached
+}
+
+/// The sum of the 16 lanes of each of eight registers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add_across(rows: &[__m512; ROWS]) -> __m256 {
+    let pair = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let four = |a, b| {
+        let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+        let (low, high) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+        _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high))
+    };
+    let low = four(pair(rows[0], rows[1]), pair(rows[2], rows[3]));
+    let high = four(pair(rows[4], rows[5]), pair(rows[6], rows[7]));
+    let halves = _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(low, high), _mm512_shuffle_f32x4::<0xEE>(low, high));
+    let even = _mm512_shuffle_f32x4::<0x88>(halves, halves);
+    let odd = _mm512_shuffle_f32x4::<0xDD>(halves, halves);
+    _mm512_castps512_ps256(_mm512_add_ps(even, odd))
+}
+
+/// As [`score_avx512`], four rows by three probes at a time: 12 sums, 3 probes and a row in the 16 registers there are.
+///
+/// Unsafe to call only for what the processor must have: AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn score_avx2(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES], scores: &mut Scores) -> [u32; PROBES] {
+    const HALF: usize = ROWS / 2;
+    let dims = rows.len() / ROWS;
+    assert!(rows.len() == dims * ROWS && probes.len() == dims * PROBES && dims.is_multiple_of(4));
+    let mut reached = [0; PROBES];
+    for first in [0, HALF] {
+        let mut sums = [[_mm256_setzero_ps(); HALF]; PROBES];
+        let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
+        let mut element = 0;
+        while element < dims {
+            let whole = dims - element >= 8;
+            // SAFETY: at `element` of each template eight values are left, or four, of which no more are read.
+            let load = |values: *const f32| unsafe {
+                if whole { _mm256_loadu_ps(values) } else { _mm256_zextps128_ps256(_mm_loadu_ps(values)) }
+            };
+            // SAFETY: places and lanes are those of the templates that the assertion counts.
+            unsafe {
+                let mut values = [_mm256_setzero_ps(); PROBES];
+                for (place, value) in values.iter_mut().enumerate() {
+                    *value = load(probes.add(place * dims + element));
+                }
+                for lane in 0..HALF {
+                    let row = load(rows.add((first + lane) * dims + element));
+                    for (sums, value) in sums.iter_mut().zip(values) {
+                        sums[lane] = _mm256_fmadd_ps(row, value, sums[lane]);
+                    }
+                }
+            }
+            element += 8;
+        }
+        for place in 0..PROBES {
+            let [a, b, c, d] = sums[place];
+            let sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+            let score = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
+            // SAFETY: from `first` on there are four values.
+            unsafe { _mm_storeu_ps(scores[place][first..first + HALF].as_mut_ptr(), score) };
+            let mask = _mm_movemask_ps(_mm_cmpge_ps(score, _mm_set1_ps(lowest[place]))) as u32;
+            reached[place] |= mask << first;
+        }
+    }
+    reached
+}

@@ -1,0 +1,135 @@
+//! A block: some templates that were checked and packed together and never change.
+
+use crate::layout::PANEL_ROWS;
+use crate::panel::{self, Panel, panel_bytes};
+use crate::storage::Storage;
+
+/// Values of templates, row after row.
+#[derive(Debug)]
+enum Rows {
+    /// As the caller handed them in.
+    Heap(Vec<f32>),
+    /// A part of a mapped file.
+    File(Storage),
+}
+
+impl Rows {
+    fn values(&self) -> &[f32] {
+        match self {
+            Rows::Heap(values) => values,
+            Rows::File(storage) => bytemuck::cast_slice(storage.bytes()),
+        }
+    }
+}
+
+/// Templates in two forms: `f32`, row-major, for exact scores, and panels of codes for the coarse pass.
+#[derive(Debug)]
+pub(crate) struct Block {
+    dims: usize,
+    row_count: usize,
+    rows: Rows,
+    panels: Storage,
+    error_sum: f64,
+}
+
+impl Block {
+    /// Packs checked templates, `n x dims` values.
+    pub(crate) fn new(dims: usize, rows: Vec<f32>) -> Block {
+        let row_count = rows.len() / dims;
+        let mut panels = Storage::zeroed(row_count.div_ceil(PANEL_ROWS) * panel_bytes(dims));
+        let mut codes = vec![0; dims];
+        if let Some(bytes) = panels.bytes_mut() {
+            for (panel, rows) in bytes.chunks_exact_mut(panel_bytes(dims)).zip(rows.chunks(dims * PANEL_ROWS)) {
+                panel::write_rows(panel, dims, 0, rows, &mut codes);
+            }
+        }
+        Block::of(dims, row_count, Rows::Heap(rows), panels)
+    }
+
+    /// A block of `row_count` templates that lies packed in a file, with the sum of their errors.
+    pub(crate) fn from_file(dims: usize, row_count: usize, rows: Storage, panels: Storage, error_sum: f64) -> Block {
+        assert_eq!(rows.bytes().len(), row_count * dims * size_of::<f32>());
+        assert_eq!(panels.bytes().len(), row_count.div_ceil(PANEL_ROWS) * panel_bytes(dims));
+        Block { dims, row_count, rows: Rows::File(rows), panels, error_sum }
+    }
+
+    fn of(dims: usize, row_count: usize, rows: Rows, panels: Storage) -> Block {
+        let mut block = Block { dims, row_count, rows, panels, error_sum: 0.0 };
+        // Places without a row have the error 0.
+        let errors = (0..block.panel_count()).flat_map(|index| block.panel(index).errors);
+        block.error_sum = errors.map(|error| f64::from(*error)).sum();
+        block
+    }
+
+    /// A copy with more checked templates behind its own. Only what is new is quantised.
+    pub(crate) fn with(&self, more: &[f32]) -> Block {
+        let mut rows = Vec::with_capacity((self.row_count * self.dims) + more.len());
+        rows.extend_from_slice(self.rows.values());
+        rows.extend_from_slice(more);
+        let row_count = rows.len() / self.dims;
+        let size = panel_bytes(self.dims);
+        let mut panels = Storage::zeroed(row_count.div_ceil(PANEL_ROWS) * size);
+        let mut codes = vec![0; self.dims];
+        if let Some(bytes) = panels.bytes_mut() {
+            bytes[..self.panels.bytes().len()].copy_from_slice(self.panels.bytes());
+            let mut row = self.row_count;
+            while row < row_count {
+                let end = (row / PANEL_ROWS + 1) * PANEL_ROWS;
+                let panel = &mut bytes[row / PANEL_ROWS * size..][..size];
+                let values = &rows[row * self.dims..end.min(row_count) * self.dims];
+                panel::write_rows(panel, self.dims, row % PANEL_ROWS, values, &mut codes);
+                row = end;
+            }
+        }
+        Block::of(self.dims, row_count, Rows::Heap(rows), panels)
+    }
+
+    /// Values in one template.
+    pub(crate) fn dims(&self) -> usize {
+        self.dims
+    }
+
+    /// Number of templates.
+    pub(crate) fn row_count(&self) -> usize {
+        self.row_count
+    }
+
+    /// Number of panels.
+    pub(crate) fn panel_count(&self) -> usize {
+        self.row_count.div_ceil(PANEL_ROWS)
+    }
+
+    /// All templates, row after row.
+    pub(crate) fn rows(&self) -> &[f32] {
+        self.rows.values()
+    }
+
+    /// Template `row`.
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
+        &self.rows.values()[row * self.dims..(row + 1) * self.dims]
+    }
+
+    /// Panel `index`.
+    pub(crate) fn panel(&self, index: usize) -> Panel<'_> {
+        Panel::new(&self.panels.bytes()[index * panel_bytes(self.dims)..][..panel_bytes(self.dims)])
+    }
+
+    /// All panels, one behind the other.
+    pub(crate) fn panels(&self) -> &[u8] {
+        self.panels.bytes()
+    }
+
+    /// Sum of the rows' errors: of the norms of what their codes leave out.
+    pub(crate) fn error_sum(&self) -> f64 {
+        self.error_sum
+    }
+
+    /// Host memory, bytes; a mapped file's does not count.
+    pub(crate) fn bytes_resident(&self) -> usize {
+        let rows = match &self.rows {
+            Rows::Heap(values) => values.capacity() * size_of::<f32>(),
+            Rows::File(storage) => storage.bytes_resident(),
+        };
+        rows + self.panels.bytes_resident()
+    }
+}

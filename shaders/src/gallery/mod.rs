@@ -1,0 +1,260 @@
+//! A gallery: checked once, packed once, immutable and shared from then on; a changed one is a new gallery that
+//! shares what did not change.
+
+pub(crate) mod block;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, VectorProblem};
+use crate::exact;
+use crate::layout::PANEL_ROWS;
+use block::Block;
+
+/// Narrowest template that is supported.
+pub const DIMS_MIN: usize = 128;
+/// Widest template that is supported.
+pub const DIMS_MAX: usize = 1024;
+/// How far a template's norm may be from 1. Encoders normalise in `f32`, so true deviations are near
+/// 1e-6; the tolerance leaves room for templates that were stored in half precision. The error bound
+/// in [`exact`] counts with it.
+pub const NORM_TOLERANCE: f64 = 1e-3;
+
+/// Rows of a block that still takes additions: two panels. An addition copies that block, so this bounds what it costs.
+const GROWING_ROWS_MAX: usize = 2 * PANEL_ROWS;
+
+/// Some consecutive rows of a gallery.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// Number of the block's first row within the gallery.
+    pub(crate) first: u32,
+    pub(crate) block: Arc<Block>,
+    /// One word a panel, a bit for each row that was removed; none where all rows are there.
+    removed: Option<Arc<[u32]>>,
+}
+
+impl Part {
+    /// The rows of a panel, as bits, that exist and were not removed.
+    pub(crate) fn live(&self, panel: usize) -> u32 {
+        let rows = self.block.row_count() - panel * PANEL_ROWS;
+        let there = if rows < PANEL_ROWS { (1 << rows) - 1 } else { u32::MAX };
+        there & !self.removed.as_ref().map_or(0, |removed| removed[panel])
+    }
+}
+
+/// Templates of one shard. Of each it holds the `f32` values, for exact scores, and eight-bit codes in panels of 32
+/// rows for the CPU's coarse pass.
+///
+/// A row keeps its number for as long as the gallery and those derived from it live: a removed row leaves a gap
+/// that no search finds, an added one comes behind the last.
+#[derive(Debug)]
+pub struct Gallery {
+    id: u64,
+    dims: usize,
+    parts: Vec<Part>,
+    rows: usize,
+    rows_live: usize,
+}
+
+impl Gallery {
+    /// Checks and packs `rows`, row-major, `n x dims` values, each row of unit norm. May be empty.
+    ///
+    /// # Errors
+    /// [`Error::Dims`], [`Error::GalleryLength`], [`Error::GalleryRows`], or [`Error::Row`] with the first bad row.
+    pub fn new(dims: usize, rows: Vec<f32>) -> Result<Gallery, Error> {
+        check_dims(dims)?;
+        check_rows(dims, 0, &rows)?;
+        Ok(Gallery::of_block(Block::new(dims, rows)))
+    }
+
+    /// A gallery of one block.
+    pub(crate) fn of_block(block: Block) -> Gallery {
+        let (dims, rows) = (block.dims(), block.row_count());
+        Gallery::of(dims, vec![Part { first: 0, block: Arc::new(block), removed: None }], rows)
+    }
+
+    /// A gallery of parts whose rows count on; `rows_live` of them were not removed.
+    fn of(dims: usize, parts: Vec<Part>, rows_live: usize) -> Gallery {
+        // Ids are never used twice in a process, so a device-resident copy cannot be taken for another gallery's.
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let rows = parts.last().map_or(0, |part| part.first as usize + part.block.row_count());
+        Gallery { id, dims, parts, rows, rows_live }
+    }
+
+    /// This gallery with one or more templates added, `n x dims` values. They get the row numbers from [`Gallery::rows`]
+    /// on. Searches that run on this gallery are not disturbed; the blocks are shared.
+    ///
+    /// # Errors
+    /// [`Error::GalleryLength`], [`Error::GalleryRows`], or [`Error::Row`] with the first bad one of `rows`.
+    pub fn with_added(&self, rows: &[f32]) -> Result<Gallery, Error> {
+        let added = check_rows(self.dims, self.rows, rows)?;
+        let mut parts = self.parts.clone();
+        match parts.last_mut() {
+            Some(last) if last.block.row_count() + added <= GROWING_ROWS_MAX => {
+                last.block = Arc::new(last.block.with(rows));
+                last.removed = last.removed.as_ref().map(|removed| {
+                    let panels = last.block.panel_count();
+                    removed.iter().copied().chain(std::iter::repeat(0)).take(panels).collect()
+                });
+            }
+            _ => parts.push(Part {
+                first: self.rows as u32,
+                block: Arc::new(Block::new(self.dims, rows.to_vec())),
+                removed: None,
+            }),
+        }
+        Ok(Gallery::of(self.dims, parts, self.rows_live + added))
+    }
+
+    /// This gallery without one row. The other rows keep their numbers, the templates are shared: the removed one stays
+    /// in memory, unsearched, until the galleries that share its block are dropped or [`Gallery::compacted`].
+    ///
+    /// # Errors
+    /// [`Error::RowAbsent`] where there is no such row, or not any more.
+    pub fn with_removed(&self, row: u32) -> Result<Gallery, Error> {
+        if !self.contains(row) {
+            return Err(Error::RowAbsent { row, rows: self.rows });
+        }
+        let mut parts = self.parts.clone();
+        let part = &mut parts[self.part_of(row as usize)];
+        let place = (row - part.first) as usize;
+        let mut removed = match &part.removed {
+            Some(removed) => removed.to_vec(),
+            None => vec![0; part.block.panel_count()],
+        };
+        removed[place / PANEL_ROWS] |= 1 << (place % PANEL_ROWS);
+        part.removed = Some(removed.into());
+        Ok(Gallery::of(self.dims, parts, self.rows_live - 1))
+    }
+
+    /// The rows that are there, packed anew without gaps, and for each new row the number that it had.
+    pub fn compacted(&self) -> (Gallery, Vec<u32>) {
+        let mut values = Vec::with_capacity(self.rows_live * self.dims);
+        let mut numbers = Vec::with_capacity(self.rows_live);
+        for row in self.live_rows() {
+            values.extend_from_slice(self.row(row as usize));
+            numbers.push(row);
+        }
+        (Gallery::of_block(Block::new(self.dims, values)), numbers)
+    }
+
+    /// Unique within this process, never used twice.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Number of rows that were ever there; row numbers are below it.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of rows that a search looks at.
+    pub fn rows_live(&self) -> usize {
+        self.rows_live
+    }
+
+    /// Whether `row` is there and was not removed.
+    pub fn contains(&self, row: u32) -> bool {
+        let inside = (row as usize) < self.rows;
+        inside && {
+            let part = &self.parts[self.part_of(row as usize)];
+            let place = (row - part.first) as usize;
+            part.live(place / PANEL_ROWS) & 1 << (place % PANEL_ROWS) != 0
+        }
+    }
+
+    /// Values in one template.
+    pub fn dims(&self) -> usize {
+        self.dims
+    }
+
+    /// Template `row`, `dims()` values, also where it was removed.
+    ///
+    /// # Panics
+    /// If `row` is not below `rows()`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        let part = &self.parts[self.part_of(row)];
+        part.block.row(row - part.first as usize)
+    }
+
+    /// Host memory held by this gallery's templates, in bytes, both forms together. What galleries share counts in
+    /// each; what lies in a mapped file is the system's and does not count.
+    pub fn bytes_resident(&self) -> usize {
+        self.parts.iter().map(|part| part.block.bytes_resident()).sum()
+    }
+
+    /// Mean norm of what the codes of a row leave out, removed rows included.
+    pub(crate) fn error_mean(&self) -> f64 {
+        self.parts.iter().map(|part| part.block.error_sum()).sum::<f64>() / self.rows.max(1) as f64
+    }
+
+    /// The parts, in the order of their rows.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The numbers of the rows that are there, in order.
+    pub(crate) fn live_rows(&self) -> impl Iterator<Item = u32> {
+        self.parts.iter().flat_map(|part| {
+            (0..part.block.panel_count()).flat_map(|panel| {
+                let (first, live) = (part.first + (panel * PANEL_ROWS) as u32, part.live(panel));
+                (0..PANEL_ROWS as u32).filter(move |lane| live & 1 << lane != 0).map(move |lane| first + lane)
+            })
+        })
+    }
+
+    /// Which part holds a row below `rows()`.
+    fn part_of(&self, row: usize) -> usize {
+        match self.parts.len() {
+            1 => 0,
+            _ => self.parts.partition_point(|part| part.first as usize <= row).saturating_sub(1),
+        }
+    }
+}
+
+pub(crate) fn check_dims(dims: usize) -> Result<(), Error> {
+    let supported = (DIMS_MIN..=DIMS_MAX).contains(&dims) && dims.is_multiple_of(4);
+    if supported { Ok(()) } else { Err(Error::Dims { dims }) }
+}
+
+/// Checks rows that come behind `rows_before` others; says how many they are.
+pub(crate) fn check_rows(dims: usize, rows_before: usize, rows: &[f32]) -> Result<usize, Error> {
+    if !rows.len().is_multiple_of(dims) {
+        return Err(Error::GalleryLength { values: rows.len(), dims });
+    }
+    let row_count = rows.len() / dims;
+    if u32::try_from(rows_before + row_count).is_err() {
+        return Err(Error::GalleryRows { rows: rows_before + row_count });
+    }
+    for (row, values) in rows.chunks_exact(dims).enumerate() {
+        check_vector(dims, values).map_err(|problem| Error::Row { row, problem })?;
+    }
+    Ok(row_count)
+}
+
+/// Checks one probe: `dims` finite values of unit norm.
+///
+/// # Errors
+/// [`Error::Probe`].
+pub fn check_probe(dims: usize, probe: &[f32]) -> Result<(), Error> {
+    check_vector(dims, probe).map_err(|problem| Error::Probe { problem })
+}
+
+/// The one rule for every template, gallery row or probe.
+pub(crate) fn check_vector(dims: usize, values: &[f32]) -> Result<(), VectorProblem> {
+    if values.len() != dims {
+        return Err(VectorProblem::Length { found: values.len(), dims });
+    }
+    // A NaN or an infinity anywhere makes the sum of squares not finite, and finite `f32` values cannot
+    // overflow it in `f64`: the element is only looked for where the sum already tells that there is one.
+    let norm = exact::dot(values, values).sqrt();
+    if !norm.is_finite() {
+        let element = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
+        return Err(VectorProblem::NotFinite { element, value: values[element] });
+    }
+    if (norm - 1.0).abs() > NORM_TOLERANCE {
+        return Err(VectorProblem::Norm { norm });
+    }
+    Ok(())
+}

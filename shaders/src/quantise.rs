@@ -1,0 +1,240 @@
+//! Templates in eight bits, and how far a score computed from them can be from the exact one.
+//!
+//! A template `x` becomes codes `q` from -127 to 127 and a scale `s`, so that `x = s q + e`, where the norm of the
+//! rest `e` is known. For a gallery row `x` (scale `s`, rest `e`) and a probe `p` (scale `t`, codes `c`, rest `f`)
+//!
+//! ```text
+//! x . p  =  s t (q . c)  +  e . (t c)  +  x . f
+//! ```
+//!
+//! The first term is an integer sum times two scales; by Cauchy-Schwarz the second is at most `|e| |t c|` and the third
+//! at most `|x| |f|`, whatever the data. Everything is counted in units of the probe's scale `t`: the centre `s (q . c)`,
+//! the row's radius `|e| * reach` with `reach = |c|`, and the probe's margin `(1 + tolerance) |f| / t`. The exact score
+//! lies within radius and margin of the centre.
+//!
+//! **Rounding.** `|q . c|` is at most `127 * 127 * 1024 < 2^24`, so the sum is exact in `i32` and in `f32`. A kernel
+//! computes `s * (q . c) + error * reach` in `f32` with at most three roundings of relative size 2^-24 (products, sum).
+//! `|s (q . c)| <= |s q| |c| <= (|x| + |e|) reach`, with `|x| <= 1.0011` and `|e| <= 0.13` (half a step of
+//! `1.001 / 127` in each of 1024 places), so that all three together stay below `2^-24 (1.14 + 0.14 + 1.28) reach
+//! < 2^-22 reach`. The stored error of a row is `|e| + 2^-20`, which covers four times that. Norms are summed in `f64`,
+//! whose rounding ([`NORM_SLACK`]) is counted as well.
+
+use crate::exact;
+use crate::gallery::NORM_TOLERANCE;
+
+/// The largest code. Symmetric, so that a product of codes fits in 14 bits and a sign.
+const CODE_MAX: f32 = 127.0;
+
+/// Covers the rounding of a norm summed in `f64` over at most 1024 terms (2^-43 at worst).
+const NORM_SLACK: f64 = 1.0 + 1e-9;
+
+/// Covers the rounding of the kernels' comparison; see above.
+const ROUNDING: f64 = 1.0 / (1u64 << 20) as f64;
+
+/// 1.5 x 2^23: adding it to a value below 2^22 leaves the value, rounded to the nearest integer, in the lowest bits.
+const ROUND_MAGIC: f32 = 12_582_912.0;
+
+/// Places of independent sums, as in [`exact::dot`].
+const LANES: usize = 16;
+
+/// What a template's codes leave out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Quantised {
+    /// Value of one step.
+    pub(crate) scale: f32,
+    /// An upper bound of the norm of what the codes leave out.
+    pub(crate) error: f64,
+    /// Sum of the codes.
+    pub(crate) sum: i32,
+    /// Sum of the squares of the codes, exact.
+    pub(crate) squares: i32,
+}
+
+impl Quantised {
+    /// The error as a gallery row stores it: rounded up, the kernels' own rounding included.
+    pub(crate) fn error_stored(&self) -> f32 {
+        ((self.error + ROUNDING) as f32).next_up()
+    }
+}
+
+/// Writes the codes of a finite, non-zero template to `codes`, which has the same length.
+pub(crate) fn quantise(values: &[f32], codes: &mut [i8]) -> Quantised {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, which is all that the function asks for.
+            return unsafe { quantise_avx2(values, codes) };
+        }
+    }
+    quantise_portable(values, codes)
+}
+
+/// The portable code, compiled for AVX2. Unsafe to call only for what the processor must have.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn quantise_avx2(values: &[f32], codes: &mut [i8]) -> Quantised {
+    quantise_portable(values, codes)
+}
+
+#[inline(always)]
+fn quantise_portable(values: &[f32], codes: &mut [i8]) -> Quantised {
+    assert_eq!(values.len(), codes.len());
+    let mut largest = [0.0f32; LANES];
+    let (chunks, tail) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            largest[lane] = largest[lane].max(chunk[lane].abs());
+        }
+    }
+    let largest = largest.into_iter().chain(tail.iter().map(|value| value.abs())).fold(0.0, f32::max);
+    // A subnormal step would make its inverse infinite; unit-norm templates are far above it.
+    let scale = (largest / CODE_MAX).max(f32::MIN_POSITIVE);
+    let inverse = 1.0 / scale;
+    let mut rest = [0.0f64; LANES];
+    let mut sums = [0i32; LANES];
+    let mut squares = [0i32; LANES];
+    let mut place = |value: f32, code: &mut i8, lane: usize| {
+        let rounded = ((value * inverse).clamp(-CODE_MAX, CODE_MAX) + ROUND_MAGIC).to_bits() as i32;
+        let whole = rounded.wrapping_sub(ROUND_MAGIC.to_bits() as i32);
+        *code = whole as i8;
+        let left = f64::from(value) - f64::from(scale) * f64::from(whole);
+        rest[lane] += left * left;
+        sums[lane] += whole;
+        squares[lane] += whole * whole;
+    };
+    let (code_chunks, code_tail) = codes.as_chunks_mut::<LANES>();
+    for (chunk, codes) in chunks.iter().zip(code_chunks) {
+        for lane in 0..LANES {
+            place(chunk[lane], &mut codes[lane], lane);
+        }
+    }
+    for (lane, (value, code)) in tail.iter().zip(code_tail).enumerate() {
+        place(*value, code, lane);
+    }
+    Quantised {
+        scale,
+        error: rest.iter().sum::<f64>().sqrt() * NORM_SLACK,
+        sum: sums.iter().sum(),
+        squares: squares.iter().sum(),
+    }
+}
+
+/// What the bound has to know of a probe; lengths in units of its scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Reach {
+    /// Value of one step.
+    pub(crate) scale: f64,
+    /// An upper bound of the norm of the probe's codes: a row's error is stretched by it.
+    pub(crate) reach: f32,
+    /// An upper bound of what the probe's own rest and the rounding of the exact score add.
+    pub(crate) margin: f64,
+}
+
+impl Reach {
+    pub(crate) fn new(quantised: &Quantised, dims: usize) -> Reach {
+        let scale = f64::from(quantised.scale);
+        let norm_max = 1.0 + NORM_TOLERANCE + 1e-12;
+        let margin = (norm_max * quantised.error + exact::dot_error_max(dims)) / scale;
+        Reach {
+            scale,
+            reach: ((f64::from(quantised.squares).sqrt() * NORM_SLACK) as f32).next_up(),
+            margin: margin * NORM_SLACK,
+        }
+    }
+
+    /// Bounds of the exact score of a row, in units of the probe's scale, without the margin: lower, upper.
+    ///
+    /// The products are exact in `f64`; what the sum rounds is far below what [`ROUNDING`] has added to `error`.
+    pub(crate) fn bounds(&self, row_scale: f32, row_error: f32, sum: i32) -> (f64, f64) {
+        let centre = f64::from(row_scale) * f64::from(sum);
+        let radius = f64::from(row_error) * f64::from(self.reach);
+        (centre - radius, centre + radius)
+    }
+
+    /// The lowest upper bound that a row of the exact top-k can have, where at least k rows have a lower bound
+    /// of `kth_lower` or more: their exact scores are at least `kth_lower - margin`, so the exact k-th is, and a row
+    /// that reaches it has an upper bound of at least `kth_lower - 2 margin`. Rounded down, so that a comparison in
+    /// `f32` never excludes a row.
+    pub(crate) fn threshold(&self, kth_lower: f64) -> f32 {
+        ((kth_lower - 2.0 * self.margin) as f32).next_down()
+    }
+
+    /// Whether a row whose upper bound is `upper` can reach the exact score `score`.
+    pub(crate) fn can_reach(&self, upper: f64, score: f64) -> bool {
+        // Both are below 2; 1e-12 is far above what their computation in `f64` rounds.
+        self.scale * (upper + self.margin) + 1e-12 >= score
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows that quantise well, badly, and exactly.
+    fn templates(dims: usize) -> Vec<Vec<f32>> {
+        let unit = |values: Vec<f64>| -> Vec<f32> {
+            let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+            values.iter().map(|value| (value / norm) as f32).collect()
+        };
+        let mut state = 7u64;
+        let mut next = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+        };
+        let mut all = vec![unit((0..dims).map(|i| f64::from(u8::from(i == dims / 2))).collect())];
+        all.push(unit(vec![1.0; dims]));
+        all.push(unit((0..dims).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect()));
+        for spread in [1.0, 3.0, 9.0, 30.0] {
+            for _ in 0..8 {
+                all.push(unit((0..dims).map(|_| next() * (next() * spread).exp2()).collect()));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_exact_score_lies_within_the_bounds() {
+        for dims in [128, 132, 508, 512, 1024] {
+            let all = templates(dims);
+            let quantised: Vec<(Vec<i8>, Quantised)> = all
+                .iter()
+                .map(|values| {
+                    let mut codes = vec![0; dims];
+                    let quantised = quantise(values, &mut codes);
+                    (codes, quantised)
+                })
+                .collect();
+            for (probe, (probe_codes, probe_quantised)) in all.iter().zip(&quantised) {
+                let reach = Reach::new(probe_quantised, dims);
+                for (row, (row_codes, row_quantised)) in all.iter().zip(&quantised) {
+                    let sum = row_codes.iter().zip(probe_codes).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
+                    let (lower, upper) = reach.bounds(row_quantised.scale, row_quantised.error_stored(), sum);
+                    let score = exact::dot(row, probe) / reach.scale;
+                    assert!(lower - reach.margin <= score && score <= upper + reach.margin, "{dims}");
+                    assert!(reach.can_reach(upper, exact::dot(row, probe)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn versions_agree_and_the_rest_is_as_counted() {
+        for dims in [128, 132, 508, 1024] {
+            for values in templates(dims) {
+                let (mut codes, mut portable) = (vec![0; dims], vec![0; dims]);
+                let quantised = quantise(&values, &mut codes);
+                assert_eq!(quantised, quantise_portable(&values, &mut portable));
+                assert_eq!(codes, portable);
+                let rest = values.iter().zip(&codes).map(|(value, code)| {
+                    let left = f64::from(*value) - f64::from(quantised.scale) * f64::from(*code);
+                    left * left
+                });
+                let rest = rest.sum::<f64>().sqrt();
+                assert!(rest <= quantised.error && quantised.error < rest * 1.001 + 1e-12);
+                assert!(f64::from(quantised.error_stored()) > quantised.error + ROUNDING * 0.99);
+                assert!(codes.iter().all(|code| *code != i8::MIN));
+                assert_eq!(quantised.sum, codes.iter().map(|code| i32::from(*code)).sum::<i32>());
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Which rows a coarse eight-bit pass has to hand over: those that the bound of [`crate::quantise`] cannot exclude.
+
+use crate::layout::PANEL_ROWS;
+use crate::panel::Panel;
+use crate::quantise::Reach;
+
+/// Free places for candidates beyond k before the list is sieved for the first time.
+const SIEVE_SLACK: usize = 32;
+
+/// A row that may belong to the exact top-k; bounds of its score in units of the probe's scale, without the margin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Candidate {
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
+    pub(crate) row: u32,
+}
+
+/// The candidates of one probe while a gallery streams past.
+///
+/// Memory is bounded by what the bound cannot exclude: with many equal scores that may be the whole
+/// gallery, and then the rescoring is a full `f64` scan; nothing is ever dropped without proof.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    k: usize,
+    reach: Reach,
+    /// Rows whose upper bound is below it are excluded for good; it only rises.
+    threshold: f32,
+    /// Number of candidates at which the next sieving pays.
+    sieve_at: usize,
+    candidates: Vec<Candidate>,
+}
+
+impl Selection {
+    /// Starts with no candidate, and excludes what `threshold` excludes.
+    pub(crate) fn new(k: usize, reach: Reach, threshold: f32) -> Selection {
+        let sieve_at = k + SIEVE_SLACK;
+        Selection { k, reach, threshold, sieve_at, candidates: Vec::with_capacity(sieve_at) }
+    }
+
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// The upper bound below which no row matters any more.
+    pub(crate) fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    /// Takes a threshold that was proved on other rows of the same gallery.
+    pub(crate) fn raise(&mut self, threshold: f32) {
+        self.threshold = self.threshold.max(threshold);
+    }
+
+    /// Takes the rows of a panel whose bits in `reached` say that they may not be below the threshold; `row_first` is
+    /// the number of the panel's first row.
+    pub(crate) fn insert(&mut self, panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], row_first: u32, mut reached: u32) {
+        while reached != 0 {
+            let lane = reached.trailing_zeros() as usize;
+            reached &= reached - 1;
+            let (lower, upper) = self.reach.bounds(panel.scales[lane], panel.errors[lane], sums[lane]);
+            if upper < f64::from(self.threshold) {
+                continue;
+            }
+            self.candidates.push(Candidate { lower, upper, row: row_first + lane as u32 });
+            if self.candidates.len() >= self.sieve_at {
+                self.sieve();
+            }
+        }
+    }
+
+    /// Raises the threshold to what the candidates prove and drops those below.
+    fn sieve(&mut self) {
+        if self.candidates.len() > self.k {
+            let (_, kth, _) = self.candidates.select_nth_unstable_by(self.k - 1, |a, b| b.lower.total_cmp(&a.lower));
+            self.threshold = self.threshold.max(self.reach.threshold(kth.lower));
+        }
+        let lowest = f64::from(self.threshold);
+        self.candidates.retain(|candidate| candidate.upper >= lowest);
+        // Doubling keeps the total cost linear where nothing can be excluded.
+        self.sieve_at = (self.k + SIEVE_SLACK).max(2 * self.candidates.len());
+    }
+
+    /// Takes the candidates of another selection of the same probe and gallery.
+    pub(crate) fn merge(&mut self, other: Selection) {
+        self.raise(other.threshold);
+        let lowest = f64::from(self.threshold);
+        self.candidates.extend(other.candidates.into_iter().filter(|candidate| candidate.upper >= lowest));
+        if self.candidates.len() >= self.sieve_at {
+            self.sieve();
+        }
+    }
+
+    /// The candidates, the highest upper bound first.
+    pub(crate) fn finish(mut self) -> Vec<Candidate> {
+        self.sieve();
+        self.candidates.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
+        self.candidates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REACH: Reach = Reach { scale: 0.001, reach: 700.0, margin: 7.0 };
+
+    fn panel_of(scales: &[f32; PANEL_ROWS]) -> Panel<'_> {
+        Panel { codes: &[], scales, errors: &[0.007; PANEL_ROWS] }
+    }
+
+    #[test]
+    fn a_row_leaves_only_where_k_others_are_proved_better() {
+        let scales = [0.001; PANEL_ROWS];
+        let panel = panel_of(&scales);
+        // Radius 4.9 and margin 7 on either side: the centres of two rows have to be more than 23.8 apart.
+        let sums = |best: i32, other: i32| {
+            let mut sums = [other; PANEL_ROWS];
+            sums[3] = best;
+            sums[9] = best;
+            sums
+        };
+        for (gap, left) in [(23_700, 32), (23_900, 2)] {
+            let mut selection = Selection::new(2, REACH, f32::NEG_INFINITY);
+            selection.insert(&panel, &sums(100_000, 100_000 - gap), 64, u32::MAX);
+            let candidates = selection.finish();
+            assert_eq!(candidates.len(), left);
+            assert_eq!((candidates[0].row.min(candidates[1].row), candidates[0].row.max(candidates[1].row)), (67, 73));
+        }
+    }
+
+    #[test]
+    fn merged_selections_leave_what_one_would_have_left() {
+        let scales: [f32; PANEL_ROWS] = std::array::from_fn(|lane| 0.001 + lane as f32 * 1e-6);
+        let panel = panel_of(&scales);
+        let sums = |panel: u32| std::array::from_fn(|lane| ((lane as u32 * 7_919 + panel * 104_729) % 150_000) as i32);
+        let mut whole = Selection::new(5, REACH, f32::NEG_INFINITY);
+        let mut halves: Vec<Selection> = (0..2).map(|_| Selection::new(5, REACH, f32::NEG_INFINITY)).collect();
+        for index in 0..50 {
+            whole.insert(&panel, &sums(index), index * 32, u32::MAX);
+            halves[index as usize % 2].insert(&panel, &sums(index), index * 32, u32::MAX);
+        }
+        let mut merged = halves.remove(0);
+        merged.merge(halves.remove(0));
+        let mut expected: Vec<u32> = whole.finish().iter().map(|candidate| candidate.row).collect();
+        let mut found: Vec<u32> = merged.finish().iter().map(|candidate| candidate.row).collect();
+        expected.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}

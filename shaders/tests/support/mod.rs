@@ -1,0 +1,113 @@
+//! What the suites share: seeded data, the engines of this machine, the reference, and the comparison with it.
+
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
+use std::sync::Arc;
+
+use shaders::{Choice, Engine, Gallery, Hit, Job, Kernel, Pass};
+
+/// SplitMix64 (Steele, Lea and Flood 2014): small, seeded, the same everywhere.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    /// A direction drawn evenly from the sphere: normalised sums of uniform values are near enough to normal.
+    pub fn unit(&mut self, dims: usize) -> Vec<f32> {
+        let values: Vec<f64> =
+            (0..dims).map(|_| (0..4).map(|_| self.next() as f64 / u64::MAX as f64 - 0.5).sum()).collect();
+        let norm = values.iter().map(|value: &f64| value * value).sum::<f64>().sqrt();
+        values.iter().map(|value| (value / norm) as f32).collect()
+    }
+
+    pub fn units(&mut self, count: usize, dims: usize) -> Vec<f32> {
+        (0..count).flat_map(|_| self.unit(dims)).collect()
+    }
+}
+
+/// The engines of this machine by name: each CPU kernel with each pass, and the GPU where there is any adapter.
+pub fn engines() -> Vec<(String, Engine)> {
+    let mut engines = Vec::new();
+    for kernel in Kernel::available() {
+        for pass in [Pass::Int8, Pass::F32] {
+            let engine = Engine::start_with(kernel, pass, 1).expect("an available kernel starts");
+            engines.push((format!("{} in {pass:?}", kernel.name()), engine));
+        }
+    }
+    engines.extend(gpu().map(|engine| ("gpu".to_owned(), engine)));
+    engines
+}
+
+/// The GPU engine; without an adapter a failure where `TVS_GPU=required`, else a line that says what was skipped.
+pub fn gpu() -> Option<Engine> {
+    match Engine::start(Choice::Gpu, 1) {
+        Ok(engine) => Some(engine),
+        Err(error) if std::env::var("TVS_GPU").is_ok_and(|value| value == "required") => {
+            panic!("TVS_GPU=required, but {error}")
+        }
+        Err(error) => {
+            println!("skipped on the GPU: {error}");
+            None
+        }
+    }
+}
+
+/// All rows, `f64` products summed as the crate defines a score, fully sorted.
+pub fn reference(gallery: &Gallery, probe: &[f32], k: usize) -> Vec<Hit> {
+    let rows = (0..gallery.rows()).filter(|row| gallery.contains(*row as u32));
+    let mut scored: Vec<(f64, u32)> = rows
+        .map(|row| {
+            let mut lanes = [0.0f64; 16];
+            for (index, (a, b)) in probe.iter().zip(gallery.row(row)).enumerate() {
+                lanes[index % 16] += f64::from(*a) * f64::from(*b);
+            }
+            for width in [8, 4, 2, 1] {
+                for lane in 0..width {
+                    lanes[lane] += lanes[lane + width];
+                }
+            }
+            (lanes[0], row as u32)
+        })
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    scored.into_iter().take(k).map(|(score, row)| Hit { row, score: score as f32 }).collect()
+}
+
+pub fn gallery(dims: usize, rows: Vec<f32>) -> Arc<Gallery> {
+    Arc::new(Gallery::new(dims, rows).expect("a good gallery"))
+}
+
+/// Scores on every engine and compares each hit, bit by bit, with the reference.
+pub fn agree(name: &str, jobs: &[Job]) {
+    for (engine_name, engine) in engines() {
+        let results = engine.score(jobs);
+        assert_eq!(results.len(), jobs.len());
+        for (index, (job, result)) in jobs.iter().zip(results).enumerate() {
+            let answers = result.unwrap_or_else(|error| panic!("{name} on {engine_name}: job {index}: {error}"));
+            let probes: Vec<&[f32]> = job.probes.chunks(job.gallery.dims()).collect();
+            assert_eq!(answers.len(), probes.len(), "{name} on {engine_name}: job {index}");
+            for (probe, (values, hits)) in probes.iter().zip(answers).enumerate() {
+                let expected = reference(&job.gallery, values, job.k);
+                assert!(
+                    hits.len() == expected.len()
+                        && hits
+                            .iter()
+                            .zip(&expected)
+                            .all(|(a, b)| a.row == b.row && a.score.to_bits() == b.score.to_bits()),
+                    "{name} on {engine_name}: job {index}, probe {probe}: got {hits:?}, expected {expected:?}"
+                );
+            }
+        }
+        assert_eq!(engine.description().engine, if engine_name == "gpu" { "gpu" } else { "cpu" });
+    }
+}
