@@ -8,6 +8,7 @@ mod coordinator;
 mod durable;
 pub mod error;
 mod high_water;
+mod journal;
 pub mod log;
 mod log_store;
 mod log_writer;

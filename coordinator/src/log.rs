@@ -1,4 +1,4 @@
-//! The log of the raft group on sled, as openraft wants it.
+//! The log of the raft group on sled, with a journal in front of it, as openraft wants it.
 //!
 //! `append` returns as soon as the entries are readable in the in-memory tail, so that followers are sent them while
 //! this node's own disk is still writing; the acknowledgement comes from the writer thread once they are durable.
@@ -21,6 +21,7 @@ use crate::OnFault;
 use crate::durable;
 use crate::error::Error;
 use crate::high_water::HighWater;
+use crate::journal::Journal;
 use crate::log_store::{self, Database};
 use crate::log_writer::{Order, Writer};
 use crate::raft::{Entry, LogId, TypeConfig, Vote};
@@ -120,8 +121,12 @@ impl Log {
         durable::create_folder(&files)?;
         durable::remove_temporaries(folder)?;
         durable::remove_temporaries(&files)?;
-        let high_water = HighWater::open(folder, node_id, log_store::exists(folder))?;
+        let exists = log_store::exists(folder);
+        let high_water = HighWater::open(folder, node_id, exists)?;
+        let (journal, unfinished) = Journal::open(folder, exists)?;
         let database = Arc::new(Database::open(folder)?);
+        database.apply_all(unfinished)?;
+        database.sync()?;
         let found = database.check(&high_water)?;
         let end = found.last.or(found.purged).map(|(id, _)| id);
         record::remove_files(folder, |index| end.is_none_or(|id| index > id.index))?;
@@ -140,7 +145,7 @@ impl Log {
             on_fault,
         });
         let (orders, inbox) = channel();
-        let writer = Writer::new(database.clone(), high_water, shared.clone(), &found);
+        let writer = Writer::new(database.clone(), journal, high_water, shared.clone(), &found);
         let thread = std::thread::Builder::new()
             .name("raft-log".to_owned())
             .spawn({

@@ -1,4 +1,5 @@
-//! The database below the log: keys, the check at opening, and the one way to make a batch durable.
+//! The database below the log: keys, the check at opening, and how writes reach it. What makes them durable at once is the
+//! journal in front of it.
 
 use std::fs::File;
 use std::ops::RangeInclusive;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::high_water::HighWater;
+use crate::journal::Write;
 use crate::raft::{Entry, LogId, Vote};
 use crate::record::{self, EntryHash};
 
@@ -191,15 +193,25 @@ impl Database {
         Ok(Some((opened.entry, opened.hash)))
     }
 
-    /// Applies writes one after the other; not yet durable. A crash leaves some from the front: what follows is as if
-    /// it had never been asked for, and nobody was told otherwise. sled's batches would be all or nothing, but cost a
-    /// manifest that is written and waited for alone.
+    /// Applies writes one after the other. They are durable in the journal, or in no hurry: sled flushes them when it
+    /// likes. Applied again from any earlier point on they lead to the same content.
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Disk`], as sled has it.
-    pub fn put(&self, writes: Writes) -> Result<(), Error> {
-        for (key, value) in writes.0 {
-            self.tree.insert(key, value).map_err(|error| sled_error(&self.folder, &error))?;
+    pub fn apply_all(&self, writes: Vec<Write>) -> Result<(), Error> {
+        for write in writes {
+            match write {
+                Write::Put(key, value) => {
+                    self.tree.insert(key, value).map_err(|error| sled_error(&self.folder, &error))?;
+                }
+                Write::RemoveFrom(index) => {
+                    let mut batch = sled::Batch::default();
+                    for index in self.stored(index..=u64::MAX, usize::MAX)? {
+                        batch.remove(&entry_key(index));
+                    }
+                    self.apply(batch)?;
+                }
+            }
         }
         Ok(())
     }
@@ -241,12 +253,12 @@ impl Database {
 
 /// Writes in the order in which they are to be applied.
 #[derive(Debug, Default)]
-pub struct Writes(Vec<(Vec<u8>, Vec<u8>)>);
+pub struct Writes(pub Vec<Write>);
 
 impl Writes {
     /// Adds the record of an entry.
     pub fn record(&mut self, index: u64, bytes: Vec<u8>) {
-        self.0.push((entry_key(index).to_vec(), bytes));
+        self.0.push(Write::Put(entry_key(index).to_vec(), bytes));
     }
 
     /// Adds the vote.
@@ -277,7 +289,7 @@ impl Writes {
         let mut bytes = codec::encode(value, META_BYTES_MAX)?;
         let checksum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
-        self.0.push((key.to_vec(), bytes));
+        self.0.push(Write::Put(key.to_vec(), bytes));
         Ok(())
     }
 }

@@ -1,8 +1,13 @@
-//! The one thread that writes the log: it drains everything that waits into one batch, makes it durable with one flush
-//! and one `fdatasync`, raises the high-water mark, and only then answers (group commit).
+//! The one thread that writes the log: it drains everything that waits into one batch, makes it durable in the journal with
+//! one `fdatasync`, applies it to the database, and only then answers (group commit).
+//!
+//! The high-water mark follows a moment later, when nothing waits: the journal names a damage of what was acknowledged
+//! before its last frame, the mark that of the last one too, and a store that has lost more than either.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
@@ -10,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::durable;
 use crate::error::{Error, chain};
 use crate::high_water::HighWater;
+use crate::journal::{Journal, Room, Write};
 use crate::log::Shared;
 use crate::log_store::{self, Anchor, Database, Writes};
 use crate::raft::{Entry, LogId, TypeConfig, Vote};
@@ -21,6 +27,12 @@ const ORDERS_PER_BATCH_MAX: usize = 512;
 /// Entries by which the noted end of what is committed may lag behind: after a restart the next leader's first commit
 /// covers them all.
 const COMMITTED_LAG_ENTRIES: u64 = 64;
+
+/// Batches by which the mark may lag behind while there is always more to write.
+const MARK_LAG_BATCHES: u64 = 64;
+
+/// Silence after which the mark is raised.
+const MARK_IDLE: Duration = Duration::from_millis(20);
 
 /// Purged entries removed between two batches: some milliseconds, so that no append waits for a whole purge.
 const PURGE_STEP_ENTRIES: usize = 256;
@@ -52,7 +64,14 @@ enum Answer {
 /// The thread's state.
 pub struct Writer {
     database: Arc<Database>,
+    journal: Journal,
+    /// The last frame of the journal that the database has for good.
+    checkpoint: u64,
+    /// The database is being flushed up to this frame.
+    flushing: Option<(u64, JoinHandle<Result<(), Error>>)>,
     high_water: HighWater,
+    /// Batches since the mark was raised.
+    unmarked: u64,
     shared: Arc<Shared>,
     vote: Option<Vote>,
     /// Last entry, or the anchor where there is none.
@@ -62,14 +81,26 @@ pub struct Writer {
     /// What the database says is committed.
     committed: Option<LogId>,
     batches: u64,
+    /// How long it takes to make a batch durable: what an operator looks at first when boardings are slow.
+    seconds: metrics::Histogram,
 }
 
 impl Writer {
     /// A writer that goes on after what was found.
-    pub fn new(database: Arc<Database>, high_water: HighWater, shared: Arc<Shared>, found: &log_store::Found) -> Self {
+    pub fn new(
+        database: Arc<Database>,
+        journal: Journal,
+        high_water: HighWater,
+        shared: Arc<Shared>,
+        found: &log_store::Found,
+    ) -> Self {
         Self {
             database,
+            checkpoint: journal.sequence(),
+            journal,
+            flushing: None,
             high_water,
+            unmarked: 0,
             shared,
             vote: found.vote,
             last: found.last.or(found.purged),
@@ -78,23 +109,16 @@ impl Writer {
             purging: found.purged.is_some(),
             committed: found.committed,
             batches: 0,
+            seconds: metrics::histogram!("tvs_log_write_seconds"),
         }
     }
 
     /// Works until all senders are gone.
     pub fn run(mut self, orders: &Receiver<Order>) {
         loop {
-            let first = if self.purging {
-                match orders.try_recv() {
-                    Ok(order) => Some(order),
-                    Err(TryRecvError::Empty) => None,
-                    Err(TryRecvError::Disconnected) => return,
-                }
-            } else {
-                match orders.recv() {
-                    Ok(order) => Some(order),
-                    Err(RecvError) => return,
-                }
+            let first = match self.next(orders) {
+                Ok(first) => first,
+                Err(()) => return self.end(),
             };
             let mut drained = Vec::new();
             if let Some(first) = first {
@@ -111,7 +135,28 @@ impl Writer {
         }
     }
 
+    /// The next order; none where something is left to do that need not wait for one; an error at the end.
+    fn next(&self, orders: &Receiver<Order>) -> Result<Option<Order>, ()> {
+        let patience = match (self.purging, self.unmarked > 0) {
+            (true, _) => Duration::ZERO,
+            (false, true) => MARK_IDLE,
+            (false, false) => return orders.recv().map(Some).map_err(|_| ()),
+        };
+        match orders.recv_timeout(patience) {
+            Ok(order) => Ok(Some(order)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(()),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Err(error) = self.raise_mark().and_then(|()| self.flushed()) {
+            self.shared.fail(&chain(&error));
+        }
+    }
+
     fn step(&mut self, orders: Vec<Order>) -> Result<(), Error> {
+        let idle = orders.is_empty();
         if self.batches.is_multiple_of(BATCHES_PER_SPACE_CHECK) {
             self.check_space()?;
         }
@@ -131,8 +176,15 @@ impl Writer {
         self.commit(writes, answers)?;
         if self.purging {
             self.purge_step()?;
+        } else if idle || self.unmarked >= MARK_LAG_BATCHES {
+            self.raise_mark()?;
         }
         Ok(())
+    }
+
+    fn raise_mark(&mut self) -> Result<(), Error> {
+        self.unmarked = 0;
+        self.high_water.write(self.vote, self.last)
     }
 
     fn take(&mut self, order: Order, writes: &mut Writes, answers: &mut Vec<Answer>) -> Result<(), Error> {
@@ -169,15 +221,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Applies writes. Without answers nobody waits for them, and the next flush will do. What is committed goes along
-    /// now and then: it only shortens a restart, and is not worth a write of its own for each entry.
+    /// Makes writes durable and answers. Without answers nobody waits for them, and the database's next flush will do. What
+    /// is committed goes along now and then: it only shortens a restart, and is not worth a write of its own for each
+    /// entry.
     fn commit(&mut self, mut writes: Writes, answers: Vec<Answer>) -> Result<(), Error> {
-        let result = self.note_committed(&mut writes).and_then(|()| self.database.put(writes)).and_then(|()| {
+        let voted = answers.iter().any(|answer| matches!(answer, Answer::Voted(_)));
+        let result = self.note_committed(&mut writes).and_then(|()| {
             if answers.is_empty() {
-                return Ok(());
+                return self.database.apply_all(writes.0);
             }
-            self.database.sync()?;
-            self.high_water.write(self.vote, self.last)
+            let begun = Instant::now();
+            self.make_durable(writes.0)?;
+            self.seconds.record(begun.elapsed().as_secs_f64());
+            if voted { self.raise_mark() } else { Ok(()) }
         });
         if result.is_ok() && !answers.is_empty() {
             self.shared.flushed(self.last.map(|(id, _)| id.index));
@@ -187,6 +243,46 @@ impl Writer {
             answer.give(reason.as_ref().map_err(String::as_str).copied());
         }
         result
+    }
+
+    /// Writes to the journal, then to the database. Where the journal's half is full the other one is next, which asks
+    /// for the database to be flushed in the background, and for the flush before to be over.
+    fn make_durable(&mut self, writes: Vec<Write>) -> Result<(), Error> {
+        self.unmarked += 1;
+        if self.flushing.as_ref().is_some_and(|(_, flush)| flush.is_finished()) {
+            self.flushed()?;
+        }
+        while self.journal.append(&writes, self.checkpoint)? == Room::HalfFull {
+            if self.journal.at_start() {
+                return self.make_durable_without_journal(writes);
+            }
+            self.flushed()?;
+            let database = self.database.clone();
+            let flush = std::thread::Builder::new().name("raft-log-flush".to_owned()).spawn(move || database.sync());
+            let flush = flush.map_err(Error::disk(self.database.folder(), "start a flush of the database"))?;
+            self.flushing = Some((self.journal.sequence(), flush));
+            self.journal.turn();
+        }
+        self.database.apply_all(writes)
+    }
+
+    /// For a batch that is larger than half of the journal. An empty frame says that the database has everything.
+    fn make_durable_without_journal(&mut self, writes: Vec<Write>) -> Result<(), Error> {
+        self.flushed()?;
+        self.database.apply_all(writes)?;
+        self.database.sync()?;
+        self.checkpoint = self.journal.sequence();
+        self.journal.append(&[], self.checkpoint).map(|_| ())
+    }
+
+    /// Waits for the flush that is under way.
+    fn flushed(&mut self) -> Result<(), Error> {
+        if let Some((sequence, flush)) = self.flushing.take() {
+            let panicked = |_| Err(Error::corrupt(self.database.folder(), "the database panicked while flushing"));
+            flush.join().unwrap_or_else(panicked)?;
+            self.checkpoint = sequence;
+        }
+        Ok(())
     }
 
     fn note_committed(&mut self, writes: &mut Writes) -> Result<(), Error> {
@@ -207,13 +303,8 @@ impl Writer {
             None => None,
         };
         self.last = kept.or(self.purged);
-        self.high_water.write(self.vote, self.last)?;
-        let mut batch = sled::Batch::default();
-        for index in self.database.stored(from..=u64::MAX, usize::MAX)? {
-            batch.remove(&log_store::entry_key(index));
-        }
-        self.database.apply(batch)?;
-        self.database.sync()?;
+        self.raise_mark()?;
+        self.make_durable(vec![Write::RemoveFrom(from)])?;
         record::remove_files(self.database.folder(), |index| index >= from)
     }
 
@@ -228,11 +319,7 @@ impl Writer {
         }
         let mut writes = Writes::default();
         writes.purged(&anchor)?;
-        self.database.put(writes)?;
-        if beyond {
-            self.database.sync()?;
-            self.high_water.write(self.vote, self.last)?;
-        }
+        self.make_durable(writes.0)?;
         self.purging = true;
         Ok(())
     }

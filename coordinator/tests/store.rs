@@ -188,31 +188,94 @@ fn flip(path: &Path, position: usize) {
 async fn a_flipped_bit_is_found_or_harmless_but_never_silent() {
     let root = tempfile::tempdir().expect("folder");
     let store = root.path().join("store");
-    let entries = filled(&store).await;
-    let length = fs::metadata(store.join("db")).expect("db").len() as usize;
-    let used = {
-        let bytes = fs::read(store.join("db")).expect("read");
-        bytes.iter().rposition(|byte| *byte != 0).map_or(length, |last| last + 1)
-    };
-    let mut found = 0;
-    let trials = 48;
+    let mut entries = filled(&store).await;
+    {
+        // From here on the journal relies on the database for what came before.
+        let mut log = Log::open(&store, 1, no_fault()).expect("open");
+        entries.push(entry(3, 40, 3));
+        log.blocking_append([entries[40].clone()]).await.expect("append");
+    }
     // Damage inside sled may make it panic; that is reported as an error, and the message is of no use here.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    for trial in 0..trials {
-        let damaged = root.path().join(format!("damaged-{trial}"));
-        copy(&store, &damaged);
-        flip(&damaged.join("db"), trial * used / trials + trial % 13);
-        match Log::open(&damaged, 1, Arc::new(|_| {})) {
-            Err(_) => found += 1,
-            Ok(mut log) => {
-                assert_eq!(content(&mut log).await, entries, "trial {trial} lost data silently");
-                assert_eq!(log.read_vote().await.expect("vote"), Some(Vote::new_committed(3, 1)));
+    let mut problems = Vec::new();
+    for (file, trials) in [("db", 48), ("journal", 24), ("high-water", 12)] {
+        let bytes = fs::read(store.join(file)).expect("read");
+        let used: Vec<usize> = (0..bytes.len()).filter(|position| bytes[*position] != 0).collect();
+        let mut found = 0;
+        for trial in 0..trials {
+            let damaged = root.path().join(format!("damaged-{file}-{trial}"));
+            copy(&store, &damaged);
+            // Up to the very last frame and entry.
+            flip(&damaged.join(file), used[(trial + 1) * used.len() / trials - 1]);
+            match Log::open(&damaged, 1, Arc::new(|_| {})) {
+                Err(_) => found += 1,
+                Ok(mut log) => {
+                    let whole = content(&mut log).await == entries;
+                    if !whole || log.read_vote().await.expect("vote") != Some(Vote::new_committed(3, 1)) {
+                        problems.push(format!("{file}: trial {trial} lost data silently"));
+                    }
+                }
             }
+            fs::remove_dir_all(damaged).expect("removed");
+        }
+        if found == 0 && file == "db" {
+            problems.push("no trial hit anything that is in use".to_owned());
         }
     }
     std::panic::set_hook(hook);
-    assert!(found > 0, "no trial hit anything that is in use");
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_the_database_had_not_yet_on_its_disk_comes_back_from_the_journal() {
+    let root = tempfile::tempdir().expect("folder");
+    let [store, lost] = ["store", "lost"].map(|name| root.path().join(name));
+    let mut entries = filled(&store).await;
+    copy(&store, &lost);
+    {
+        let mut log = Log::open(&store, 1, no_fault()).expect("open");
+        log.truncate_after(Some(log_id(3, 30))).await.expect("truncate");
+        entries.truncate(31);
+        entries.extend((31..60).map(|index| entry(5, index, 200)));
+        for entry in &entries[31..] {
+            log.blocking_append([entry.clone()]).await.expect("append");
+        }
+        log.save_vote(&Vote::new_committed(5, 2)).await.expect("vote");
+    }
+    // A loss of power took everything that sled wrote since; what was acknowledged stands in the journal.
+    for file in ["journal", "high-water"] {
+        fs::copy(store.join(file), lost.join(file)).expect("copy");
+    }
+    copy(&store.join("entries"), &lost.join("entries"));
+    let damaged = root.path().join("damaged");
+    copy(&lost, &damaged);
+    let journal = fs::read(damaged.join("journal")).expect("read");
+    let last_frame = journal.iter().rposition(|byte| *byte != 0).expect("a frame");
+    flip(&damaged.join("journal"), last_frame);
+    assert!(matches!(refusal(&damaged, 1), Error::StoreShortened { .. }), "the mark knows of the last frame too");
+    for _ in 0..2 {
+        let mut log = Log::open(&lost, 1, no_fault()).expect("open");
+        assert_eq!(content(&mut log).await, entries);
+        assert_eq!(log.read_vote().await.expect("vote"), Some(Vote::new_committed(5, 2)));
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_fills_the_journal_many_times_comes_back_whole() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut log = Log::open(folder.path(), 1, no_fault()).expect("open");
+    let entries: Vec<Entry> = (0..600).map(|index| entry(1, index, 250)).collect();
+    for chunk in entries.chunks(20) {
+        log.blocking_append(chunk.to_vec()).await.expect("append");
+    }
+    // One batch that half of the journal does not hold.
+    let more: Vec<Entry> = (600..800).map(|index| entry(1, index, 250)).collect();
+    log.blocking_append(more.clone()).await.expect("append");
+    log.truncate_after(Some(log_id(1, 790))).await.expect("truncate");
+    drop(log);
+    let mut log = Log::open(folder.path(), 1, no_fault()).expect("open");
+    assert_eq!(content(&mut log).await, [&entries[..], &more[..191]].concat());
 }
 
 #[tokio::test]
