@@ -126,6 +126,8 @@ fn peers(golden: &mut Golden) {
     let fetch = peer::Request::FetchSegment { shard: shard(), version_min: GalleryVersion(2) };
     golden.add("peer.request.fetch", &fetch);
     golden.add("peer.request.for_leader", &peer::Request::ForLeader(operator::Request::TransferLeader(NodeId(2))));
+    let roster = peer::Request::FetchRoster { shard: shard(), version_min: GalleryVersion(2) };
+    golden.add("peer.request.fetch_roster", &roster);
 
     let candidate = peer::Candidate { subject: SubjectId(5), manifest_ordinal: 6, score: 0.75, in_scope: true };
     let found = peer::ShardFound {
@@ -217,6 +219,7 @@ fn operators(golden: &mut Golden) {
             epoch: Epoch(1),
             owner: Some(NodeId(1)),
             standbys: vec![NodeId(2)],
+            rosters: vec![NodeId(4)],
             holders: vec![NodeId(1), NodeId(2)],
             receipts: vec![(NodeId(3), UnixMs(9))],
         }],

@@ -3,26 +3,33 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, ShardId};
+use cluster_config::ids::{DeviceId, GalleryVersion, NodeId, ShardId};
 use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
-use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording, Sample};
+use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::blueprint::Placement;
-use coordinator_core::{Record, RecordOutcome};
 use futures::stream::{FuturesUnordered, StreamExt};
 use node_core::decide::{Verdict, decide};
+use node_core::encounter::{
+    Missing, Next, Purpose, Route, after_record, after_search, answered_before_closing, not_built, not_open, shards,
+};
 use node_core::hedge::HedgeDelay;
-use node_core::search::{Merged, merge, route};
+use node_core::search::{Merged, may_answer, merge, route};
 use node_link::Lane;
 use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::context::{Context, out_of_turn};
+use crate::freshness;
 use crate::proposer::Proposer;
 
 /// Pause before replicas that all failed are asked again; by then the blueprint may name others.
 const ROUND_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a node tries to catch up before it sends a gate to another: a few round trips within a country, and a
+/// fraction of what a gate waits.
+const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// The entry node's part.
 pub struct Entry {
@@ -33,9 +40,6 @@ pub struct Entry {
     identify_seconds: metrics::Histogram,
     board_seconds: metrics::Histogram,
 }
-
-/// A shard of a journey's gallery, its committed version, and where it is, at one moment.
-type Route = (ShardId, GalleryVersion, Placement);
 
 impl Entry {
     /// An entry that works with these.
@@ -60,8 +64,10 @@ impl Entry {
         let _slot = self.admit()?;
         let deadline = self.check(&capture, started)?;
         let (merged, verdict) = self.search(&capture, deadline).await?;
+        let next = after_search(&capture, Purpose::Identify, clock::now(), &merged, verdict);
+        let answer = self.finish(&capture, &merged, verdict, next, deadline).await?;
         self.identify_seconds.record(started.elapsed().as_secs_f64());
-        Ok(answer(&capture, &merged, verdict, Recording::NotRequired))
+        Ok(answer)
     }
 
     /// Searches the gallery and records the encounter before it is answered (promise P1).
@@ -72,35 +78,32 @@ impl Entry {
         let started = Instant::now();
         let _slot = self.admit()?;
         let deadline = self.check(&capture, started)?;
-        if let Some(answered) = self.answered_before_closing(&capture) {
+        let before = self.context.coordinator.with_state(|s| answered_before_closing(s, &capture, self.context.me));
+        if let Some(answered) = before {
             return Ok(answered);
         }
         let (merged, verdict) = self.search(&capture, deadline).await?;
-        let known = verdict.who.filter(|who| who.in_scope);
-        let record = Record {
-            encounter: capture.encounter,
-            journey: capture.journey,
-            device,
-            at: clock::now(),
-            directive: verdict.directive,
-            reason: verdict.reason,
-            subject: known.map(|who| who.subject),
-            manifest_ordinal: known.map(|who| who.manifest_ordinal),
-            epoch: merged.epoch,
-            gallery_version: merged.version,
-        };
-        let stored = match self.proposer.record(record, deadline).await? {
-            RecordOutcome::Stored(stored) => stored,
-            RecordOutcome::NotOpen => return Err(not_open(capture.journey)),
-        };
+        let next = after_search(&capture, Purpose::Board(device), clock::now(), &merged, verdict);
+        let answer = self.finish(&capture, &merged, verdict, next, deadline).await?;
         self.board_seconds.record(started.elapsed().as_secs_f64());
-        let mut answer = answer(&capture, &merged, verdict, Recording::Committed);
-        answer.directive = stored.directive;
-        answer.reason = stored.reason;
-        answer.epoch = stored.epoch;
-        answer.gallery_version = stored.gallery_version;
-        answer.confirmed = confirmed(&stored, answer.confirmed);
         Ok(answer)
+    }
+
+    async fn finish(
+        &self,
+        capture: &Capture,
+        merged: &Merged,
+        verdict: Verdict,
+        next: Next,
+        deadline: Instant,
+    ) -> Result<Answer, Refusal> {
+        match next {
+            Next::Answer(answer) => Ok(answer),
+            Next::Record(record) => {
+                let outcome = self.proposer.record(record, deadline).await?;
+                after_record(capture, merged, verdict, outcome)
+            }
+        }
     }
 
     fn admit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
@@ -134,28 +137,8 @@ impl Entry {
         Ok(started + Duration::from_millis(wait_ms))
     }
 
-    /// A retry that comes after its journey was closed is answered from the ledger; there is no gallery any more.
-    fn answered_before_closing(&self, capture: &Capture) -> Option<Answer> {
-        self.context.coordinator.with_state(|state| {
-            if state.journeys.get(&capture.journey).is_some_and(|journey| journey.is_open()) {
-                return None;
-            }
-            let stored = state.ledger.find(capture.encounter)?;
-            Some(Answer {
-                encounter: stored.encounter,
-                directive: stored.directive,
-                reason: stored.reason,
-                confirmed: confirmed(stored, None),
-                recording: Recording::Committed,
-                epoch: stored.epoch,
-                gallery_version: stored.gallery_version,
-                searched_by: self.context.me,
-            })
-        })
-    }
-
     async fn search(&self, capture: &Capture, deadline: Instant) -> Result<(Merged, Verdict), Refusal> {
-        let shards = self.route(capture.journey)?.into_iter();
+        let shards = self.known_shards(capture, deadline).await?.into_iter();
         let parts = shards.map(|shard| self.search_shard(capture, shard, deadline));
         let parts = futures::future::try_join_all(parts).await?;
         let merged = merge(parts).ok_or_else(|| not_built(capture.journey))?;
@@ -166,23 +149,17 @@ impl Entry {
         Ok((merged, verdict))
     }
 
-    fn route(&self, id: JourneyId) -> Result<Vec<Route>, Refusal> {
-        self.context.coordinator.with_state(|state| {
-            let Some(journey) = state.journeys.get(&id) else {
-                let place = format!("capture.journey: {id} is not known");
-                return Err(Refusal::new(RefusalCode::NotFound, place, "submit its manifest first"));
-            };
-            if !journey.is_open() {
-                return Err(not_open(id));
+    /// The shards to search. A node that lags behind does not know the newest journeys and galleries: before it says so to a
+    /// gate, which would ask nobody else, it makes up what it lacks and looks again (P5).
+    async fn known_shards(&self, capture: &Capture, deadline: Instant) -> Result<Vec<Route>, Refusal> {
+        let look = || self.context.coordinator.with_state(|state| shards(state, capture.journey));
+        let caught_up = match look() {
+            Err(Missing::NotYet(_)) => {
+                freshness::catch_up(&self.context, deadline.min(Instant::now() + CATCH_UP)).await
             }
-            let mut shards = Vec::with_capacity(journey.shards.len());
-            for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
-                let placement = state.blueprint.placements.get(&shard).filter(|_| committed.version.0 > 0);
-                let placement = placement.ok_or_else(|| not_built(id))?;
-                shards.push((shard, committed.version, placement.clone()));
-            }
-            Ok(shards)
-        })
+            found => return found.map_err(|missing| missing.into_refusal(true)),
+        };
+        look().map_err(|missing| missing.into_refusal(caught_up.is_ok()))
     }
 
     /// Asks the shard's replicas, the next one when the one before fails or is not there by the hedge delay, round
@@ -215,7 +192,7 @@ impl Entry {
         placement: &Placement,
         deadline: Instant,
     ) -> Result<ShardFound, Refusal> {
-        let local_ready = self.context.directory.version(shard) >= version_min;
+        let local_ready = may_answer(self.context.directory.version(shard), version_min);
         let replicas = route(placement, self.context.me, local_ready);
         let delay = Duration::from_micros(self.hedge.lock().map(|hedge| hedge.delay_us()).unwrap_or_default());
         let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}: no replica"), "try again");
@@ -278,50 +255,12 @@ impl Entry {
 /// `unavailable` where it does not run here or is behind, and the engine's.
 pub async fn search_here(context: &Context, search: ShardSearch) -> Result<ShardFound, Refusal> {
     match context.directory.serving(search.shard) {
-        Some(serving) if serving.loaded.head.version >= search.version_min => {
+        Some(serving) if may_answer(serving.loaded.head.version, search.version_min) => {
             context.engine.search(serving, search.probe).await
         }
         _ => {
             let place = format!("node {}: gallery {} is not here at the version asked", context.me, search.shard);
             Err(Refusal::new(RefusalCode::Unavailable, place, "ask another replica"))
         }
-    }
-}
-
-fn not_open(journey: JourneyId) -> Refusal {
-    Refusal::new(
-        RefusalCode::NotOpen,
-        format!("capture.journey: {journey} is closed"),
-        "send the traveller to an officer",
-    )
-}
-
-fn not_built(journey: JourneyId) -> Refusal {
-    let place = format!("capture.journey: the gallery of {journey} is not built yet");
-    Refusal::new(RefusalCode::NotOpen, place, "wait until `tvs gallery show` says ready")
-}
-
-/// Whom a recorded boarding confirms. People out of scope leave no trace in the ledger, so theirs is what this search
-/// found.
-fn confirmed(stored: &Record, found: Option<Confirmed>) -> Option<Confirmed> {
-    if stored.directive != Directive::Proceed {
-        return None;
-    }
-    match (stored.subject, stored.manifest_ordinal) {
-        (Some(subject), Some(manifest_ordinal)) => Some(Confirmed { subject, manifest_ordinal }),
-        _ => found,
-    }
-}
-
-fn answer(capture: &Capture, merged: &Merged, verdict: Verdict, recording: Recording) -> Answer {
-    Answer {
-        encounter: capture.encounter,
-        directive: verdict.directive,
-        reason: verdict.reason,
-        confirmed: verdict.who.map(|who| Confirmed { subject: who.subject, manifest_ordinal: who.manifest_ordinal }),
-        recording,
-        epoch: merged.epoch,
-        gallery_version: merged.version,
-        searched_by: merged.searched_by,
     }
 }

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod directory;
 pub mod engine;
 pub mod entry;
+pub mod freshness;
 pub mod holdings;
 pub mod keys;
 pub mod local;

@@ -3,6 +3,7 @@
 //! Every node is its own process of the same binary, with its own configuration file, data folder and certificate, on
 //! a port that the system chose. All of them are killed when this is dropped.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -65,20 +66,27 @@ pub struct Options {
     pub seed: u64,
     /// What nodes write into their log files (`TVS_LOG`).
     pub log: String,
+    /// The addresses under which nodes are known to gates and to each other, node 1's first, where something stands
+    /// before them: a relay that disturbs their links. Nodes beyond the list are known by where they listen.
+    pub fronts: Vec<SocketAddr>,
 }
 
 /// One node of the cluster.
 pub struct LocalNode {
     /// Its id.
     pub id: NodeId,
-    /// Its QUIC endpoint.
+    /// Where gates and other nodes reach it.
     pub address: SocketAddr,
+    /// Where its QUIC endpoint listens; the same, unless something stands before it.
+    pub listen: SocketAddr,
     /// Its configuration file.
     pub config: PathBuf,
     /// Its data folder.
     pub data_dir: PathBuf,
     /// Its log file; a restart adds to it.
     pub log: PathBuf,
+    /// Variables that its process is started with besides those of this one.
+    pub environment: Vec<(&'static str, OsString)>,
     child: Option<Child>,
 }
 
@@ -119,8 +127,8 @@ impl LocalCluster {
         })?;
         let mut cluster = Self { options, authority, certs, nodes: Vec::new() };
         let members: Vec<Member> = (1..).zip(&ports).map(|(id, port)| cluster.member(id, *port)).collect();
-        for member in &members {
-            let node = cluster.configure(member, &members)?;
+        for (member, port) in members.iter().zip(&ports) {
+            let node = cluster.configure(member, *port, &members)?;
             cluster.nodes.push(node);
         }
         Ok(cluster)
@@ -135,22 +143,25 @@ impl LocalCluster {
         let ports = free_ports(1).map_err(|source| Error::Io { path: folder, action: "given a port", source })?;
         let id = self.nodes.iter().map(|node| node.id.0).max().unwrap_or(0) + 1;
         let newcomer = self.member(id, ports[0]);
-        let founders: Vec<Member> = self.nodes.iter().map(|node| self.member(node.id.0, node.address.port())).collect();
-        let node = self.configure(&newcomer, &founders)?;
+        let founders: Vec<Member> = self.nodes.iter().map(|node| self.member(node.id.0, node.listen.port())).collect();
+        let node = self.configure(&newcomer, ports[0], &founders)?;
         self.nodes.push(node);
         Ok(newcomer)
     }
 
     fn member(&self, id: u64, port: u16) -> Member {
-        let zone = ZONES[(id as usize - 1) % ZONES.len()];
+        let place = id as usize - 1;
+        let zone = ZONES[place % ZONES.len()];
+        let front = self.options.fronts.get(place).copied();
         Member {
             id: NodeId(id),
-            address: format!("127.0.0.1:{port}"),
+            address: front.unwrap_or_else(|| loopback(port)).to_string(),
             zone: zone.parse().unwrap_or_else(|_| unreachable!("a constant that fits")),
         }
     }
 
-    fn configure(&self, member: &Member, members: &[Member]) -> Result<LocalNode, Error> {
+    fn configure(&self, member: &Member, port: u16, members: &[Member]) -> Result<LocalNode, Error> {
+        let listen = loopback(port);
         let folder = self.options.folder.join(format!("node-{}", member.id));
         create_folder(&folder)?;
         let name = format!("node-{}", member.id);
@@ -168,8 +179,8 @@ impl LocalCluster {
             node: NodeSettings {
                 id: member.id,
                 zone: member.zone,
-                listen: member.address.clone(),
-                advertise: None,
+                listen: listen.to_string(),
+                advertise: Some(member.address.clone()).filter(|address| *address != listen.to_string()),
                 data_dir: folder.join("data"),
                 ca_certificate: self.authority.certificate(),
                 certificate: issued.certificate,
@@ -186,9 +197,11 @@ impl LocalCluster {
         Ok(LocalNode {
             id: member.id,
             address,
+            listen,
             config,
             data_dir: folder.join("data"),
             log: folder.join("log"),
+            environment: Vec::new(),
             child: None,
         })
     }
@@ -211,7 +224,11 @@ impl LocalCluster {
         self.nodes.iter().find(|node| node.id == id).ok_or(Error::NoSuchNode(id))
     }
 
-    fn node_mut(&mut self, id: NodeId) -> Result<&mut LocalNode, Error> {
+    /// One node, to change what its process is started with.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`].
+    pub fn node_mut(&mut self, id: NodeId) -> Result<&mut LocalNode, Error> {
         self.nodes.iter_mut().find(|node| node.id == id).ok_or(Error::NoSuchNode(id))
     }
 
@@ -272,6 +289,7 @@ impl LocalCluster {
             .env("TVS_LOG", filter)
             // Mesa's device chooser complains on standard error where there is no display; nothing is chosen here.
             .env("NODEVICE_SELECT", "1")
+            .envs(node.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(also)
@@ -297,6 +315,15 @@ impl LocalCluster {
             Some(child) => child.try_wait().map_err(|source| Error::Io { path, action: "waited for", source }),
             None => Ok(None),
         }
+    }
+
+    /// Takes note that a node has ended by itself, so that it does not count as running and may be started again.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`].
+    pub fn forget(&mut self, id: NodeId) -> Result<(), Error> {
+        self.node_mut(id)?.child = None;
+        Ok(())
     }
 
     /// Sends a signal to a running node.
@@ -356,6 +383,10 @@ impl Drop for LocalCluster {
 
 fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), action: "created", source })
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// Ports that are free now. All are held until all are known, so that none comes twice.

@@ -136,6 +136,14 @@ impl Operators {
             Request::AddMember { member, voter } => coordinator.add_member(member, voter).await.map_err(failed)?,
             Request::RemoveMember(node) => coordinator.remove_member(node).await.map_err(failed)?,
             Request::TransferLeader(node) => coordinator.transfer_leader(node).await.map_err(failed)?,
+            // What the leader has applied after making sure that it leads is all that anybody was ever told.
+            Request::ClusterStatus => {
+                let unsure = |error: coordinator::ProposeError| {
+                    Refusal::new(RefusalCode::Unavailable, error.to_string(), "try again, or ask another node")
+                };
+                coordinator.read_barrier().await.map_err(unsure)?;
+                return Ok(Response::ClusterStatus(self.status()));
+            }
             _ => return Err(Refusal::new(RefusalCode::BadValue, "request", "ask any node, not the leader")),
         }
         Ok(Response::Done)
@@ -279,6 +287,7 @@ fn gallery(state: &State, journey: &Journey) -> Gallery {
             epoch: placement.map(|p| p.epoch).unwrap_or_default(),
             owner: placement.map(|p| p.owner),
             standbys: placement.map(|p| p.standbys.clone()).unwrap_or_default(),
+            rosters: placement.map(|p| p.rosters.clone()).unwrap_or_default(),
             holders: committed.holders.iter().copied().collect(),
             receipts: committed.receipts.iter().map(|(node, at)| (*node, *at)).collect(),
         }

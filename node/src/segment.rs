@@ -107,6 +107,14 @@ impl Loaded {
     }
 }
 
+/// A gallery's roster: the segment without the templates.
+///
+/// # Errors
+/// As [`encode`].
+pub fn roster(head: &Head) -> Result<Segment, codec::Error> {
+    encode(&Head { owners: Vec::new(), ..head.clone() }, &[])
+}
+
 /// SHA-256 of `bytes`.
 pub fn hash(bytes: &[u8]) -> ContentHash {
     let mut hash = [0; 32];

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::wire::{Refusal, RefusalCode, gate, operator, peer};
+use coordinator_core::State;
 use node_link::{Handler, PeerIdentity};
 
-use crate::actors::{build, shard};
+use crate::actors::{build, content, shard};
 use crate::context::Context;
 use crate::entry::{self, Entry};
 use crate::operator::Operators;
@@ -59,6 +62,14 @@ impl Service {
         gate::Welcome { node: self.context.me, members }
     }
 
+    /// Whether a node has worked as a member, so that an empty disk of it is a wiped one: it has announced a start. A
+    /// founder votes, and a learner is a member, before it has its first entry; neither knows anything of that yet.
+    fn has_belonged(&self, node: NodeId) -> bool {
+        let announced =
+            |state: &State| state.members.get(&node).is_some_and(|m| m.incarnation > Incarnation::default());
+        self.context.coordinator.with_state(announced)
+    }
+
     async fn answer_peer(&self, request: peer::Request) -> Result<peer::Response, Refusal> {
         let context = &self.context;
         let internal = |problem: String| {
@@ -71,7 +82,7 @@ impl Service {
                 incarnation: context.incarnation,
                 fingerprint: context.settings.fingerprint(),
                 initialised: context.coordinator.initialised(),
-                knows_you: context.coordinator.with_state(|state| state.members.contains_key(&hello.node)),
+                knows_you: self.has_belonged(hello.node),
             }),
             peer::Request::Raft { call, body } => {
                 if !context.raft_open.load(Ordering::Acquire) {
@@ -79,7 +90,9 @@ impl Service {
                     let fix = "ask again: it is finding out whether it was a member before";
                     return Err(Refusal::new(RefusalCode::Unavailable, place, fix));
                 }
+                let begun = Instant::now();
                 let answered = context.coordinator.handle(call, &body).await;
+                metrics::histogram!("tvs_raft_answer_seconds").record(begun.elapsed().as_secs_f64());
                 peer::Response::Raft(answered.map_err(|error| internal(error.to_string()))?)
             }
             peer::Request::Propose(body) => proposer::serve(context, &body).await,
@@ -99,6 +112,9 @@ impl Service {
                 let handle = context.directory.find(shard).ok_or_else(|| self.absent(shard))?;
                 let fetched = handle.fetch.send(shard::Fetch(version_min)).await.map_err(|_| self.absent(shard))??;
                 peer::Response::Segment(fetched)
+            }
+            peer::Request::FetchRoster { shard, version_min } => {
+                peer::Response::Segment(content::roster_here(context, shard, version_min).await?)
             }
             peer::Request::ForLeader(request) => {
                 peer::Response::ForLeader(self.operators.answer_as_leader(request).await)

@@ -1,5 +1,7 @@
 //! Galleries on disk: sealed segment files, and a sled index of which there are.
 //!
+//! Either holds a whole gallery, or its roster: the people alone, on nodes without a replica.
+//!
 //! A segment is a file, since it is larger than what sled takes well; the index entry is written after the file is
 //! durable and removed before the file is, so that an entry always has its file. What cannot be opened is dropped:
 //! it is fetched again from a replica.
@@ -47,15 +49,50 @@ pub enum Error {
     Key(#[from] keys::Error),
 }
 
+/// What a segment on disk holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// People and templates: a replica.
+    Gallery,
+    /// The people alone.
+    Roster,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gallery => "segment",
+            Self::Roster => "roster",
+        }
+    }
+}
+
 /// One segment that lies on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
+    /// What it holds.
+    pub kind: Kind,
     /// The shard.
     pub shard: ShardId,
     /// The version.
     pub version: GalleryVersion,
     /// Its hash.
     pub hash: ContentHash,
+}
+
+impl Kept {
+    /// The segment as it is kept when it holds a `kind`.
+    pub fn of(kind: Kind, segment: &Segment) -> Self {
+        Self { kind, shard: segment.shard, version: segment.version, hash: segment.hash }
+    }
+
+    fn entry_key(self) -> Vec<u8> {
+        format!("{}/{}/{:010}", self.shard, self.kind.name(), self.version.0).into_bytes()
+    }
+
+    fn context(self) -> String {
+        format!("{} {} version {}", self.kind.name(), self.shard, self.version)
+    }
 }
 
 /// The store. Its calls block on the disk.
@@ -99,16 +136,9 @@ impl Store {
         Error::Index { path: self.folder.join("index"), source }
     }
 
-    fn path(&self, shard: ShardId, version: GalleryVersion) -> PathBuf {
-        self.folder.join("segments").join(format!("{}.{}.{version}.sealed", shard.journey, shard.part))
-    }
-
-    fn entry_key(shard: ShardId, version: GalleryVersion) -> Vec<u8> {
-        format!("{shard}/{:010}", version.0).into_bytes()
-    }
-
-    fn context(shard: ShardId, version: GalleryVersion) -> String {
-        format!("segment {shard} version {version}")
+    fn path(&self, kept: Kept) -> PathBuf {
+        let Kept { kind, shard, version, .. } = kept;
+        self.folder.join("segments").join(format!("{}.{}.{version}.{}.sealed", shard.journey, shard.part, kind.name()))
     }
 
     /// sled's own flush does not reach the disk (design, section 6), so the database file is synchronised besides.
@@ -126,15 +156,15 @@ impl Store {
     ///
     /// # Errors
     /// [`Error`] with the place.
-    pub fn put(&self, segment: &Segment) -> Result<(), Error> {
-        let Segment { shard, version, hash, .. } = *segment;
-        let _writing = self.lock(shard);
-        let key = self.keys.data_key(shard)?;
-        let sealed = key.seal(&Self::context(shard, version), segment.bytes.clone())?;
-        let path = self.path(shard, version);
+    pub fn put(&self, kind: Kind, segment: &Segment) -> Result<(), Error> {
+        let kept = Kept::of(kind, segment);
+        let _writing = self.lock(kept.shard);
+        let key = self.keys.data_key(kept.shard)?;
+        let sealed = key.seal(&kept.context(), segment.bytes.clone())?;
+        let path = self.path(kept);
         replace_file(&path, &sealed).map_err(|source| Error::Io { path, action: "written", source })?;
-        let entry = codec::encode(&Kept { shard, version, hash }, SLED_VALUE_BYTES_MAX)?;
-        self.database.insert(Self::entry_key(shard, version), entry).map_err(|source| self.index(source))?;
+        let entry = codec::encode(&kept, SLED_VALUE_BYTES_MAX)?;
+        self.database.insert(kept.entry_key(), entry).map_err(|source| self.index(source))?;
         self.flush()
     }
 
@@ -143,14 +173,14 @@ impl Store {
     /// # Errors
     /// [`Error`] with the place.
     pub fn get(&self, kept: Kept) -> Result<Option<Segment>, Error> {
-        let path = self.path(kept.shard, kept.version);
+        let path = self.path(kept);
         let sealed = match fs::read(&path) {
             Ok(sealed) => sealed,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::Io { path, action: "read", source }),
         };
         let key = self.keys.data_key(kept.shard)?;
-        match key.open(&Self::context(kept.shard, kept.version), sealed) {
+        match key.open(&kept.context(), sealed) {
             Ok(bytes) => Ok(Some(Segment { shard: kept.shard, version: kept.version, hash: kept.hash, bytes })),
             Err(error) => {
                 metrics::counter!("tvs_store_unreadable_segments_total").increment(1);
@@ -181,11 +211,17 @@ impl Store {
         Ok(self.list()?.into_iter().map(|kept| kept.shard).collect())
     }
 
-    /// The versions of one shard, oldest first.
+    /// The versions of one kind of one shard, oldest first.
     ///
     /// # Errors
     /// [`Error`] with the place.
-    pub fn versions(&self, shard: ShardId) -> Result<Vec<Kept>, Error> {
+    pub fn versions(&self, kind: Kind, shard: ShardId) -> Result<Vec<Kept>, Error> {
+        let mut kept = self.all_of(shard)?;
+        kept.retain(|kept| kept.kind == kind);
+        Ok(kept)
+    }
+
+    fn all_of(&self, shard: ShardId) -> Result<Vec<Kept>, Error> {
         let mut kept = Vec::new();
         for entry in self.database.scan_prefix(format!("{shard}/")).values() {
             kept.push(codec::decode(&entry.map_err(|source| self.index(source))?, SLED_VALUE_BYTES_MAX)?);
@@ -193,21 +229,21 @@ impl Store {
         Ok(kept)
     }
 
-    /// Drops the versions before `keep_from`.
+    /// Drops the versions of one kind before `keep_from`.
     ///
     /// # Errors
     /// [`Error`] with the place.
-    pub fn drop_before(&self, shard: ShardId, keep_from: GalleryVersion) -> Result<(), Error> {
-        for kept in self.versions(shard)?.into_iter().filter(|kept| kept.version < keep_from) {
+    pub fn drop_before(&self, kind: Kind, shard: ShardId, keep_from: GalleryVersion) -> Result<(), Error> {
+        for kept in self.versions(kind, shard)?.into_iter().filter(|kept| kept.version < keep_from) {
             self.drop_version(kept)?;
         }
         Ok(())
     }
 
     fn drop_version(&self, kept: Kept) -> Result<(), Error> {
-        self.database.remove(Self::entry_key(kept.shard, kept.version)).map_err(|source| self.index(source))?;
+        self.database.remove(kept.entry_key()).map_err(|source| self.index(source))?;
         self.flush()?;
-        let path = self.path(kept.shard, kept.version);
+        let path = self.path(kept);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::Io { path, action: "removed", source })
@@ -223,7 +259,7 @@ impl Store {
     pub fn destroy(&self, shard: ShardId) -> Result<(), Error> {
         let _writing = self.lock(shard);
         self.keys.destroy(shard)?;
-        for kept in self.versions(shard)? {
+        for kept in self.all_of(shard)? {
             self.drop_version(kept)?;
         }
         let segments = self.folder.join("segments");

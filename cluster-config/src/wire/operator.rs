@@ -214,7 +214,9 @@ pub struct Shard {
     pub owner: Option<NodeId>,
     /// The standbys.
     pub standbys: Vec<NodeId>,
-    /// Nodes that have ever held a replica and have not yet confirmed that it is destroyed.
+    /// Nodes without a replica that keep its people, for when every replica is lost.
+    pub rosters: Vec<NodeId>,
+    /// Nodes that have ever held a replica or its people and have not yet confirmed that these are destroyed.
     pub holders: Vec<NodeId>,
     /// Nodes that confirmed that theirs is destroyed, and when.
     pub receipts: Vec<(NodeId, UnixMs)>,

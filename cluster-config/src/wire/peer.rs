@@ -39,6 +39,13 @@ pub enum Request {
     },
     /// An operator's request that only the leader can carry out, handed on by the node that was asked.
     ForLeader(super::operator::Request),
+    /// Give the people of the shard's gallery, at this version or a later one: a segment without templates.
+    FetchRoster {
+        /// The shard.
+        shard: ShardId,
+        /// The oldest version that is of use.
+        version_min: GalleryVersion,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -58,7 +65,7 @@ pub enum Response {
     Found(ShardFound),
     /// To [`Request::Build`].
     Built(Built),
-    /// To [`Request::FetchSegment`].
+    /// To [`Request::FetchSegment`] and [`Request::FetchRoster`].
     Segment(Segment),
     /// To [`Request::ForLeader`].
     ForLeader(super::operator::Response),

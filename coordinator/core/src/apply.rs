@@ -150,7 +150,7 @@ impl State {
         for change in changes {
             let journey = self.journeys.get_mut(&change.shard.journey);
             if let Some(shard) = journey.and_then(|j| j.shards.get_mut(usize::from(change.shard.part))) {
-                for node in change.placement.replicas() {
+                for node in change.placement.holders() {
                     shard.holders.insert(node);
                     shard.receipts.remove(&node);
                 }
@@ -230,10 +230,10 @@ impl State {
     }
 
     fn purge_receipt(&mut self, id: ShardId, node: NodeId, at: UnixMs) -> Outcome {
-        let placed = self.blueprint.placements.get(&id).is_some_and(|p| p.has(node));
+        let placed = self.blueprint.placements.get(&id).is_some_and(|p| p.holders().any(|holder| holder == node));
         if placed {
             let place = format!("purge receipt of node {node} for {id}");
-            return refused(RefusalCode::Conflict, place, "the blueprint gives that node a replica");
+            return refused(RefusalCode::Conflict, place, "the blueprint has that node hold the shard");
         }
         let Some(journey) = self.journeys.get_mut(&id.journey) else {
             return Outcome::Done;

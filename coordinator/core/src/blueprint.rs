@@ -14,12 +14,19 @@ pub struct Placement {
     pub owner: NodeId,
     /// The replicas that follow it and answer searches as well.
     pub standbys: Vec<NodeId>,
+    /// Nodes without a replica that keep its people, so that it can be built again when every replica is lost.
+    pub rosters: Vec<NodeId>,
 }
 
 impl Placement {
     /// Owner first, then the standbys.
     pub fn replicas(&self) -> impl Iterator<Item = NodeId> + '_ {
         std::iter::once(self.owner).chain(self.standbys.iter().copied())
+    }
+
+    /// Every node that holds anything of the shard.
+    pub fn holders(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.replicas().chain(self.rosters.iter().copied())
     }
 
     /// Whether `node` holds a replica.

@@ -16,15 +16,15 @@ pub enum Violation {
     /// The same shard twice in one change.
     #[error("{0}: placed twice in one change")]
     PlacedTwice(ShardId),
-    /// One node twice among the replicas.
-    #[error("{shard}: node {node} is given two replicas")]
+    /// One node twice among those that hold the shard.
+    #[error("{shard}: node {node} is given two places")]
     NodeTwice {
         /// The shard.
         shard: ShardId,
         /// The node.
         node: NodeId,
     },
-    /// A replica on a node that is no member.
+    /// A place on a node that is no member.
     #[error("{shard}: node {node} is not a member")]
     NotAMember {
         /// The shard.
@@ -60,7 +60,7 @@ pub fn changes(state: &State, changes: &[Change]) -> Result<(), Violation> {
             return Err(Violation::PlacedTwice(shard));
         }
         let mut nodes = BTreeSet::new();
-        for node in placement.replicas() {
+        for node in placement.holders() {
             if !nodes.insert(node) {
                 return Err(Violation::NodeTwice { shard, node });
             }

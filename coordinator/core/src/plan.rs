@@ -75,12 +75,44 @@ impl Planner<'_> {
             Some(placement) if placement.owner == owner => placement.epoch,
             Some(placement) => Epoch(placement.epoch.0 + 1),
         };
-        let after = Placement { epoch, owner, standbys };
+        let rosters = self.rosters(&standbys, owner, before, departure, wanted);
+        let after = Placement { epoch, owner, standbys, rosters };
+        let set = |nodes: &[NodeId]| nodes.iter().copied().collect::<BTreeSet<_>>();
         let unchanged = before.is_some_and(|placement| {
             placement.owner == after.owner
-                && placement.standbys.iter().collect::<BTreeSet<_>>() == after.standbys.iter().collect()
+                && set(&placement.standbys) == set(&after.standbys)
+                && set(&placement.rosters) == set(&after.rosters)
         });
         (!unchanged).then_some(after)
+    }
+
+    /// Who keeps the shard's people besides the replicas: with those a majority of the members, so that what outlives the
+    /// group's quorum outlives the gallery too; and one at least, since two replicas' disks may go bad while all live.
+    fn rosters(
+        &self,
+        standbys: &[NodeId],
+        owner: NodeId,
+        before: Option<&Placement>,
+        departure: u64,
+        replicas_wanted: usize,
+    ) -> Vec<NodeId> {
+        let majority = self.state.members.len() / 2 + 1;
+        let wanted = majority.saturating_sub(replicas_wanted).max(1);
+        let mut taken: Vec<NodeId> = standbys.iter().copied().chain([owner]).collect();
+        let replicas = taken.len();
+        let kept = before.iter().flat_map(|placement| &placement.rosters);
+        taken.extend(
+            kept.filter(|node| !standbys.contains(node) && **node != owner)
+                .filter(|node| !self.is_gone(**node) && !self.is_draining(**node))
+                .take(wanted),
+        );
+        while taken.len() < replicas + wanted {
+            let Some(node) = self.best_new(&taken, departure) else {
+                break;
+            };
+            taken.push(node);
+        }
+        taken.split_off(replicas)
     }
 
     /// Replicas that a shard should have on nodes that are not being drained.
@@ -99,7 +131,7 @@ impl Planner<'_> {
         !self.state.members.contains_key(&node) || self.inventory.is_gone(node, self.now)
     }
 
-    /// The best node for one more replica.
+    /// The best node, among those that hold nothing of the shard, for one more place.
     fn best_new(&self, replicas: &[NodeId], departure: u64) -> Option<NodeId> {
         let zone = |node: &NodeId| self.state.members.get(node).map(|m| m.member.zone);
         let zones: BTreeSet<_> = replicas.iter().filter_map(zone).collect();

@@ -63,7 +63,7 @@ pub struct ShardState {
     pub rows: u32,
     /// People without a photograph.
     pub without_photo: u32,
-    /// Nodes that were ever given a replica and have not confirmed its destruction.
+    /// Nodes that were ever given a replica or its people, and have not confirmed their destruction.
     pub holders: BTreeSet<NodeId>,
     /// Nodes that have, and when.
     pub receipts: BTreeMap<NodeId, UnixMs>,

@@ -140,6 +140,34 @@ fn the_owners_of_one_departure_bank_are_spread_over_the_nodes() {
 }
 
 #[test]
+fn the_people_stand_on_a_majority_of_the_members_and_on_one_without_a_replica() {
+    for (nodes, rosters) in [(2, 0), (3, 1), (5, 1), (7, 2), (9, 3)] {
+        let mut world = World::new(nodes);
+        let shard = world.open(journey(1, 10 * HOUR_MS, 100));
+        let placement = world.placement(shard);
+        assert_eq!((placement.standbys.len(), placement.rosters.len()), (1, rosters), "{nodes} nodes");
+        assert!(!placement.rosters.iter().any(|node| placement.has(*node)), "{placement:?}");
+    }
+}
+
+#[test]
+fn a_roster_holder_that_is_gone_is_replaced_and_counts_until_its_receipt() {
+    let mut world = World::new(4);
+    let shard = world.open(journey(1, 10 * HOUR_MS, 100));
+    world.commit(shard);
+    let before = world.placement(shard);
+    let [lost] = before.rosters[..] else { panic!("{before:?}") };
+    world.silent.push(lost);
+    world.pass(REPLACE_AFTER_MS);
+    world.settle();
+    let after = world.placement(shard);
+    assert!(after.rosters.len() == 1 && after.rosters != before.rosters, "{after:?}");
+    assert_eq!((after.owner, after.epoch), (before.owner, before.epoch), "ownership is not touched");
+    let held: Vec<NodeId> = world.state.shard(shard).expect("a shard").holders.iter().copied().collect();
+    assert!(held.len() == 4 && held.contains(&lost), "{held:?}");
+}
+
+#[test]
 fn a_silent_owner_is_followed_by_a_ready_standby_in_the_next_epoch_and_replaced_only_when_gone() {
     let mut world = World::new(4);
     let shard = world.open(journey(1, 10 * HOUR_MS, 100));
@@ -238,6 +266,7 @@ fn a_blueprint_that_skips_the_epoch_or_doubles_a_replica_is_refused() {
     refuse(Placement { owner: before.standbys[0], standbys: vec![before.owner], ..before.clone() });
     refuse(Placement { standbys: vec![before.owner], ..before.clone() });
     refuse(Placement { standbys: vec![NodeId(77)], ..before.clone() });
+    refuse(Placement { rosters: vec![before.owner], ..before.clone() });
     refuse(Placement { epoch: Epoch(5), ..before });
 }
 

@@ -7,7 +7,9 @@
 //! themselves with.
 
 pub mod decide;
+pub mod encounter;
 pub mod hedge;
+pub mod incarnation;
 pub mod reconcile;
 pub mod search;
 pub mod shard;

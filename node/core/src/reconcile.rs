@@ -12,7 +12,9 @@ use crate::shard::Order;
 pub enum Action {
     /// Hold a replica under this order: start it where it does not run, else tell it.
     Hold(ShardId, Order),
-    /// Destroy the replica, wherever it is, and answer with a receipt.
+    /// Keep the people of the order's version, without their templates.
+    KeepRoster(ShardId, Order),
+    /// Destroy what is held of the shard, wherever it is, and answer with a receipt.
     Purge(ShardId),
 }
 
@@ -24,13 +26,16 @@ pub fn reconcile(state: &State, me: NodeId, kept: &BTreeSet<ShardId>, caught_up:
     let mut actions = Vec::new();
     let mut held = BTreeSet::new();
     for (shard, placement) in &state.blueprint.placements {
-        if !placement.has(me) {
+        if !placement.holders().any(|holder| holder == me) {
             continue;
         }
         if let Some(committed) = state.shard(*shard) {
             held.insert(*shard);
             let order = Order { placement: placement.clone(), version: committed.version, hash: committed.hash };
-            actions.push(Action::Hold(*shard, order));
+            actions.push(match placement.has(me) {
+                true => Action::Hold(*shard, order),
+                false => Action::KeepRoster(*shard, order),
+            });
         }
     }
     let unknown = kept.difference(&held).filter(|_| caught_up);

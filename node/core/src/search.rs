@@ -12,6 +12,12 @@ pub fn route(placement: &Placement, local: NodeId, local_ready: bool) -> Vec<Nod
     own.into_iter().chain(placement.replicas().filter(|node| *node != local)).collect()
 }
 
+/// Whether a replica that serves this version may answer a search that asks for `version_min` at least: an older one
+/// would not know of a person added since.
+pub fn may_answer(serving: GalleryVersion, version_min: GalleryVersion) -> bool {
+    serving.0 > 0 && serving >= version_min
+}
+
 /// The answers of all shards of a gallery, taken together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Merged {
@@ -56,7 +62,8 @@ mod tests {
 
     #[test]
     fn the_own_replica_is_asked_first_only_where_it_can_answer() {
-        let placement = Placement { epoch: Epoch(1), owner: NodeId(1), standbys: vec![NodeId(2), NodeId(3)] };
+        let placement =
+            Placement { epoch: Epoch(1), owner: NodeId(1), standbys: vec![NodeId(2), NodeId(3)], rosters: vec![] };
         assert_eq!(route(&placement, NodeId(2), true), [NodeId(2), NodeId(1), NodeId(3)]);
         assert_eq!(route(&placement, NodeId(2), false), [NodeId(1), NodeId(3)]);
         assert_eq!(route(&placement, NodeId(9), true), [NodeId(1), NodeId(2), NodeId(3)]);

@@ -54,6 +54,8 @@ pub enum Effect {
         /// The oldest version of use.
         version_min: GalleryVersion,
     },
+    /// Build the next version out of the people that roster holders keep: no other replica has the committed one.
+    Rebuild,
     /// Send [`Message::Woken`] at that time.
     Wake(UnixMs),
 }
@@ -78,13 +80,14 @@ pub struct Replica {
     serving: Option<Content>,
     staged: Option<Content>,
     fetching: bool,
+    waiting: bool,
     failures: u32,
 }
 
 impl Replica {
     /// A replica that holds nothing yet.
     pub fn new(me: NodeId, shard: ShardId, order: Order) -> Self {
-        Self { me, shard, order, serving: None, staged: None, fetching: false, failures: 0 }
+        Self { me, shard, order, serving: None, staged: None, fetching: false, waiting: false, failures: 0 }
     }
 
     /// The shard.
@@ -143,15 +146,13 @@ impl Replica {
             }
             Message::FetchFailed => {
                 self.fetching = false;
-                self.failures = self.failures.saturating_add(1);
-                let rounds = self.failures / self.sources().len().max(1) as u32;
-                effects.push(Effect::Wake(UnixMs(now.0 + (RETRY_MS << rounds.min(4)))));
+                self.try_again_later(now, effects);
                 return;
             }
-            Message::Woken => {}
+            Message::Woken => self.waiting = false,
         }
         self.settle_staged(effects);
-        self.fetch_if_behind(effects);
+        self.fetch_if_behind(now, effects);
     }
 
     /// Only what is committed is searched: an answer must not depend on which replica gave it (P5).
@@ -169,15 +170,30 @@ impl Replica {
         }
     }
 
-    fn fetch_if_behind(&mut self, effects: &mut Vec<Effect>) {
+    fn fetch_if_behind(&mut self, now: UnixMs, effects: &mut Vec<Effect>) {
         if self.fetching || self.phase() != Phase::Fetching {
             return;
         }
         let sources = self.sources();
-        if let Some(from) = sources.get(self.failures as usize % sources.len().max(1)) {
-            self.fetching = true;
-            effects.push(Effect::Fetch { from: *from, version_min: self.order.version });
+        match sources.get(self.failures as usize % sources.len().max(1)) {
+            Some(from) => {
+                self.fetching = true;
+                effects.push(Effect::Fetch { from: *from, version_min: self.order.version });
+            }
+            None if self.waiting => {}
+            None => self.try_again_later(now, effects),
         }
+    }
+
+    /// An owner that nobody can give the committed version builds the next one, while it goes on asking.
+    fn try_again_later(&mut self, now: UnixMs, effects: &mut Vec<Effect>) {
+        self.failures = self.failures.saturating_add(1);
+        if self.is_owner() && self.has_given_up() {
+            effects.push(Effect::Rebuild);
+        }
+        self.waiting = true;
+        let rounds = self.failures / self.sources().len().max(1) as u32;
+        effects.push(Effect::Wake(UnixMs(now.0 + (RETRY_MS << rounds.min(4)))));
     }
 
     /// The other replicas, owner first.
@@ -191,7 +207,8 @@ mod tests {
     use super::*;
 
     fn order(version: u32, epoch: u64) -> Order {
-        let placement = Placement { epoch: Epoch(epoch), owner: NodeId(1), standbys: vec![NodeId(2), NodeId(3)] };
+        let placement =
+            Placement { epoch: Epoch(epoch), owner: NodeId(1), standbys: vec![NodeId(2), NodeId(3)], rosters: vec![] };
         Order { placement, version: GalleryVersion(version), hash: ContentHash([version as u8; 32]) }
     }
 
@@ -242,6 +259,43 @@ mod tests {
         let fetch = Effect::Fetch { from: NodeId(1), version_min: GalleryVersion(1) };
         assert_eq!(step(&mut replica, Message::Ordered(order(1, 1))), [Effect::Unstage, fetch]);
         assert_eq!(replica.version(), GalleryVersion(0));
+    }
+
+    #[test]
+    fn an_owner_that_no_replica_can_give_the_committed_version_builds_it_again() {
+        let mut owner = replica();
+        owner.me = NodeId(1);
+        let version_min = GalleryVersion(2);
+        let fetch = |from| Effect::Fetch { from: NodeId(from), version_min };
+        assert_eq!(step(&mut owner, Message::Ordered(order(2, 1))), [fetch(2)]);
+        for (asked_next, wake) in [(3, 1_050), (2, 1_100), (3, 1_100), (2, 1_200)] {
+            assert!(!owner.has_given_up());
+            assert_eq!(step(&mut owner, Message::FetchFailed), [Effect::Wake(UnixMs(wake))]);
+            assert_eq!(step(&mut owner, Message::Woken), [fetch(asked_next)]);
+        }
+        assert_eq!(step(&mut owner, Message::FetchFailed), [Effect::Rebuild, Effect::Wake(UnixMs(1_200))]);
+        step(&mut owner, Message::Woken);
+        assert_eq!(step(&mut owner, staged(3, 3)), [fetch(2)], "built, and not yet committed");
+        assert_eq!(step(&mut owner, Message::Ordered(order(3, 1))), [Effect::Serve]);
+
+        let mut standby = replica();
+        step(&mut standby, Message::Ordered(order(2, 1)));
+        for _ in 0..9 {
+            let effects = step(&mut standby, Message::FetchFailed);
+            assert!(!effects.contains(&Effect::Rebuild), "only the owner builds");
+            step(&mut standby, Message::Woken);
+        }
+    }
+
+    #[test]
+    fn an_owner_without_standbys_asks_the_roster_holders_at_once_and_again() {
+        let mut owner = replica();
+        owner.me = NodeId(1);
+        let mut alone = order(1, 1);
+        alone.placement.standbys.clear();
+        assert_eq!(step(&mut owner, Message::Ordered(alone.clone())), [Effect::Rebuild, Effect::Wake(UnixMs(1_100))]);
+        assert_eq!(step(&mut owner, Message::Ordered(alone)), [], "it waits");
+        assert_eq!(step(&mut owner, Message::Woken), [Effect::Rebuild, Effect::Wake(UnixMs(1_200))]);
     }
 
     #[test]

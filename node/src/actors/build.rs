@@ -12,13 +12,16 @@ use coordinator_core::Command;
 use coordinator_core::blueprint::Placement;
 use coordinator_core::command::GalleryCommit;
 use coordinator_core::state::ShardState;
+use node_core::shard::Order;
 use node_link::Lane;
 
+use super::content;
 use super::shard::Stage;
 use crate::builder::{self, Sources};
 use crate::context::Context as Shared;
 use crate::proposer::Proposer;
 use crate::segment::{self, Loaded};
+use crate::store::Kind;
 
 /// How long standbys are waited for. One that is not there by then fetches the version once it is committed.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,7 +51,9 @@ pub struct Job {
     pub order: BuildOrder,
     /// The placement under which this node owns the shard.
     pub placement: Placement,
-    /// What is served now.
+    /// The version that is served now; 0 is none.
+    pub served: GalleryVersion,
+    /// The version before, or what is left of it: its people keep their subject ids.
     pub before: Option<Arc<Loaded>>,
     /// Where the new version is handed in.
     pub stage: Recipient<Stage>,
@@ -69,13 +74,12 @@ impl Job {
             let fix = "submit the manifest again; the journey is gone";
             return Err(Refusal::new(RefusalCode::NotFound, format!("gallery {shard}"), fix));
         };
-        let served = self.before.as_ref().map(|loaded| loaded.head.version);
-        if committed.manifest == self.order.manifest && served == Some(committed.version) {
+        if committed.manifest == self.order.manifest && self.served == committed.version {
             return Ok(built(&committed));
         }
         let version = GalleryVersion(committed.version.0 + 1);
         let segment = self.build(version).await?;
-        let loaded = super::shard::keep(&self.shared, segment.clone()).await?;
+        let loaded = content::keep(&self.shared, Kind::Gallery, segment.clone()).await?;
         let commit = GalleryCommit {
             shard,
             epoch: self.placement.epoch,
@@ -159,6 +163,42 @@ fn built(committed: &ShardState) -> Built {
         rows: committed.rows,
         without_photo: committed.without_photo,
     }
+}
+
+/// Builds anew, out of the people that this node or another keeps as a roster, where every replica is lost.
+///
+/// # Errors
+/// Where nobody keeps the committed version's people; or as [`Job::run`].
+pub async fn from_roster(
+    shared: Arc<Shared>,
+    proposer: Proposer,
+    shard: ShardId,
+    order: Order,
+    stage: Recipient<Stage>,
+    building: Building,
+) -> Result<Built, Refusal> {
+    let segment = match content::roster_here(&shared, shard, order.version).await {
+        Ok(segment) => segment,
+        Err(_) => {
+            let holders = order.placement.rosters.clone().into_iter();
+            content::fetch_roster(&shared, shard, order.version, holders).await?
+        }
+    };
+    let roster = segment::decode(&segment).map_err(|error| {
+        Refusal::new(RefusalCode::BadValue, format!("roster of gallery {shard}"), error.to_string())
+    })?;
+    let people = roster.head.people.iter().map(|enrolled| enrolled.person.clone()).collect();
+    let job = Job {
+        shared,
+        proposer,
+        order: BuildOrder { shard, manifest: roster.head.manifest, people, merge: false },
+        placement: order.placement,
+        served: GalleryVersion::default(),
+        before: Some(Arc::new(roster)),
+        stage,
+        _building: building,
+    };
+    job.run().await
 }
 
 /// Sends the order to the shard's owner, wherever that is, until the gallery is built.

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use cluster_config::ids::ShardId;
+use cluster_config::ids::{GalleryVersion, ShardId};
 use cluster_config::wire::Refusal;
 use coordinator_core::Command;
 use node_core::reconcile::{Action, reconcile};
 use node_core::shard::Order;
 use tokio::sync::mpsc;
 
+use super::content;
 use super::shard::{Destroy, Ended, Obey, ShardActor};
 use crate::clock;
 use crate::context::Context as Shared;
 use crate::proposer::Proposer;
+use crate::store::Kind;
 
 /// How long one try to deliver a purge receipt lasts; the next reconciliation tries again.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +43,21 @@ struct PurgeEnded {
     destroyed: bool,
 }
 
+/// A roster has been fetched, at this version, or could not be.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RosterKept {
+    shard: ShardId,
+    kept: Option<GalleryVersion>,
+}
+
+/// A roster as the keeper knows it.
+#[derive(Default)]
+struct Roster {
+    version: GalleryVersion,
+    fetching: bool,
+}
+
 /// A shard's actor as the keeper knows it.
 struct Running {
     run: u64,
@@ -54,6 +71,7 @@ pub struct Keeper {
     arbiter: ArbiterHandle,
     running: BTreeMap<ShardId, Running>,
     on_disk: BTreeSet<ShardId>,
+    rosters: BTreeMap<ShardId, Roster>,
     purging: BTreeSet<ShardId>,
     runs: u64,
     caught_up: bool,
@@ -75,6 +93,7 @@ impl Keeper {
             arbiter: arbiter.clone(),
             running: BTreeMap::new(),
             on_disk,
+            rosters: BTreeMap::new(),
             purging: BTreeSet::new(),
             runs: 0,
             caught_up: false,
@@ -115,15 +134,55 @@ impl Keeper {
         self.on_disk.insert(shard);
     }
 
+    /// Keeps the people of a shard that other nodes have replicas of. A replica that this node had before goes once they
+    /// are kept.
+    fn keep_roster(&mut self, shard: ShardId, order: Order, context: &mut Context<Self>) {
+        if self.purging.contains(&shard) || order.version == GalleryVersion::default() {
+            return;
+        }
+        let roster = self.rosters.entry(shard).or_default();
+        if roster.fetching {
+            return;
+        }
+        if roster.version < order.version {
+            roster.fetching = true;
+            self.on_disk.insert(shard);
+            let shared = self.shared.clone();
+            let address = context.address();
+            self.shared.network.spawn(async move {
+                let kept = content::keep_roster(&shared, shard, &order).await;
+                if let Err(refusal) = &kept {
+                    tracing::debug!(%shard, %refusal, "the roster is not kept yet; it is asked for again");
+                }
+                // The keeper ends only with the process.
+                let _ = address.send(RosterKept { shard, kept: kept.ok() }).await;
+            });
+        } else if self.running.remove(&shard).is_some() {
+            self.end(shard);
+            let shared = self.shared.clone();
+            self.shared.network.spawn_blocking(move || {
+                if let Err(error) = shared.store.drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX)) {
+                    tracing::error!(%shard, %error, "the replica's content could not be dropped");
+                }
+            });
+        }
+    }
+
+    /// Ends the shard's actor.
+    fn end(&self, shard: ShardId) {
+        if let Some(handle) = self.shared.directory.remove(shard) {
+            // An actor whose queue is full still ends: its last address goes with the handle.
+            let _ = handle.destroy.try_send(Destroy);
+        }
+    }
+
     fn purge(&mut self, shard: ShardId, context: &mut Context<Self>) {
         if !self.purging.insert(shard) {
             return;
         }
         self.running.remove(&shard);
-        if let Some(handle) = self.shared.directory.remove(shard) {
-            // An actor whose queue is full still ends: its last address goes with the handle.
-            let _ = handle.destroy.try_send(Destroy);
-        }
+        self.rosters.remove(&shard);
+        self.end(shard);
         let shared = self.shared.clone();
         let proposer = self.proposer.clone();
         let address = context.address();
@@ -156,6 +215,7 @@ impl Handler<Reconcile> for Keeper {
         for action in actions {
             match action {
                 Action::Hold(shard, order) => self.hold(shard, order),
+                Action::KeepRoster(shard, order) => self.keep_roster(shard, order, context),
                 Action::Purge(shard) => self.purge(shard, context),
             }
         }
@@ -173,6 +233,17 @@ impl Handler<ShardEnded> for Keeper {
             self.running.remove(&ended.shard);
             self.shared.directory.remove(ended.shard);
             context.notify(Reconcile { caught_up: self.caught_up });
+        }
+    }
+}
+
+impl Handler<RosterKept> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, RosterKept { shard, kept }: RosterKept, _: &mut Context<Self>) {
+        if let Some(roster) = self.rosters.get_mut(&shard) {
+            roster.fetching = false;
+            roster.version = kept.unwrap_or(roster.version);
         }
     }
 }

@@ -6,25 +6,21 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, BuildOrder, Built, Segment};
+use cluster_config::wire::peer::{BuildOrder, Built, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::State;
 use node_core::shard::{Content, Effect, Message as CoreMessage, Order, Phase, Replica};
-use node_link::Lane;
 use tokio::sync::mpsc;
 
-use super::build;
+use super::{build, content};
 use crate::clock;
-use crate::context::{Context as Shared, out_of_turn};
+use crate::context::Context as Shared;
 use crate::directory::{Published, Serving, ShardHandle};
 use crate::proposer::Proposer;
-use crate::segment::{self, Loaded};
+use crate::segment::Loaded;
+use crate::store::{Kept, Kind};
 
 /// Messages that may wait for one shard: orders, segments, builds. Searches do not come this way.
 const MAILBOX_MESSAGES_MAX: usize = 1_024;
-
-/// How long a segment may take to cross the network.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keep a segment that the owner pushes; answered once it is durable.
 #[derive(Message)]
@@ -162,6 +158,7 @@ impl ShardActor {
         match effect {
             Effect::Serve => self.serve(),
             Effect::Unstage => self.staged = None,
+            Effect::Rebuild => self.rebuild(context),
             Effect::Fetch { from, version_min } => self.fetch(from, version_min, context),
             Effect::Wake(at) => {
                 let delay = Duration::from_millis(at.since(clock::now()));
@@ -179,7 +176,7 @@ impl ShardActor {
         let shared = self.shared.clone();
         let shard = self.core.shard();
         self.shared.network.spawn_blocking(move || {
-            if let Err(error) = shared.store.drop_before(shard, version) {
+            if let Err(error) = shared.store.drop_before(Kind::Gallery, shard, version) {
                 tracing::error!(%shard, %error, "older versions could not be dropped");
             }
         });
@@ -190,7 +187,7 @@ impl ShardActor {
         let shard = self.core.shard();
         let address = context.address();
         self.shared.network.spawn(async move {
-            let fetched = fetch_segment(&shared, from, shard, version_min).await;
+            let fetched = content::fetch_gallery(&shared, from, shard, version_min).await;
             // The actor may have been told to end meanwhile.
             let _ = match fetched {
                 Ok(loaded) => {
@@ -203,6 +200,30 @@ impl ShardActor {
                     address.send(FetchFailed).await
                 }
             };
+        });
+    }
+
+    /// Builds the next version out of the people that a roster holder keeps. Where none answers, the core asks again.
+    fn rebuild(&self, context: &mut Context<Self>) {
+        if self.building.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let building = build::Building(self.building.clone());
+        let shared = self.shared.clone();
+        let proposer = self.proposer.clone();
+        let order = self.core.order().clone();
+        let shard = self.core.shard();
+        let stage = context.address().recipient();
+        self.shared.network.spawn(async move {
+            let rebuilt = build::from_roster(shared, proposer, shard, order, stage, building).await;
+            let result = if rebuilt.is_ok() { "done" } else { "failed" };
+            metrics::counter!("tvs_shard_rebuilds_total", "result" => result).increment(1);
+            match rebuilt {
+                Ok(built) => tracing::warn!(%shard, version = %built.version, "every replica was lost: built again"),
+                Err(refusal) => {
+                    tracing::warn!(%shard, %refusal, "every replica is lost, and it is not built again yet")
+                }
+            }
         });
     }
 
@@ -220,7 +241,7 @@ impl Actor for ShardActor {
         let shard = self.core.shard();
         let address = context.address();
         self.shared.network.spawn(async move {
-            let read = tokio::task::spawn_blocking(move || read_from_disk(&shared, shard, &order)).await;
+            let read = tokio::task::spawn_blocking(move || content::read_gallery(&shared, shard, &order)).await;
             // The actor may have been told to end meanwhile.
             let _ = address.send(DiskRead(read.ok().flatten())).await;
         });
@@ -290,7 +311,7 @@ impl Handler<Store> for ShardActor {
         let address = context.address();
         let refusal = self.refuse(RefusalCode::Unavailable, "the actor is ending", "ask again");
         Box::pin(async move {
-            let loaded = keep(&shared, segment).await?;
+            let loaded = content::keep(&shared, Kind::Gallery, segment).await?;
             address.send(Stage(loaded)).await.map_err(|_| refusal)
         })
     }
@@ -306,7 +327,8 @@ impl Handler<Fetch> for ShardActor {
             return Box::pin(async { Err(absent) });
         };
         Box::pin(async move {
-            let kept = crate::store::Kept { shard: loaded.head.shard, version: loaded.head.version, hash: loaded.hash };
+            let (shard, version, hash) = (loaded.head.shard, loaded.head.version, loaded.hash);
+            let kept = Kept { kind: Kind::Gallery, shard, version, hash };
             let read = shared.network.clone().spawn_blocking(move || shared.store.get(kept));
             match read.await {
                 Ok(Ok(Some(segment))) => Ok(segment),
@@ -326,6 +348,8 @@ impl Handler<Build> for ShardActor {
             Some(self.refuse(RefusalCode::Unavailable, "another node owns it", "ask the owner"))
         } else if !self.disk_read || (self.core.phase() == Phase::Fetching && !self.core.has_given_up()) {
             Some(self.refuse(RefusalCode::Unavailable, "the committed version is being fetched", "ask again"))
+        } else if order.merge && self.core.phase() == Phase::Fetching {
+            Some(self.refuse(RefusalCode::Unavailable, "its people are lost so far", "submit the whole manifest"))
         } else if self.building.swap(true, Ordering::AcqRel) {
             Some(self.refuse(RefusalCode::Unavailable, "another build is under way", "ask again when it is done"))
         } else {
@@ -339,6 +363,7 @@ impl Handler<Build> for ShardActor {
             proposer: self.proposer.clone(),
             order,
             placement: self.core.order().placement.clone(),
+            served: self.core.version(),
             before: self.serving.clone(),
             stage: context.address().recipient(),
             _building: build::Building(self.building.clone()),
@@ -363,69 +388,5 @@ impl Handler<Destroy> for ShardActor {
             self.shared.engine.release(&loaded);
         }
         context.stop();
-    }
-}
-
-/// Checks a segment and keeps it on disk.
-///
-/// # Errors
-/// A refusal: the segment's fault, or this node's disk.
-pub async fn keep(shared: &Arc<Shared>, segment: Segment) -> Result<Arc<Loaded>, Refusal> {
-    let place = format!("node {}: segment {} version {}", shared.me, segment.shard, segment.version);
-    let keeper = shared.clone();
-    let kept = shared.network.spawn_blocking(move || {
-        let loaded = segment::decode(&segment).map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
-        let failed = |error: crate::store::Error| (RefusalCode::Internal, error.to_string());
-        keeper.store.put(&segment).map_err(failed)?;
-        // The journey may have been closed, and its galleries destroyed, while this was being written.
-        let placed = |state: &State| state.blueprint.placements.get(&segment.shard).is_some_and(|p| p.has(keeper.me));
-        if !keeper.coordinator.with_state(placed) {
-            keeper.store.destroy(segment.shard).map_err(failed)?;
-            return Err((RefusalCode::NotOpen, "this node keeps no replica of it any more".to_owned()));
-        }
-        Ok(Arc::new(loaded))
-    });
-    match kept.await {
-        Ok(Ok(loaded)) => Ok(loaded),
-        Ok(Err((code, problem))) => Err(Refusal::new(code, place, problem)),
-        Err(error) => Err(Refusal::new(RefusalCode::Internal, place, error.to_string())),
-    }
-}
-
-async fn fetch_segment(
-    shared: &Arc<Shared>,
-    from: NodeId,
-    shard: ShardId,
-    version_min: GalleryVersion,
-) -> Result<Arc<Loaded>, Refusal> {
-    let request = peer::Request::FetchSegment { shard, version_min };
-    match shared.ask(from, Lane::Bulk, &request, FETCH_TIMEOUT).await? {
-        peer::Response::Segment(segment) if segment.shard == shard && segment.version >= version_min => {
-            keep(shared, segment).await
-        }
-        _ => Err(out_of_turn(from)),
-    }
-}
-
-/// The segment on disk that the order asks for, or else a later one that may be committed yet.
-fn read_from_disk(shared: &Shared, shard: ShardId, order: &Order) -> Option<Arc<Loaded>> {
-    let read = || -> Result<Option<Segment>, crate::store::Error> {
-        let versions = shared.store.versions(shard)?;
-        let committed = versions.iter().find(|kept| kept.version == order.version && kept.hash == order.hash);
-        let later = versions.iter().rev().find(|kept| kept.version > order.version);
-        match committed.or(later) {
-            Some(kept) => shared.store.get(*kept),
-            None => Ok(None),
-        }
-    };
-    let loaded = read().map_err(|error| error.to_string()).and_then(|segment| {
-        segment.map(|segment| segment::decode(&segment).map_err(|error| error.to_string())).transpose()
-    });
-    match loaded {
-        Ok(loaded) => loaded.map(Arc::new),
-        Err(error) => {
-            tracing::warn!(%shard, %error, "what is kept cannot be used; it is fetched again");
-            None
-        }
     }
 }

@@ -62,7 +62,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
 
 fn table(galleries: &[Gallery]) -> String {
     let head = ["journey", "part", "status", "version", "people", "boarded", "templates", "no photo", "epoch", "owner"];
-    let mut rows = vec![head.iter().chain(&["standbys", "receipts"]).map(ToString::to_string).collect::<Vec<_>>()];
+    let mut rows =
+        vec![head.iter().chain(&["standbys", "rosters", "receipts"]).map(ToString::to_string).collect::<Vec<_>>()];
     let list = |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
     for gallery in galleries {
         for shard in &gallery.shards {
@@ -79,6 +80,7 @@ fn table(galleries: &[Gallery]) -> String {
                 shard.epoch.to_string(),
                 shard.owner.map_or("-".to_owned(), |owner| owner.to_string()),
                 list(&shard.standbys),
+                list(&shard.rosters),
                 list(&receipts),
             ]);
         }

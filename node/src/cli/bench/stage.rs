@@ -112,6 +112,7 @@ impl Stage {
             engine: options.engine,
             seed: options.seed,
             log: NODE_LOGS.to_owned(),
+            fronts: Vec::new(),
         })
         .map_err(|error| Failure::failure_of(&error))?;
         let mut stage = Self {

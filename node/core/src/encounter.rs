@@ -1,0 +1,177 @@
+//! What an encounter comes to at its entry node, step by step: where it is searched, what is recorded of it, and what
+//! the gate is told. The waiting in between is the shell's.
+
+use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, ShardId, UnixMs};
+use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::blueprint::Placement;
+use coordinator_core::{Record, RecordOutcome, State};
+
+use crate::decide::Verdict;
+use crate::search::Merged;
+
+/// A shard of a journey's gallery, its committed version, and where it is, at one moment.
+pub type Route = (ShardId, GalleryVersion, Placement);
+
+/// Why a journey cannot be searched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// It is closed, and stays so.
+    Closed(Refusal),
+    /// It is unknown or not built as far as this node's state goes, which may be behind.
+    NotYet(Refusal),
+}
+
+impl Missing {
+    /// What the gate is told. Only a node whose state is known to be no old one, `up_to_date`, refuses for good what it
+    /// does not know; any other sends the gate to the next node.
+    pub fn into_refusal(self, up_to_date: bool) -> Refusal {
+        match self {
+            Self::NotYet(refusal) if !up_to_date => {
+                let place = format!("{}, by a state that may be an old one", refusal.place);
+                Refusal::new(RefusalCode::Unavailable, place, "ask another node")
+            }
+            Self::Closed(refusal) | Self::NotYet(refusal) => refusal,
+        }
+    }
+}
+
+/// The shards that a capture of this journey is searched in.
+///
+/// # Errors
+/// Where the journey is unknown, closed, or not built yet.
+pub fn shards(state: &State, id: JourneyId) -> Result<Vec<Route>, Missing> {
+    let Some(journey) = state.journeys.get(&id) else {
+        let place = format!("capture.journey: {id} is not known");
+        return Err(Missing::NotYet(Refusal::new(RefusalCode::NotFound, place, "submit its manifest first")));
+    };
+    if !journey.is_open() {
+        return Err(Missing::Closed(not_open(id)));
+    }
+    let mut shards = Vec::with_capacity(journey.shards.len());
+    for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
+        let placement = state.blueprint.placements.get(&shard).filter(|_| committed.version.0 > 0);
+        let placement = placement.ok_or_else(|| Missing::NotYet(not_built(id)))?;
+        shards.push((shard, committed.version, placement.clone()));
+    }
+    Ok(shards)
+}
+
+/// What a search is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The answer alone.
+    Identify,
+    /// A record of the encounter, presented at this device.
+    Board(DeviceId),
+}
+
+/// What follows a search.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// The gate is told this.
+    Answer(Answer),
+    /// This goes into the ledger before anything is answered (promise P1).
+    Record(Record),
+}
+
+/// What follows the search of a capture that was decided at `at`.
+pub fn after_search(capture: &Capture, purpose: Purpose, at: UnixMs, merged: &Merged, verdict: Verdict) -> Next {
+    let Purpose::Board(device) = purpose else {
+        return Next::Answer(answer(capture, merged, verdict, Recording::NotRequired));
+    };
+    let known = verdict.who.filter(|who| who.in_scope);
+    Next::Record(Record {
+        encounter: capture.encounter,
+        journey: capture.journey,
+        device,
+        at,
+        directive: verdict.directive,
+        reason: verdict.reason,
+        subject: known.map(|who| who.subject),
+        manifest_ordinal: known.map(|who| who.manifest_ordinal),
+        epoch: merged.epoch,
+        gallery_version: merged.version,
+    })
+}
+
+/// The answer to a boarding once its record's fate is known: what the ledger says, whatever this search came to.
+///
+/// # Errors
+/// A refusal where the journey was closed meanwhile.
+pub fn after_record(
+    capture: &Capture,
+    merged: &Merged,
+    verdict: Verdict,
+    outcome: RecordOutcome,
+) -> Result<Answer, Refusal> {
+    let RecordOutcome::Stored(stored) = outcome else {
+        return Err(not_open(capture.journey));
+    };
+    let mut answer = answer(capture, merged, verdict, Recording::Committed);
+    answer.directive = stored.directive;
+    answer.reason = stored.reason;
+    answer.epoch = stored.epoch;
+    answer.gallery_version = stored.gallery_version;
+    answer.confirmed = confirmed(&stored, answer.confirmed);
+    Ok(answer)
+}
+
+/// A retry that comes to node `me` after its journey was closed is answered from the ledger; there is no gallery any
+/// more.
+pub fn answered_before_closing(state: &State, capture: &Capture, me: NodeId) -> Option<Answer> {
+    if state.journeys.get(&capture.journey).is_some_and(|journey| journey.is_open()) {
+        return None;
+    }
+    let stored = state.ledger.find(capture.encounter)?;
+    Some(Answer {
+        encounter: stored.encounter,
+        directive: stored.directive,
+        reason: stored.reason,
+        confirmed: confirmed(stored, None),
+        recording: Recording::Committed,
+        epoch: stored.epoch,
+        gallery_version: stored.gallery_version,
+        searched_by: me,
+    })
+}
+
+/// The refusal of a capture for a journey that is closed.
+pub fn not_open(journey: JourneyId) -> Refusal {
+    Refusal::new(
+        RefusalCode::NotOpen,
+        format!("capture.journey: {journey} is closed"),
+        "send the traveller to an officer",
+    )
+}
+
+/// The refusal of a capture for a journey whose gallery is not complete.
+pub fn not_built(journey: JourneyId) -> Refusal {
+    let place = format!("capture.journey: the gallery of {journey} is not built yet");
+    Refusal::new(RefusalCode::NotOpen, place, "wait until `tvs gallery show` says ready")
+}
+
+/// Whom a recorded boarding confirms. People out of scope leave no trace in the ledger, so theirs is what this search
+/// found.
+fn confirmed(stored: &Record, found: Option<Confirmed>) -> Option<Confirmed> {
+    if stored.directive != Directive::Proceed {
+        return None;
+    }
+    match (stored.subject, stored.manifest_ordinal) {
+        (Some(subject), Some(manifest_ordinal)) => Some(Confirmed { subject, manifest_ordinal }),
+        _ => found,
+    }
+}
+
+fn answer(capture: &Capture, merged: &Merged, verdict: Verdict, recording: Recording) -> Answer {
+    Answer {
+        encounter: capture.encounter,
+        directive: verdict.directive,
+        reason: verdict.reason,
+        confirmed: verdict.who.map(|who| Confirmed { subject: who.subject, manifest_ordinal: who.manifest_ordinal }),
+        recording,
+        epoch: merged.epoch,
+        gallery_version: merged.version,
+        searched_by: merged.searched_by,
+    }
+}

@@ -1,0 +1,160 @@
+//! Where a shard's content comes from and where it is kept: this node's disk, other nodes; galleries and rosters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
+use cluster_config::wire::peer::{self, Segment};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::State;
+use node_core::shard::Order;
+use node_link::Lane;
+
+use crate::context::{Context as Shared, out_of_turn};
+use crate::segment::{self, Loaded};
+use crate::store::Kind;
+
+/// How long a segment may take to cross the network.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Checks a segment and keeps it on disk as a gallery or a roster.
+///
+/// # Errors
+/// A refusal: the segment's fault, or this node's disk.
+pub async fn keep(shared: &Arc<Shared>, kind: Kind, segment: Segment) -> Result<Arc<Loaded>, Refusal> {
+    let place = format!("node {}: segment {} version {}", shared.me, segment.shard, segment.version);
+    let keeper = shared.clone();
+    let kept = shared.network.spawn_blocking(move || {
+        let loaded = segment::decode(&segment).map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
+        let failed = |error: crate::store::Error| (RefusalCode::Internal, error.to_string());
+        keeper.store.put(kind, &segment).map_err(failed)?;
+        // The journey may have been closed, and its galleries destroyed, while this was being written.
+        let placed = |state: &State| {
+            state.blueprint.placements.get(&segment.shard).is_some_and(|p| p.holders().any(|node| node == keeper.me))
+        };
+        if !keeper.coordinator.with_state(placed) {
+            keeper.store.destroy(segment.shard).map_err(failed)?;
+            return Err((RefusalCode::NotOpen, "this node keeps nothing of it any more".to_owned()));
+        }
+        Ok(Arc::new(loaded))
+    });
+    match kept.await {
+        Ok(Ok(loaded)) => Ok(loaded),
+        Ok(Err((code, problem))) => Err(Refusal::new(code, place, problem)),
+        Err(error) => Err(Refusal::new(RefusalCode::Internal, place, error.to_string())),
+    }
+}
+
+/// Has another node give a replica's content, and keeps it.
+///
+/// # Errors
+/// A refusal: that node's, or this node's disk.
+pub async fn fetch_gallery(
+    shared: &Arc<Shared>,
+    from: NodeId,
+    shard: ShardId,
+    version_min: GalleryVersion,
+) -> Result<Arc<Loaded>, Refusal> {
+    let request = peer::Request::FetchSegment { shard, version_min };
+    match shared.ask(from, Lane::Bulk, &request, FETCH_TIMEOUT).await? {
+        peer::Response::Segment(segment) if segment.shard == shard && segment.version >= version_min => {
+            keep(shared, Kind::Gallery, segment).await
+        }
+        _ => Err(out_of_turn(from)),
+    }
+}
+
+/// The segment on disk that the order asks for, or else a later one that may be committed yet.
+pub fn read_gallery(shared: &Shared, shard: ShardId, order: &Order) -> Option<Arc<Loaded>> {
+    let read = || -> Result<Option<Segment>, crate::store::Error> {
+        let versions = shared.store.versions(Kind::Gallery, shard)?;
+        let committed = versions.iter().find(|kept| kept.version == order.version && kept.hash == order.hash);
+        let later = versions.iter().rev().find(|kept| kept.version > order.version);
+        match committed.or(later) {
+            Some(kept) => shared.store.get(*kept),
+            None => Ok(None),
+        }
+    };
+    let loaded = read().map_err(|error| error.to_string()).and_then(|segment| {
+        segment.map(|segment| segment::decode(&segment).map_err(|error| error.to_string())).transpose()
+    });
+    match loaded {
+        Ok(loaded) => loaded.map(Arc::new),
+        Err(error) => {
+            tracing::warn!(%shard, %error, "what is kept cannot be used; it is fetched again");
+            None
+        }
+    }
+}
+
+/// Keeps the people of the order's version: those of the first replica that gives them.
+///
+/// # Errors
+/// The last replica's refusal, or this node's.
+pub async fn keep_roster(shared: &Arc<Shared>, shard: ShardId, order: &Order) -> Result<GalleryVersion, Refusal> {
+    let segment = fetch_roster(shared, shard, order.version, order.placement.replicas()).await?;
+    let version = keep(shared, Kind::Roster, segment).await?.head.version;
+    let store = shared.clone();
+    let dropped = shared.network.spawn_blocking(move || store.store.drop_before(Kind::Roster, shard, version)).await;
+    if let Err(error) = dropped.map_err(|e| e.to_string()).and_then(|dropped| dropped.map_err(|e| e.to_string())) {
+        tracing::error!(%shard, %error, "older rosters could not be dropped");
+    }
+    Ok(version)
+}
+
+/// The roster of `version_min` or later, from the first of `nodes` that has it.
+///
+/// # Errors
+/// The last node's refusal.
+pub async fn fetch_roster(
+    shared: &Arc<Shared>,
+    shard: ShardId,
+    version_min: GalleryVersion,
+    nodes: impl Iterator<Item = NodeId>,
+) -> Result<Segment, Refusal> {
+    let request = peer::Request::FetchRoster { shard, version_min };
+    let mut last = Refusal::new(
+        RefusalCode::Unavailable,
+        format!("gallery {shard}: no other node keeps its people"),
+        "submit its manifest again",
+    );
+    for node in nodes.filter(|node| *node != shared.me) {
+        match shared.ask(node, Lane::Bulk, &request, FETCH_TIMEOUT).await {
+            Ok(peer::Response::Segment(segment)) if segment.shard == shard && segment.version >= version_min => {
+                return Ok(segment);
+            }
+            Ok(_) => last = out_of_turn(node),
+            Err(refusal) => last = refusal,
+        }
+    }
+    Err(last)
+}
+
+/// The people of a shard as this node has them, of a replica or a roster.
+///
+/// # Errors
+/// Not here, or not at this version; or the disk's failure.
+pub async fn roster_here(
+    shared: &Arc<Shared>,
+    shard: ShardId,
+    version_min: GalleryVersion,
+) -> Result<Segment, Refusal> {
+    let place = format!("node {}: roster of gallery {shard}", shared.me);
+    let serving = shared.directory.find(shard).and_then(|handle| handle.published.get());
+    let store = shared.clone();
+    let read = shared.network.spawn_blocking(move || -> Result<Option<Segment>, String> {
+        if let Some(serving) = serving.filter(|serving| serving.loaded.head.version >= version_min) {
+            return segment::roster(&serving.loaded.head).map(Some).map_err(|error| error.to_string());
+        }
+        let kept = store.store.versions(Kind::Roster, shard).map_err(|error| error.to_string())?;
+        match kept.last().filter(|kept| kept.version >= version_min) {
+            Some(kept) => store.store.get(*kept).map_err(|error| error.to_string()),
+            None => Ok(None),
+        }
+    });
+    match read.await.map_err(|error| error.to_string()).and_then(|read| read) {
+        Ok(Some(segment)) => Ok(segment),
+        Ok(None) => Err(Refusal::new(RefusalCode::Unavailable, place, "it is not kept here; ask another holder")),
+        Err(problem) => Err(Refusal::new(RefusalCode::Internal, place, problem)),
+    }
+}
