@@ -1,8 +1,11 @@
-//! What can be done to a node.
+//! What can be done to a node, to its links and to its machine.
 
 use std::fmt;
 
 use cluster_config::ids::NodeId;
+
+use crate::emulator::{Conditions, Shape};
+use crate::shim::Troubles;
 
 /// One blow, or its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,17 +20,31 @@ pub enum Fault {
     Pause(NodeId),
     /// SIGCONT: it goes on.
     Resume(NodeId),
+    /// Links are cut. Needs a target with an emulated network.
+    Cut(Shape),
+    /// A node's links with its peers become bad, both ways. Needs an emulated network.
+    Worsen(NodeId, Conditions),
+    /// All links are perfect again.
+    Heal,
+    /// A node's disk and clock misbehave, in this way alone. Needs a target with the preloaded library.
+    Trouble(NodeId, Troubles),
+    /// One bit of one file of a node that does not run is turned over; the number chooses file and bit.
+    Flip(NodeId, u64),
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, node) = match self {
-            Self::Kill(node) => ("kill", node),
-            Self::Stop(node) => ("stop", node),
-            Self::Start(node) => ("start", node),
-            Self::Pause(node) => ("pause", node),
-            Self::Resume(node) => ("resume", node),
-        };
-        write!(f, "{verb} node {node}")
+        match self {
+            Self::Kill(node) => write!(f, "kill node {node}"),
+            Self::Stop(node) => write!(f, "stop node {node}"),
+            Self::Start(node) => write!(f, "start node {node}"),
+            Self::Pause(node) => write!(f, "pause node {node}"),
+            Self::Resume(node) => write!(f, "resume node {node}"),
+            Self::Cut(shape) => shape.fmt(f),
+            Self::Worsen(node, conditions) => write!(f, "worsen the links of node {node}: {conditions}"),
+            Self::Heal => f.write_str("heal all links"),
+            Self::Trouble(node, troubles) => write!(f, "node {node}: {troubles}"),
+            Self::Flip(node, _) => write!(f, "flip a bit on the disk of node {node}"),
+        }
     }
 }

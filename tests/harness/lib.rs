@@ -4,16 +4,22 @@
 //! [`fault::Fault`], and asks the [`invariants`] whether what clients were promised ([`oracle::History`]) is so. The
 //! harness contains no product logic: it knows the wire, the command line and the folders of nodes, and nothing else.
 
+pub mod airport;
 pub mod binary;
+pub mod disk;
+pub mod emulator;
 pub mod fault;
 pub mod invariants;
 pub mod journal;
 pub mod level;
 pub mod live;
+pub mod members;
 pub mod oracle;
 pub mod raw;
+pub mod shim;
 pub mod target;
 pub mod workload;
+pub mod world;
 
 /// The seed of this run: `TVS_SEED`, or 1. It decides who travels, who is captured how, and which encounter ids are
 /// drawn; it does not decide how the operating system schedules real processes.
@@ -22,4 +28,9 @@ pub mod workload;
 /// Where `TVS_SEED` is not a number.
 pub fn seed() -> u64 {
     std::env::var("TVS_SEED").map_or(1, |text| text.parse().expect("TVS_SEED is a whole number"))
+}
+
+/// Seconds since 1970, now.
+pub fn clock_s() -> i64 {
+    i64::try_from(node::clock::now().0 / 1_000).unwrap_or(i64::MAX)
 }

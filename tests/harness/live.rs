@@ -1,5 +1,6 @@
 //! The live target: real processes on loopback, on ports that the system chose, in a folder that is gone afterwards.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -16,13 +17,46 @@ use node_link::{GateClient, GateClientOptions, Identity, OperatorClient};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::binary;
+use crate::emulator::Emulator;
 use crate::fault::Fault;
 use crate::journal::Journal;
+use crate::shim::{Control, Shim};
 use crate::target::{Failure, Gate, Target};
+use crate::{binary, disk};
 
 /// How long an operator's question may take; a manifest takes as long as its galleries.
 const OPERATOR_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Nodes that a cluster with an emulated network may come to have, newcomers included.
+const FRONTS: usize = cluster_config::limits::NODES_MAX;
+
+/// How a live cluster is made.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The name of the test target.
+    pub story: &'static str,
+    /// The command that a failure prints.
+    pub again: String,
+    /// Nodes to begin with.
+    pub nodes: u64,
+    /// `TVS_LOG` of the nodes.
+    pub log: String,
+    /// Seed of the people in the nodes' holdings and of the network's disturbances.
+    pub seed: u64,
+    /// Whether gates and nodes reach each other through relays that can disturb their links.
+    pub network: bool,
+    /// Whether the nodes' disks and clocks can be made to misbehave. Needs a C compiler.
+    pub machine: bool,
+}
+
+impl Setting {
+    /// A cluster without anything that disturbs, under the seed of this run.
+    pub fn new(story: &'static str, nodes: u64) -> Self {
+        let (log, seed) = ("info".to_owned(), crate::seed());
+        let again = format!("TVS_SEED={seed} cargo test -p tests --test {story}");
+        Self { story, again, nodes, log, seed, network: false, machine: false }
+    }
+}
 
 /// A cluster of real processes. It kills them when it goes, and removes its folder unless the test failed.
 pub struct Live {
@@ -30,9 +64,13 @@ pub struct Live {
     pub cluster: LocalCluster,
     /// What happened.
     pub journal: Arc<Journal>,
-    story: &'static str,
+    /// The network, where it is emulated.
+    pub emulator: Option<Emulator>,
+    again: String,
     operator: Identity,
     gates: AtomicUsize,
+    shim: Option<Shim>,
+    controls: BTreeMap<NodeId, Control>,
     folder: Option<TempDir>,
 }
 
@@ -50,23 +88,92 @@ impl Live {
     /// # Panics
     /// As [`Live::start`].
     pub async fn start_logging(story: &'static str, nodes: u64, log: &str, seed: u64) -> Self {
+        Self::start_as(Setting { log: log.to_owned(), seed, ..Setting::new(story, nodes) }).await
+    }
+
+    /// Starts a cluster and waits until its nodes are one.
+    ///
+    /// # Panics
+    /// As [`Live::start`], and where the setting asks for what this machine does not have.
+    pub async fn start_as(setting: Setting) -> Self {
+        let mut live = Self::prepare(&setting);
+        for node in live.cluster.ids() {
+            live.strike(Fault::Start(node)).await;
+        }
+        live.ready(setting.nodes as usize).await;
+        live.journal.write("one cluster");
+        live
+    }
+
+    /// As [`Live::start_as`], without starting any process.
+    ///
+    /// # Panics
+    /// As [`Live::start_as`].
+    pub fn prepare(setting: &Setting) -> Self {
+        let Setting { story, nodes, seed, .. } = *setting;
         let folder = tempfile::Builder::new().prefix(&format!("tvs-{story}-")).tempdir().expect("a folder");
         let journal = Arc::new(Journal::begin(&folder.path().join("journal")));
+        let emulator = setting.network.then(|| Emulator::start(seed, FRONTS));
         let options = Options {
             nodes,
             folder: folder.path().join("cluster"),
             binary: binary::tvs(),
             engine: EngineChoice::Auto,
             seed,
-            log: log.to_owned(),
+            log: setting.log.clone(),
+            fronts: emulator.as_ref().map(Emulator::fronts).unwrap_or_default(),
         };
-        let cluster = LocalCluster::start(options).expect("the processes start");
+        let cluster = LocalCluster::prepare(options).expect("the nodes' files");
         let operator = cluster.operator().expect("the operator's certificate");
-        let live = Self { cluster, journal, story, operator, gates: AtomicUsize::new(0), folder: Some(folder) };
-        live.journal.write(format!("{nodes} nodes started, seed {seed}"));
-        live.ready(nodes as usize).await;
-        live.journal.write("one cluster");
+        let shim = setting.machine.then(|| Shim::compile(folder.path()));
+        let mut live = Self {
+            cluster,
+            journal,
+            emulator,
+            again: setting.again.clone(),
+            operator,
+            gates: AtomicUsize::new(0),
+            shim,
+            controls: BTreeMap::new(),
+            folder: Some(folder),
+        };
+        live.journal.write(format!("{nodes} nodes, seed {seed}"));
+        for node in live.cluster.ids() {
+            live.equip(node);
+        }
         live
+    }
+
+    /// Puts a node behind its relay and before its preloaded library, where the cluster has them.
+    ///
+    /// # Panics
+    /// Where there is no such node.
+    pub fn equip(&mut self, id: NodeId) {
+        let node = self.cluster.node_mut(id).expect("a node of this cluster");
+        if let Some(emulator) = &self.emulator {
+            emulator.attach(id, node.address, node.listen);
+        }
+        if let Some(shim) = &self.shim {
+            let control = shim.control(&node.config.with_file_name("troubles"));
+            node.environment = control.environment();
+            self.controls.insert(id, control);
+        }
+    }
+
+    /// The page by which a node's disk and clock are made to misbehave.
+    ///
+    /// # Panics
+    /// Where the cluster was made without.
+    pub fn control(&self, node: NodeId) -> &Control {
+        self.controls.get(&node).expect("a cluster whose setting says `machine`")
+    }
+
+    /// The emulated network.
+    ///
+    /// # Panics
+    /// Where the cluster was made without.
+    pub fn emulator(&self) -> &Emulator {
+        self.emulator.as_ref().expect("a cluster whose setting says `network`")
     }
 
     /// Runs `tvs` with these arguments, to its end.
@@ -84,7 +191,7 @@ impl Live {
         words.map(String::from).to_vec()
     }
 
-    /// A node's address.
+    /// Where gates and other nodes reach a node.
     ///
     /// # Panics
     /// Where there is no such node.
@@ -117,6 +224,11 @@ impl Live {
         }
     }
 
+    /// Where a node listens, past all disturbance: observers are not part of the experiment.
+    fn listen(&self, node: NodeId) -> SocketAddr {
+        self.cluster.node(node).expect("a node of this cluster").listen
+    }
+
     fn connect_options(&self, nearest: usize) -> GateClientOptions {
         let mut addresses = self.cluster.addresses();
         let count = addresses.len();
@@ -127,14 +239,12 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            let (seed, story) = (crate::seed(), self.story);
-            if let Some(folder) = self.folder.take() {
-                let kept = folder.keep();
-                let command = format!("TVS_SEED={seed} cargo test -p tests --test {story}");
-                eprintln!("seed {seed}; run it again: cargo build -p node --bin tvs && {command}");
-                eprintln!("logs, data and journal are kept in {}", kept.display());
-            }
+        if std::thread::panicking()
+            && let Some(folder) = self.folder.take()
+        {
+            let kept = folder.keep();
+            eprintln!("run it again: cargo build -p node --bin tvs && {}", self.again);
+            eprintln!("logs, data and journal are kept in {}", kept.display());
         }
     }
 }
@@ -205,7 +315,7 @@ impl Target for Live {
 
     async fn ask(&self, node: NodeId, request: Request) -> Result<Response, Failure> {
         let unanswered = |error: node_link::LinkError| Failure::Unanswered(error.to_string());
-        let client = OperatorClient::connect(vec![self.address(node)], &self.operator).await.map_err(unanswered)?;
+        let client = OperatorClient::connect(vec![self.listen(node)], &self.operator).await.map_err(unanswered)?;
         match client.call(&request, OPERATOR_TIMEOUT).await.map_err(unanswered)? {
             Response::Refused(refusal) => Err(Failure::Refused(refusal)),
             response => Ok(response),
@@ -214,12 +324,34 @@ impl Target for Live {
 
     async fn strike(&mut self, fault: Fault) {
         self.journal.write(fault);
+        let nodes = self.cluster.ids();
         match fault {
             Fault::Kill(node) => self.cluster.kill(node),
             Fault::Stop(node) => self.cluster.stop(node),
             Fault::Start(node) => self.cluster.restart(node),
             Fault::Pause(node) => self.cluster.signal(node, Signal::STOP),
             Fault::Resume(node) => self.cluster.signal(node, Signal::CONT),
+            Fault::Cut(shape) => {
+                self.emulator().cut_all(shape, &nodes);
+                Ok(())
+            }
+            Fault::Worsen(node, conditions) => {
+                self.emulator().worsen(node, &nodes, conditions);
+                Ok(())
+            }
+            Fault::Heal => {
+                self.emulator().heal();
+                Ok(())
+            }
+            Fault::Trouble(node, troubles) => {
+                self.control(node).set(troubles);
+                Ok(())
+            }
+            Fault::Flip(node, choice) => {
+                let flipped = disk::flip(&self.cluster.node(node).expect("a node").data_dir, choice);
+                self.journal.write(flipped);
+                Ok(())
+            }
         }
         .unwrap_or_else(|error| panic!("{fault}: {error}"));
     }

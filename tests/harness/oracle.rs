@@ -119,6 +119,13 @@ impl History {
         self.entries.iter().filter(move |entry| entry.begun + entry.took >= from && entry.begun <= from + length)
     }
 
+    /// The requests that were not under way in any of these times.
+    pub fn outside(&self, times: &[(Instant, Instant)]) -> Self {
+        let met =
+            |entry: &&Entry| !times.iter().any(|(from, to)| entry.begun + entry.took >= *from && entry.begun <= *to);
+        Self { entries: self.entries.iter().filter(met).cloned().collect() }
+    }
+
     /// The decisions on boardings against the truth.
     pub fn decisions(&self) -> Decisions {
         let mut decisions = Decisions::default();

@@ -160,6 +160,20 @@ pub trait Target {
         Ok(records)
     }
 
+    /// Waits until all running nodes have equally many records, and gives how many: for ledgers too long to be held.
+    async fn same_ledger_length(&self) -> u64 {
+        wait_for("ledgers of the same length on all nodes", LEVEL_DEADLINE, async || {
+            let mut lengths = Vec::new();
+            for node in self.running() {
+                let status = self.status(node).await.map_err(|failure| failure.to_string())?;
+                lengths.push(status.ledger_records);
+            }
+            let first = *lengths.first().ok_or("no node runs")?;
+            if lengths.iter().all(|length| *length == first) { Ok(first) } else { Err(format!("{lengths:?}")) }
+        })
+        .await
+    }
+
     /// Waits until all running nodes have the same ledger, and gives it.
     async fn same_ledger(&self) -> Vec<LedgerRecord> {
         wait_for("the same ledger on all nodes", LEVEL_DEADLINE, async || {

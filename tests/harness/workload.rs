@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use cluster_config::ids::{EncounterId, JourneyId, NodeId};
 use cluster_config::wire::gate::{Capture, CaptureDetail, DeviceKind, Directive, ImageKind, Sample};
 use cluster_config::wire::peer::Person;
-use node::holdings::synthetic::{Population, model};
+pub use node::holdings::synthetic::Population;
+use node::holdings::synthetic::model;
 use node::manifests;
 use node_intake::{Date, Document, Leg, LocalDateTime, LocalTime, Manifest, Traveller, compose};
 use tokio::sync::watch;
@@ -16,10 +17,19 @@ use crate::oracle::{Entry, History, Kind, Outcome};
 use crate::target::{Gate, LEVEL_DEADLINE, Target};
 
 /// Numbers in a template of the local clusters.
-const TEMPLATE_DIMS: usize = 512;
+pub const TEMPLATE_DIMS: usize = 512;
 
 /// Captures of one traveller before the gate sends them to a person.
 const ATTEMPTS_MAX: u8 = 3;
+
+/// Ports that flights leave from, and how many leave from each before the next one's turn: flight numbers have four
+/// digits.
+const PORTS: [&str; 10] = ["JFK", "MIA", "LAX", "EWR", "ORD", "ATL", "SFO", "IAH", "DFW", "BOS"];
+const FLIGHTS_OF_PORT: u32 = 900;
+
+/// How often a gate asks before it leaves a traveller to a person, and the pause in between.
+const TRIES_MAX: u32 = 20;
+const TRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long before departure the bank boards: within the hour in which journeys get all their replicas.
 const DEPARTS_IN_S: i64 = 30 * 60;
@@ -54,6 +64,7 @@ pub struct Bank {
     /// Where the nodes' holdings and the gates' captures come from.
     pub population: Population,
     seed: u64,
+    first: u32,
 }
 
 impl Bank {
@@ -62,9 +73,18 @@ impl Bank {
     /// # Panics
     /// Where the manifests do not read back as what was written: then nothing else can be judged.
     pub fn new(seed: u64, flights: u32, travellers: u32) -> Self {
+        Self::numbered(seed, 1, flights, travellers)
+    }
+
+    /// As [`Bank::new`], with flights numbered from `first` on: banks of one seed and different numbers have different
+    /// flights, people and encounters.
+    ///
+    /// # Panics
+    /// As [`Bank::new`].
+    pub fn numbered(seed: u64, first: u32, flights: u32, travellers: u32) -> Self {
         let population = Population::new(seed, TEMPLATE_DIMS);
-        let flights = (1..=flights).map(|number| flight(&population, seed, number, travellers)).collect();
-        Self { flights, population, seed }
+        let flights = (first..first + flights).map(|number| flight(&population, seed, number, travellers)).collect();
+        Self { flights, population, seed, first }
     }
 
     /// Submits all manifests, each to another node, and waits until every shard has all of its replicas.
@@ -92,23 +112,14 @@ impl Bank {
 
     /// A capture of somebody who is on no manifest.
     pub fn stranger(&self, flight: usize, number: u64) -> Capture {
-        self.encounter(flight, 1 << 60 | number, 1, self.population.stranger(self.seed << 32 | number))
+        let stranger = self.seed << 48 | u64::from(self.first) << 24 | number;
+        self.encounter(flight, 1 << 60 | number, 1, self.population.stranger(stranger))
     }
 
     fn encounter(&self, flight: usize, number: u64, attempt: u8, values: Vec<f32>) -> Capture {
-        Capture {
-            encounter: EncounterId(u128::from(self.seed) << 96 | (flight as u128) << 64 | u128::from(number)),
-            journey: self.flights[flight].journey,
-            sample: Sample::Template { model: model(), values },
-            detail: CaptureDetail {
-                device_kind: DeviceKind::GateCamera,
-                image_kind: ImageKind::VisibleStill,
-                quality: Some(80),
-            },
-            attempt,
-            captured_at: node::clock::now(),
-            deadline_ms: 2_000,
-        }
+        let flights = self.first as u128 + flight as u128;
+        let encounter = EncounterId(u128::from(self.seed) << 96 | flights << 64 | u128::from(number));
+        capture_of(self.flights[flight].journey, encounter, attempt, values)
     }
 
     /// Everything that identifies a person and must never be found in the clear: family names and document numbers.
@@ -123,6 +134,23 @@ impl Bank {
     }
 }
 
+/// What a gate sends of a template that it has made.
+pub fn capture_of(journey: JourneyId, encounter: EncounterId, attempt: u8, values: Vec<f32>) -> Capture {
+    Capture {
+        encounter,
+        journey,
+        sample: Sample::Template { model: model(), values },
+        detail: CaptureDetail {
+            device_kind: DeviceKind::GateCamera,
+            image_kind: ImageKind::VisibleStill,
+            quality: Some(80),
+        },
+        attempt,
+        captured_at: node::clock::now(),
+        deadline_ms: 2_000,
+    }
+}
+
 /// Letters for a number, so that every family name is one that stands nowhere else.
 fn letters(mut number: u32) -> String {
     let mut text = String::new();
@@ -134,30 +162,70 @@ fn letters(mut number: u32) -> String {
 }
 
 fn flight(population: &Population, seed: u64, number: u32, travellers: u32) -> Flight {
-    let people = (1..=travellers).map(|ordinal| traveller(number * 1_000 + ordinal, ordinal)).collect();
-    let seconds = i64::try_from(node::clock::now().0 / 1_000).expect("a time") + DEPARTS_IN_S;
-    let departs = time::OffsetDateTime::from_unix_timestamp(seconds).expect("a time");
-    let date = Date::new(departs.year() as u16, departs.month().into(), departs.day()).expect("a date");
-    let leg = Leg {
-        carrier: Some("ZT".to_owned()),
-        flight_number: Some((number + 100 * (1 + seed as u32 % 90)).to_string()),
-        departure_port: "JFK".to_owned(),
-        arrival_port: "VIE".to_owned(),
-        departure: Some(LocalDateTime { date, time: LocalTime::new(departs.hour(), departs.minute()) }),
-        arrival: None,
-    };
-    let manifest = compose(&Manifest::air_passenger_list(leg, people));
-    let mut announced = manifests::read(&manifest).expect("what was composed reads");
-    assert!(announced.quarantined.is_empty(), "{:?}", announced.quarantined);
-    let announcement = announced.journeys.remove(0);
-    let guests = announcement.people.into_iter().map(|person| {
-        let citizen = person.nationality.as_deref() == Some("USA");
-        let born = person.date_of_birth.unwrap_or(0) / 10_000;
-        let age = departs.year() as u32 - born;
-        let known = population.photographs(&person) > 0;
-        Guest { in_scope: !citizen && (15..=78).contains(&age), known, person }
-    });
-    Flight { journey: announcement.plan.id, guests: guests.collect(), manifest }
+    Flight::new(
+        population,
+        &Itinerary {
+            carrier: "ZT".to_owned(),
+            number: number % FLIGHTS_OF_PORT + 100 * (1 + seed as u32 % 90),
+            from: PORTS[(number / FLIGHTS_OF_PORT) as usize % PORTS.len()].to_owned(),
+            to: "VIE".to_owned(),
+            departs_at_s: crate::clock_s() + DEPARTS_IN_S,
+            unique: number,
+            travellers,
+        },
+    )
+}
+
+/// What a flight is announced with.
+#[derive(Debug, Clone)]
+pub struct Itinerary {
+    /// Two characters.
+    pub carrier: String,
+    /// Up to four digits.
+    pub number: u32,
+    /// Port of departure.
+    pub from: String,
+    /// Port of arrival.
+    pub to: String,
+    /// Seconds since 1970.
+    pub departs_at_s: i64,
+    /// A number that no other flight of the run has: nobody travels on two.
+    pub unique: u32,
+    /// People, up to 999.
+    pub travellers: u32,
+}
+
+impl Flight {
+    /// A flight with made-up people.
+    ///
+    /// # Panics
+    /// Where its manifest does not read back as what was written.
+    pub fn new(population: &Population, itinerary: &Itinerary) -> Self {
+        let Itinerary { carrier, number, from, to, departs_at_s, unique, travellers } = itinerary;
+        let people = (1..=*travellers).map(|ordinal| traveller(unique * 1_000 + ordinal, ordinal)).collect();
+        let departs = time::OffsetDateTime::from_unix_timestamp(*departs_at_s).expect("a time");
+        let date = Date::new(departs.year() as u16, departs.month().into(), departs.day()).expect("a date");
+        let leg = Leg {
+            carrier: Some(carrier.clone()),
+            flight_number: Some(number.to_string()),
+            departure_port: from.clone(),
+            arrival_port: to.clone(),
+            departure: Some(LocalDateTime { date, time: LocalTime::new(departs.hour(), departs.minute()) }),
+            arrival: None,
+        };
+        let manifest = compose(&Manifest::air_passenger_list(leg, people));
+        let mut announced = manifests::read(&manifest).expect("what was composed reads");
+        assert!(announced.quarantined.is_empty(), "{:?}", announced.quarantined);
+        let announcement = announced.journeys.remove(0);
+        let guests = announcement.people.into_iter().map(|person| {
+            let citizen = person.nationality.as_deref() == Some("USA");
+            let born = person.date_of_birth.unwrap_or(0) / 10_000;
+            let age = departs.year() as u32 - born;
+            let known = population.photographs(&person) > 0;
+            Guest { in_scope: !citizen && (15..=78).contains(&age), known, person }
+        });
+        Self { journey: announcement.plan.id, guests: guests.collect(), manifest }
+    }
 }
 
 /// A third are citizens, a tenth are children; nobody is near the bounds of the ages in scope.
@@ -219,7 +287,8 @@ pub fn board<G: Gate>(bank: &Arc<Bank>, gates: Vec<G>, interval: Duration) -> Bo
     Boarding { tasks, history, progress, guests }
 }
 
-async fn board_one(bank: &Bank, gate: &impl Gate, flight: usize, guest: usize, history: &Mutex<History>) {
+/// Brings one guest through a gate and writes down all that was asked and answered.
+pub async fn board_one(bank: &Bank, gate: &impl Gate, flight: usize, guest: usize, history: &Mutex<History>) {
     let capture = bank.capture(flight, guest, 0, 1);
     ask(bank, gate, Kind::Identify, Some((flight, guest)), capture, history).await;
     for attempt in 1..=ATTEMPTS_MAX {
@@ -230,13 +299,31 @@ async fn board_one(bank: &Bank, gate: &impl Gate, flight: usize, guest: usize, h
         }
     }
     if guest.is_multiple_of(10) {
-        let capture = bank.stranger(flight, (flight as u64) << 20 | guest as u64);
+        let capture = bank.stranger(flight, (flight as u64) << 16 | guest as u64);
         ask(bank, gate, Kind::Board, None, capture, history).await;
     }
 }
 
-/// Makes one request and writes it down with its answer.
+/// Makes one request and writes it down with its answer. As a real gate would, it asks again, under the same encounter,
+/// where it was left without an answer; every try is written down.
 async fn ask(
+    bank: &Bank,
+    gate: &impl Gate,
+    kind: Kind,
+    who: Option<(usize, usize)>,
+    capture: Capture,
+    history: &Mutex<History>,
+) -> Option<Directive> {
+    for _ in 0..TRIES_MAX {
+        if let Some(told) = ask_once(bank, gate, kind, who, capture.clone(), history).await {
+            return Some(told);
+        }
+        tokio::time::sleep(TRY_PAUSE).await;
+    }
+    None
+}
+
+async fn ask_once(
     bank: &Bank,
     gate: &impl Gate,
     kind: Kind,

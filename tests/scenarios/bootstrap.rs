@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster_config::ids::NodeId;
 use cluster_config::wire::gate::{Directive, Recording};
+use harness::emulator::Conditions;
+use harness::fault::Fault;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p5_same_answer, true_answers};
-use harness::live::Live;
-use harness::target::{Gate, Target};
+use harness::level::wait_for;
+use harness::live::{Live, Setting};
+use harness::target::{Gate, LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,4 +64,21 @@ async fn a_bank_boards_and_the_ledger_has_what_the_gates_were_told() {
     p3_no_failed_request::check(&history);
     assert_eq!(counts.unknown, 0);
     assert!(counts.crossings > 100, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founder_on_a_slow_line_does_not_take_its_disk_for_a_wiped_one() {
+    let mut live = Live::prepare(&Setting { network: true, ..Setting::new("bootstrap", 3) });
+    // The others found the cluster, and have it as a voter, before the answers reach it by which it knows of that.
+    let slow = Conditions { delay: Duration::from_millis(60), ..Conditions::default() };
+    live.strike(Fault::Worsen(NodeId(1), slow)).await;
+    for node in [2, 3].map(NodeId) {
+        live.strike(Fault::Start(node)).await;
+        wait_for("a founder listens", LEVEL_DEADLINE, async || {
+            live.status(node).await.map(|_| ()).map_err(|failure| failure.to_string())
+        })
+        .await;
+    }
+    live.strike(Fault::Start(NodeId(1))).await;
+    live.ready(3).await;
 }

@@ -1,15 +1,20 @@
 //! R92; P1, P3, P4, P5: a node is killed or stands still while the bank boards: the owner of a flight, then the leader.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::wire::gate::{Directive, Reason};
+use cluster_config::wire::operator::{JourneyStatus, Request, Response};
+use harness::binary;
 use harness::fault::Fault;
 use harness::invariants::p4_epochs::Owners;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p5_same_answer, true_answers};
+use harness::level::wait_for;
 use harness::live::Live;
 use harness::oracle::{Entry, History, Kind, Outcome};
-use harness::target::{Gate, Target};
+use harness::target::{Gate, LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
 
 /// How long a paused node stands still.
@@ -115,4 +120,83 @@ async fn an_entry_node_without_a_replica_asks_another_when_the_owner_stands_stil
     }
     println!("{}", p3_no_failed_request::check_identifications(&history));
     live.strike(Fault::Resume(owner)).await;
+}
+
+/// The files of a node's data folder whose names end like this.
+fn files(live: &Live, node: NodeId, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    binary::visit(&live.cluster.node(node).expect("a node").data_dir, &mut |path| {
+        if path.to_string_lossy().ends_with(ending) {
+            found.push(path.to_owned());
+        }
+    });
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gallery_whose_every_replica_is_lost_is_built_again_out_of_the_people_on_the_third_node() {
+    let mut live = Live::start("losses", 3).await;
+    let leader = live.leader().await;
+    let Ok(Response::Policy(mut policy)) = live.ask(leader, Request::PolicyShow).await else { panic!("no policy") };
+    // So that one node has no replica.
+    (policy.version, policy.replicas_boarding) = (policy.version + 1, 2);
+    live.ask(leader, Request::PolicySet(policy)).await.expect("a policy");
+    let bank = Bank::new(harness::seed(), 1, 40);
+    bank.submit(&live).await;
+    let journey = bank.flights[0].journey;
+    let placed = live.gallery(leader, journey).await.expect("a gallery").shards.remove(0);
+    let [third] = placed.rosters[..] else { panic!("{placed:?}") };
+    wait_for("the third node keeps the people", LEVEL_DEADLINE, async || {
+        let kept = files(&live, third, ".roster.sealed").len();
+        if kept == 1 { Ok(()) } else { Err(format!("{kept} rosters")) }
+    })
+    .await;
+    assert_eq!(files(&live, third, ".segment.sealed"), Vec::<PathBuf>::new());
+
+    let gate = live.gate(0).await;
+    let mut before = Vec::new();
+    for guest in 0..40 {
+        before.push(gate.identify(bank.capture(0, guest, 1, 1)).await.expect("an answer"));
+    }
+    let boarded = before.iter().position(|answer| answer.directive == Directive::Proceed).expect("somebody matches");
+    let first = gate.board(bank.capture(0, boarded, 2, 1)).await.expect("an answer");
+    assert_eq!(first.directive, Directive::Proceed);
+
+    let replicas: Vec<NodeId> = placed.owner.into_iter().chain(placed.standbys).collect();
+    for node in &replicas {
+        live.strike(Fault::Stop(*node)).await;
+        let segments = files(&live, *node, ".segment.sealed");
+        assert_eq!(segments.len(), 1, "{segments:?}");
+        std::fs::remove_file(&segments[0]).expect("removed");
+    }
+    for node in &replicas {
+        live.strike(Fault::Start(*node)).await;
+    }
+    live.ready(3).await;
+    wait_for("the next version", LEVEL_DEADLINE, async || {
+        let gallery = live.gallery(third, journey).await.map_err(|failure| failure.to_string())?;
+        let version = gallery.shards[0].version;
+        if version > GalleryVersion(1) { Ok(()) } else { Err(format!("version {version}")) }
+    })
+    .await;
+    live.replicated().await;
+
+    let gate = live.gate(1).await;
+    for (guest, mut answered) in before.into_iter().enumerate() {
+        let again = gate.identify(bank.capture(0, guest, 1, 1)).await.expect("an answer");
+        (answered.epoch, answered.gallery_version) = (again.epoch, again.gallery_version);
+        p5_same_answer::check(&[(third, answered), (third, again)]);
+    }
+    let twice = gate.board(bank.capture(0, boarded, 3, 1)).await.expect("an answer");
+    assert_eq!(twice.reason, Reason::AlreadyBoarded, "whoever has boarded is still the same person");
+
+    live.ask(third, Request::CloseJourney(journey)).await.expect("closed");
+    wait_for("the journey is purged", LEVEL_DEADLINE, async || {
+        let gallery = live.gallery(third, journey).await.map_err(|failure| failure.to_string())?;
+        if gallery.status == JourneyStatus::Purged { Ok(()) } else { Err(format!("{gallery:?}")) }
+    })
+    .await;
+    let gallery = live.gallery(third, journey).await.expect("a gallery");
+    assert_eq!(gallery.shards[0].receipts.len(), 3, "the roster's holder gives its receipt as well");
+    assert_eq!(files(&live, third, ".sealed"), Vec::<PathBuf>::new());
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use cluster_config::ids::NodeId;
 use cluster_config::wire::operator::Request;
+use harness::emulator::Conditions;
 use harness::fault::Fault;
 use harness::invariants::p4_epochs::Owners;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request};
 use harness::level::wait_for;
-use harness::live::Live;
+use harness::live::{Live, Setting};
 use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
 
@@ -123,4 +124,26 @@ async fn a_node_that_does_not_answer_is_not_made_a_voter() {
     assert!(!matches!(added, Ok(Ok(_))), "nobody runs there, and yet: {added:?}");
     let status = live.status(leader).await.expect("a status");
     assert_eq!(status.members.iter().filter(|member| member.voter).count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_on_a_slow_line_is_added_although_the_others_know_it_before_it_knows_itself() {
+    let mut live = Live::start_as(Setting { network: true, ..Setting::new("membership", 3) }).await;
+    let newcomer = live.cluster.prepare_newcomer().expect("a fourth node's files");
+    live.equip(newcomer.id);
+    // Several round trips lie between the moment in which the leader knows of a learner and that in which the learner
+    // has its first entry; the newcomer greets the others all the while.
+    let slow = Conditions { delay: Duration::from_millis(60), ..Conditions::default() };
+    live.strike(Fault::Worsen(newcomer.id, slow)).await;
+    live.strike(Fault::Start(newcomer.id)).await;
+    wait_for("the fourth node listens", LEVEL_DEADLINE, async || {
+        live.status(newcomer.id).await.map(|_| ()).map_err(|failure| failure.to_string())
+    })
+    .await;
+    let adding = live.ask(live.leader().await, Request::AddMember { member: newcomer.clone(), voter: true });
+    let added = tokio::time::timeout(LEVEL_DEADLINE, adding).await;
+    let ended = live.cluster.ended(newcomer.id).expect("a node");
+    assert!(ended.is_none(), "the newcomer took itself for a node whose disk was wiped: {ended:?}");
+    added.expect("added in time").expect("added");
+    live.ready(4).await;
 }

@@ -70,6 +70,39 @@ fn within<'a>(what: &str, met: impl Iterator<Item = &'a Entry>, (p99_max, longes
     line
 }
 
+/// How long requests of one kind took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Took {
+    /// Requests.
+    pub requests: usize,
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// 99 of a hundred took no longer.
+    pub p99: Duration,
+    /// The longest.
+    pub longest: Duration,
+    /// Whether that is within what is promised for a failover. Few requests have no meaningful p99: of fewer than a
+    /// hundred only the longest is judged.
+    pub kept: bool,
+}
+
+impl Took {
+    fn of<'a>(met: impl Iterator<Item = &'a Entry>, (p99_max, longest_max): Bounds) -> Self {
+        let taken = sorted(met);
+        let Some(longest) = taken.last().copied() else { return Self { kept: true, ..Self::default() } };
+        let (p50, p99) = (percentile(&taken, 50), percentile(&taken, 99));
+        let kept = longest <= longest_max && (p99 <= p99_max || taken.len() < 100);
+        Self { requests: taken.len(), p50, p99, longest, kept }
+    }
+}
+
+/// How long identifications and boardings took that were under way from `from` on, for `length`: for runs that write
+/// down what they measure on whatever machine they run, instead of ending at the first figure that is too large.
+pub fn measure(history: &History, from: Instant, length: Duration) -> (Took, Took) {
+    let met = |kind| history.around(from, length).filter(move |entry| entry.kind == kind);
+    (Took::of(met(Kind::Identify), IDENTIFY), Took::of(met(Kind::Board), BOARD))
+}
+
 /// A planned change costs nobody more than 100 ms on top of what a request takes without it.
 ///
 /// # Panics

@@ -1,0 +1,251 @@
+//! Who uses a world: operators that submit manifests and close journeys, and gates that board everybody, with the
+//! retries and hedges of the gate client library (`node/link/src/client/race.rs`).
+
+use std::rc::Rc;
+
+use cluster_config::ids::{NodeId, ShardId};
+use cluster_config::wire::gate::{Capture, Directive, Request, Response};
+use cluster_config::wire::peer::BuildOrder;
+use cluster_config::wire::{Channel, Refusal};
+use coordinator_core::Command;
+use futures::future::{Either, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+
+use super::World;
+use super::content::Manifest;
+use super::network::Address;
+use super::node::Status;
+use crate::oracle::{Kind, Outcome};
+
+/// How long a gate waits for its answer, microseconds.
+const DEADLINE_US: u64 = 2_000_000;
+
+/// When a second node is asked, microseconds.
+const HEDGE_US: u64 = 60_000;
+
+/// Pause before nodes that refused are asked again, microseconds; doubled up to the second.
+const RETRY_US: (u64, u64) = (5_000, 160_000);
+
+/// Nodes asked at the same time, and times that one request is sent at most.
+const RUNNING_MAX: usize = 3;
+const LAUNCHES_MAX: usize = 32;
+
+/// How often a gate asks again, with the same encounter, for a traveller whose request was not answered. Once the world
+/// is healed the answer must come.
+const ROUNDS_MAX: usize = 4;
+
+/// Captures of one traveller.
+const ATTEMPTS_MAX: u8 = 3;
+
+impl World {
+    /// The whole life of one flight: submitted, boarded while a newer manifest comes in, closed.
+    pub async fn fly(self: Rc<Self>, flight: usize) {
+        let mut dice = super::dice::Dice::new(self.seed ^ (flight as u64) << 40, "flight");
+        self.sleep(dice.between(500_000, 15_000_000)).await;
+        let manifests = self.content.flights[flight].manifests.clone();
+        self.submit(flight, manifests[0].clone()).await;
+        if let Some(newer) = manifests.get(1).cloned() {
+            let world = self.clone();
+            let later_us = dice.between(1_000_000, 20_000_000);
+            self.executor.spawn(None, async move {
+                world.sleep(later_us).await;
+                world.submit(flight, newer).await;
+                world.loaded.borrow_mut().insert(flight);
+            });
+        } else {
+            self.loaded.borrow_mut().insert(flight);
+        }
+        let gate = Address::Client(100 + flight as u64);
+        let guests = self.content.flights[flight].guests.clone();
+        for (guest, (_, manifest)) in guests.iter().enumerate() {
+            while *manifest > 0 && !self.loaded.borrow().contains(&flight) {
+                self.sleep(200_000).await;
+            }
+            self.board_guest(gate, flight, guest, &mut dice).await;
+            self.sleep(dice.between(100_000, 2_500_000)).await;
+        }
+        while !self.loaded.borrow().contains(&flight) {
+            self.sleep(200_000).await;
+        }
+        let journey = self.content.flights[flight].journey;
+        self.operate(flight, |_| Command::CloseJourney(journey)).await;
+        self.note(format_args!("{journey} is closed"));
+        self.flown.set(self.flown.get() + 1);
+    }
+
+    async fn board_guest(self: &Rc<Self>, gate: Address, flight: usize, guest: usize, dice: &mut super::dice::Dice) {
+        if dice.chance(500) {
+            self.present(gate, Kind::Identify, flight, Some(guest), 0, 1).await;
+        }
+        for attempt in 1..=ATTEMPTS_MAX {
+            let told = self.present(gate, Kind::Board, flight, Some(guest), u64::from(attempt), attempt).await;
+            if told != Some(Directive::Recapture) {
+                break;
+            }
+        }
+        if dice.chance(150) {
+            // Somebody goes through twice: that is a new encounter, and must not be a second crossing.
+            self.present(gate, Kind::Board, flight, Some(guest), 9, 1).await;
+        }
+        if dice.chance(150) {
+            self.present(gate, Kind::Board, flight, None, guest as u64, 1).await;
+        }
+    }
+
+    /// Presents one capture until it is answered, refused for good, or given up, and writes that down.
+    async fn present(
+        self: &Rc<Self>,
+        gate: Address,
+        kind: Kind,
+        flight: usize,
+        guest: Option<usize>,
+        number: u64,
+        attempt: u8,
+    ) -> Option<Directive> {
+        let at = super::content::BEGINS;
+        let mut capture = self.content.capture(flight, guest, number, attempt, at);
+        if kind == Kind::Identify {
+            capture.encounter.0 |= 1 << 127;
+        }
+        let begun_us = self.now_us();
+        self.judge.borrow_mut().begins(self, capture.encounter, capture.journey);
+        let mut rounds = 0;
+        let outcome = loop {
+            let asked_us = self.now_us();
+            let outcome = self.race(gate, kind, &capture).await;
+            self.judge.borrow_mut().asked(self.now_us() - asked_us, &outcome);
+            rounds += 1;
+            let again = matches!(outcome, Outcome::Unknown(_)) && (rounds < ROUNDS_MAX || self.faults_over());
+            if !again {
+                break outcome;
+            }
+            self.sleep(300_000).await;
+        };
+        let told = outcome.answer().map(|answer| answer.directive);
+        let line = match &outcome {
+            Outcome::Answered(answer) => format!("{:?} by {}", answer.directive, answer.searched_by),
+            Outcome::Refused(refusal) => format!("refused: {refusal}"),
+            Outcome::Unknown(reason) => format!("unknown: {reason}"),
+        };
+        self.note(format_args!("{kind:?} {} {line}", capture.encounter));
+        let took_us = self.now_us() - begun_us;
+        self.judge.borrow_mut().told(&self.content, kind, flight, guest, capture, begun_us, took_us, outcome);
+        told
+    }
+
+    /// Asks as many nodes as it takes, until the first answer or the deadline.
+    async fn race(self: &Rc<Self>, gate: Address, kind: Kind, capture: &Capture) -> Outcome {
+        let until_us = self.now_us() + DEADLINE_US;
+        let request = match kind {
+            Kind::Identify => Request::Identify(capture.clone()),
+            Kind::Board => Request::Board(capture.clone()),
+        };
+        let mut order: Vec<NodeId> = self.nodes.keys().copied().collect();
+        order.retain(|id| self.node(*id).status.get() != Status::Lost);
+        let count = order.len();
+        order.rotate_left(gate_number(gate) as usize % count);
+        let (mut turn, mut launches, mut pause_us, mut hedge_us) = (0, 0, RETRY_US.0, HEDGE_US);
+        let mut running: Vec<NodeId> = Vec::new();
+        let mut answers = FuturesUnordered::new();
+        let mut last: Option<Refusal> = None;
+        let mut launch_us = self.now_us();
+        loop {
+            let now_us = self.now_us();
+            if now_us >= until_us || (running.is_empty() && launches == LAUNCHES_MAX) {
+                let reason = last.map_or("no answer".to_owned(), |refusal| refusal.to_string());
+                return Outcome::Unknown(reason);
+            }
+            if now_us >= launch_us {
+                launch_us = until_us;
+                if running.len() < RUNNING_MAX.min(count) && launches < LAUNCHES_MAX {
+                    while running.contains(&order[turn % count]) {
+                        turn += 1;
+                    }
+                    let node = order[turn % count];
+                    turn += 1;
+                    launches += 1;
+                    running.push(node);
+                    let (world, request) = (self.clone(), &request);
+                    answers.push(async move {
+                        let left_us = until_us - now_us;
+                        (node, world.call::<_, Response>(gate, node, Channel::Gate, request, left_us).await)
+                    });
+                    launch_us = now_us + hedge_us;
+                    hedge_us *= 2;
+                }
+            }
+            let patience = std::pin::pin!(self.sleep(launch_us.min(until_us).saturating_sub(now_us)));
+            let (node, response) = match select(answers.next(), patience).await {
+                Either::Left((Some(answered), _)) => answered,
+                Either::Left((None, patience)) => {
+                    patience.await;
+                    continue;
+                }
+                Either::Right(_) => continue,
+            };
+            running.retain(|other| *other != node);
+            match response {
+                Some(Response::Answer(answer)) => return Outcome::Answered(answer),
+                Some(Response::Refused(refusal)) if !refusal.code.retryable() => return Outcome::Refused(refusal),
+                Some(Response::Refused(refusal)) => {
+                    last = Some(refusal);
+                    launch_us = self.now_us() + if running.is_empty() { pause_us } else { 0 };
+                    pause_us = (pause_us * 2).min(RETRY_US.1);
+                }
+                Some(Response::Welcome(_)) | None => launch_us = self.now_us(),
+            }
+        }
+    }
+
+    /// Submits a manifest until it is taken (`Operators::submit_journey`), whichever node it takes.
+    async fn submit(self: &Rc<Self>, flight: usize, manifest: Manifest) {
+        self.operate(flight, |_| Command::OpenJourney(manifest.plan.clone())).await;
+        for (part, people) in (0..).zip(&manifest.parts) {
+            let shard = ShardId { journey: manifest.plan.id, part };
+            let order = BuildOrder { shard, manifest: manifest.plan.manifest, people: people.clone(), merge: false };
+            let mut turn = flight as u64;
+            loop {
+                turn += 1;
+                let node = self.nth(turn);
+                if node.status.get() == Status::Up {
+                    let deadline_us = self.now_us() + 5_000_000;
+                    let built = self.build_at_owner(node, order.clone(), deadline_us);
+                    // The operator's connection ends with the node's process.
+                    let run = node.run.get();
+                    let alive = || node.run.get() == run && node.status.get() != Status::Down;
+                    if let Some(Ok(_)) = self.while_holds(built, alive).await {
+                        break;
+                    }
+                }
+                self.sleep(200_000).await;
+            }
+        }
+        self.judge.borrow_mut().submitted(&manifest);
+        self.note(format_args!("{} has the manifest of {} people", manifest.plan.id, manifest.plan.people));
+    }
+
+    /// Has a command applied, by whichever node it takes.
+    pub async fn operate(self: &Rc<Self>, turn: usize, command: impl Fn(&World) -> Command) {
+        let mut turn = turn as u64;
+        loop {
+            turn += 1;
+            let node = self.nth(turn);
+            if node.status.get() == Status::Up {
+                let run = node.run.get();
+                let proposed = self.propose(node, command(self), self.now_us() + 3_000_000);
+                let alive = || node.run.get() == run && node.status.get() != Status::Down;
+                if let Some(Ok(_)) = self.while_holds(proposed, alive).await {
+                    return;
+                }
+            }
+            self.sleep(200_000).await;
+        }
+    }
+}
+
+fn gate_number(gate: Address) -> u64 {
+    match gate {
+        Address::Client(number) => number,
+        Address::Node(node) => node.0,
+    }
+}

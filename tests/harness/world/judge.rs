@@ -1,0 +1,438 @@
+//! What is looked at while a world runs, and what is looked at in the end. A broken invariant is a panic that names it:
+//! the runner catches it together with the seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, ShardId};
+use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SEARCHES_IN_FLIGHT_MAX};
+use cluster_config::policy::Policy;
+use cluster_config::wire::codec;
+use cluster_config::wire::gate::{Capture, Directive, Sample};
+use cluster_config::wire::operator::{JourneyStatus, LedgerRecord};
+use cluster_config::wire::peer::Segment;
+use coordinator_core::blueprint::Change;
+use coordinator_core::check::Violation;
+use coordinator_core::state::Journey;
+use coordinator_core::{Command, Outcome, Record, State};
+use node::segment;
+
+use super::World;
+use super::content::{Content, Manifest};
+use super::node::{Node, Status};
+use super::raft::{Entry, Payload};
+use crate::invariants::p1_exactly_once;
+use crate::invariants::reference::{self, Row};
+use crate::oracle::{self, History, Kind};
+
+/// What a request may take beyond its deadline before its node has answered, microseconds: one look for the leader, and
+/// a turn of the loop.
+const DEADLINE_SLACK_US: u64 = 30_000;
+
+/// What the invariants know.
+pub struct Judge {
+    /// How often each invariant looked.
+    pub looked: BTreeMap<&'static str, u64>,
+    /// What clients asked and were told.
+    pub history: History,
+    gentle: bool,
+    begun: Instant,
+    policy: Policy,
+    log: Vec<u32>,
+    records: u64,
+    owners: BTreeMap<(ShardId, Epoch), NodeId>,
+    epochs: BTreeMap<(NodeId, ShardId), Epoch>,
+    segments: BTreeMap<ContentHash, Rc<Vec<Row>>>,
+    committed: BTreeMap<ShardId, Vec<(GalleryVersion, u64, ContentHash)>>,
+    starts_us: Vec<u64>,
+    /// The oldest version of a shard that any node has, looked at when a request begins.
+    oldest: BTreeMap<EncounterId, BTreeMap<ShardId, GalleryVersion>>,
+    calm_since_us: BTreeMap<NodeId, u64>,
+    now_us: u64,
+}
+
+impl Judge {
+    /// A judge of a world that keeps this policy.
+    pub fn new(policy: Policy, gentle: bool) -> Self {
+        Self {
+            looked: BTreeMap::new(),
+            history: History::default(),
+            gentle,
+            begun: Instant::now(),
+            policy,
+            log: Vec::new(),
+            records: 0,
+            owners: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            starts_us: Vec::new(),
+            oldest: BTreeMap::new(),
+            calm_since_us: BTreeMap::new(),
+            now_us: 0,
+        }
+    }
+
+    fn look(&mut self, invariant: &'static str) {
+        *self.looked.entry(invariant).or_default() += 1;
+    }
+
+    /// A node's state goes on from here: from its disk, or from a snapshot of the leader.
+    pub fn started(&mut self, node: NodeId, _applied: u64) {
+        self.starts_us.push(self.now_us);
+        self.epochs.retain(|(of, _), _| *of != node);
+    }
+
+    /// Entries that any node has applied.
+    pub fn committed_entries(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    /// Time goes on.
+    pub fn time(&mut self, now_us: u64) {
+        self.now_us = now_us;
+    }
+
+    /// A node has applied an entry.
+    pub fn applied(
+        &mut self,
+        world: &World,
+        node: &Node,
+        index: u64,
+        entry: &Entry,
+        applied: Option<&(Command, Outcome)>,
+        state: &State,
+    ) {
+        self.look("one log: every node applies the same, with the same outcome");
+        let print = print(entry, applied);
+        let place = index as usize - 1;
+        match self.log.get(place) {
+            Some(known) => assert_eq!(*known, print, "one log: node {} applied another entry {index}", node.id),
+            None => {
+                assert_eq!(place, self.log.len(), "one log: entry {index} was applied before the one before it");
+                self.log.push(print);
+                if let Some((command, outcome)) = applied {
+                    self.first_applied(world, command, outcome, state);
+                }
+            }
+        }
+        if let Some((Command::ChangeBlueprint { changes, .. }, Outcome::Done)) = applied {
+            for change in changes {
+                self.placed(node.id, change);
+            }
+        }
+    }
+
+    fn placed(&mut self, node: NodeId, Change { shard, placement }: &Change) {
+        self.look("P4: one owner an epoch, epochs rise");
+        let owner = *self.owners.entry((*shard, placement.epoch)).or_insert(placement.owner);
+        assert_eq!(owner, placement.owner, "P4: {shard} in epoch {} is owned by both", placement.epoch);
+        let newest = self.epochs.entry((node, *shard)).or_default();
+        assert!(placement.epoch >= *newest, "P4: {shard} went back to epoch {} at node {node}", placement.epoch);
+        *newest = placement.epoch;
+    }
+
+    fn first_applied(&mut self, world: &World, command: &Command, outcome: &Outcome, state: &State) {
+        match (command, outcome) {
+            (Command::CommitGallery(commit), Outcome::Done) => {
+                self.look("P4: only the owner of the present epoch commits a version");
+                let placement = state.blueprint.placements.get(&commit.shard);
+                let owner = placement.map(|placement| (placement.owner, placement.epoch));
+                let place = format!("{} version {} by node {}", commit.shard, commit.version, commit.node);
+                assert_eq!(owner, Some((commit.node, commit.epoch)), "P4: fencing: {place} is committed");
+                let versions = self.committed.entry(commit.shard).or_default();
+                if versions.last().is_none_or(|(version, ..)| *version < commit.version) {
+                    versions.push((commit.version, self.now_us, commit.hash));
+                }
+            }
+            (Command::Record(_), Outcome::Recorded(_)) => {
+                self.look("P1: nothing is recorded of a closed journey");
+                self.recorded(state);
+            }
+            (Command::ChangeBlueprint { changes, .. }, Outcome::Done) => {
+                for change in changes {
+                    self.zones(world, change, state);
+                }
+            }
+            (Command::PurgeReceipt { shard, .. }, Outcome::Done) => self.purged(world, shard.journey, state),
+            (Command::CloseJourney(journey), Outcome::Done) => self.purged(world, *journey, state),
+            _ => {}
+        }
+    }
+
+    /// Looks at what an entry has added to the ledger.
+    fn recorded(&mut self, state: &State) {
+        for position in self.records..state.ledger.len() {
+            let Some(record) = state.ledger.get(position) else { continue };
+            let open = state.journeys.get(&record.journey).is_some_and(Journey::is_open);
+            assert!(open, "P1: encounter {} is recorded, and its journey is closed", record.encounter);
+        }
+        self.records = state.ledger.len();
+    }
+
+    /// A new shard's replicas stand in different zones where enough nodes of different zones have been well for a
+    /// while.
+    fn zones(&mut self, world: &World, change: &Change, state: &State) {
+        if change.placement.epoch != Epoch(1) || change.placement.standbys.is_empty() {
+            return;
+        }
+        let well = |node: &&Node| {
+            let since = self.calm_since_us.get(&node.id).copied();
+            since.is_some_and(|since| since + 3_000_000 < self.now_us)
+                && state.members.get(&node.id).is_some_and(|member| !member.draining)
+        };
+        let zones: BTreeSet<_> = world.nodes.values().filter(well).map(|node| node.zone).collect();
+        if zones.len() < 3 || world.is_struck() {
+            return;
+        }
+        self.look("placement: replicas of a new shard stand in different zones");
+        let replicas: Vec<NodeId> = change.placement.replicas().collect();
+        let used: BTreeSet<_> = replicas.iter().map(|id| world.node(*id).zone).collect();
+        let wanted = replicas.len().min(zones.len());
+        assert!(used.len() >= wanted, "placement: {} stands at {replicas:?}, in {} zones", change.shard, used.len());
+    }
+
+    /// A journey that is called purged is held by nobody who has not given a receipt.
+    fn purged(&mut self, world: &World, journey: JourneyId, state: &State) {
+        let Some(known) = state.journeys.get(&journey).filter(|known| known.status == JourneyStatus::Purged) else {
+            return;
+        };
+        self.look("P6: a purged journey is held by nobody without a receipt");
+        for (shard, committed) in known.shard_ids().zip(&known.shards) {
+            for node in world.nodes.values() {
+                let holds = node.disk.borrow().shards().contains(&shard);
+                let receipt = committed.receipts.contains_key(&node.id);
+                assert!(!holds || receipt, "P6: {shard} is purged, and node {} still holds it", node.id);
+            }
+        }
+    }
+
+    /// The planner proposed what its own check refuses.
+    pub fn planner_broke(&mut self, violation: &Violation) {
+        panic!("placement: the planner made a blueprint that breaks a rule: {violation}");
+    }
+
+    /// Looks at how much waits on a node.
+    pub fn queues(&mut self, node: &Node, tasks: usize) {
+        self.look("P9: no queue grows without bound");
+        let waiting = node.with(|process| process.waiting.len() + process.batch.len()).unwrap_or_default();
+        let bound = SEARCHES_IN_FLIGHT_MAX;
+        assert!(tasks < bound && waiting < bound, "P9: node {} has {tasks} tasks and {waiting} proposals", node.id);
+        if !self.calm_since_us.contains_key(&node.id) {
+            self.calm_since_us.insert(node.id, self.now_us);
+        }
+    }
+
+    /// A node is struck, or comes back.
+    pub fn not_calm(&mut self, node: NodeId) {
+        self.calm_since_us.remove(&node);
+    }
+
+    /// An entry node that was not struck meanwhile has answered.
+    pub fn entry_took(&mut self, node: &Node, took_us: u64, wait_us: u64) {
+        let calm = self.calm_since_us.get(&node.id).is_some_and(|since| since + took_us < self.now_us);
+        if calm {
+            self.look("P9: an accepted request is answered by its deadline");
+            let late = took_us > wait_us + DEADLINE_SLACK_US;
+            assert!(!late, "P9: node {} took {took_us} us for a request of {wait_us} us", node.id);
+        }
+    }
+
+    /// A gate has asked once. `calm` says that no more than one node was struck.
+    pub fn asked(&mut self, took_us: u64, outcome: &oracle::Outcome) {
+        self.look("P3: a gate knows by the deadline where it stands");
+        assert!(took_us <= 2_000_000 + DEADLINE_SLACK_US, "P3: a gate waited {took_us} us");
+        if self.gentle {
+            self.look("P3: one blow at a time fails no request");
+            if let oracle::Outcome::Refused(refusal) = outcome {
+                panic!("P3: a gate was refused: {refusal}");
+            }
+            if let oracle::Outcome::Unknown(reason) = outcome {
+                panic!("P3: a gate was not answered: {reason}");
+            }
+        }
+    }
+
+    /// A shard's version was made.
+    pub fn built(&mut self, made: &Segment) {
+        let loaded = segment::decode(made).expect("what was built reads");
+        let row = |(index, owner): (usize, &u32)| {
+            let enrolled = &loaded.head.people[*owner as usize];
+            Row {
+                subject: enrolled.subject,
+                manifest_ordinal: enrolled.person.manifest_ordinal,
+                in_scope: enrolled.in_scope,
+                values: loaded.gallery.row(index).to_vec(),
+            }
+        };
+        let rows = loaded.head.owners.iter().enumerate().map(row).collect();
+        self.segments.insert(made.hash, Rc::new(rows));
+    }
+
+    /// A manifest was taken.
+    pub fn submitted(&mut self, manifest: &Manifest) {
+        self.look("a manifest that was taken is committed");
+        for part in 0..manifest.plan.parts {
+            let shard = ShardId { journey: manifest.plan.id, part };
+            assert!(self.committed.contains_key(&shard), "{shard} was answered as built, and nothing is committed");
+        }
+    }
+
+    /// Remembers which versions nodes may answer from: no node knows of older ones than these when a request begins.
+    pub fn begins(&mut self, world: &World, encounter: EncounterId, journey: JourneyId) {
+        let mut oldest = BTreeMap::new();
+        for node in world.nodes.values() {
+            node.state(|state| {
+                let shards = state.journeys.get(&journey).into_iter().flat_map(|j| j.shard_ids().zip(&j.shards));
+                for (shard, committed) in shards {
+                    let known = oldest.entry(shard).or_insert(committed.version);
+                    *known = committed.version.min(*known);
+                }
+            });
+        }
+        self.oldest.insert(encounter, oldest);
+    }
+
+    /// A capture was presented, perhaps several times, and this came of it.
+    #[expect(clippy::too_many_arguments, reason = "one request has so many sides")]
+    pub fn told(
+        &mut self,
+        content: &Content,
+        kind: Kind,
+        flight: usize,
+        guest: Option<usize>,
+        capture: Capture,
+        begun_us: u64,
+        took_us: u64,
+        outcome: oracle::Outcome,
+    ) {
+        if let oracle::Outcome::Answered(answer) = &outcome {
+            assert_eq!(answer.encounter, capture.encounter, "an answer names another encounter");
+            self.true_answer(&capture, answer, begun_us);
+        }
+        self.oldest.remove(&capture.encounter);
+        let ordinal = outcome.answer().and_then(|answer| answer.confirmed).map(|confirmed| confirmed.manifest_ordinal);
+        let guests = &content.flights[flight].guests;
+        // Who it is, is judged by the reference matcher; the ledger is held against what the gate was told.
+        let matched = guests.iter().find(|(guest, _)| Some(guest.person.manifest_ordinal) == ordinal);
+        let who = matched.or(guest.map(|guest| &guests[guest])).map(|(guest, _)| guest.clone());
+        self.history.add(oracle::Entry {
+            kind,
+            journey: capture.journey,
+            who,
+            encounter: capture.encounter,
+            begun: self.begun + Duration::from_micros(begun_us),
+            took: Duration::from_micros(took_us),
+            outcome,
+        });
+    }
+
+    fn true_answer(&mut self, capture: &Capture, answer: &cluster_config::wire::gate::Answer, begun_us: u64) {
+        self.look("P5: the answer is the reference matcher's for a version of the request's window");
+        let Sample::Template { values, .. } = &capture.sample;
+        let restarted = self.starts_us.iter().any(|at| *at + 5_000_000 >= begun_us);
+        let oldest = self.oldest.get(&capture.encounter).cloned().unwrap_or_default();
+        let mut parts: Vec<Vec<(GalleryVersion, Rc<Vec<Row>>)>> = Vec::new();
+        for (shard, versions) in self.committed.iter().filter(|(shard, _)| shard.journey == capture.journey) {
+            let from = oldest.get(shard).copied().filter(|_| !restarted).unwrap_or(GalleryVersion(1));
+            let possible = versions.iter().filter(|(version, ..)| *version >= from.max(GalleryVersion(1)));
+            parts.push(possible.filter_map(|(v, _, hash)| Some((*v, self.segments.get(hash)?.clone()))).collect());
+        }
+        let mut mixes: Vec<(GalleryVersion, Vec<&Row>)> = vec![(GalleryVersion(u32::MAX), Vec::new())];
+        for part in &parts {
+            let mut longer = Vec::new();
+            for (lowest, rows) in &mixes {
+                for (version, more) in part {
+                    longer.push((*version.min(lowest), rows.iter().copied().chain(more.iter()).collect()));
+                }
+            }
+            mixes = longer;
+        }
+        let right = mixes.iter().any(|(version, rows)| {
+            *version == answer.gallery_version
+                && reference::allows(&reference::decisions(&self.policy, rows, values, capture.attempt), answer)
+        });
+        let versions: Vec<u32> = mixes.iter().map(|(version, _)| version.0).collect();
+        assert!(right, "P5: {answer:?} is not what the versions {versions:?} give");
+    }
+
+    /// Everything has come to its end.
+    pub fn settled(&mut self, left: Option<String>) {
+        self.look("liveness: once healed, all that was begun comes to its end");
+        assert!(left.is_none(), "liveness: long after the world was healed, {}", left.unwrap_or_default());
+    }
+
+    /// What holds in the end, of every node.
+    pub fn finish(&mut self, world: &World) {
+        let nodes: Vec<&Node> = world.nodes.values().filter(|node| node.status.get() != Status::Lost).collect();
+        let lost: BTreeSet<NodeId> =
+            world.nodes.values().filter(|node| node.status.get() == Status::Lost).map(|node| node.id).collect();
+        let first = nodes[0].state(Clone::clone).expect("it runs");
+        for node in &nodes {
+            self.look("all nodes have the same state in the end");
+            let same = node.state(|state| *state == first) == Some(true);
+            assert!(same, "nodes {} and {} have different states in the end", nodes[0].id, node.id);
+            self.look("P6: in the end no disk holds anything of a closed journey");
+            let kept = node.disk.borrow().shards();
+            assert!(kept.is_empty(), "P6: node {} still holds {kept:?}", node.id);
+            let tasks = world.executor.tasks_of(node.id);
+            assert!(tasks < 16, "P9: node {} has {tasks} tasks in the end", node.id);
+        }
+        for journey in first.journeys.values() {
+            self.look("P6: every purge is complete");
+            let left: BTreeSet<NodeId> = journey.shards.iter().flat_map(|shard| &shard.holders).copied().collect();
+            assert!(left.is_subset(&lost), "P6: {} waits for the receipts of {left:?}", journey.plan.id);
+        }
+        self.look("P1: exactly once");
+        let ledger = first.ledger.len();
+        let records = (0..ledger).filter_map(|position| first.ledger.get(position).map(|r| exported(position, r)));
+        p1_exactly_once::check(&self.history, &records.collect::<Vec<_>>());
+    }
+
+    /// Counts of what clients were told.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = BTreeMap::new();
+        let mut add = |name, by: bool| *counts.entry(name).or_default() += u64::from(by);
+        for entry in self.history.entries() {
+            add("requests", true);
+            add("boardings", entry.kind == Kind::Board);
+            let answer = entry.outcome.answer();
+            add("proceeds", answer.is_some_and(|answer| answer.directive == Directive::Proceed));
+            add("requests without an answer", matches!(entry.outcome, oracle::Outcome::Unknown(_)));
+            add("requests refused", matches!(entry.outcome, oracle::Outcome::Refused(_)));
+        }
+        add("entries committed", false);
+        *counts.entry("entries committed").or_default() += self.log.len() as u64;
+        counts
+    }
+}
+
+/// A print of an entry and its outcome.
+fn print(entry: &Entry, applied: Option<&(Command, Outcome)>) -> u32 {
+    let outcome = applied.map(|(_, outcome)| outcome);
+    let mut bytes = codec::encode(&outcome, PEER_FRAME_BYTES_MAX).expect("an outcome encodes");
+    bytes.extend(entry.term.to_le_bytes());
+    if let Payload::Command(command) = &*entry.payload {
+        bytes.extend(command);
+    }
+    super::trace::checksum(&bytes)
+}
+
+/// A record as operators see it (`node/src/operator.rs`).
+fn exported(position: u64, record: &Record) -> LedgerRecord {
+    LedgerRecord {
+        position,
+        encounter: record.encounter,
+        journey: record.journey,
+        device: record.device,
+        at: record.at,
+        directive: record.directive,
+        reason: record.reason,
+        subject: record.subject,
+        manifest_ordinal: record.manifest_ordinal,
+        crossing: record.is_crossing(),
+        epoch: record.epoch,
+        gallery_version: record.gallery_version,
+    }
+}
