@@ -1,9 +1,15 @@
 //! What can go wrong: long runs of random faults, judged by the invariants of the tests' harness.
 //!
-//! `live` strikes real processes. It is not a test: it runs for as long as it is told to, and a failure prints the seed
-//! and the command that repeats it.
+//! `live` strikes real processes; `sim` strikes a simulated world, thousands of times as fast. Neither is a test: they run
+//! for as long as they are told to, and a failure prints the seed and the command that repeats it.
 
+mod day;
 mod live;
+mod replay;
+mod results;
+mod sim;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -17,16 +23,32 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Strike one node after the other, killed, stopped or paused, while flights board on real processes
+    /// Strike real processes, their links, disks and clocks, while flights board
     #[command(after_help = "Example: cargo build -p node --bin tvs && cargo run -p chaos -- live --rounds 3 --seed 7")]
     Live(live::Arguments),
+    /// Board a national departure day, and kill the leader in its busiest hour
+    #[command(after_help = "Example: cargo run --release -p chaos -- day --schedule \
+        ../shared/inputs/flights/departure_day_2024-01.csv --speed 120 --svg target/chaos/day.svg")]
+    Day(day::Arguments),
+    /// Strike a simulated world, seed after seed
+    #[command(after_help = "Example: cargo run -p chaos -- sim --seeds 1..1000")]
+    Sim(sim::Arguments),
+    /// Step through a failure that `sim` has left in a journal
+    #[command(after_help = "Example: cargo run -p chaos -- replay target/chaos/seed-7.journal --lines 50")]
+    Replay(replay::Arguments),
 }
 
-fn main() -> std::io::Result<()> {
+fn main() -> std::io::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    match arguments.command {
-        Command::Live(arguments) => runtime.block_on(live::run(&arguments)),
-    }
-    Ok(())
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let held = match arguments.command {
+        Command::Live(arguments) => live::run(&runtime()?, &arguments),
+        Command::Day(arguments) => runtime()?.block_on(day::run(&arguments)).unwrap_or_else(|problem| {
+            eprintln!("chaos day: {problem}");
+            false
+        }),
+        Command::Sim(arguments) => sim::main(&arguments)?,
+        Command::Replay(arguments) => replay::main(&arguments)?,
+    };
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

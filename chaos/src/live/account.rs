@@ -1,0 +1,78 @@
+//! What was struck in a round, and what it cost those who boarded.
+
+use std::time::{Duration, Instant};
+
+use harness::invariants::p3_no_failed_request::{self, Took};
+use harness::oracle::History;
+
+use super::AFTERMATH;
+use super::blows::{Blow, Kind};
+use crate::results::Run;
+
+/// The blows of a round, each with the time until the cluster was well again.
+#[derive(Debug, Default)]
+pub struct Account {
+    blows: Vec<(Blow, Duration)>,
+    /// What is left of the present turn of all kinds.
+    turn: Vec<Kind>,
+}
+
+impl Account {
+    /// The next kind: each comes once in a turn.
+    pub fn next(&mut self, kinds: &[Kind], choice: u32) -> Kind {
+        if self.turn.is_empty() {
+            self.turn = kinds.to_vec();
+        }
+        self.turn.swap_remove(choice as usize % self.turn.len())
+    }
+
+    /// Takes a blow down.
+    pub fn struck(&mut self, blow: Blow, recovered: Duration) {
+        self.blows.push((blow, recovered));
+    }
+
+    /// The times in which more than one node was struck, so that requests may have failed: until the cluster was well
+    /// again, and for as long as a request lives that began before.
+    pub fn excused(&self) -> Vec<(Instant, Instant)> {
+        let struck = self.blows.iter().filter(|(blow, _)| !blow.one_node);
+        struck.map(|(blow, recovered)| (blow.began, blow.ended + *recovered + AFTERMATH)).collect()
+    }
+
+    /// Writes down how often each kind struck, and the longest that each made people wait.
+    pub fn measure(&self, history: &History, run: &mut Run, strict: bool) {
+        for (blow, recovered) in &self.blows {
+            let name = blow.kind.name();
+            *run.faults.entry(name.clone()).or_default() += 1;
+            worst(run, format!("{name}_recovery_ms"), *recovered);
+            if !blow.one_node {
+                continue;
+            }
+            let length = blow.ended.duration_since(blow.began) + AFTERMATH;
+            let (identified, boarded) = p3_no_failed_request::measure(history, blow.began, length);
+            for (what, took) in [("identify", identified), ("board", boarded)] {
+                *run.counts.entry(format!("{what}s_under_fault")).or_default() += took.requests as u64;
+                worst(run, format!("{name}_{what}_p99_ms"), took.p99);
+                worst(run, format!("{name}_{what}_max_ms"), took.longest);
+                if !took.kept {
+                    *run.counts.entry("latency_misses".to_owned()).or_default() += 1;
+                    let line = line(blow, what, &took);
+                    println!("  P3 latency missed: {line}");
+                    if strict {
+                        run.failures.push(format!("P3 latency: {line}"));
+                    }
+                }
+            }
+            *run.counts.entry("latency_windows".to_owned()).or_default() += 2;
+        }
+    }
+}
+
+fn line(blow: &Blow, what: &str, took: &Took) -> String {
+    let Took { requests, p50, p99, longest, .. } = took;
+    format!("{}: {requests} {what}: p50 {p50:.1?} p99 {p99:.1?} max {longest:.1?}", blow.text)
+}
+
+fn worst(run: &mut Run, name: String, took: Duration) {
+    let figure = run.figures.entry(name).or_default();
+    *figure = figure.max(took.as_secs_f64() * 1_000.0);
+}

@@ -1,0 +1,278 @@
+//! The kinds of blows, and how each is struck and ended.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use cluster_config::ids::NodeId;
+use cluster_config::wire::operator::Request;
+use harness::emulator::{Conditions, Shape, swizzle};
+use harness::fault::Fault;
+use harness::live::Live;
+use harness::shim::{INPUT_OUTPUT, NO_SPACE, Struck, Troubles};
+use harness::target::{LEVEL_DEADLINE, Target};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+
+/// A kind of blow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Kind {
+    /// SIGKILL, and a start on the same disk
+    Kill,
+    /// SIGTERM, and a start on the same disk
+    Stop,
+    /// SIGSTOP and SIGCONT
+    Pause,
+    /// A node is cut off from everybody
+    Alone,
+    /// A node is cut off from its peers; gates reach it
+    WithoutPeers,
+    /// A node is cut off from the gates; its peers reach it
+    WithoutGates,
+    /// A node hears its peers and is not heard
+    Mute,
+    /// A node is heard by its peers and hears none
+    Deaf,
+    /// Two halves with one node that reaches both
+    Bridge,
+    /// Two halves
+    Halves,
+    /// Nodes are cut off one by one and come back in another order
+    Swizzle,
+    /// A node's links are slow
+    SlowLinks,
+    /// All links lose, repeat and reorder packets
+    RoughLinks,
+    /// A node's links are narrow
+    NarrowLinks,
+    /// A node's disk takes long to sync
+    SlowDisk,
+    /// A node's disk refuses to sync (EIO)
+    BrokenDisk,
+    /// A node's disk is full (ENOSPC)
+    FullDisk,
+    /// A node's clock is wrong
+    Clock,
+    /// A node is killed and a bit of its disk turned over
+    Bit,
+    /// A node joins, or where one has, one leaves
+    Members,
+    /// A node is drained and takes work again
+    Drain,
+    /// Leadership is handed over
+    Handover,
+}
+
+/// A blow that was struck, and its end.
+#[derive(Debug, Clone)]
+pub struct Blow {
+    /// Its kind.
+    pub kind: Kind,
+    /// Whether it struck one node alone, so that promise P3 covers it.
+    pub one_node: bool,
+    /// When it was struck.
+    pub began: Instant,
+    /// When the cause was gone.
+    pub ended: Instant,
+    /// What was done, in words.
+    pub text: String,
+}
+
+impl Kind {
+    /// Its name on the command line and in results.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether one node alone is struck: what promise P3 speaks of. Of the others only safety is asked, and that the
+    /// cluster comes back.
+    fn one_node(self) -> bool {
+        !matches!(self, Self::Bridge | Self::Halves | Self::Swizzle | Self::RoughLinks)
+    }
+}
+
+/// Draws how long a blow lasts: evenly over the orders of magnitude, as many below a second as above.
+fn lasts(generator: &mut ChaCha8Rng, longest: Duration) -> Duration {
+    let (shortest, longest) = (0.1_f64, longest.as_secs_f64().max(0.2));
+    let even = f64::from(generator.next_u32()) / f64::from(u32::MAX);
+    Duration::from_secs_f64(shortest * (longest / shortest).powf(even))
+}
+
+/// A third of the blows strike the leader, a third the node that owns most, a third anybody.
+async fn victim(live: &Live, generator: &mut ChaCha8Rng) -> NodeId {
+    let leader = live.leader().await;
+    match generator.next_u32() % 3 {
+        0 => leader,
+        1 => {
+            let members = live.status(leader).await.map(|status| status.members).unwrap_or_default();
+            members.iter().max_by_key(|member| member.owner_of).map_or(leader, |member| member.member.id)
+        }
+        _ => {
+            let running = live.running();
+            running[generator.next_u32() as usize % running.len()]
+        }
+    }
+}
+
+/// Strikes and ends it. Whether the cluster is well afterwards is for the caller to see; `founders` is the number of
+/// nodes that it began with.
+///
+/// # Panics
+/// Where something that has to work does not: a start, a change of members, a disk fault that strikes nothing.
+pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Duration, dice: &mut ChaCha8Rng) -> Blow {
+    let victim = victim(live, dice).await;
+    let lasts = lasts(dice, longest);
+    let began = Instant::now();
+    let text = match kind {
+        Kind::Kill => between(live, Fault::Kill(victim), Fault::Start(victim), lasts.min(longest / 2)).await,
+        Kind::Stop => between(live, Fault::Stop(victim), Fault::Start(victim), lasts.min(longest / 2)).await,
+        Kind::Pause => between(live, Fault::Pause(victim), Fault::Resume(victim), lasts).await,
+        Kind::Alone => cut(live, Shape::Alone(victim), lasts).await,
+        Kind::WithoutPeers => cut(live, Shape::WithoutPeers(victim), lasts).await,
+        Kind::WithoutGates => cut(live, Shape::WithoutGates(victim), lasts).await,
+        Kind::Mute => cut(live, Shape::Mute(victim), lasts).await,
+        Kind::Deaf => cut(live, Shape::Deaf(victim), lasts).await,
+        Kind::Bridge => cut(live, Shape::Bridge(victim), lasts).await,
+        Kind::Halves => cut(live, Shape::Halves(victim), lasts).await,
+        Kind::Swizzle => swizzled(live, lasts, dice).await,
+        Kind::SlowLinks => {
+            let slow = Conditions { delay: ms(15), jitter: ms(15), ..Conditions::default() };
+            between(live, Fault::Worsen(victim, slow), Fault::Heal, lasts).await
+        }
+        Kind::NarrowLinks => {
+            let narrow = Conditions { bytes_per_second: 500_000, ..Conditions::default() };
+            between(live, Fault::Worsen(victim, narrow), Fault::Heal, lasts).await
+        }
+        Kind::RoughLinks => {
+            let (delay, jitter) = (ms(2), ms(4));
+            let of_thousand = 5 + dice.next_u32() % 30;
+            let (lost_per_mille, repeated_per_mille, overtaken_per_mille) = (of_thousand, of_thousand, of_thousand);
+            let perfect = Conditions::default();
+            let rough =
+                Conditions { delay, jitter, lost_per_mille, repeated_per_mille, overtaken_per_mille, ..perfect };
+            for node in live.running() {
+                live.strike(Fault::Worsen(node, rough)).await;
+            }
+            tokio::time::sleep(lasts).await;
+            live.strike(Fault::Heal).await;
+            format!("all links: {rough}, for {lasts:.1?}")
+        }
+        Kind::SlowDisk => {
+            let troubles = Troubles { sync_delay: ms(5 + dice.next_u64() % 60), ..Troubles::default() };
+            trouble(live, victim, troubles, lasts, |struck| struck.syncs_delayed).await
+        }
+        Kind::Clock => {
+            let sign = if dice.next_u32().is_multiple_of(2) { 1 } else { -1 };
+            let clock_shift_ms = sign * (1_000 + i64::from(dice.next_u32() % 86_400_000));
+            let troubles = Troubles { clock_shift_ms, ..Troubles::default() };
+            trouble(live, victim, troubles, lasts, |struck| struck.clocks_shifted).await
+        }
+        Kind::BrokenDisk => {
+            let troubles = Troubles { sync_error: INPUT_OUTPUT, ..Troubles::default() };
+            broken(live, victim, troubles).await
+        }
+        Kind::FullDisk => {
+            let troubles = Troubles { write_error: NO_SPACE, ..Troubles::default() };
+            broken(live, victim, troubles).await
+        }
+        Kind::Bit => {
+            live.strike(Fault::Kill(victim)).await;
+            live.strike(Fault::Flip(victim, dice.next_u64())).await;
+            live.strike(Fault::Start(victim)).await;
+            match live.settle(victim).await {
+                Some(newcomer) => format!("bit on node {victim}, which ended; node {newcomer} came in its place"),
+                None => format!("bit on node {victim}, which goes on"),
+            }
+        }
+        Kind::Members if live.running().len() > founders => {
+            live.leave(victim).await;
+            format!("node {victim} leaves")
+        }
+        Kind::Members => format!("node {} joins", live.join().await),
+        Kind::Drain => drained(live, victim, lasts).await,
+        Kind::Handover => {
+            let leader = live.leader().await;
+            let heir = live.running().into_iter().find(|node| *node != leader).unwrap_or(leader);
+            // Where the heir does not take over in time, the old leader leads on; that is seen afterwards.
+            let handed = live.ask(leader, Request::TransferLeader(heir)).await.is_ok();
+            format!("node {leader} hands over to {heir}: {handed}")
+        }
+    };
+    Blow { kind, one_node: kind.one_node(), began, ended: Instant::now(), text }
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+async fn between(live: &mut Live, begin: Fault, end: Fault, lasts: Duration) -> String {
+    live.strike(begin).await;
+    tokio::time::sleep(lasts).await;
+    live.strike(end).await;
+    format!("{begin} for {lasts:.1?}")
+}
+
+async fn cut(live: &mut Live, shape: Shape, lasts: Duration) -> String {
+    between(live, Fault::Cut(shape), Fault::Heal, lasts).await
+}
+
+async fn swizzled(live: &mut Live, lasts: Duration, dice: &mut ChaCha8Rng) -> String {
+    let (out, mut back) = swizzle(&live.running(), dice);
+    let step = lasts / (2 * out.len()) as u32;
+    let text = format!("swizzle {out:?} over {lasts:.1?}");
+    for node in out {
+        live.strike(Fault::Cut(Shape::Alone(node))).await;
+        tokio::time::sleep(step).await;
+    }
+    while !back.is_empty() {
+        live.strike(Fault::Heal).await;
+        back.remove(0);
+        for node in &back {
+            live.strike(Fault::Cut(Shape::Alone(*node))).await;
+        }
+        tokio::time::sleep(step).await;
+    }
+    text
+}
+
+/// A machine that misbehaves for a while, and whose node bears it.
+async fn trouble(
+    live: &mut Live,
+    victim: NodeId,
+    troubles: Troubles,
+    lasts: Duration,
+    count: impl Fn(Struck) -> u64,
+) -> String {
+    let before = count(live.control(victim).struck());
+    let text =
+        between(live, Fault::Trouble(victim, troubles), Fault::Trouble(victim, Troubles::default()), lasts).await;
+    format!("{text} ({} times)", count(live.control(victim).struck()) - before)
+}
+
+/// A disk that fails: its node ends by itself, and starts again on a disk that works.
+async fn broken(live: &mut Live, victim: NodeId, troubles: Troubles) -> String {
+    live.strike(Fault::Trouble(victim, troubles)).await;
+    let begun = Instant::now();
+    while live.cluster.ended(victim).expect("a node").is_none() {
+        assert!(begun.elapsed() < LEVEL_DEADLINE, "node {victim} goes on with a broken disk");
+        tokio::time::sleep(ms(10)).await;
+    }
+    let took = begun.elapsed();
+    live.cluster.forget(victim).expect("a node");
+    live.strike(Fault::Trouble(victim, Troubles::default())).await;
+    live.strike(Fault::Start(victim)).await;
+    format!("node {victim}: {troubles}; it ended itself after {took:.1?}")
+}
+
+async fn drained(live: &mut Live, victim: NodeId, lasts: Duration) -> String {
+    for draining in [true, false] {
+        let leader = live.leader().await;
+        let asked = live.ask(leader, Request::Drain { node: victim, draining }).await;
+        if let Err(failure) = asked {
+            live.journal.write(format!("drain {victim} {draining}: {failure}"));
+        }
+        if draining {
+            tokio::time::sleep(lasts).await;
+        }
+    }
+    format!("drain node {victim} for {lasts:.1?}")
+}

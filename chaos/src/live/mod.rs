@@ -1,0 +1,178 @@
+//! Faults on real processes that board flights all the while, one blow after the other.
+
+mod account;
+mod blows;
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use harness::airport::{Airport, Plan};
+use harness::invariants::p4_epochs::Owners;
+use harness::invariants::{p1_exactly_once, p3_no_failed_request, p6_purged, true_answers};
+use harness::live::{Live, Setting};
+use harness::target::Target;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use tokio::runtime::Runtime;
+
+use crate::results::{self, Run};
+use account::Account;
+use blows::Kind;
+
+/// How long after a blow its consequences may be seen in what gates were told.
+const AFTERMATH: Duration = p3_no_failed_request::FAILOVER;
+
+/// How long to run and on what.
+#[derive(Args)]
+pub struct Arguments {
+    /// Clusters, one after the other
+    #[arg(long, default_value_t = 1)]
+    rounds: u64,
+    /// Seed of the first round; the next ones count up
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Blows in a round
+    #[arg(long, default_value_t = 12)]
+    strikes: u32,
+    /// Nodes of a cluster
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=9))]
+    nodes: u64,
+    /// Gates, two for each flight
+    #[arg(long, default_value_t = 200)]
+    gates: u32,
+    /// Travellers of the fullest flights
+    #[arg(long, default_value_t = 60)]
+    travellers: u32,
+    /// Time between two travellers of one gate, milliseconds
+    #[arg(long, default_value_t = 3_000)]
+    interval_ms: u64,
+    /// The longest blow, seconds; as many are shorter than a tenth of it as are longer
+    #[arg(long, default_value_t = 10)]
+    longest_s: u64,
+    /// Kinds of blows, separated by commas; all where absent
+    #[arg(long, value_enum, value_delimiter = ',')]
+    faults: Vec<Kind>,
+    /// Fail where a latency of promise P3 was exceeded; without it that is written down and counted
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Runs all rounds and says whether everything held.
+pub fn run(runtime: &Runtime, arguments: &Arguments) -> bool {
+    let mut held = true;
+    for round in 0..arguments.rounds {
+        let seed = arguments.seed + round;
+        let command = command(arguments, seed);
+        let begun = Instant::now();
+        // A round that fails has said why and where its logs are; the next ones run all the same.
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(one_round(arguments, seed))));
+        let mut run = outcome.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().cloned();
+            let said = said.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            let failure = format!("seed {seed}: {}", said.unwrap_or_else(|| "a panic".to_owned()));
+            Run { failures: vec![failure], ..Run::default() }
+        });
+        run.kind = "live".to_owned();
+        (run.seed, run.rounds, run.command, run.wall_s) = (seed, 1, command, begun.elapsed().as_secs_f64());
+        held &= run.failures.is_empty();
+        if !run.failures.is_empty() {
+            eprintln!("seed {seed} FAILED; this round again: {}\n{}", run.command, run.failures.join("\n"));
+        }
+        if let Err(error) = results::append(&run) {
+            eprintln!("{}: {error}", results::path().display());
+        }
+    }
+    held
+}
+
+fn command(arguments: &Arguments, seed: u64) -> String {
+    let Arguments { strikes, nodes, gates, travellers, interval_ms, longest_s, faults, strict, .. } = arguments;
+    let names: Vec<String> = faults.iter().map(|kind| kind.name()).collect();
+    let faults = if names.is_empty() { String::new() } else { format!(" --faults {}", names.join(",")) };
+    let strict = if *strict { " --strict" } else { "" };
+    format!(
+        "cargo run -p chaos -- live --rounds 1 --seed {seed} --strikes {strikes} --nodes {nodes} --gates {gates} \
+         --travellers {travellers} --interval-ms {interval_ms} --longest-s {longest_s}{faults}{strict}"
+    )
+}
+
+async fn one_round(arguments: &Arguments, seed: u64) -> Run {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut live = Live::start_as(Setting {
+        log: "info,openraft=error".to_owned(),
+        seed,
+        network: true,
+        machine: true,
+        again: command(arguments, seed),
+        ..Setting::new("chaos", arguments.nodes)
+    })
+    .await;
+    let plan = Plan {
+        seed,
+        stands: arguments.gates.div_ceil(2),
+        gates: 2,
+        travellers: arguments.travellers,
+        interval: Duration::from_millis(arguments.interval_ms),
+    };
+    let airport = Airport::open(&live, plan).await;
+    airport.board(u64::from(arguments.gates)).await;
+    println!("seed {seed}: {} gates board on {} nodes", arguments.gates, arguments.nodes);
+    let kinds = if arguments.faults.is_empty() { clap::ValueEnum::value_variants() } else { &arguments.faults[..] };
+    let mut owners = Owners::default();
+    owners.look(&live).await;
+    let mut account = Account::default();
+    let longest = Duration::from_secs(arguments.longest_s);
+    let founders = arguments.nodes as usize;
+    for number in 1..=arguments.strikes {
+        // Every kind comes once before any comes again, in an order of its own.
+        let kind = account.next(kinds, dice.next_u32());
+        let blow = blows::strike(&mut live, kind, founders, longest, &mut dice).await;
+        live.ready(live.running().len()).await;
+        live.replicated().await;
+        let recovered = blow.ended.elapsed();
+        owners.look(&live).await;
+        println!("  {number}: {}; well again {recovered:.1?} after its end", blow.text);
+        account.struck(blow, recovered);
+        // The next blow meets a cluster on which people board.
+        airport.board(u64::from(arguments.gates) / 8).await;
+    }
+    let (history, closed, progress) = airport.close().await;
+    owners.look(&live).await;
+
+    let mut run = Run::default();
+    p3_no_failed_request::check(&history.outside(&account.excused()));
+    owners.check(&history);
+    let ledger = live.same_ledger().await;
+    let counts = p1_exactly_once::check(&history, &ledger);
+    let decisions = true_answers::check(&history);
+    let purged = p6_purged::check(&live, &closed).await;
+    account.measure(&history, &mut run, arguments.strict);
+    for (name, looked) in [
+        ("P1 exactly once", ledger.len()),
+        ("P3 no failed request", history.entries().len()),
+        ("P4 epochs", owners.seen()),
+        ("P6 purged", purged),
+        ("true answers", history.entries().len()),
+    ] {
+        run.invariants.insert(name.to_owned(), looked as u64);
+    }
+    let packets = live.emulator().counts();
+    for (name, count) in [
+        ("requests", history.entries().len() as u64),
+        ("travellers", progress.travellers),
+        ("journeys_closed", closed.len() as u64),
+        ("promised", counts.promised as u64),
+        ("crossings", counts.crossings as u64),
+        ("unknown", counts.unknown as u64),
+        ("shard_moves", owners.moves() as u64),
+        ("packets_cut", packets.cut),
+        ("packets_lost", packets.lost),
+        ("packets_repeated", packets.repeated),
+        ("packets_overtaken", packets.overtaken),
+    ] {
+        run.counts.insert(name.to_owned(), count);
+    }
+    println!("  {counts:?}; {decisions}; {} journeys purged, {} shard moves", purged, owners.moves());
+    run
+}

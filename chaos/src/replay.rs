@@ -1,0 +1,93 @@
+//! The journal of one run of the simulated world: a head that says how to run it, and every line of its trace. Replaying
+//! runs it again and compares line by line.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use harness::world::{Report, Setup, run};
+use serde::{Deserialize, Serialize};
+
+/// Which journal.
+#[derive(Args)]
+pub struct Arguments {
+    /// A journal that `chaos sim` has left
+    file: PathBuf,
+    /// Prints the steps from this line on, and as many of them
+    #[arg(long, default_value_t = 1)]
+    from: usize,
+    /// Lines to print at most
+    #[arg(long, default_value_t = usize::MAX)]
+    lines: usize,
+}
+
+/// The first line of a journal.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    seed: u64,
+    seconds: u64,
+    without: BTreeSet<usize>,
+    hash: String,
+    failure: Option<String>,
+}
+
+/// A run and what came of it.
+pub struct Story {
+    /// The run.
+    pub setup: Setup,
+    /// What came of it.
+    pub report: Report,
+}
+
+impl Story {
+    /// Writes the journal.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn save(&self, path: &Path) -> std::io::Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let head = Head {
+            seed: self.setup.seed,
+            seconds: self.setup.seconds,
+            without: self.setup.without.clone(),
+            hash: format!("{:016x}", self.report.hash),
+            failure: self.report.failure.clone(),
+        };
+        let mut text = serde_json::to_string(&head)?;
+        text.push('\n');
+        for line in &self.report.lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        fs::write(path, text)
+    }
+}
+
+/// Runs a journal's story again and steps through it. Gives whether it is the same, byte for byte.
+///
+/// # Errors
+/// Where the file is no journal.
+pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
+    let text = fs::read_to_string(&arguments.file)?;
+    let mut lines = text.lines();
+    let head: Head = serde_json::from_str(lines.next().unwrap_or_default())?;
+    let setup = Setup { seed: head.seed, seconds: head.seconds, without: head.without, lines: true };
+    crate::sim::silence();
+    let report = run(&setup);
+    for line in report.lines.iter().skip(arguments.from.saturating_sub(1)).take(arguments.lines) {
+        println!("{line}");
+    }
+    let kept: Vec<&str> = lines.collect();
+    let differs = kept.iter().zip(&report.lines).position(|(kept, line)| *kept != line);
+    let same = differs.is_none() && kept.len() == report.lines.len() && head.hash == format!("{:016x}", report.hash);
+    match (same, differs) {
+        (true, _) => println!("the same run, byte for byte: {} lines, hash {}", kept.len(), head.hash),
+        (false, Some(line)) => println!("another run from line {} on: the product or the world has changed", line + 1),
+        (false, None) => println!("another run: {} lines in place of {}", report.lines.len(), kept.len()),
+    }
+    println!("{}", report.failure.map_or("it holds".to_owned(), |failure| format!("it fails: {failure}")));
+    Ok(same)
+}
