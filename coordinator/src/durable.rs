@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
+use cluster_config::canary::{Canary, planted};
+
 use crate::error::Error;
 
 /// Suffix of files that are not yet whole; one that is found at the start is left from a crash.
@@ -41,7 +43,9 @@ pub fn write_file(folder: &Path, name: &str, parts: &[&[u8]]) -> Result<(), Erro
     for part in parts {
         file.write_all(part).map_err(Error::disk(&temporary, "write"))?;
     }
-    file.sync_all().map_err(Error::disk(&temporary, "sync"))?;
+    if !planted(Canary::RenameBeforeSync) {
+        file.sync_all().map_err(Error::disk(&temporary, "sync"))?;
+    }
     fs::rename(&temporary, &target).map_err(Error::disk(&target, "rename into place"))?;
     sync_folder(folder)
 }
@@ -58,6 +62,13 @@ pub fn remove_temporaries(folder: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// CRC-32 of the parts, one after the other.
+pub fn checksum(parts: &[&[u8]]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
 }
 
 /// Bytes that an unprivileged writer may still use on the file system of `path`.

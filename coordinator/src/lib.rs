@@ -3,6 +3,7 @@
 //! [`Coordinator`] is the one door. The rules themselves are in `coordinator-core`; the network is given by the node
 //! as a [`Transport`]. This crate opens no socket and reads no wall clock.
 
+mod archive;
 mod batcher;
 mod coordinator;
 mod durable;

@@ -1,4 +1,4 @@
-//! The log of the raft group on sled, with a journal in front of it, as openraft wants it.
+//! The log of the raft group on sled, with journal and archive for what has to be durable, as openraft wants it.
 //!
 //! `append` returns as soon as the entries are readable in the in-memory tail, so that followers are sent them while
 //! this node's own disk is still writing; the acknowledgement comes from the writer thread once they are durable.
@@ -18,6 +18,7 @@ use openraft::{OptionalSend, RaftTypeConfig};
 use tokio::sync::oneshot;
 
 use crate::OnFault;
+use crate::archive::Archive;
 use crate::durable;
 use crate::error::Error;
 use crate::high_water::HighWater;
@@ -86,7 +87,7 @@ impl Shared {
     }
 }
 
-/// Owns the thread: the last handle to go ends it and waits until the database is closed.
+/// Owns the thread: the last handle to go ends it and waits for what it is writing.
 struct WriterThread {
     orders: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
@@ -124,10 +125,16 @@ impl Log {
         let exists = log_store::exists(folder);
         let high_water = HighWater::open(folder, node_id, exists)?;
         let (journal, unfinished) = Journal::open(folder, exists)?;
-        let database = Arc::new(Database::open(folder)?);
-        database.apply_all(unfinished)?;
-        database.sync()?;
+        let archive = Archive::open(folder, journal.sequence())?;
+        let database = Database::create(folder)?;
+        archive.replay(|writes| database.apply_all(writes))?;
+        database.apply_all(&unfinished)?;
         let found = database.check(&high_water)?;
+        if !unfinished.is_empty() {
+            // The journal goes on as if it were empty.
+            archive.keep(journal.sequence(), &[unfinished, found.meta()?].concat())?;
+        }
+        let (database, archive) = (Arc::new(database), Arc::new(archive));
         let end = found.last.or(found.purged).map(|(id, _)| id);
         record::remove_files(folder, |index| end.is_none_or(|id| index > id.index))?;
         let purged = found.purged.map(|(id, _)| id);
@@ -145,7 +152,7 @@ impl Log {
             on_fault,
         });
         let (orders, inbox) = channel();
-        let writer = Writer::new(database.clone(), journal, high_water, shared.clone(), &found);
+        let writer = Writer::new(database.clone(), journal, archive, high_water, shared.clone(), &found);
         let thread = std::thread::Builder::new()
             .name("raft-log".to_owned())
             .spawn({

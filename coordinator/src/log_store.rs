@@ -1,23 +1,24 @@
-//! The database below the log: keys, the check at opening, and how writes reach it. What makes them durable at once is the
-//! journal in front of it.
+//! The database below the log, on sled: keys, the check at opening, and how writes reach it. It is made anew by every
+//! process, out of archive and journal, which are what is durable.
 
-use std::fs::File;
+use std::fs;
 use std::ops::RangeInclusive;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cluster_config::wire::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::archive;
 use crate::error::Error;
 use crate::high_water::HighWater;
 use crate::journal::Write;
 use crate::raft::{Entry, LogId, Vote};
 use crate::record::{self, EntryHash};
 
-/// sled's one data file; its name is fixed by sled 0.34.
-const DATA_FILE_NAME: &str = "db";
+/// The folder of the databases' files; what an earlier process has left in it is of no use.
+const FOLDER_NAME: &str = "database";
 
 /// sled's page cache, bytes: the log's tail is held outside it, so only laggards and restarts read pages.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -48,11 +49,24 @@ pub struct Found {
     pub last: Option<Anchor>,
 }
 
+impl Found {
+    /// The writes that keep what is not an entry.
+    ///
+    /// # Errors
+    /// [`Error::Message`]: a fault of ours.
+    pub fn meta(&self) -> Result<Vec<Write>, Error> {
+        let mut writes = Writes::default();
+        self.vote.iter().try_for_each(|vote| writes.vote(vote))?;
+        self.purged.iter().try_for_each(|anchor| writes.purged(anchor))?;
+        self.committed.iter().try_for_each(|committed| writes.committed(committed))?;
+        Ok(writes.0)
+    }
+}
+
 /// The open database.
 #[derive(Debug)]
 pub struct Database {
     tree: sled::Db,
-    data_file: File,
     folder: PathBuf,
 }
 
@@ -65,23 +79,29 @@ pub fn entry_key(index: u64) -> [u8; 9] {
 
 /// Whether a store was ever made in the folder.
 pub fn exists(folder: &Path) -> bool {
-    folder.join(DATA_FILE_NAME).exists()
+    folder.join(archive::FOLDER_NAME).exists()
 }
 
 impl Database {
-    /// Opens the database in `folder`.
+    /// An empty database for the store in `folder`, in place of what an earlier process has left.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where sled cannot make sense of its file, [`Error::Disk`].
-    pub fn open(folder: &Path) -> Result<Self, Error> {
-        let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        // sled panics on some damages instead of naming them.
-        let tree = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| Error::corrupt(folder, "the database panicked while opening"))?
-            .map_err(|error| sled_error(folder, &error))?;
-        let path = folder.join(DATA_FILE_NAME);
-        let data_file = File::options().read(true).write(true).open(&path).map_err(Error::disk(&path, "open"))?;
-        Ok(Self { tree, data_file, folder: folder.to_owned() })
+    /// [`Error::Disk`], [`Error::Corrupt`] as sled has it.
+    pub fn create(folder: &Path) -> Result<Self, Error> {
+        // A database removes its folder when the last of its threads lets go of it, perhaps after the next was made.
+        static OPENINGS: AtomicU64 = AtomicU64::new(0);
+        let all = folder.join(FOLDER_NAME);
+        match fs::remove_dir_all(&all) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::disk(&all, "remove the database of an earlier start")(error));
+            }
+            _ => {}
+        }
+        let files = all.join(OPENINGS.fetch_add(1, Ordering::Relaxed).to_string());
+        // sled does not sync what is temporary, and removes it at the end.
+        let config = sled::Config::new().path(&files).cache_capacity(CACHE_BYTES).flush_every_ms(None).temporary(true);
+        let tree = config.open().map_err(|error| sled_error(folder, &error))?;
+        Ok(Self { tree, folder: folder.to_owned() })
     }
 
     /// The store's folder.
@@ -193,20 +213,20 @@ impl Database {
         Ok(Some((opened.entry, opened.hash)))
     }
 
-    /// Applies writes one after the other. They are durable in the journal, or in no hurry: sled flushes them when it
-    /// likes. Applied again from any earlier point on they lead to the same content.
+    /// Applies writes one after the other. Applied again from any earlier point on they lead to the same content.
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Disk`], as sled has it.
-    pub fn apply_all(&self, writes: Vec<Write>) -> Result<(), Error> {
+    pub fn apply_all(&self, writes: &[Write]) -> Result<(), Error> {
         for write in writes {
             match write {
                 Write::Put(key, value) => {
-                    self.tree.insert(key, value).map_err(|error| sled_error(&self.folder, &error))?;
+                    let inserted = self.tree.insert(key.as_slice(), value.as_slice());
+                    inserted.map_err(|error| sled_error(&self.folder, &error))?;
                 }
                 Write::RemoveFrom(index) => {
                     let mut batch = sled::Batch::default();
-                    for index in self.stored(index..=u64::MAX, usize::MAX)? {
+                    for index in self.stored(*index..=u64::MAX, usize::MAX)? {
                         batch.remove(&entry_key(index));
                     }
                     self.apply(batch)?;
@@ -216,22 +236,12 @@ impl Database {
         Ok(())
     }
 
-    /// Applies a batch; all or nothing, but not yet durable.
+    /// Applies a batch; all or nothing.
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Disk`], as sled has it.
     pub fn apply(&self, batch: sled::Batch) -> Result<(), Error> {
         self.tree.apply_batch(batch).map_err(|error| sled_error(&self.folder, &error))
-    }
-
-    /// Makes everything that was applied durable. On Linux sled's flush is `sync_file_range`, which a loss of power
-    /// undoes, hence the `fdatasync` behind it.
-    ///
-    /// # Errors
-    /// [`Error::Disk`].
-    pub fn sync(&self) -> Result<(), Error> {
-        self.tree.flush().map_err(|error| sled_error(&self.folder, &error))?;
-        self.data_file.sync_data().map_err(Error::disk(&self.folder, "sync the database"))
     }
 
     /// The indexes that are stored between two, at most `count_max` of them.
@@ -294,8 +304,11 @@ impl Writes {
     }
 }
 
-fn key_index(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
+/// The index of an entry, out of its key; none for other keys.
+pub fn key_index(key: &[u8]) -> Option<u64> {
+    let (prefix, index) = key.split_first()?;
+    (*prefix == ENTRY_PREFIX).then_some(())?;
+    Some(u64::from_be_bytes(index.try_into().ok()?))
 }
 
 fn sled_error(folder: &Path, error: &sled::Error) -> Error {

@@ -1,5 +1,5 @@
 //! The one thread that writes the log: it drains everything that waits into one batch, makes it durable in the journal with
-//! one `fdatasync`, applies it to the database, and only then answers (group commit).
+//! one `fdatasync`, answers (group commit), and applies it to the database.
 //!
 //! The high-water mark follows a moment later, when nothing waits: the journal names a damage of what was acknowledged
 //! before its last frame, the mark that of the last one too, and a store that has lost more than either.
@@ -9,9 +9,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use cluster_config::canary::{Canary, planted};
 use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
 
+use crate::archive::Archive;
 use crate::durable;
 use crate::error::{Error, chain};
 use crate::high_water::HighWater;
@@ -65,10 +67,11 @@ enum Answer {
 pub struct Writer {
     database: Arc<Database>,
     journal: Journal,
-    /// The last frame of the journal that the database has for good.
+    archive: Arc<Archive>,
+    /// The last frame of the journal that stands in the archive.
     checkpoint: u64,
-    /// The database is being flushed up to this frame.
-    flushing: Option<(u64, JoinHandle<Result<(), Error>>)>,
+    /// The frames up to this one are on their way there.
+    archiving: Option<(u64, JoinHandle<Result<(), Error>>)>,
     high_water: HighWater,
     /// Batches since the mark was raised.
     unmarked: u64,
@@ -90,6 +93,7 @@ impl Writer {
     pub fn new(
         database: Arc<Database>,
         journal: Journal,
+        archive: Arc<Archive>,
         high_water: HighWater,
         shared: Arc<Shared>,
         found: &log_store::Found,
@@ -98,7 +102,8 @@ impl Writer {
             database,
             checkpoint: journal.sequence(),
             journal,
-            flushing: None,
+            archive,
+            archiving: None,
             high_water,
             unmarked: 0,
             shared,
@@ -150,7 +155,7 @@ impl Writer {
     }
 
     fn end(&mut self) {
-        if let Err(error) = self.raise_mark().and_then(|()| self.flushed()) {
+        if let Err(error) = self.raise_mark().and_then(|()| self.archived()) {
             self.shared.fail(&chain(&error));
         }
     }
@@ -221,66 +226,84 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes writes durable and answers. Without answers nobody waits for them, and the database's next flush will do. What
-    /// is committed goes along now and then: it only shortens a restart, and is not worth a write of its own for each
-    /// entry.
+    /// Makes writes durable, answers, and lets readers have them. What is committed goes along now and then: it only
+    /// shortens a restart, and is not worth a write of its own for each entry.
     fn commit(&mut self, mut writes: Writes, answers: Vec<Answer>) -> Result<(), Error> {
-        let voted = answers.iter().any(|answer| matches!(answer, Answer::Voted(_)));
-        let result = self.note_committed(&mut writes).and_then(|()| {
-            if answers.is_empty() {
-                return self.database.apply_all(writes.0);
-            }
-            let begun = Instant::now();
-            self.make_durable(writes.0)?;
-            self.seconds.record(begun.elapsed().as_secs_f64());
-            if voted { self.raise_mark() } else { Ok(()) }
-        });
-        if result.is_ok() && !answers.is_empty() {
-            self.shared.flushed(self.last.map(|(id, _)| id.index));
+        if answers.is_empty() {
+            return Ok(());
         }
+        let voted = answers.iter().any(|answer| matches!(answer, Answer::Voted(_)));
+        let begun = Instant::now();
+        let result = self.note_committed(&mut writes).and_then(|()| self.make_durable(&writes.0));
+        let result = result.and_then(|()| if voted { self.raise_mark() } else { Ok(()) });
+        self.seconds.record(begun.elapsed().as_secs_f64());
         let reason = result.as_ref().map_err(|error| chain(error)).copied();
         for answer in answers {
             answer.give(reason.as_ref().map_err(String::as_str).copied());
         }
-        result
+        result?;
+        // Until then the entries are read from the tail in memory.
+        self.database.apply_all(&writes.0)?;
+        self.shared.flushed(self.last.map(|(id, _)| id.index));
+        Ok(())
     }
 
-    /// Writes to the journal, then to the database. Where the journal's half is full the other one is next, which asks
-    /// for the database to be flushed in the background, and for the flush before to be over.
-    fn make_durable(&mut self, writes: Vec<Write>) -> Result<(), Error> {
+    /// Writes to the journal. Where its half is full the other one is next, which asks for this one to go to the archive,
+    /// in the background, and for the one before to be there.
+    fn make_durable(&mut self, writes: &[Write]) -> Result<(), Error> {
         self.unmarked += 1;
-        if self.flushing.as_ref().is_some_and(|(_, flush)| flush.is_finished()) {
-            self.flushed()?;
+        if self.archiving.as_ref().is_some_and(|(_, archiving)| archiving.is_finished()) {
+            self.archived()?;
         }
-        while self.journal.append(&writes, self.checkpoint)? == Room::HalfFull {
+        while self.journal.append(writes, self.checkpoint)? == Room::HalfFull {
             if self.journal.at_start() {
                 return self.make_durable_without_journal(writes);
             }
-            self.flushed()?;
-            let database = self.database.clone();
-            let flush = std::thread::Builder::new().name("raft-log-flush".to_owned()).spawn(move || database.sync());
-            let flush = flush.map_err(Error::disk(self.database.folder(), "start a flush of the database"))?;
-            self.flushing = Some((self.journal.sequence(), flush));
+            self.archived()?;
+            if self.checkpoint < self.journal.sequence() {
+                self.start_archiving()?;
+            }
             self.journal.turn();
         }
-        self.database.apply_all(writes)
+        Ok(())
     }
 
-    /// For a batch that is larger than half of the journal. An empty frame says that the database has everything.
-    fn make_durable_without_journal(&mut self, writes: Vec<Write>) -> Result<(), Error> {
-        self.flushed()?;
-        self.database.apply_all(writes)?;
-        self.database.sync()?;
-        self.checkpoint = self.journal.sequence();
+    fn start_archiving(&mut self) -> Result<(), Error> {
+        let archive = self.archive.clone();
+        let (last, meta) = (self.journal.sequence(), self.meta()?);
+        let read = self.journal.reader(self.checkpoint + 1..=last);
+        let work = move || {
+            let writes = if planted(Canary::NoArchive) { Vec::new() } else { read()? };
+            archive.keep(last, &[writes, meta].concat())
+        };
+        let archiving = std::thread::Builder::new().name("raft-log-archive".to_owned()).spawn(work);
+        let archiving = archiving.map_err(Error::disk(self.database.folder(), "start the archive's thread"))?;
+        self.archiving = Some((last, archiving));
+        Ok(())
+    }
+
+    /// For a batch that is larger than half of the journal. An empty frame says that the archive has everything.
+    fn make_durable_without_journal(&mut self, writes: &[Write]) -> Result<(), Error> {
+        // The half is empty, so that what is on its way to the archive is all that came before.
+        self.archived()?;
+        let last = self.journal.skip();
+        self.archive.keep(last, &[writes, &self.meta()?].concat())?;
+        self.checkpoint = last;
         self.journal.append(&[], self.checkpoint).map(|_| ())
     }
 
-    /// Waits for the flush that is under way.
-    fn flushed(&mut self) -> Result<(), Error> {
-        if let Some((sequence, flush)) = self.flushing.take() {
-            let panicked = |_| Err(Error::corrupt(self.database.folder(), "the database panicked while flushing"));
-            flush.join().unwrap_or_else(panicked)?;
-            self.checkpoint = sequence;
+    /// What the archive's newest file has to have, whatever older ones had.
+    fn meta(&self) -> Result<Vec<Write>, Error> {
+        log_store::Found { vote: self.vote, purged: self.purged, committed: self.committed, ..Default::default() }
+            .meta()
+    }
+
+    /// Waits for what is on its way to the archive.
+    fn archived(&mut self) -> Result<(), Error> {
+        if let Some((last, archiving)) = self.archiving.take() {
+            let panicked = |_| Err(Error::corrupt(self.database.folder(), "the archive's thread panicked"));
+            archiving.join().unwrap_or_else(panicked)?;
+            self.checkpoint = last;
         }
         Ok(())
     }
@@ -295,6 +318,12 @@ impl Writer {
         }
     }
 
+    /// Makes writes durable and applies them.
+    fn store(&mut self, writes: &[Write]) -> Result<(), Error> {
+        self.make_durable(writes)?;
+        self.database.apply_all(writes)
+    }
+
     /// The mark is lowered first: a crash in between then leaves a log longer than its mark, which is harmless.
     fn truncate(&mut self, after: Option<u64>) -> Result<(), Error> {
         let from = after.map_or(0, |index| index + 1);
@@ -304,7 +333,7 @@ impl Writer {
         };
         self.last = kept.or(self.purged);
         self.raise_mark()?;
-        self.make_durable(vec![Write::RemoveFrom(from)])?;
+        self.store(&[Write::RemoveFrom(from)])?;
         record::remove_files(self.database.folder(), |index| index >= from)
     }
 
@@ -319,7 +348,8 @@ impl Writer {
         }
         let mut writes = Writes::default();
         writes.purged(&anchor)?;
-        self.make_durable(writes.0)?;
+        self.note_committed(&mut writes)?;
+        self.store(&writes.0)?;
         self.purging = true;
         Ok(())
     }
@@ -341,6 +371,7 @@ impl Writer {
         if self.purging {
             return Ok(());
         }
+        self.archive.forget(purged.index)?;
         record::remove_files(self.database.folder(), |index| index <= purged.index)
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::limits::REPORT_INTERVAL_MS;
@@ -17,20 +17,33 @@ use tokio::sync::{Notify, oneshot};
 use crate::coordinator::Coordinator;
 use crate::error::Error;
 
-/// Longest time between two plans, milliseconds, where neither state nor reports have changed: departure times come
-/// nearer all the while.
-const PLAN_INTERVAL_MS_MAX: u64 = 1_000;
+/// Longest time between two plans, where neither state nor reports have changed: departure times come nearer all the
+/// while.
+const PLAN_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
-/// The only clock of the loop.
+/// The wall clock: by it journeys depart. Silence is measured by the machine's steady clock.
 pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 
 /// What the reports said, and whether any of it is news.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reports {
+    /// When this node began to lead, or to run.
+    began: Instant,
     inventory: Inventory,
     /// The last report of each node, for telling news from repetition.
     last: BTreeMap<NodeId, Report>,
     news: bool,
+}
+
+impl Reports {
+    fn new() -> Self {
+        Self { began: Instant::now(), inventory: Inventory::default(), last: BTreeMap::new(), news: false }
+    }
+
+    fn pass_time(&mut self) {
+        let elapsed_ms = self.began.elapsed().as_millis();
+        self.inventory.pass(u64::try_from(elapsed_ms).unwrap_or(u64::MAX));
+    }
 }
 
 struct Shared {
@@ -60,7 +73,7 @@ impl Planner {
     pub fn start(coordinator: Coordinator, now: Now) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Stopped(format!("planner thread: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
-        let shared = Arc::new(Shared { coordinator, now, reports: Mutex::default(), wake: Notify::new() });
+        let shared = Arc::new(Shared { coordinator, now, reports: Mutex::new(Reports::new()), wake: Notify::new() });
         let (stop, stopped) = oneshot::channel();
         let state = shared.clone();
         std::thread::Builder::new()
@@ -77,20 +90,23 @@ impl Planner {
         Ok(Self { shared, _stop: stop })
     }
 
-    /// Takes a node's report, received at `at`. On a node that does not lead it is forgotten.
-    pub fn report(&self, report: Report, at: UnixMs) {
+    /// Takes a node's report. On a node that does not lead it is forgotten.
+    pub fn report(&self, report: Report) {
         let mut reports = self.shared.reports();
+        reports.pass_time();
         if reports.last.get(&report.node) != Some(&report) {
             reports.news = true;
             reports.last.insert(report.node, report.clone());
             self.shared.wake.notify_one();
         }
-        reports.inventory.take(report, at);
+        reports.inventory.take(report);
     }
 
     /// Runs `read` on the inventory: what this leader has heard so far.
     pub fn with_inventory<T>(&self, read: impl FnOnce(&Inventory) -> T) -> T {
-        read(&self.shared.reports().inventory)
+        let mut reports = self.shared.reports();
+        reports.pass_time();
+        read(&reports.inventory)
     }
 }
 
@@ -102,7 +118,7 @@ async fn run(shared: &Shared) {
     let mut changes = shared.coordinator.changes();
     let mut led_term = None;
     let mut liveness = Liveness::new();
-    let mut planned_at = UnixMs(0);
+    let mut planned_at: Option<Instant> = None;
     loop {
         let leads = *leadership.borrow_and_update();
         if !leads.is_leader {
@@ -112,18 +128,18 @@ async fn run(shared: &Shared) {
             }
             continue;
         }
-        let now = (shared.now)();
         let new_leader = led_term != Some(leads.term);
         if new_leader {
             // Silence counts from here, so that nobody is taken for dead who could not have reported yet.
-            *shared.reports() = Reports { inventory: Inventory::new(now), ..Reports::default() };
+            *shared.reports() = Reports::new();
             led_term = Some(leads.term);
         }
         let inventory = {
             let mut reports = shared.reports();
-            let seen = shared.coordinator.with_state(|state| liveness_of(state, &reports.inventory, now));
+            reports.pass_time();
+            let seen = shared.coordinator.with_state(|state| liveness_of(state, &reports.inventory));
             let changed = changes.has_changed().unwrap_or(false);
-            let due = now.since(planned_at) >= PLAN_INTERVAL_MS_MAX;
+            let due = planned_at.is_none_or(|at| at.elapsed() >= PLAN_INTERVAL_MAX);
             let needed = new_leader || changed || due || reports.news || seen != liveness;
             liveness = seen;
             reports.news = false;
@@ -131,8 +147,8 @@ async fn run(shared: &Shared) {
         };
         if let Some(inventory) = inventory {
             changes.mark_unchanged();
-            planned_at = now;
-            step(&shared.coordinator, &inventory, now).await;
+            planned_at = Some(Instant::now());
+            step(&shared.coordinator, &inventory, (shared.now)()).await;
         }
         tokio::select! {
             changed = changes.changed() => {
@@ -149,16 +165,14 @@ async fn run(shared: &Shared) {
     }
 }
 
-fn liveness_of(state: &State, inventory: &Inventory, now: UnixMs) -> Liveness {
+fn liveness_of(state: &State, inventory: &Inventory) -> Liveness {
     let nodes = state.members.keys();
-    nodes
-        .map(|&node| (node, inventory.is_alive(node, now), inventory.is_lost(node, now), inventory.is_gone(node, now)))
-        .collect()
+    nodes.map(|&node| (node, inventory.is_alive(node), inventory.is_lost(node), inventory.is_gone(node))).collect()
 }
 
 /// Plans once and proposes what comes out, in order, until one is not taken: the rest builds on it.
 async fn step(coordinator: &Coordinator, inventory: &Inventory, now: UnixMs) {
-    let members = member_commands(coordinator, inventory, now);
+    let members = member_commands(coordinator, inventory);
     for command in members {
         if !propose(coordinator, command).await {
             return;
@@ -196,7 +210,7 @@ async fn propose(coordinator: &Coordinator, command: Command) -> bool {
 
 /// Keeps the replicated state's members in step with the raft group's: the founding members are announced, and who
 /// left the group and is silent is forgotten.
-fn member_commands(coordinator: &Coordinator, inventory: &Inventory, now: UnixMs) -> Vec<Command> {
+fn member_commands(coordinator: &Coordinator, inventory: &Inventory) -> Vec<Command> {
     let group = coordinator.members();
     let state = coordinator.state();
     let announced = group.iter().filter_map(|(&id, peer)| {
@@ -207,7 +221,7 @@ fn member_commands(coordinator: &Coordinator, inventory: &Inventory, now: UnixMs
     let forgotten = state
         .members
         .keys()
-        .filter(|id| !group.contains_key(id) && inventory.is_gone(**id, now))
+        .filter(|id| !group.contains_key(id) && inventory.is_gone(**id))
         .map(|id| Command::RemoveMember(*id));
     announced.chain(forgotten).collect()
 }

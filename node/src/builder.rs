@@ -1,6 +1,7 @@
 //! Building a shard's gallery: people of the manifest, templates of the holdings.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use cluster_config::ids::{GalleryVersion, ModelVersion, SubjectId, UnixMs};
 use cluster_config::limits::{SHARD_PEOPLE_MAX, TEMPLATES_PER_PERSON_MAX};
@@ -24,10 +25,13 @@ pub struct Sources<'a> {
     pub model: ModelVersion,
     /// Numbers in a template.
     pub dims: usize,
+    /// Who has boarded, by number on the manifest. It counts where the people of the version before are lost: the manifest
+    /// that is submitted again numbers them as before, and nobody gets a second subject id to board with (P1).
+    pub boarded: BTreeMap<u32, SubjectId>,
 }
 
 /// Builds the version after `before`. People who were in it keep their subject ids, so that a change of the manifest
-/// changes nobody's identity (R43). People without a template stay in the head: the biographic path (R47).
+/// changes nobody's identity (R43); somebody who is listed twice is one person. People without a template stay in the head: the biographic path (R47).
 ///
 /// # Errors
 /// A refusal that names the person by number, the source, or the limit.
@@ -47,7 +51,7 @@ pub fn build(
         .holdings
         .templates(&listed)
         .map_err(|error| Refusal::new(RefusalCode::Unavailable, place.clone(), error.to_string()))?;
-    let known: BTreeMap<PersonKey, SubjectId> =
+    let mut known: BTreeMap<PersonKey, SubjectId> =
         before.iter().flat_map(|head| &head.people).map(|e| (key(&e.person), e.subject)).collect();
 
     let mut people = Vec::with_capacity(listed.len());
@@ -62,9 +66,12 @@ pub fn build(
             owners.push(index as u32);
             values.extend_from_slice(&template.values);
         }
-        let subject = match known.get(&key(&person)) {
-            Some(subject) => *subject,
-            None => SubjectId(random_u64(&place)?),
+        let subject = match known.entry(key(&person)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let boarded = sources.boarded.get(&person.manifest_ordinal).filter(|_| before.is_none());
+                *new.insert(boarded.copied().map_or_else(|| random_u64(&place).map(SubjectId), Ok)?)
+            }
         };
         let in_scope = in_scope(sources.policy, sources.departs_at, &person);
         people.push(Enrolled { subject, person, in_scope });

@@ -78,15 +78,25 @@ impl Entry {
         let started = Instant::now();
         let _slot = self.admit()?;
         let deadline = self.check(&capture, started)?;
-        let before = self.context.coordinator.with_state(|s| answered_before_closing(s, &capture, self.context.me));
-        if let Some(answered) = before {
+        let before = || self.context.coordinator.with_state(|s| answered_before_closing(s, &capture, self.context.me));
+        if let Some(answered) = before() {
             return Ok(answered);
         }
-        let (merged, verdict) = self.search(&capture, deadline).await?;
-        let next = after_search(&capture, Purpose::Board(device), clock::now(), &merged, verdict);
-        let answer = self.finish(&capture, &merged, verdict, next, deadline).await?;
-        self.board_seconds.record(started.elapsed().as_secs_f64());
-        Ok(answer)
+        let answered = match self.board_now(&capture, device, deadline).await {
+            // The journey was closed meanwhile, perhaps after another node had recorded this very encounter.
+            Err(refusal) if refusal.code == RefusalCode::NotOpen => before().ok_or(refusal),
+            answered => answered,
+        };
+        if answered.is_ok() {
+            self.board_seconds.record(started.elapsed().as_secs_f64());
+        }
+        answered
+    }
+
+    async fn board_now(&self, capture: &Capture, device: DeviceId, deadline: Instant) -> Result<Answer, Refusal> {
+        let (merged, verdict) = self.search(capture, deadline).await?;
+        let next = after_search(capture, Purpose::Board(device), clock::now(), &merged, verdict);
+        self.finish(capture, &merged, verdict, next, deadline).await
     }
 
     async fn finish(

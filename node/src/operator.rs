@@ -153,13 +153,12 @@ impl Operators {
         let coordinator = &self.context.coordinator;
         let voters = coordinator.voters();
         let leads = coordinator.leader() == Some(self.context.me);
-        let now = crate::clock::now();
         coordinator.with_state(|state| {
             let placements = &state.blueprint.placements;
             let replicated = placements.iter().filter(|(shard, placement)| {
                 let committed = state.shard(**shard).map(|s| s.version).unwrap_or_default();
                 self.planner.with_inventory(|inventory| {
-                    let holds = |node| inventory.is_alive(node, now) && inventory.version(node, **shard) >= committed;
+                    let holds = |node| inventory.is_alive(node) && inventory.version(node, **shard) >= committed;
                     committed.0 > 0 && placement.replicas().all(holds)
                 })
             });
@@ -180,7 +179,7 @@ impl Operators {
                             member: member.member.clone(),
                             voter: voters.contains(&id),
                             draining: member.draining,
-                            silent_ms: leads.then(|| self.planner.with_inventory(|seen| seen.silent_ms(id, now))),
+                            silent_ms: leads.then(|| self.planner.with_inventory(|seen| seen.silent_ms(id))),
                             owner_of: placements.values().filter(|p| p.owner == id).count() as u32,
                             standby_of: placements.values().filter(|p| p.standbys.contains(&id)).count() as u32,
                         }

@@ -435,7 +435,7 @@ async fn report_loop(context: Arc<Context>, planner: Arc<Planner>) {
         let report =
             Report { node: context.me, incarnation: context.incarnation, shards: context.directory.versions() };
         match context.coordinator.leader() {
-            Some(leader) if leader == context.me => planner.report(report, clock::now()),
+            Some(leader) if leader == context.me => planner.report(report),
             Some(leader) => {
                 let context = context.clone();
                 tokio::spawn(async move {

@@ -55,7 +55,9 @@ impl Proposer {
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Outcome, Refusal> {
         loop {
             let outcome = match self.leader(deadline).await? {
-                leader if leader == self.context.me => propose_here(&self.context, command.clone()).await,
+                leader if leader == self.context.me => {
+                    by_deadline(deadline, propose_here(&self.context, command.clone())).await
+                }
                 leader => propose_at(&self.context, leader, &command, deadline).await,
             };
             match outcome {
@@ -75,7 +77,8 @@ impl Proposer {
         loop {
             let outcome = match self.leader(deadline).await? {
                 leader if leader == self.context.me => {
-                    self.context.coordinator.record(record.clone()).await.map_err(refusal_of)
+                    let recorded = self.context.coordinator.record(record.clone());
+                    by_deadline(deadline, async { recorded.await.map_err(refusal_of) }).await
                 }
                 leader => self.record_at(leader, record.clone(), deadline).await,
             };
@@ -133,6 +136,12 @@ async fn while_leading<T>(
             }
         }
     }
+}
+
+/// Waits for what this node does as leader, but not beyond the deadline: it may still happen then, and a retry finds it.
+async fn by_deadline<T>(deadline: Instant, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let late = |_| Err(unavailable("the group did not confirm by the deadline"));
+    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(late)
 }
 
 async fn propose_here(context: &Context, command: Command) -> Result<Outcome, Refusal> {

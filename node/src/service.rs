@@ -97,7 +97,7 @@ impl Service {
             }
             peer::Request::Propose(body) => proposer::serve(context, &body).await,
             peer::Request::Report(report) => {
-                self.planner.report(report, crate::clock::now());
+                self.planner.report(report);
                 peer::Response::Done
             }
             peer::Request::Search(search) => peer::Response::Found(entry::search_here(context, search).await?),

@@ -87,7 +87,7 @@ impl Kept {
     }
 
     fn entry_key(self) -> Vec<u8> {
-        format!("{}/{}/{:010}", self.shard, self.kind.name(), self.version.0).into_bytes()
+        format!("{}/{}/{:010}/{}", self.shard, self.kind.name(), self.version.0, self.hash).into_bytes()
     }
 
     fn context(self) -> String {
@@ -137,8 +137,9 @@ impl Store {
     }
 
     fn path(&self, kept: Kept) -> PathBuf {
-        let Kept { kind, shard, version, .. } = kept;
-        self.folder.join("segments").join(format!("{}.{}.{version}.{}.sealed", shard.journey, shard.part, kind.name()))
+        let Kept { kind, shard, version, hash } = kept;
+        let content = format!("{}.{}.{version}.{hash}.{}.sealed", shard.journey, shard.part, kind.name());
+        self.folder.join("segments").join(content)
     }
 
     /// sled's own flush does not reach the disk (design, section 6), so the database file is synchronised besides.

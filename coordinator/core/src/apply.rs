@@ -1,5 +1,6 @@
 //! Applying a command: total (every command has an outcome), clock-free and the same on every node.
 
+use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{Epoch, GalleryVersion, Generation, Incarnation, JourneyId, NodeId, ShardId, UnixMs};
 use cluster_config::limits::{GALLERY_PARTS_MAX, JOURNEYS_MAX, NODES_MAX};
 use cluster_config::policy::Policy;
@@ -150,7 +151,8 @@ impl State {
         for change in changes {
             let journey = self.journeys.get_mut(&change.shard.journey);
             if let Some(shard) = journey.and_then(|j| j.shards.get_mut(usize::from(change.shard.part))) {
-                for node in change.placement.holders() {
+                let holders = change.placement.holders();
+                for node in holders.filter(|n| !planted(Canary::ForgottenHolder) || change.placement.has(*n)) {
                     shard.holders.insert(node);
                     shard.receipts.remove(&node);
                 }
@@ -164,7 +166,7 @@ impl State {
     fn commit_gallery(&mut self, commit: &GalleryCommit) -> Outcome {
         let place = format!("gallery {} version {} of node {}", commit.shard, commit.version, commit.node);
         let placement = self.blueprint.placements.get(&commit.shard).map(|p| (p.owner, p.epoch));
-        if placement != Some((commit.node, commit.epoch)) {
+        if placement != Some((commit.node, commit.epoch)) && !planted(Canary::NoFencing) {
             let (owner, epoch) = placement.unwrap_or((NodeId(0), Epoch(0)));
             return refused(RefusalCode::Conflict, place, format!("node {owner} owns it in epoch {epoch}"));
         }
@@ -194,15 +196,16 @@ impl State {
     }
 
     fn record(&mut self, record: &Record) -> RecordOutcome {
-        if let Some(stored) = self.ledger.find(record.encounter) {
+        if let Some(stored) = self.ledger.find(record.encounter).filter(|_| !planted(Canary::ApplyTwice)) {
             return RecordOutcome::Stored(stored.clone());
         }
-        if !self.journeys.get(&record.journey).is_some_and(Journey::is_open) {
+        let open = self.journeys.get(&record.journey).is_some_and(Journey::is_open);
+        if !open && !planted(Canary::RecordAfterClose) {
             return RecordOutcome::NotOpen;
         }
         let mut stored = record.clone();
         let again = stored.subject.is_some_and(|subject| self.ledger.has_boarded(stored.journey, subject));
-        if stored.directive == Directive::Proceed && again {
+        if stored.directive == Directive::Proceed && again && !planted(Canary::SecondCrossing) {
             stored.directive = Directive::Wait;
             stored.reason = Reason::AlreadyBoarded;
             stored.subject = None;
@@ -251,7 +254,8 @@ impl State {
 impl Journey {
     /// A closed journey whose every holder has answered is purged.
     fn settle_purge(&mut self) {
-        if self.status == JourneyStatus::Closing && self.shards.iter().all(|shard| shard.holders.is_empty()) {
+        let left = |shard: &ShardState| shard.holders.len() > usize::from(planted(Canary::EarlyPurge));
+        if self.status == JourneyStatus::Closing && !self.shards.iter().any(left) {
             self.status = JourneyStatus::Purged;
         }
     }

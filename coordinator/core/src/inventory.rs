@@ -2,62 +2,89 @@
 
 use std::collections::BTreeMap;
 
-use cluster_config::ids::{GalleryVersion, Incarnation, NodeId, ShardId, UnixMs};
+use cluster_config::ids::{GalleryVersion, Incarnation, NodeId, ShardId};
 use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
 use cluster_config::wire::peer::Report;
 
 /// The reports of all nodes, as this leader received them.
+///
+/// Its time is milliseconds since it began, by a clock that never goes back and never jumps: a leader whose wall clock is
+/// set must neither take everybody for dead nor a dead node for one that has just been heard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
-    since: UnixMs,
+    now_ms: u64,
     nodes: BTreeMap<NodeId, Seen>,
 }
 
 /// The last report of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
-    at: UnixMs,
+    at_ms: u64,
     incarnation: Incarnation,
     shards: BTreeMap<ShardId, GalleryVersion>,
 }
 
 impl Inventory {
-    /// An empty inventory of a leader that leads since `since`; silence counts from there.
-    pub fn new(since: UnixMs) -> Self {
-        Self { since, nodes: BTreeMap::new() }
+    /// Time has come to `now_ms` since this inventory began.
+    pub fn pass(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
     }
 
     /// Takes a report. One of an earlier incarnation is ignored.
-    pub fn take(&mut self, report: Report, at: UnixMs) {
+    pub fn take(&mut self, report: Report) {
         let older = self.nodes.get(&report.node).is_some_and(|seen| seen.incarnation > report.incarnation);
         if !older {
             let shards = report.shards.into_iter().collect();
-            self.nodes.insert(report.node, Seen { at, incarnation: report.incarnation, shards });
+            self.nodes.insert(report.node, Seen { at_ms: self.now_ms, incarnation: report.incarnation, shards });
         }
     }
 
-    /// Milliseconds since the node was last heard of.
-    pub fn silent_ms(&self, node: NodeId, now: UnixMs) -> u64 {
-        now.since(self.nodes.get(&node).map_or(self.since, |seen| seen.at))
+    /// Milliseconds since the node was last heard of, or since this inventory began.
+    pub fn silent_ms(&self, node: NodeId) -> u64 {
+        self.now_ms - self.nodes.get(&node).map_or(0, |seen| seen.at_ms)
     }
 
     /// Whether the node has reported to this leader and not fallen silent since.
-    pub fn is_alive(&self, node: NodeId, now: UnixMs) -> bool {
-        self.nodes.contains_key(&node) && self.silent_ms(node, now) < NODE_LOST_AFTER_MS
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        self.nodes.contains_key(&node) && self.silent_ms(node) < NODE_LOST_AFTER_MS
     }
 
     /// Whether the node is silent, though perhaps for a moment only.
-    pub fn is_lost(&self, node: NodeId, now: UnixMs) -> bool {
-        self.silent_ms(node, now) >= NODE_LOST_AFTER_MS
+    pub fn is_lost(&self, node: NodeId) -> bool {
+        self.silent_ms(node) >= NODE_LOST_AFTER_MS
     }
 
     /// Whether the node has been silent for so long that its replicas are made again elsewhere.
-    pub fn is_gone(&self, node: NodeId, now: UnixMs) -> bool {
-        self.silent_ms(node, now) >= REPLACE_AFTER_MS
+    pub fn is_gone(&self, node: NodeId) -> bool {
+        self.silent_ms(node) >= REPLACE_AFTER_MS
     }
 
     /// The version of a shard that the node can search.
     pub fn version(&self, node: NodeId, shard: ShardId) -> GalleryVersion {
         self.nodes.get(&node).and_then(|seen| seen.shards.get(&shard)).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_counted_from_the_last_report_or_from_the_beginning() {
+        let mut inventory = Inventory::default();
+        let report =
+            |incarnation| Report { node: NodeId(1), incarnation: Incarnation(incarnation), shards: Vec::new() };
+        inventory.pass(NODE_LOST_AFTER_MS - 1);
+        assert!(!inventory.is_alive(NodeId(1)) && !inventory.is_lost(NodeId(1)), "it could not have reported yet");
+        inventory.take(report(2));
+        assert!(inventory.is_alive(NodeId(1)));
+        inventory.pass(5);
+        assert_eq!(inventory.silent_ms(NodeId(1)), 0, "time does not go back");
+        inventory.pass(2 * NODE_LOST_AFTER_MS);
+        inventory.take(report(1));
+        assert!(inventory.is_lost(NodeId(1)), "a report of an earlier start says nothing of this one");
+        assert!(!inventory.is_gone(NodeId(1)));
+        inventory.pass(2 * NODE_LOST_AFTER_MS + REPLACE_AFTER_MS);
+        assert!(inventory.is_gone(NodeId(1)) && inventory.is_gone(NodeId(2)));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
 use cluster_config::wire::gate::{Directive, Reason};
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,14 @@ impl Ledger {
     /// Whether the person has boarded the journey.
     pub fn has_boarded(&self, journey: JourneyId, subject: SubjectId) -> bool {
         self.index.boarded.contains(&(journey, subject))
+    }
+
+    /// The people in scope who have boarded the journey, by their numbers on the manifest. Reads the whole ledger.
+    pub fn boarded(&self, journey: JourneyId) -> BTreeMap<u32, SubjectId> {
+        let all = self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.open);
+        let forgets = planted(Canary::NewSubjects);
+        let crossings = all.filter(|record| record.journey == journey && record.is_crossing() && !forgets);
+        crossings.filter_map(|record| record.manifest_ordinal.zip(record.subject)).collect()
     }
 
     /// People who have boarded the journey, those out of scope included.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{Epoch, Generation, NodeId, ShardId, UnixMs};
 use cluster_config::limits::{BLUEPRINT_CHANGES_MAX, BOARDING_WINDOW_MS};
 
@@ -15,7 +16,8 @@ use crate::inventory::Inventory;
 use crate::score::{Loads, bucket};
 use crate::state::{Journey, State};
 
-/// The commands that lead to the next blueprint; none where the present one is as it should be.
+/// The commands that lead to the next blueprint; none where the present one is as it should be. `now` is the wall clock's
+/// time, by which journeys depart.
 pub fn plan(state: &State, inventory: &Inventory, now: UnixMs) -> Vec<Command> {
     let mut planner = Planner { state, inventory, now, loads: Loads::of(state) };
     let mut changes = Vec::new();
@@ -72,7 +74,7 @@ impl Planner<'_> {
         let standbys: Vec<NodeId> = replicas.into_iter().filter(|node| *node != owner).collect();
         let epoch = match before {
             None => Epoch(1),
-            Some(placement) if placement.owner == owner => placement.epoch,
+            Some(placement) if placement.owner == owner || planted(Canary::SameEpoch) => placement.epoch,
             Some(placement) => Epoch(placement.epoch.0 + 1),
         };
         let rosters = self.rosters(&standbys, owner, before, departure, wanted);
@@ -128,7 +130,7 @@ impl Planner<'_> {
 
     /// Whether the node has left the cluster, or been silent for so long that its replicas are made again elsewhere.
     fn is_gone(&self, node: NodeId) -> bool {
-        !self.state.members.contains_key(&node) || self.inventory.is_gone(node, self.now)
+        !self.state.members.contains_key(&node) || self.inventory.is_gone(node)
     }
 
     /// The best node, among those that hold nothing of the shard, for one more place.
@@ -138,10 +140,11 @@ impl Planner<'_> {
         self.state
             .members
             .iter()
-            .filter(|(node, member)| {
-                !member.draining && !replicas.contains(node) && self.inventory.is_alive(**node, self.now)
+            .filter(|(node, member)| !member.draining && !replicas.contains(node) && self.inventory.is_alive(**node))
+            .map(|(node, member)| {
+                let shares_zone = zones.contains(&member.member.zone) && !planted(Canary::OneZone);
+                self.loads.preference(*node, departure, shares_zone)
             })
-            .map(|(node, member)| self.loads.preference(*node, departure, zones.contains(&member.member.zone)))
             .min()
             .map(|preference| preference.node)
     }
@@ -149,7 +152,7 @@ impl Planner<'_> {
     /// Whether the node can answer searches of the committed version.
     fn is_ready(&self, node: NodeId, shard: ShardId) -> bool {
         let committed = self.state.shard(shard).map(|s| s.version).unwrap_or_default();
-        self.inventory.is_alive(node, self.now) && self.inventory.version(node, shard) >= committed
+        self.inventory.is_alive(node) && self.inventory.version(node, shard) >= committed
     }
 
     /// Takes replicas off draining nodes, and those beyond the wanted number, once enough others are ready.
@@ -179,7 +182,7 @@ impl Planner<'_> {
     fn owner(&self, replicas: &[NodeId], shard: ShardId, before: Option<&Placement>) -> Option<NodeId> {
         let present = before.map(|placement| placement.owner).filter(|node| replicas.contains(node));
         if let Some(owner) = present {
-            let lives = !self.inventory.is_lost(owner, self.now);
+            let lives = !self.inventory.is_lost(owner);
             let leaves = self.is_draining(owner);
             if lives && !leaves {
                 return Some(owner);
@@ -193,7 +196,7 @@ impl Planner<'_> {
         if present.is_some() {
             return present;
         }
-        let alive = replicas.iter().filter(|node| self.inventory.is_alive(**node, self.now)).min_by_key(order);
+        let alive = replicas.iter().filter(|node| self.inventory.is_alive(**node)).min_by_key(order);
         alive.or(replicas.first()).copied()
     }
 }

@@ -62,7 +62,7 @@ impl World {
         for id in 1..=nodes {
             assert_eq!(state.apply(&Command::RegisterMember(member(id))), Outcome::Done);
         }
-        let mut world = Self { state, inventory: Inventory::new(NOW), silent: Vec::new(), now: NOW };
+        let mut world = Self { state, inventory: Inventory::default(), silent: Vec::new(), now: NOW };
         world.report();
         world
     }
@@ -74,7 +74,7 @@ impl World {
             let shards = held
                 .map(|(shard, _)| (*shard, self.state.shard(*shard).map(|s| s.version).unwrap_or_default()))
                 .collect();
-            self.inventory.take(Report { node, incarnation: Incarnation(1), shards }, self.now);
+            self.inventory.take(Report { node, incarnation: Incarnation(1), shards });
         }
     }
 
@@ -113,6 +113,7 @@ impl World {
 
     fn pass(&mut self, ms: u64) {
         self.now = UnixMs(self.now.0 + ms);
+        self.inventory.pass(self.now.0 - NOW.0);
         self.report();
     }
 }

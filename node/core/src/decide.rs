@@ -3,6 +3,7 @@
 //! Terms as in ISO/IEC 19795-1: FMR, false match rate of one comparison; FPIR, false positive identification rate of
 //! one search over a gallery of N templates. With independent comparisons FPIR = 1 - (1 - FMR)^N.
 
+use cluster_config::canary::{Canary, planted};
 use cluster_config::policy::Policy;
 use cluster_config::wire::gate::{Directive, Reason};
 use cluster_config::wire::peer::Candidate;
@@ -57,7 +58,7 @@ pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt
     let Some(best) = candidates.first() else {
         return no_match;
     };
-    let threshold = threshold(policy, templates);
+    let threshold = threshold(policy, if planted(Canary::ThresholdOfOne) { 1 } else { templates });
     if best.score < threshold - policy.recapture_band {
         return no_match;
     }
@@ -65,6 +66,7 @@ pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt
         return if last_attempt { no_match } else { again(Reason::NearThreshold) };
     }
     let second = candidates.iter().find(|candidate| candidate.subject != best.subject);
+    let second = second.filter(|_| !planted(Canary::IgnoredSecond));
     if second.is_some_and(|second| best.score - second.score < policy.ambiguity_margin) {
         return again(Reason::Ambiguous);
     }

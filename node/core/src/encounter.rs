@@ -1,6 +1,7 @@
 //! What an encounter comes to at its entry node, step by step: where it is searched, what is recorded of it, and what
 //! the gate is told. The waiting in between is the shell's.
 
+use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, ShardId, UnixMs};
 use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording};
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -80,6 +81,9 @@ pub fn after_search(capture: &Capture, purpose: Purpose, at: UnixMs, merged: &Me
     let Purpose::Board(device) = purpose else {
         return Next::Answer(answer(capture, merged, verdict, Recording::NotRequired));
     };
+    if planted(Canary::AnswerBeforeCommit) {
+        return Next::Answer(answer(capture, merged, verdict, Recording::Committed));
+    }
     let known = verdict.who.filter(|who| who.in_scope);
     Next::Record(Record {
         encounter: capture.encounter,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{NodeId, ShardId};
 use coordinator_core::State;
 
@@ -38,11 +39,11 @@ pub fn reconcile(state: &State, me: NodeId, kept: &BTreeSet<ShardId>, caught_up:
             });
         }
     }
-    let unknown = kept.difference(&held).filter(|_| caught_up);
+    let unknown = kept.difference(&held).filter(|_| caught_up && !planted(Canary::KeptReplica));
     let mut purged: BTreeSet<ShardId> = unknown.copied().collect();
     for journey in state.journeys.values() {
         for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
-            if committed.holders.contains(&me) && !held.contains(&shard) {
+            if committed.holders.contains(&me) && !held.contains(&shard) && !planted(Canary::KeptReplica) {
                 purged.insert(shard);
             }
         }

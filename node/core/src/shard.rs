@@ -1,10 +1,14 @@
 //! A replica's life: what this node does about one shard, given its orders and what it holds.
 
+use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, NodeId, ShardId, UnixMs};
 use coordinator_core::blueprint::Placement;
 
 /// Pause before a source that failed is asked again, milliseconds; doubled with each round up to sixteen times.
 const RETRY_MS: u64 = 50;
+
+/// Contents that wait to be committed at most. More than two come only of an owner that builds again and again in vain.
+const STAGED_MAX: usize = 4;
 
 /// What the replicated state asks of this node for one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +47,10 @@ pub enum Message {
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Search the staged content from now on, in place of any earlier one.
-    Serve,
-    /// Drop the staged content: it was never committed, or is older than what was.
-    Unstage,
+    /// Search this staged content from now on, in place of any earlier one.
+    Serve(Content),
+    /// Drop this staged content: it was never committed, or is older than what was.
+    Unstage(Content),
     /// Get this version or a later one from that node, and say how it went.
     Fetch {
         /// The source.
@@ -78,7 +82,8 @@ pub struct Replica {
     shard: ShardId,
     order: Order,
     serving: Option<Content>,
-    staged: Option<Content>,
+    /// Of one version several may have been built, of which one will be committed.
+    staged: Vec<Content>,
     fetching: bool,
     waiting: bool,
     failures: u32,
@@ -87,7 +92,7 @@ pub struct Replica {
 impl Replica {
     /// A replica that holds nothing yet.
     pub fn new(me: NodeId, shard: ShardId, order: Order) -> Self {
-        Self { me, shard, order, serving: None, staged: None, fetching: false, waiting: false, failures: 0 }
+        Self { me, shard, order, serving: None, staged: Vec::new(), fetching: false, waiting: false, failures: 0 }
     }
 
     /// The shard.
@@ -140,9 +145,17 @@ impl Replica {
                 }
             }
             Message::Staged(content) => {
-                self.fetching = false;
+                if !self.staged.contains(&content) {
+                    self.staged.push(content);
+                }
+                let useful = content.version > self.order.version || content == self.committed();
+                if std::mem::take(&mut self.fetching) && !useful {
+                    // The source has something else: asking it again at once would give the same.
+                    self.settle_staged(effects);
+                    self.try_again_later(now, effects);
+                    return;
+                }
                 self.failures = 0;
-                self.staged = Some(content);
             }
             Message::FetchFailed => {
                 self.fetching = false;
@@ -155,19 +168,27 @@ impl Replica {
         self.fetch_if_behind(now, effects);
     }
 
+    fn committed(&self) -> Content {
+        Content { version: self.order.version, hash: self.order.hash }
+    }
+
     /// Only what is committed is searched: an answer must not depend on which replica gave it (P5).
     fn settle_staged(&mut self, effects: &mut Vec<Effect>) {
-        let Some(staged) = self.staged else { return };
-        if staged.version > self.order.version {
-            return;
+        let (committed, early) = (self.committed(), planted(Canary::ServeUncommitted));
+        let mut waiting = Vec::new();
+        for staged in std::mem::take(&mut self.staged) {
+            if staged == committed || early {
+                self.serving = Some(staged);
+                effects.push(Effect::Serve(staged));
+            } else if staged.version > committed.version {
+                waiting.push(staged);
+            } else {
+                effects.push(Effect::Unstage(staged));
+            }
         }
-        self.staged = None;
-        if staged == (Content { version: self.order.version, hash: self.order.hash }) {
-            self.serving = Some(staged);
-            effects.push(Effect::Serve);
-        } else {
-            effects.push(Effect::Unstage);
-        }
+        let surplus = waiting.len().saturating_sub(STAGED_MAX);
+        effects.extend(waiting.drain(..surplus).map(Effect::Unstage));
+        self.staged = waiting;
     }
 
     fn fetch_if_behind(&mut self, now: UnixMs, effects: &mut Vec<Effect>) {
@@ -192,6 +213,9 @@ impl Replica {
             effects.push(Effect::Rebuild);
         }
         self.waiting = true;
+        if planted(Canary::FetchedOnce) {
+            return;
+        }
         let rounds = self.failures / self.sources().len().max(1) as u32;
         effects.push(Effect::Wake(UnixMs(now.0 + (RETRY_MS << rounds.min(4)))));
     }
@@ -217,8 +241,12 @@ mod tests {
         Replica::new(NodeId(2), shard, order(0, 1))
     }
 
+    fn content(version: u32, hash: u8) -> Content {
+        Content { version: GalleryVersion(version), hash: ContentHash([hash; 32]) }
+    }
+
     fn staged(version: u32, hash: u8) -> Message {
-        Message::Staged(Content { version: GalleryVersion(version), hash: ContentHash([hash; 32]) })
+        Message::Staged(content(version, hash))
     }
 
     fn step(replica: &mut Replica, message: Message) -> Vec<Effect> {
@@ -237,7 +265,7 @@ mod tests {
         assert_eq!(step(&mut replica, Message::Woken), [Effect::Fetch { from: NodeId(3), version_min }]);
         assert_eq!(step(&mut replica, Message::FetchFailed), [Effect::Wake(UnixMs(1_100))]);
         assert_eq!(replica.phase(), Phase::Fetching);
-        assert_eq!(step(&mut replica, staged(2, 2)), [Effect::Serve]);
+        assert_eq!(step(&mut replica, staged(2, 2)), [Effect::Serve(content(2, 2))]);
         assert_eq!(replica.phase(), Phase::Ready);
     }
 
@@ -246,7 +274,7 @@ mod tests {
         let mut replica = replica();
         assert_eq!(step(&mut replica, staged(1, 1)), [], "pushed before its commit");
         assert_eq!(replica.version(), GalleryVersion(0));
-        assert_eq!(step(&mut replica, Message::Ordered(order(1, 1))), [Effect::Serve]);
+        assert_eq!(step(&mut replica, Message::Ordered(order(1, 1))), [Effect::Serve(content(1, 1))]);
         assert_eq!(replica.version(), GalleryVersion(1));
         assert_eq!(step(&mut replica, staged(2, 2)), []);
         assert_eq!(replica.version(), GalleryVersion(1), "the committed version goes on answering");
@@ -257,8 +285,42 @@ mod tests {
         let mut replica = replica();
         assert_eq!(step(&mut replica, staged(1, 99)), []);
         let fetch = Effect::Fetch { from: NodeId(1), version_min: GalleryVersion(1) };
-        assert_eq!(step(&mut replica, Message::Ordered(order(1, 1))), [Effect::Unstage, fetch]);
+        assert_eq!(step(&mut replica, Message::Ordered(order(1, 1))), [Effect::Unstage(content(1, 99)), fetch]);
         assert_eq!(replica.version(), GalleryVersion(0));
+    }
+
+    #[test]
+    fn of_two_contents_of_one_version_the_committed_one_is_served_whichever_came_first() {
+        for (one, other) in [(1, 99), (99, 1)] {
+            let mut replica = replica();
+            step(&mut replica, staged(1, one));
+            assert_eq!(step(&mut replica, staged(1, other)), []);
+            let effects = step(&mut replica, Message::Ordered(order(1, 1)));
+            assert!(effects.contains(&Effect::Serve(content(1, 1))), "{effects:?}");
+            assert!(effects.contains(&Effect::Unstage(content(1, 99))), "{effects:?}");
+        }
+        let mut replica = replica();
+        for hash in 1..=9 {
+            step(&mut replica, staged(1, hash));
+        }
+        assert_eq!(replica.staged.len(), STAGED_MAX, "no more are kept than that");
+    }
+
+    #[test]
+    fn a_source_that_gives_something_else_is_not_asked_for_ever() {
+        let mut owner = replica();
+        owner.me = NodeId(1);
+        step(&mut owner, Message::Ordered(order(2, 1)));
+        for _ in 0..5 {
+            assert!(!owner.has_given_up());
+            let effects = step(&mut owner, staged(2, 77));
+            assert!(
+                matches!(effects[..], [Effect::Unstage(_), Effect::Wake(_)] | [_, Effect::Rebuild, _]),
+                "{effects:?}"
+            );
+            step(&mut owner, Message::Woken);
+        }
+        assert!(owner.has_given_up());
     }
 
     #[test]
@@ -276,7 +338,7 @@ mod tests {
         assert_eq!(step(&mut owner, Message::FetchFailed), [Effect::Rebuild, Effect::Wake(UnixMs(1_200))]);
         step(&mut owner, Message::Woken);
         assert_eq!(step(&mut owner, staged(3, 3)), [fetch(2)], "built, and not yet committed");
-        assert_eq!(step(&mut owner, Message::Ordered(order(3, 1))), [Effect::Serve]);
+        assert_eq!(step(&mut owner, Message::Ordered(order(3, 1))), [Effect::Serve(content(3, 3))]);
 
         let mut standby = replica();
         step(&mut standby, Message::Ordered(order(2, 1)));

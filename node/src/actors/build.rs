@@ -1,5 +1,6 @@
 //! What an owner does with an order to build: build, keep, push to the standbys, commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use coordinator_core::Command;
 use coordinator_core::blueprint::Placement;
 use coordinator_core::command::GalleryCommit;
 use coordinator_core::state::ShardState;
+use node_core::rebuild::{goes_on_from, may_begin_anew};
 use node_core::shard::Order;
 use node_link::Lane;
 
@@ -53,7 +55,7 @@ pub struct Job {
     pub placement: Placement,
     /// The version that is served now; 0 is none.
     pub served: GalleryVersion,
-    /// The version before, or what is left of it: its people keep their subject ids.
+    /// What this node has of the version before: its people keep their subject ids.
     pub before: Option<Arc<Loaded>>,
     /// Where the new version is handed in.
     pub stage: Recipient<Stage>,
@@ -78,7 +80,8 @@ impl Job {
             return Ok(built(&committed));
         }
         let version = GalleryVersion(committed.version.0 + 1);
-        let segment = self.build(version).await?;
+        let before = self.people_before(&committed).await?;
+        let segment = self.build(version, before).await?;
         let loaded = content::keep(&self.shared, Kind::Gallery, segment.clone()).await?;
         let commit = GalleryCommit {
             shard,
@@ -101,16 +104,36 @@ impl Job {
         Ok(built)
     }
 
-    async fn build(&self, version: GalleryVersion) -> Result<Segment, Refusal> {
+    /// The people of the committed version, out of what this node has or another keeps.
+    async fn people_before(&self, committed: &ShardState) -> Result<Option<Arc<Loaded>>, Refusal> {
+        let (shared, shard) = (&self.shared, self.order.shard);
+        if goes_on_from(self.before.as_ref().map(|before| before.head.version), committed.version) {
+            return Ok(self.before.clone());
+        }
+        let holders = committed.holders.iter().copied();
+        let kept = match content::roster_here(shared, shard, committed.version).await {
+            Ok(kept) => Ok(kept),
+            Err(_) => content::fetch_roster(shared, shard, committed.version, holders).await,
+        };
+        let silent = match kept {
+            Ok(kept) => return Ok(Some(Arc::new(read_roster(&kept)?))),
+            Err(silent) => silent,
+        };
+        shared.coordinator.with_state(|state| may_begin_anew(state, shard, &silent, self.order.merge))?;
+        Ok(self.before.clone())
+    }
+
+    async fn build(&self, version: GalleryVersion, before: Option<Arc<Loaded>>) -> Result<Segment, Refusal> {
         let shared = self.shared.clone();
         let order = self.order.clone();
-        let before = self.before.clone();
         let place = format!("gallery {}", order.shard);
         let internal = |problem: String| Refusal::new(RefusalCode::Internal, place.clone(), problem);
         let building = self.shared.network.spawn_blocking(move || {
-            let (policy, departs_at) = shared.coordinator.with_state(|state| {
-                let journey = state.journeys.get(&order.shard.journey);
-                (state.policy.clone(), journey.map(|j| j.plan.departs_at).unwrap_or_default())
+            let id = order.shard.journey;
+            let (policy, departs_at, boarded) = shared.coordinator.with_state(|state| {
+                let departs_at = state.journeys.get(&id).map(|journey| journey.plan.departs_at).unwrap_or_default();
+                let boarded = if before.is_none() { state.ledger.boarded(id) } else { BTreeMap::new() };
+                (state.policy.clone(), departs_at, boarded)
             });
             let sources = Sources {
                 holdings: shared.holdings.as_ref(),
@@ -118,6 +141,7 @@ impl Job {
                 departs_at,
                 model: shared.settings.model,
                 dims: shared.settings.template_dims,
+                boarded,
             };
             let (head, values) = builder::build(&sources, &order, before.as_ref().map(|b| &b.head), version)?;
             segment::encode(&head, &values)
@@ -165,6 +189,12 @@ fn built(committed: &ShardState) -> Built {
     }
 }
 
+fn read_roster(segment: &Segment) -> Result<Loaded, Refusal> {
+    segment::decode(segment).map_err(|error| {
+        Refusal::new(RefusalCode::BadValue, format!("roster of gallery {}", segment.shard), error.to_string())
+    })
+}
+
 /// Builds anew, out of the people that this node or another keeps as a roster, where every replica is lost.
 ///
 /// # Errors
@@ -181,12 +211,14 @@ pub async fn from_roster(
         Ok(segment) => segment,
         Err(_) => {
             let holders = order.placement.rosters.clone().into_iter();
-            content::fetch_roster(&shared, shard, order.version, holders).await?
+            let fetched = content::fetch_roster(&shared, shard, order.version, holders).await;
+            fetched.map_err(|_| {
+                let place = format!("gallery {shard}: no other node gives its people");
+                Refusal::new(RefusalCode::Unavailable, place, "submit its manifest again")
+            })?
         }
     };
-    let roster = segment::decode(&segment).map_err(|error| {
-        Refusal::new(RefusalCode::BadValue, format!("roster of gallery {shard}"), error.to_string())
-    })?;
+    let roster = read_roster(&segment)?;
     let people = roster.head.people.iter().map(|enrolled| enrolled.person.clone()).collect();
     let job = Job {
         shared,

@@ -7,12 +7,16 @@ use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
+use futures::stream::{FuturesUnordered, StreamExt};
 use node_core::shard::Order;
 use node_link::Lane;
 
 use crate::context::{Context as Shared, out_of_turn};
 use crate::segment::{self, Loaded};
 use crate::store::Kind;
+
+/// How long a node may take to give a roster: there are others to ask.
+const ROSTER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a segment may take to cross the network.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,7 +96,11 @@ pub fn read_gallery(shared: &Shared, shard: ShardId, order: &Order) -> Option<Ar
 /// # Errors
 /// The last replica's refusal, or this node's.
 pub async fn keep_roster(shared: &Arc<Shared>, shard: ShardId, order: &Order) -> Result<GalleryVersion, Refusal> {
-    let segment = fetch_roster(shared, shard, order.version, order.placement.replicas()).await?;
+    let fetched = fetch_roster(shared, shard, order.version, order.placement.replicas()).await;
+    let segment = fetched.map_err(|silent| {
+        let place = format!("roster of gallery {shard}: no replica gives it, {} of them are silent", silent.len());
+        Refusal::new(RefusalCode::Unavailable, place, "it is asked for again")
+    })?;
     let version = keep(shared, Kind::Roster, segment).await?.head.version;
     let store = shared.clone();
     let dropped = shared.network.spawn_blocking(move || store.store.drop_before(Kind::Roster, shard, version)).await;
@@ -102,32 +110,33 @@ pub async fn keep_roster(shared: &Arc<Shared>, shard: ShardId, order: &Order) ->
     Ok(version)
 }
 
-/// The roster of `version_min` or later, from the first of `nodes` that has it.
+/// The roster of `version_min` or later, from whichever of `nodes` gives it first.
 ///
 /// # Errors
-/// The last node's refusal.
+/// The nodes that have not said that they do not have it.
 pub async fn fetch_roster(
     shared: &Arc<Shared>,
     shard: ShardId,
     version_min: GalleryVersion,
     nodes: impl Iterator<Item = NodeId>,
-) -> Result<Segment, Refusal> {
+) -> Result<Segment, Vec<NodeId>> {
     let request = peer::Request::FetchRoster { shard, version_min };
-    let mut last = Refusal::new(
-        RefusalCode::Unavailable,
-        format!("gallery {shard}: no other node keeps its people"),
-        "submit its manifest again",
-    );
-    for node in nodes.filter(|node| *node != shared.me) {
-        match shared.ask(node, Lane::Bulk, &request, FETCH_TIMEOUT).await {
+    let mut silent = Vec::new();
+    let ask = |node| {
+        let request = &request;
+        async move { (node, shared.ask(node, Lane::Bulk, request, ROSTER_TIMEOUT).await) }
+    };
+    let mut asked: FuturesUnordered<_> = nodes.filter(|node| *node != shared.me).map(ask).collect();
+    while let Some((node, given)) = asked.next().await {
+        match given {
             Ok(peer::Response::Segment(segment)) if segment.shard == shard && segment.version >= version_min => {
                 return Ok(segment);
             }
-            Ok(_) => last = out_of_turn(node),
-            Err(refusal) => last = refusal,
+            Err(refusal) if refusal.code == RefusalCode::NotFound => {}
+            Ok(_) | Err(_) => silent.push(node),
         }
     }
-    Err(last)
+    Err(silent)
 }
 
 /// The people of a shard as this node has them, of a replica or a roster.
@@ -154,7 +163,7 @@ pub async fn roster_here(
     });
     match read.await.map_err(|error| error.to_string()).and_then(|read| read) {
         Ok(Some(segment)) => Ok(segment),
-        Ok(None) => Err(Refusal::new(RefusalCode::Unavailable, place, "it is not kept here; ask another holder")),
+        Ok(None) => Err(Refusal::new(RefusalCode::NotFound, place, "it is not kept here; ask another holder")),
         Err(problem) => Err(Refusal::new(RefusalCode::Internal, place, problem)),
     }
 }

@@ -96,7 +96,7 @@ pub struct ShardActor {
     proposer: Proposer,
     core: Replica,
     serving: Option<Arc<Loaded>>,
-    staged: Option<Arc<Loaded>>,
+    staged: Vec<Arc<Loaded>>,
     published: Arc<Published>,
     building: Arc<AtomicBool>,
     disk_read: bool,
@@ -124,7 +124,7 @@ impl ShardActor {
                 shared,
                 proposer,
                 serving: None,
-                staged: None,
+                staged: Vec::new(),
                 published: publish.clone(),
                 building: Arc::default(),
                 disk_read: false,
@@ -156,8 +156,8 @@ impl ShardActor {
 
     fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
         match effect {
-            Effect::Serve => self.serve(),
-            Effect::Unstage => self.staged = None,
+            Effect::Serve(content) => self.serve(content),
+            Effect::Unstage(content) => drop(self.take_staged(content)),
             Effect::Rebuild => self.rebuild(context),
             Effect::Fetch { from, version_min } => self.fetch(from, version_min, context),
             Effect::Wake(at) => {
@@ -167,8 +167,21 @@ impl ShardActor {
         }
     }
 
-    fn serve(&mut self) {
-        let Some(loaded) = self.staged.take() else { return };
+    fn take_staged(&mut self, content: Content) -> Option<Arc<Loaded>> {
+        let place = self.staged.iter().position(|loaded| content_of(loaded) == content)?;
+        Some(self.staged.swap_remove(place))
+    }
+
+    fn stage(&mut self, loaded: Arc<Loaded>, context: &mut Context<Self>) {
+        let content = content_of(&loaded);
+        if self.staged.iter().all(|other| content_of(other) != content) {
+            self.staged.push(loaded);
+        }
+        self.step(CoreMessage::Staged(content), context);
+    }
+
+    fn serve(&mut self, content: Content) {
+        let Some(loaded) = self.take_staged(content) else { return };
         if let Some(before) = self.serving.replace(loaded.clone()) {
             self.shared.engine.release(&before);
         }
@@ -232,6 +245,10 @@ impl ShardActor {
     }
 }
 
+fn content_of(loaded: &Loaded) -> Content {
+    Content { version: loaded.head.version, hash: loaded.hash }
+}
+
 impl Actor for ShardActor {
     type Context = Context<Self>;
 
@@ -266,9 +283,7 @@ impl Handler<Stage> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Stage(loaded): Stage, context: &mut Context<Self>) {
-        let content = Content { version: loaded.head.version, hash: loaded.hash };
-        self.staged = Some(loaded);
-        self.step(CoreMessage::Staged(content), context);
+        self.stage(loaded, context);
     }
 }
 
@@ -278,9 +293,7 @@ impl Handler<DiskRead> for ShardActor {
     fn handle(&mut self, DiskRead(loaded): DiskRead, context: &mut Context<Self>) {
         self.disk_read = true;
         if let Some(loaded) = loaded {
-            let content = Content { version: loaded.head.version, hash: loaded.hash };
-            self.staged = Some(loaded);
-            self.step(CoreMessage::Staged(content), context);
+            self.stage(loaded, context);
         }
         let order = self.waiting.take().unwrap_or_else(|| self.core.order().clone());
         self.step(CoreMessage::Ordered(order), context);
@@ -348,8 +361,6 @@ impl Handler<Build> for ShardActor {
             Some(self.refuse(RefusalCode::Unavailable, "another node owns it", "ask the owner"))
         } else if !self.disk_read || (self.core.phase() == Phase::Fetching && !self.core.has_given_up()) {
             Some(self.refuse(RefusalCode::Unavailable, "the committed version is being fetched", "ask again"))
-        } else if order.merge && self.core.phase() == Phase::Fetching {
-            Some(self.refuse(RefusalCode::Unavailable, "its people are lost so far", "submit the whole manifest"))
         } else if self.building.swap(true, Ordering::AcqRel) {
             Some(self.refuse(RefusalCode::Unavailable, "another build is under way", "ask again when it is done"))
         } else {
@@ -384,7 +395,7 @@ impl Handler<Destroy> for ShardActor {
 
     fn handle(&mut self, _: Destroy, context: &mut Context<Self>) {
         self.published.set(None);
-        for loaded in self.serving.take().into_iter().chain(self.staged.take()) {
+        for loaded in self.serving.take().into_iter().chain(std::mem::take(&mut self.staged)) {
             self.shared.engine.release(&loaded);
         }
         context.stop();

@@ -1,0 +1,101 @@
+//! Faults that can be planted on purpose, to see that the checks catch them: a check that never failed proves nothing.
+//!
+//! Without the feature `canary`, which only `chaos canary` is built with, [`planted`] is a constant `false` and the
+//! compiler removes what depends on it. With it, one fault at a time is planted in the whole process.
+
+/// A fault. Each stands in one place of the product, beside the rule that it breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Canary {
+    /// A record whose encounter is known is stored once more.
+    ApplyTwice = 1,
+    /// Somebody who has boarded boards again.
+    SecondCrossing,
+    /// A boarding is answered before it is in the ledger.
+    AnswerBeforeCommit,
+    /// A boarding is recorded although its journey is closed.
+    RecordAfterClose,
+    /// A gallery version is committed by whoever asks.
+    NoFencing,
+    /// Another owner goes on in the same epoch.
+    SameEpoch,
+    /// A replica answers from a version older than the one that was asked for.
+    StaleRoute,
+    /// A replica answers from a version that is not committed.
+    ServeUncommitted,
+    /// The second-best person is not looked at.
+    IgnoredSecond,
+    /// The threshold is that of a gallery of one.
+    ThresholdOfOne,
+    /// Of a gallery's shards only the first counts.
+    LostPart,
+    /// A purge does not ask those who keep a roster.
+    ForgottenHolder,
+    /// A journey counts as purged while one holder has not answered.
+    EarlyPurge,
+    /// A replica that is not placed any more is not destroyed.
+    KeptReplica,
+    /// A gallery that is built again knows nobody who has boarded.
+    NewSubjects,
+    /// Replicas are placed without regard to zones.
+    OneZone,
+    /// A replica that could not be fetched is not asked for again.
+    FetchedOnce,
+    /// The log acknowledges before the disk has it.
+    AcknowledgeBeforeSync,
+    /// A frame of the journal is read without its checksum.
+    UncheckedFrame,
+    /// The journal is written over before its writes are in the archive.
+    NoArchive,
+    /// Files are renamed into place before their content is on the disk.
+    RenameBeforeSync,
+}
+
+impl Canary {
+    /// All of them.
+    pub const ALL: [Self; 21] = [
+        Self::ApplyTwice,
+        Self::SecondCrossing,
+        Self::AnswerBeforeCommit,
+        Self::RecordAfterClose,
+        Self::NoFencing,
+        Self::SameEpoch,
+        Self::StaleRoute,
+        Self::ServeUncommitted,
+        Self::IgnoredSecond,
+        Self::ThresholdOfOne,
+        Self::LostPart,
+        Self::ForgottenHolder,
+        Self::EarlyPurge,
+        Self::KeptReplica,
+        Self::NewSubjects,
+        Self::OneZone,
+        Self::FetchedOnce,
+        Self::AcknowledgeBeforeSync,
+        Self::UncheckedFrame,
+        Self::NoArchive,
+        Self::RenameBeforeSync,
+    ];
+}
+
+/// Whether the fault is planted.
+#[cfg(not(feature = "canary"))]
+#[inline(always)]
+pub const fn planted(_: Canary) -> bool {
+    false
+}
+
+#[cfg(feature = "canary")]
+static PLANTED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+/// Whether the fault is planted.
+#[cfg(feature = "canary")]
+pub fn planted(canary: Canary) -> bool {
+    PLANTED.load(std::sync::atomic::Ordering::Relaxed) == canary as u8
+}
+
+/// Plants a fault in this process in place of the one before, or none.
+#[cfg(feature = "canary")]
+pub fn plant(canary: Option<Canary>) {
+    PLANTED.store(canary.map_or(0, |canary| canary as u8), std::sync::atomic::Ordering::Relaxed);
+}
