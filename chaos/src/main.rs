@@ -1,8 +1,12 @@
 //! What can go wrong: long runs of random faults, judged by the invariants of the tests' harness.
 //!
-//! `live` strikes real processes; `sim` strikes a simulated world, thousands of times as fast. Neither is a test: they run
-//! for as long as they are told to, and a failure prints the seed and the command that repeats it.
+//! `live` strikes real processes; `sim` strikes a simulated world, thousands of times as fast; `crash` cuts the store off
+//! at its writes. They run for as long as they are told to, and a failure prints the seed and the command that repeats
+//! it. `canary` plants faults in the product itself, which the others have to catch.
 
+#[cfg(feature = "canary")]
+mod canary;
+mod crash;
 mod day;
 mod live;
 mod replay;
@@ -33,6 +37,16 @@ enum Command {
     /// Strike a simulated world, seed after seed
     #[command(after_help = "Example: cargo run -p chaos -- sim --seeds 1..1000")]
     Sim(sim::Arguments),
+    /// Cut the store off at its writes, and open what is left
+    #[command(after_help = "Example: cargo run --release -p chaos -- crash --images 1000")]
+    Crash(crash::Arguments),
+    /// Plant faults in the product, and see that each is caught
+    #[cfg(feature = "canary")]
+    #[command(after_help = "Example: cargo run -p chaos --features canary -- canary --only Fencing")]
+    Canary(canary::Arguments),
+    /// What `crash` records
+    #[command(hide = true)]
+    CrashWriter(crash::Writer),
     /// Step through a failure that `sim` has left in a journal
     #[command(after_help = "Example: cargo run -p chaos -- replay target/chaos/seed-7.journal --lines 50")]
     Replay(replay::Arguments),
@@ -48,6 +62,13 @@ fn main() -> std::io::Result<ExitCode> {
             false
         }),
         Command::Sim(arguments) => sim::main(&arguments)?,
+        Command::Crash(arguments) => crash::main(&arguments)?,
+        #[cfg(feature = "canary")]
+        Command::Canary(arguments) => canary::main(&arguments)?,
+        Command::CrashWriter(writer) => {
+            crash::write(&writer);
+            true
+        }
         Command::Replay(arguments) => replay::main(&arguments)?,
     };
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -80,7 +80,7 @@ impl Sum {
 /// Where the arguments make no sense, or results cannot be written.
 pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     let (from, until) = range(arguments)?;
-    let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = arguments.threads.unwrap_or_else(threads);
     let begun = Instant::now();
     silence();
     let hours = arguments.hours.map(|hours| (hours * 3.6e9) as u64);
@@ -123,6 +123,11 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
         );
     }
     Ok(run.failures.is_empty())
+}
+
+/// A thread for each core.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn range(arguments: &Arguments) -> std::io::Result<(u64, u64)> {
@@ -202,12 +207,21 @@ fn journal(seed: u64) -> PathBuf {
     workspace().join(format!("target/chaos/seed-{seed}.journal"))
 }
 
-/// Leaves out faults for as long as it still fails: halves first, then smaller parts (delta debugging, Zeller and
+/// The name of the invariant that a failure breaks.
+fn invariant(failure: &str) -> &str {
+    failure.split([':', ' ']).next().unwrap_or(failure)
+}
+
+/// Leaves out faults for as long as the same invariant breaks: halves first, then smaller parts (delta debugging, Zeller and
 /// Hildebrandt, 2002).
 fn shrink(seed: u64, seconds: u64) -> Setup {
     let whole = Setup::new(seed, seconds);
-    let fails = |without: &BTreeSet<usize>| run(&Setup { without: without.clone(), ..whole.clone() }).failure.is_some();
-    let count = run(&whole).plan.len();
+    let report = run(&whole);
+    let (count, broken) = (report.plan.len(), report.failure.as_deref().map(invariant).map(str::to_owned));
+    let fails = |without: &BTreeSet<usize>| {
+        let failure = run(&Setup { without: without.clone(), ..whole.clone() }).failure;
+        failure.as_deref().map(invariant) == broken.as_deref()
+    };
     let mut without = BTreeSet::new();
     let mut part = count.div_ceil(2).max(1);
     let mut runs = 0;

@@ -79,19 +79,7 @@ impl Shim {
     /// Where there is no C compiler (`CC`, else `cc`), or it refuses: a run that asked for bad disks must not go on
     /// without them.
     pub fn compile(folder: &Path) -> Self {
-        let (source, library) = (folder.join("shim.c"), folder.join("shim.so"));
-        std::fs::write(&source, SOURCE).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
-        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-        let output = Command::new(&compiler)
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-            .args([&library, &source])
-            .arg("-ldl")
-            .output()
-            .unwrap_or_else(|error| {
-                panic!("disk faults need a C compiler; {} does not run: {error}", compiler.display())
-            });
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { library }
+        Self { library: compile(folder, "shim", SOURCE) }
     }
 
     /// A new page at `path`.
@@ -105,6 +93,24 @@ impl Shim {
         control.file.write_all_at(&[0; 64], 0).expect("the page can be written");
         control
     }
+}
+
+/// Compiles a C source into a library `NAME.so` in `folder`, to be preloaded.
+///
+/// # Panics
+/// As [`Shim::compile`].
+pub fn compile(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let (source, library) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.so")));
+    std::fs::write(&source, text).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let output = Command::new(&compiler)
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .output()
+        .unwrap_or_else(|error| panic!("disk faults need a C compiler; {} does not run: {error}", compiler.display()));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    library
 }
 
 impl Control {

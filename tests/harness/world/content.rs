@@ -96,7 +96,12 @@ fn flight(dice: &mut Dice, population: &Population, seed: u64, number: u64) -> F
     let journey: JourneyId = format!("ZT{}-20270115-JFK", 100 + number).parse().expect("an id");
     let people = dice.between(5, 12);
     let late = dice.between(0, 3);
-    let everybody: Vec<Person> = (1..=people + late).map(|ordinal| person(seed, number, ordinal as u32)).collect();
+    let mut everybody: Vec<Person> = (1..=people + late).map(|ordinal| person(seed, number, ordinal as u32)).collect();
+    if dice.chance(300) {
+        // One person is listed twice: nobody can say which of the two stands at the gate.
+        let second = dice.between(1, people) as usize;
+        everybody[second].document = everybody[second - 1].document.clone();
+    }
     let parts = if dice.chance(300) { 2 } else { 1 };
     let departs_at = UnixMs(BEGINS.0 + DEPARTS_IN_MS[dice.between(0, 2) as usize]);
     let manifest = |count: u64| {
@@ -144,6 +149,7 @@ fn person(seed: u64, flight: u64, ordinal: u32) -> Person {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "a build has so many sources")]
 /// Builds a shard's next version as `node/src/builder.rs` does, but for the subject ids: those come from the seed.
 pub fn build(
     population: &Population,
@@ -152,10 +158,13 @@ pub fn build(
     manifest: ContentHash,
     people: &[Person],
     before: Option<&Head>,
+    boarded: &BTreeMap<u32, SubjectId>,
     version: GalleryVersion,
 ) -> Segment {
-    let known: BTreeMap<u32, SubjectId> =
-        before.iter().flat_map(|head| &head.people).map(|e| (e.person.manifest_ordinal, e.subject)).collect();
+    let known: BTreeMap<u32, SubjectId> = match before {
+        Some(head) => head.people.iter().map(|e| (e.person.manifest_ordinal, e.subject)).collect(),
+        None => boarded.clone(),
+    };
     let held = population.templates(people).expect("a made-up population always answers");
     let (mut enrolled, mut owners, mut values) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (person, templates)) in people.iter().zip(held).enumerate() {

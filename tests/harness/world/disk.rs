@@ -4,7 +4,7 @@
 //! all before it durable, a crash keeps some of the unsynced writes from the front and may tear the next, and a
 //! high-water mark that is written after each sync says how much must never be missing. Snapshots, segments and keys are
 //! files that are wholly there or not at all. That the product's own files keep these rules is not assumed but tested
-//! elsewhere, by crash images of the real store (`coordinator/tests/crash.rs`).
+//! elsewhere, by crash images of the real store (`tests/scenarios/crash.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -57,8 +57,6 @@ pub enum Kind {
 /// A gallery segment, sealed under the key that the shard had then.
 #[derive(Debug, Clone)]
 pub struct Sealed {
-    /// Hash of the content.
-    pub hash: ContentHash,
     /// The content.
     pub bytes: Rc<Vec<u8>>,
     key: u64,
@@ -83,7 +81,7 @@ pub struct Disk {
     pub slow_us: u64,
     /// The latest start of a process.
     pub incarnation: Incarnation,
-    segments: BTreeMap<(Kind, ShardId, GalleryVersion), Sealed>,
+    segments: BTreeMap<(Kind, ShardId, GalleryVersion, ContentHash), Sealed>,
     keys: BTreeMap<ShardId, u64>,
     keys_made: u64,
 }
@@ -206,29 +204,31 @@ impl Disk {
         let next = self.keys_made + 1;
         let key = *self.keys.entry(shard).or_insert(next);
         self.keys_made = self.keys_made.max(key);
-        self.segments.insert((kind, shard, version), Sealed { hash, bytes, key });
+        self.segments.insert((kind, shard, version, hash), Sealed { bytes, key });
     }
 
     /// A segment that can still be opened.
-    pub fn segment(&self, kind: Kind, shard: ShardId, version: GalleryVersion) -> Option<&Sealed> {
-        self.segments.get(&(kind, shard, version)).filter(|sealed| self.keys.get(&shard) == Some(&sealed.key))
+    pub fn segment(&self, kind: Kind, shard: ShardId, of: (GalleryVersion, ContentHash)) -> Option<&Sealed> {
+        self.segments.get(&(kind, shard, of.0, of.1)).filter(|sealed| self.keys.get(&shard) == Some(&sealed.key))
     }
 
     /// The versions of one kind of a shard, oldest first.
     pub fn versions(&self, kind: Kind, shard: ShardId) -> Vec<(GalleryVersion, ContentHash)> {
-        let range = (kind, shard, GalleryVersion(0))..=(kind, shard, GalleryVersion(u32::MAX));
-        self.segments.range(range).map(|((_, _, version), sealed)| (*version, sealed.hash)).collect()
+        let of = |(other_kind, other, ..): &&(Kind, ShardId, GalleryVersion, ContentHash)| {
+            (*other_kind, *other) == (kind, shard)
+        };
+        self.segments.keys().filter(of).map(|(_, _, version, hash)| (*version, *hash)).collect()
     }
 
     /// Drops the versions of one kind of a shard before one.
     pub fn drop_before(&mut self, kind: Kind, shard: ShardId, version: GalleryVersion) {
-        self.segments.retain(|(of_kind, of, kept), _| (*of_kind, *of) != (kind, shard) || *kept >= version);
+        self.segments.retain(|(of_kind, of, kept, _), _| (*of_kind, *of) != (kind, shard) || *kept >= version);
     }
 
     /// Destroys the shard's key and segments.
     pub fn destroy(&mut self, shard: ShardId) {
         self.keys.remove(&shard);
-        self.segments.retain(|(_, of, _), _| *of != shard);
+        self.segments.retain(|(_, of, ..), _| *of != shard);
     }
 
     /// The shards of which anything is kept that can be opened.

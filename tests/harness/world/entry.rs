@@ -23,7 +23,7 @@ use super::node::Node;
 const ROUND_PAUSE_US: u64 = 10_000;
 
 /// How long a node waits for news of a journey that it does not know, microseconds: in place of the product's question
-/// to the leader how far it has to be.
+/// to the leader how far it has to be. Whether it got there is looked up where no node can, in what is committed.
 const BEHIND_WAIT_US: u64 = 500_000;
 
 impl World {
@@ -40,12 +40,21 @@ impl World {
         };
         let begun_us = self.now_us();
         let wait_us = u64::from(capture.deadline_ms).min(GATE_DEADLINE_MS) * 1_000;
-        let answered = self.encounter(node, &capture, purpose, begun_us + wait_us).await;
+        let mut answered = self.encounter(node, &capture, purpose, begun_us + wait_us).await;
+        if matches!(&answered, Err(refusal) if refusal.code == RefusalCode::NotOpen) {
+            let before = self.answered_before(node, &capture, purpose);
+            answered = before.map_or(answered, Ok);
+        }
         self.judge.borrow_mut().entry_took(node, self.now_us() - begun_us, wait_us);
         match answered {
             Ok(answer) => gate::Response::Answer(answer),
             Err(refusal) => gate::Response::Refused(refusal),
         }
+    }
+
+    fn answered_before(&self, node: &Node, capture: &Capture, purpose: Purpose) -> Option<Answer> {
+        let boards = matches!(purpose, Purpose::Board(_));
+        node.state(|state| encounter::answered_before_closing(state, capture, node.id)).flatten().filter(|_| boards)
     }
 
     async fn encounter(
@@ -55,14 +64,12 @@ impl World {
         purpose: Purpose,
         deadline_us: u64,
     ) -> Result<Answer, Refusal> {
-        if matches!(purpose, Purpose::Board(_)) {
-            let before = node.state(|state| encounter::answered_before_closing(state, capture, node.id));
-            if let Some(Some(answered)) = before {
-                return Ok(answered);
-            }
+        if let Some(answered) = self.answered_before(node, capture, purpose) {
+            return Ok(answered);
         }
         let gone = || Refusal::new(RefusalCode::Unavailable, format!("node {}", node.id), "the process ends");
         let shards = self.known_shards(node, capture, deadline_us).await?;
+        self.judge.borrow_mut().demanded(capture.encounter, &shards);
         let parts = try_join_all(shards.into_iter().map(|shard| self.search_shard(node, capture, shard, deadline_us)));
         let merged = merge(parts.await?).ok_or_else(|| encounter::not_built(capture.journey))?;
         let decided = |state: &coordinator_core::State| {
@@ -91,8 +98,8 @@ impl World {
                     self.sleep(ROUND_PAUSE_US).await;
                 }
                 Some(found) => {
-                    let caught_up = node.with(|process| process.caught_up) == Some(true);
-                    let up_to_date = caught_up && node.leader().is_some();
+                    let committed = self.judge.borrow().committed_entries();
+                    let up_to_date = node.with(|process| process.applied >= committed) == Some(true);
                     return found.map_err(|missing| missing.into_refusal(up_to_date));
                 }
                 None => return Err(Refusal::new(RefusalCode::Unavailable, "node", "the process ends")),

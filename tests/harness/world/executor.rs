@@ -28,6 +28,8 @@ pub enum Due {
     Wake(Waker),
     /// A packet arrives.
     Deliver(Packet),
+    /// A packet that was lost is sent again; when it would be next after that, microseconds.
+    Transmit(Packet, u64),
     /// The process's raft group looks at its clock.
     Tick(Owner),
     /// What was written to the disk before is durable.

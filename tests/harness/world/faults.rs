@@ -435,7 +435,26 @@ impl World {
         });
     }
 
-    /// Ends all faults at once: links, clocks and disks are as they should be, and every node that can run does.
+    /// Takes a node out of the group for good; the planner's loop then takes it out of the members.
+    async fn dismiss(self: &Rc<Self>, id: NodeId) {
+        let leads = |node: &&super::node::Node| node.with(|process| process.raft.leads()) == Some(true);
+        let votes = |node: &super::node::Node| node.with(|process| process.raft.voters().contains(&id)) == Some(true);
+        // What one node has in its log may be taken back; what all have is committed.
+        while self.nodes.values().any(votes) {
+            if let Some(leader) = self.nodes.values().find(leads) {
+                self.drive(leader, |process, _, out| {
+                    let mut voters = process.raft.voters();
+                    if voters.remove(&id) {
+                        process.raft.change_voters(voters, out);
+                    }
+                });
+            }
+            self.sleep(200_000).await;
+        }
+    }
+
+    /// Ends all faults at once: links, clocks and disks are as they should be, every node that can run does, and one that
+    /// cannot is taken out of the cluster.
     pub fn heal(self: &Rc<Self>) {
         self.note(format_args!("healed"));
         self.healed_us.set(Some(self.now_us()));
@@ -452,7 +471,12 @@ impl World {
             node.disk.borrow_mut().full = false;
             self.pause(id, false);
             self.start(id);
-            if node.status.get() != Status::Lost {
+            if node.status.get() == Status::Lost {
+                let world = self.clone();
+                self.executor.spawn(None, async move {
+                    world.dismiss(id).await;
+                });
+            } else {
                 self.drain(id, false);
             }
         }

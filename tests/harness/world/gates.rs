@@ -8,7 +8,7 @@ use cluster_config::wire::gate::{Capture, Directive, Request, Response};
 use cluster_config::wire::peer::BuildOrder;
 use cluster_config::wire::{Channel, Refusal};
 use coordinator_core::Command;
-use futures::future::{Either, select};
+use futures::future::{Either, join, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::World;
@@ -34,6 +34,9 @@ const LAUNCHES_MAX: usize = 32;
 /// is healed the answer must come.
 const ROUNDS_MAX: usize = 4;
 
+/// How long after healing a flight boards before an operator takes it for lost, microseconds.
+const ABANDONED_US: u64 = 60_000_000;
+
 /// Captures of one traveller.
 const ATTEMPTS_MAX: u8 = 3;
 
@@ -55,6 +58,8 @@ impl World {
         } else {
             self.loaded.borrow_mut().insert(flight);
         }
+        let (world, last) = (self.clone(), manifests[manifests.len() - 1].clone());
+        self.executor.spawn(None, async move { world.submit_again(flight, last).await });
         let gate = Address::Client(100 + flight as u64);
         let guests = self.content.flights[flight].guests.clone();
         for (guest, (_, manifest)) in guests.iter().enumerate() {
@@ -67,10 +72,34 @@ impl World {
         while !self.loaded.borrow().contains(&flight) {
             self.sleep(200_000).await;
         }
-        let journey = self.content.flights[flight].journey;
-        self.operate(flight, |_| Command::CloseJourney(journey)).await;
-        self.note(format_args!("{journey} is closed"));
+        self.close(gate, flight, &mut dice).await;
         self.flown.set(self.flown.get() + 1);
+    }
+
+    /// Where every copy of a gallery is lost, its manifest has to be submitted again (the README's limits): an operator
+    /// does so for a flight that is still open a while after the world was healed.
+    async fn submit_again(self: &Rc<Self>, flight: usize, manifest: Manifest) {
+        while self.healed_us.get().is_none_or(|at| at + ABANDONED_US >= self.now_us()) {
+            self.sleep(1_000_000).await;
+        }
+        if self.loaded.borrow().contains(&flight) && !self.closing.borrow().contains(&flight) {
+            self.count("manifest submitted again");
+            self.submit(flight, manifest).await;
+        }
+    }
+
+    /// Closes a flight, while somebody comes who is late.
+    async fn close(self: &Rc<Self>, gate: Address, flight: usize, dice: &mut super::dice::Dice) {
+        let journey = self.content.flights[flight].journey;
+        self.closing.borrow_mut().insert(flight);
+        let late_us = dice.between(0, 60_000);
+        let guest = dice.chance(500).then_some(0);
+        join(self.operate(flight, |_| Command::CloseJourney(journey)), async {
+            self.sleep(late_us).await;
+            self.present(gate, Kind::Board, flight, guest, 99, 1).await;
+        })
+        .await;
+        self.note(format_args!("{journey} is closed"));
     }
 
     async fn board_guest(self: &Rc<Self>, gate: Address, flight: usize, guest: usize, dice: &mut super::dice::Dice) {
@@ -108,12 +137,12 @@ impl World {
             capture.encounter.0 |= 1 << 127;
         }
         let begun_us = self.now_us();
-        self.judge.borrow_mut().begins(self, capture.encounter, capture.journey);
         let mut rounds = 0;
         let outcome = loop {
             let asked_us = self.now_us();
             let outcome = self.race(gate, kind, &capture).await;
-            self.judge.borrow_mut().asked(self.now_us() - asked_us, &outcome);
+            let closing = self.closing.borrow().contains(&flight);
+            self.judge.borrow_mut().asked(self.now_us() - asked_us, closing, &outcome);
             rounds += 1;
             let again = matches!(outcome, Outcome::Unknown(_)) && (rounds < ROUNDS_MAX || self.faults_over());
             if !again {
@@ -213,8 +242,10 @@ impl World {
                     // The operator's connection ends with the node's process.
                     let run = node.run.get();
                     let alive = || node.run.get() == run && node.status.get() != Status::Down;
-                    if let Some(Ok(_)) = self.while_holds(built, alive).await {
-                        break;
+                    match self.while_holds(built, alive).await {
+                        Some(Ok(_)) => break,
+                        Some(Err(refusal)) => self.note(format_args!("{shard} is not built: {refusal}")),
+                        None => {}
                     }
                 }
                 self.sleep(200_000).await;

@@ -20,6 +20,7 @@ mod gates;
 mod judge;
 mod network;
 mod node;
+mod planning;
 mod proposer;
 mod raft;
 mod rosters;
@@ -53,6 +54,9 @@ use trace::Trace;
 /// How long everything may take to come to its end once the world is healed, microseconds: an operator's longest
 /// timeout, several times over.
 const LIVENESS_US: u64 = 240_000_000;
+
+/// When a lost packet of a call is sent again first, microseconds: QUIC's probe timeout on a calm network (RFC 9002, 6.2).
+const RETRANSMIT_US: u64 = 30_000;
 
 /// What a run is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +120,8 @@ pub struct World {
     fault_counts: RefCell<BTreeMap<String, u64>>,
     /// Flights whose last manifest was taken.
     loaded: RefCell<BTreeSet<usize>>,
+    /// Flights that somebody has begun to close.
+    closing: RefCell<BTreeSet<usize>>,
     /// Flights that are closed.
     flown: Cell<usize>,
 }
@@ -192,6 +198,7 @@ impl World {
             counts: RefCell::default(),
             fault_counts: RefCell::default(),
             loaded: RefCell::default(),
+            closing: RefCell::default(),
             flown: Cell::new(0),
         }
     }
@@ -235,6 +242,12 @@ impl World {
             match due {
                 Due::Wake(waker) => waker.wake(),
                 Due::Deliver(packet) => self.deliver(packet),
+                Due::Transmit(packet, again_us) => {
+                    // QUIC sends again for as long as somebody waits.
+                    if self.calls.borrow().contains_key(&packet.call) {
+                        self.transmit_again(&packet, again_us);
+                    }
+                }
                 Due::Tick(owner) => self.tick(owner),
                 Due::Synced(owner) => self.synced(owner),
                 Due::Fault(number, ends) => self.strike(number, ends),
@@ -265,7 +278,13 @@ impl World {
             });
             match open {
                 None => return Some(format!("node {} does not run", node.id)),
-                Some(Some(journey)) => return Some(format!("{journey} is not purged at node {}", node.id)),
+                Some(Some(journey)) => {
+                    let left = node.state(|state| {
+                        let shards = state.journeys.get(&journey).into_iter().flat_map(|known| &known.shards);
+                        shards.flat_map(|shard| &shard.holders).copied().collect::<BTreeSet<NodeId>>()
+                    });
+                    return Some(format!("{journey} is not purged at node {}: {left:?} hold it", node.id));
+                }
                 Some(None) => {}
             }
             let kept = node.disk.borrow().shards();
@@ -337,7 +356,15 @@ impl World {
     }
 
     fn transmit(&self, packet: &Packet) {
+        self.transmit_again(packet, RETRANSMIT_US);
+    }
+
+    /// Sends a packet; where it is lost and belongs to a call, it is sent again after `again_us`, and then after twice that.
+    fn transmit_again(&self, packet: &Packet, again_us: u64) {
         let arrivals = self.network.borrow_mut().arrivals(packet.from, packet.to);
+        if arrivals.is_empty() && packet.call != 0 {
+            self.executor.after(again_us, Due::Transmit(packet.clone(), 2 * again_us));
+        }
         for delay_us in arrivals {
             self.executor.after(delay_us, Due::Deliver(packet.clone()));
         }

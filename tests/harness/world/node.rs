@@ -13,11 +13,9 @@ use cluster_config::limits::{PEER_FRAME_BYTES_MAX, REPORT_INTERVAL_MS};
 use cluster_config::wire::peer::{self, Member, RaftCall, Report};
 use cluster_config::wire::{Channel, codec, gate};
 use coordinator_core::inventory::Inventory;
-use coordinator_core::plan::plan;
-use coordinator_core::{Command, Outcome, State, check};
+use coordinator_core::{Command, Outcome, State};
 use futures::channel::oneshot;
 use node_core::hedge::HedgeDelay;
-use node_core::reconcile::{Action, reconcile};
 
 use super::World;
 use super::content::BEGINS;
@@ -41,9 +39,6 @@ const SNAPSHOT_ENTRIES: usize = 120;
 
 /// How often the state is reconciled without a change, microseconds (`node/src/process.rs`).
 const RECONCILE_US: u64 = 1_000_000;
-
-/// Longest time between two plans (`coordinator/src/planner.rs`).
-const PLAN_INTERVAL_MS_MAX: u64 = 1_000;
 
 /// Packets that wait for a paused process at most: what a socket buffer holds.
 const INBOX_MAX: usize = 4_096;
@@ -117,20 +112,37 @@ pub struct Process {
     pub waiting: BTreeMap<u64, (u64, oneshot::Sender<Outcome>)>,
     /// Records that wait for a batch.
     pub batch: Vec<Waiting>,
-    inventory: Inventory,
-    reported: BTreeMap<NodeId, Report>,
-    news: bool,
-    led_term: Option<u64>,
-    planning: bool,
-    changed: bool,
-    planned_at: UnixMs,
-    reconciled_us: u64,
+    /// What nodes have reported, where it leads.
+    pub inventory: Inventory,
+    /// When it began to lead, or to run.
+    pub led_us: u64,
+    /// The last report of each node.
+    pub reported: BTreeMap<NodeId, Report>,
+    /// Whether reports have changed since the last plan.
+    pub news: bool,
+    /// The term in which it leads.
+    pub led_term: Option<u64>,
+    /// Whether planned commands are on their way.
+    pub planning: bool,
+    /// Whether the state has changed since the last plan.
+    pub changed: bool,
+    /// When it planned last.
+    pub planned_at: UnixMs,
+    /// When it reconciled last.
+    pub reconciled_us: u64,
     ticks: u64,
     gated: VecDeque<(u64, NodeId, Message)>,
     /// Writes so far, those that the sync under way covers, and those that are durable.
     written: u64,
     syncing: u64,
     durable: u64,
+}
+
+impl Process {
+    /// The inventory's time is the machine's steady clock, which no fault sets.
+    pub fn pass_time(&mut self, now_us: u64) {
+        self.inventory.pass((now_us - self.led_us) / 1_000);
+    }
 }
 
 impl Node {
@@ -220,6 +232,7 @@ impl World {
             waiting: BTreeMap::new(),
             batch: Vec::new(),
             inventory: Inventory::default(),
+            led_us: self.now_us(),
             reported: BTreeMap::new(),
             news: false,
             led_term: None,
@@ -428,99 +441,6 @@ impl World {
         });
         if let Some((index, data)) = frozen {
             self.drive(node, |process, _, out| process.raft.compact(index, data, out));
-        }
-    }
-    fn report(self: &Rc<Self>, node: &Node) {
-        let report = node.with(|process| {
-            let shards = process.running.iter().map(|(shard, running)| (*shard, running.version())).collect();
-            Report { node: node.id, incarnation: process.incarnation, shards }
-        });
-        match (node.leader(), report) {
-            (Some(leader), Some(report)) if leader == node.id => self.take_report(node, report),
-            (Some(leader), Some(report)) => self.send(Address::Node(node.id), leader, &peer::Request::Report(report)),
-            _ => {}
-        }
-    }
-    fn take_report(&self, node: &Node, report: Report) {
-        let now = self.wall(node);
-        node.with(|process| {
-            if process.reported.get(&report.node) != Some(&report) {
-                process.news = true;
-                process.reported.insert(report.node, report.clone());
-            }
-            process.inventory.take(report, now);
-        });
-    }
-    /// The planner's loop (`coordinator/src/planner.rs`), looked at with each report.
-    fn plan(self: &Rc<Self>, node: &Node) {
-        let now = self.wall(node);
-        let commands = node.with(|process| {
-            if !process.raft.leads() {
-                process.led_term = None;
-                return Vec::new();
-            }
-            let new_leader = process.led_term != Some(process.raft.term());
-            if new_leader {
-                process.inventory = Inventory::new(now);
-                process.reported.clear();
-                process.led_term = Some(process.raft.term());
-            }
-            let due = now.since(process.planned_at) >= PLAN_INTERVAL_MS_MAX || now < process.planned_at;
-            if process.planning || !(new_leader || process.changed || process.news || due) {
-                return Vec::new();
-            }
-            (process.changed, process.news, process.planned_at) = (false, false, now);
-            let mut commands = self.member_commands(process, now);
-            commands.extend(plan(&process.state, &process.inventory, now));
-            process.planning = !commands.is_empty();
-            commands
-        });
-        let commands = commands.unwrap_or_default();
-        if commands.is_empty() {
-            return;
-        }
-        let (world, id, owner) = (self.clone(), node.id, node.owner());
-        self.executor.spawn(Some(owner), async move {
-            let node = world.node(id);
-            for command in commands {
-                if let Command::ChangeBlueprint { changes, .. } = &command {
-                    let judged = node.state(|state| check::changes(state, changes));
-                    if let Some(Err(violation)) = judged {
-                        world.judge.borrow_mut().planner_broke(&violation);
-                        break;
-                    }
-                }
-                match world.propose_here(node, command).await {
-                    Ok(Outcome::Refused(_)) | Err(_) => break,
-                    Ok(_) => {}
-                }
-            }
-            node.with(|process| process.planning = false);
-        });
-    }
-    /// Keeps the replicated members in step with the group's, as the product's planner loop does.
-    fn member_commands(&self, process: &Process, now: UnixMs) -> Vec<Command> {
-        let voters = process.raft.voters();
-        let known = |id: &NodeId| process.state.members.contains_key(id);
-        let announced =
-            voters.iter().filter(|id| !known(id)).map(|id| Command::RegisterMember(self.node(*id).member()));
-        let gone = |id: &&NodeId| !voters.contains(id) && process.inventory.is_gone(**id, now);
-        let forgotten = process.state.members.keys().filter(gone).map(|id| Command::RemoveMember(*id));
-        announced.chain(forgotten).collect()
-    }
-    /// Makes what runs on a node fit its state, as the keeper of `node/src/actors/keeper.rs` does.
-    pub fn reconcile(self: &Rc<Self>, node: &Node) {
-        let actions = node.with(|process| {
-            process.reconciled_us = self.now_us();
-            let kept: BTreeSet<ShardId> = process.running.keys().chain(&process.on_disk).copied().collect();
-            reconcile(&process.state, node.id, &kept, process.caught_up)
-        });
-        for action in actions.unwrap_or_default() {
-            match action {
-                Action::Hold(shard, order) => self.hold(node, shard, order),
-                Action::KeepRoster(shard, order) => self.keep_roster(node, shard, order),
-                Action::Purge(shard) => self.purge(node, shard),
-            }
         }
     }
     /// Announces this start until the node's own state has it (`node/src/operator.rs`).

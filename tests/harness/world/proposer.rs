@@ -52,7 +52,9 @@ impl World {
     pub async fn propose(self: &Rc<Self>, node: &Node, command: Command, deadline_us: u64) -> Result<Outcome, Refusal> {
         loop {
             let outcome = match self.find_leader(node, deadline_us).await? {
-                leader if leader == node.id => self.propose_here(node, command.clone()).await,
+                leader if leader == node.id => {
+                    self.by_deadline(deadline_us, self.propose_here(node, command.clone())).await
+                }
                 leader => self.propose_at(node, leader, &command, deadline_us).await,
             };
             match outcome {
@@ -76,7 +78,9 @@ impl World {
     ) -> Result<RecordOutcome, Refusal> {
         loop {
             let outcome = match self.find_leader(node, deadline_us).await? {
-                leader if leader == node.id => self.record_here(node, record.clone()).await,
+                leader if leader == node.id => {
+                    self.by_deadline(deadline_us, self.record_here(node, record.clone())).await
+                }
                 leader => {
                     let command = Command::Record(vec![record.clone()]);
                     match self.propose_at(node, leader, &command, deadline_us).await {
@@ -91,6 +95,18 @@ impl World {
                 Err(refusal) if !refusal.code.retryable() || self.now_us() >= deadline_us => return Err(refusal),
                 Err(_) => self.sleep(LEADER_LOOK_US).await,
             }
+        }
+    }
+
+    async fn by_deadline<T>(
+        &self,
+        deadline_us: u64,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let patience = std::pin::pin!(self.sleep(deadline_us.saturating_sub(self.now_us())));
+        match select(std::pin::pin!(work), patience).await {
+            Either::Left((done, _)) => done,
+            Either::Right(_) => Err(unavailable("the group did not confirm by the deadline")),
         }
     }
 

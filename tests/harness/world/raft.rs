@@ -343,6 +343,8 @@ impl Raft {
             }
             Message::Install { term, snapshot } => {
                 if term < self.term {
+                    let answer = Message::Appended { term: self.term, same: false, index: 0 };
+                    out.push(Output::SendDurable(from, answer));
                     return;
                 }
                 self.follow(term, Some(from), out);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, BuildOrder, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
+use futures::stream::{FuturesUnordered, StreamExt};
 use node::segment;
 use node_core::shard::Order;
 
@@ -13,8 +14,8 @@ use super::content::{self, Ready};
 use super::disk::Kind;
 use super::node::Node;
 
-/// How long a roster may take to cross the network (`node/src/actors/content.rs`), microseconds.
-const FETCH_TIMEOUT_US: u64 = 10_000_000;
+/// How long a node may take to give a roster (`node/src/actors/content.rs`), microseconds.
+const ROSTER_TIMEOUT_US: u64 = 3_000_000;
 
 /// A roster as the node's keeper knows it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,8 +51,7 @@ impl World {
         let (world, id) = (self.clone(), node.id);
         self.executor.spawn(Some(node.owner()), async move {
             let node = world.node(id);
-            let replicas: Vec<NodeId> = order.placement.replicas().collect();
-            let kept = match world.fetch_roster(node, shard, order.version, &replicas).await {
+            let kept = match world.fetch_roster(node, shard, order.version, order.placement.replicas()).await {
                 Ok(roster) => world.keep(node, Kind::Roster, roster).await.ok(),
                 Err(_) => None,
             };
@@ -69,25 +69,35 @@ impl World {
         });
     }
 
-    async fn fetch_roster(
+    /// The roster of a version or a later one, from whichever node gives it first.
+    ///
+    /// # Errors
+    /// The nodes that have not said that they do not have it.
+    pub async fn fetch_roster(
         self: &Rc<Self>,
         node: &Node,
         shard: ShardId,
         version_min: GalleryVersion,
-        nodes: &[NodeId],
-    ) -> Result<Segment, Refusal> {
-        let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}"), "submit its manifest again");
-        for other in nodes.iter().filter(|other| **other != node.id) {
-            let request = peer::Request::FetchRoster { shard, version_min };
-            match self.ask(node, *other, &request, FETCH_TIMEOUT_US).await {
+        nodes: impl Iterator<Item = NodeId>,
+    ) -> Result<Segment, Vec<NodeId>> {
+        let mut silent = Vec::new();
+        let request = peer::Request::FetchRoster { shard, version_min };
+        let others = nodes.filter(|other| *other != node.id);
+        let ask = |other| {
+            let request = &request;
+            async move { (other, self.ask(node, other, request, ROSTER_TIMEOUT_US).await) }
+        };
+        let mut asked: FuturesUnordered<_> = others.map(ask).collect();
+        while let Some((other, given)) = asked.next().await {
+            match given {
                 Ok(peer::Response::Segment(segment)) if segment.shard == shard && segment.version >= version_min => {
                     return Ok(segment);
                 }
-                Ok(_) => {}
-                Err(refusal) => last = refusal,
+                Err(refusal) if refusal.code == RefusalCode::NotFound => {}
+                Ok(_) | Err(_) => silent.push(other),
             }
         }
-        Err(last)
+        Err(silent)
     }
 
     /// The people of a shard as this node has them, of a replica or a roster.
@@ -107,9 +117,9 @@ impl World {
         self.segment_latency(node).await;
         let versions = node.disk.borrow().versions(Kind::Roster, shard);
         let newest = versions.last().filter(|(version, _)| *version >= version_min);
-        let kept = newest.and_then(|(version, _)| self.kept(node, Kind::Roster, shard, *version));
+        let kept = newest.and_then(|of| self.kept(node, Kind::Roster, shard, *of));
         let place = format!("node {}: roster of gallery {shard}", node.id);
-        kept.ok_or_else(|| Refusal::new(RefusalCode::Unavailable, place, "ask another holder"))
+        kept.ok_or_else(|| Refusal::new(RefusalCode::NotFound, place, "ask another holder"))
     }
 
     /// Builds the next version out of the people that this node or another keeps as a roster.
@@ -128,7 +138,9 @@ impl World {
     async fn rebuild_job(self: &Rc<Self>, node: &Node, shard: ShardId, run: u64, order: Order) -> Option<()> {
         let roster = match self.roster_here(node, shard, order.version).await {
             Ok(roster) => roster,
-            Err(_) => self.fetch_roster(node, shard, order.version, &order.placement.rosters).await.ok()?,
+            Err(_) => {
+                self.fetch_roster(node, shard, order.version, order.placement.rosters.iter().copied()).await.ok()?
+            }
         };
         let roster: Ready = content::load(&roster).ok()?;
         let people = roster.head.people.iter().map(|enrolled| enrolled.person.clone()).collect();

@@ -3,13 +3,15 @@
 
 use std::rc::Rc;
 
-use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
+use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, BuildOrder, Built, Segment};
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
 use coordinator_core::Command;
 use coordinator_core::blueprint::Placement;
 use coordinator_core::command::GalleryCommit;
+use coordinator_core::state::ShardState;
 use futures::future::join_all;
+use node_core::rebuild::{goes_on_from, may_begin_anew};
 use node_core::shard::{Content, Effect, Message, Order, Phase, Replica};
 
 use super::World;
@@ -34,7 +36,7 @@ pub struct Running {
     told: Order,
     core: Replica,
     serving: Option<Ready>,
-    staged: Option<Ready>,
+    staged: Vec<Ready>,
     disk_read: bool,
     waiting: Option<Order>,
     building: bool,
@@ -46,6 +48,11 @@ impl Running {
         self.serving.as_ref().map(|loaded| loaded.head.version).unwrap_or_default()
     }
 
+    /// Version and hash of what can be searched.
+    pub fn content(&self) -> Option<(GalleryVersion, ContentHash)> {
+        self.serving.as_ref().map(|loaded| (loaded.head.version, loaded.hash))
+    }
+
     /// What can be searched, and under which epoch.
     pub fn serving(&self) -> Option<(Ready, cluster_config::ids::Epoch)> {
         self.serving.clone().map(|loaded| (loaded, self.core.epoch()))
@@ -53,6 +60,12 @@ impl Running {
 }
 
 impl Running {
+    fn take_staged(&mut self, content: Content) -> Option<Ready> {
+        let is = |loaded: &Ready| loaded.head.version == content.version && loaded.hash == content.hash;
+        let place = self.staged.iter().position(is)?;
+        Some(self.staged.swap_remove(place))
+    }
+
     /// Begins a build without being asked; absent where one is under way.
     pub fn begin_build(&mut self, run: u64) -> Option<Order> {
         let begins = self.run == run && !std::mem::replace(&mut self.building, true);
@@ -100,7 +113,7 @@ impl World {
                 told: order.clone(),
                 core: Replica::new(node.id, shard, order.clone()),
                 serving: None,
-                staged: None,
+                staged: Vec::new(),
                 disk_read: false,
                 waiting: None,
                 building: false,
@@ -131,7 +144,7 @@ impl World {
         let versions = node.disk.borrow().versions(Kind::Gallery, shard);
         let committed = versions.iter().find(|kept| **kept == (order.version, order.hash));
         let later = versions.iter().rev().find(|kept| kept.0 > order.version);
-        let loaded = committed.or(later).and_then(|kept| self.load_kept(node, shard, kept.0));
+        let loaded = committed.or(later).and_then(|kept| self.load_kept(node, shard, *kept));
         let waiting = node.with(|process| {
             let running = process.running.get_mut(&shard).filter(|running| running.run == run)?;
             running.disk_read = true;
@@ -145,21 +158,21 @@ impl World {
     }
 
     /// A segment that is kept and can be opened.
-    pub fn kept(&self, node: &Node, kind: Kind, shard: ShardId, version: GalleryVersion) -> Option<Segment> {
+    pub fn kept(&self, node: &Node, kind: Kind, shard: ShardId, of: (GalleryVersion, ContentHash)) -> Option<Segment> {
         let disk = node.disk.borrow();
-        let sealed = disk.segment(kind, shard, version)?;
-        Some(Segment { shard, version, hash: sealed.hash, bytes: sealed.bytes.to_vec() })
+        let sealed = disk.segment(kind, shard, of)?;
+        Some(Segment { shard, version: of.0, hash: of.1, bytes: sealed.bytes.to_vec() })
     }
 
-    fn load_kept(&self, node: &Node, shard: ShardId, version: GalleryVersion) -> Option<Ready> {
-        content::load(&self.kept(node, Kind::Gallery, shard, version)?).ok()
+    fn load_kept(&self, node: &Node, shard: ShardId, of: (GalleryVersion, ContentHash)) -> Option<Ready> {
+        content::load(&self.kept(node, Kind::Gallery, shard, of)?).ok()
     }
 
     fn stage(self: &Rc<Self>, node: &Node, shard: ShardId, run: Option<u64>, loaded: Ready) {
         let content = Content { version: loaded.head.version, hash: loaded.hash };
         let staged = node.with(|process| {
             let running = process.running.get_mut(&shard).filter(|running| run.is_none_or(|run| run == running.run));
-            running.map(|running| running.staged = Some(loaded)).is_some()
+            running.map(|running| running.staged.push(loaded)).is_some()
         });
         if staged == Some(true) {
             self.step(node, shard, run, Message::Staged(content));
@@ -179,13 +192,13 @@ impl World {
             running.core.step(now, message, &mut effects);
             for effect in effects {
                 match effect {
-                    Effect::Serve => {
-                        if let Some(loaded) = running.staged.take() {
+                    Effect::Serve(content) => {
+                        if let Some(loaded) = running.take_staged(content) {
                             node.disk.borrow_mut().drop_before(Kind::Gallery, shard, loaded.head.version);
                             running.serving = Some(loaded);
                         }
                     }
-                    Effect::Unstage => running.staged = None,
+                    Effect::Unstage(content) => drop(running.take_staged(content)),
                     Effect::Rebuild => work.push((running.run, Work::Rebuild)),
                     Effect::Fetch { from, version_min } => work.push((running.run, Work::Fetch(from, version_min))),
                     Effect::Wake(at) => work.push((running.run, Work::Wake(at.since(now) * 1_000))),
@@ -303,11 +316,11 @@ impl World {
         shard: ShardId,
         version_min: GalleryVersion,
     ) -> Result<Segment, Refusal> {
-        let served = node.with(|process| process.running.get(&shard).map(Running::version)).flatten();
+        let served = node.with(|process| process.running.get(&shard).and_then(Running::content)).flatten();
         let absent = || refuse(RefusalCode::Unavailable, node, shard, "the version is not here");
-        let version = served.filter(|version| version.0 > 0 && *version >= version_min).ok_or_else(absent)?;
+        let of = served.filter(|(version, _)| *version >= version_min).ok_or_else(absent)?;
         self.segment_latency(node).await;
-        self.kept(node, Kind::Gallery, shard, version).ok_or_else(absent)
+        self.kept(node, Kind::Gallery, shard, of).ok_or_else(absent)
     }
 
     /// Builds the next version of a shard that this node owns; answered once it is committed.
@@ -323,8 +336,6 @@ impl World {
                 Some("another node owns it")
             } else if !running.disk_read || (running.core.phase() == Phase::Fetching && !running.core.has_given_up()) {
                 Some("the committed version is being fetched")
-            } else if order.merge && running.core.phase() == Phase::Fetching {
-                Some("its people are lost so far")
             } else if running.building {
                 Some("another build is under way")
             } else {
@@ -374,13 +385,15 @@ impl World {
             return Ok(built(committed.version, committed.people, committed.rows, committed.without_photo));
         }
         let version = GalleryVersion(committed.version.0 + 1);
+        let before = self.people_before(node, &order, &committed, before).await?;
         self.segment_latency(node).await;
         let head = before.as_ref().map(|loaded| &loaded.head);
         let people = &order.people;
         let population = &self.content.population;
+        let boarded = node.state(|state| state.ledger.boarded(shard.journey)).unwrap_or_default();
         let segment = {
             let mut dice = self.dice.borrow_mut();
-            content::build(population, &mut dice, shard, order.manifest, people, head, version)
+            content::build(population, &mut dice, shard, order.manifest, people, head, &boarded, version)
         };
         let loaded = self.keep(node, Kind::Gallery, segment.clone()).await?;
         let commit = GalleryCommit {
@@ -405,6 +418,30 @@ impl World {
         let made = built(version, commit.people, commit.rows, commit.without_photo);
         self.propose(node, Command::CommitGallery(commit), self.now_us() + COMMIT_TIMEOUT_US).await?;
         Ok(made)
+    }
+
+    async fn people_before(
+        self: &Rc<Self>,
+        node: &Node,
+        order: &BuildOrder,
+        committed: &ShardState,
+        before: Option<Ready>,
+    ) -> Result<Option<Ready>, Refusal> {
+        let shard = order.shard;
+        if goes_on_from(before.as_ref().map(|before| before.head.version), committed.version) {
+            return Ok(before);
+        }
+        let kept = match self.roster_here(node, shard, committed.version).await {
+            Ok(kept) => Ok(kept),
+            Err(_) => self.fetch_roster(node, shard, committed.version, committed.holders.iter().copied()).await,
+        };
+        let silent = match kept {
+            Ok(kept) => return Ok(content::load(&kept).ok()),
+            Err(silent) => silent,
+        };
+        let gone = || Err(refuse(RefusalCode::Unavailable, node, shard, "the process ends"));
+        node.state(|state| may_begin_anew(state, shard, &silent, order.merge)).unwrap_or_else(gone)?;
+        Ok(before)
     }
 
     async fn push(self: &Rc<Self>, node: &Node, standby: NodeId, request: &peer::Request) -> bool {

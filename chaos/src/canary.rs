@@ -1,0 +1,165 @@
+//! Canaries: faults planted in the product, each of which the checks have to catch within a stated number of seeds.
+
+use std::time::Instant;
+
+use clap::Args;
+use cluster_config::canary::{Canary, plant};
+
+use crate::crash;
+use crate::results::{self, Run};
+use crate::sim::{self, threads};
+
+/// Names the fault that the recorded process of a crash image plants.
+const VARIABLE: &str = "TVS_CANARY";
+
+/// Seeds of the world that are run before it is looked whether one of them caught the fault.
+const SEEDS_AT_ONCE: u64 = 32;
+
+/// Seconds of virtual time under faults.
+const SECONDS: u64 = 60;
+
+/// Where a fault is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the simulated world.
+    World,
+    /// In crash images of the store.
+    Disk,
+}
+
+/// A fault, what has to name it, and after how many seeds at most.
+struct Case {
+    canary: Canary,
+    place: Place,
+    /// How the report of the broken invariant begins or what it has in it: any of these.
+    told_by: &'static [&'static str],
+    seeds_max: u64,
+    /// The seed to begin with: 1, but for a fault that needs a rare chain of events.
+    from: u64,
+}
+
+const fn world(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) -> Case {
+    Case { canary, place: Place::World, told_by, seeds_max, from: 1 }
+}
+
+const fn disk(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) -> Case {
+    Case { canary, place: Place::Disk, told_by, seeds_max, from: 1 }
+}
+
+const CASES: [Case; Canary::ALL.len()] = [
+    world(Canary::ApplyTwice, &["P1"], 20),
+    world(Canary::SecondCrossing, &["P1"], 20),
+    world(Canary::AnswerBeforeCommit, &["P1"], 20),
+    world(Canary::RecordAfterClose, &["P1"], 200),
+    world(Canary::NoFencing, &["P4"], 200),
+    world(Canary::SameEpoch, &["P4"], 20),
+    world(Canary::StaleRoute, &["P5"], 1_000),
+    world(Canary::ServeUncommitted, &["P5"], 200),
+    world(Canary::IgnoredSecond, &["P5"], 200),
+    world(Canary::ThresholdOfOne, &["P5"], 20),
+    world(Canary::LostPart, &["P5"], 20),
+    world(Canary::ForgottenHolder, &["P6", "liveness"], 20),
+    world(Canary::EarlyPurge, &["P6"], 20),
+    world(Canary::KeptReplica, &["P6", "liveness"], 20),
+    Case { from: 2_201, ..world(Canary::NewSubjects, &["P1"], 64) },
+    world(Canary::OneZone, &["placement"], 200),
+    world(Canary::FetchedOnce, &["liveness", "P3"], 1_000),
+    disk(Canary::AcknowledgeBeforeSync, &["acknowledged", "refused"], 3),
+    disk(Canary::UncheckedFrame, &["refused"], 6),
+    disk(Canary::NoArchive, &["refused", "acknowledged", "the writer failed"], 9),
+    disk(Canary::RenameBeforeSync, &["refused", "acknowledged"], 6),
+];
+
+/// Which canaries.
+#[derive(Args)]
+pub struct Arguments {
+    /// Only those whose name has this in it
+    #[arg(long)]
+    only: Option<String>,
+    /// Prints the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plants the fault that the environment names, in the process that is recorded.
+pub fn plant_as_told() {
+    let told = std::env::var(VARIABLE).ok();
+    plant(Canary::ALL.into_iter().find(|canary| told.as_deref() == Some(&*name(*canary))));
+}
+
+fn name(canary: Canary) -> String {
+    format!("{canary:?}")
+}
+
+/// Plants each fault and says whether all were caught.
+///
+/// # Errors
+/// Where the results cannot be written.
+pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
+    let begun = Instant::now();
+    sim::silence();
+    let mut result = Run { kind: "canary".to_owned(), seed: 1, ..Run::default() };
+    let wanted = |case: &&Case| arguments.only.as_ref().is_none_or(|part| name(case.canary).contains(part));
+    for case in CASES.iter().filter(wanted) {
+        let (name, since) = (name(case.canary), Instant::now());
+        result.rounds += 1;
+        let line = match caught(case) {
+            Some((seed, said)) => {
+                let seed = seed + 1 - case.from;
+                result.counts.insert(format!("{name}_seeds"), seed);
+                *result.counts.entry("caught".to_owned()).or_default() += 1;
+                let said: String = said.chars().take(110).collect();
+                format!(
+                    "{name:<24} seed {seed:>3} of {:>3}  {:>5.1} s  {said}",
+                    case.seeds_max,
+                    since.elapsed().as_secs_f64()
+                )
+            }
+            None => {
+                let failure = format!("{name} was planted and not caught within {} seeds", case.seeds_max);
+                result.failures.push(failure.clone());
+                failure
+            }
+        };
+        if !arguments.json {
+            println!("{line}");
+        }
+    }
+    plant(None);
+    let only = arguments.only.as_ref().map_or(String::new(), |part| format!(" --only {part}"));
+    result.command = format!("cargo run -p chaos --features canary -- canary{only}");
+    result.wall_s = begun.elapsed().as_secs_f64();
+    results::append(&result)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string(&result)?);
+    } else {
+        let caught = result.counts.get("caught").copied().unwrap_or_default();
+        println!("{caught} of {} canaries caught ({:.0} s)", result.rounds, result.wall_s);
+    }
+    Ok(result.failures.is_empty() && result.rounds > 0)
+}
+
+/// The first seed that catches the fault, and what it said.
+fn caught(case: &Case) -> Option<(u64, String)> {
+    let told = |said: &str| case.told_by.iter().any(|part| said.contains(part));
+    let step = if case.place == Place::World { SEEDS_AT_ONCE } else { 1 };
+    let end = case.from + case.seeds_max;
+    for from in (case.from..end).step_by(step as usize) {
+        let failures = match case.place {
+            Place::World => {
+                plant(Some(case.canary));
+                sim::seeds(from, end.min(from + step), SECONDS, None, threads()).failures
+            }
+            Place::Disk => {
+                // The fault is in the writer; in reading frames it is also in the one that opens the image.
+                plant(Some(case.canary).filter(|canary| *canary == Canary::UncheckedFrame));
+                let images = crash::one(from, &[(VARIABLE, name(case.canary))]);
+                images.failures.into_iter().map(|failure| (from, failure)).collect()
+            }
+        };
+        if let Some(caught) = failures.into_iter().find(|(_, said)| told(said)) {
+            return Some(caught);
+        }
+    }
+    None
+}
