@@ -10,6 +10,7 @@ mod crash;
 mod day;
 mod live;
 mod replay;
+mod report;
 mod results;
 mod sim;
 
@@ -44,6 +45,9 @@ enum Command {
     #[cfg(feature = "canary")]
     #[command(after_help = "Example: cargo run -p chaos --features canary -- canary --only Fencing")]
     Canary(canary::Arguments),
+    /// Write chaos/REPORT.md out of the results of runs
+    #[command(after_help = "Example: cargo run -p chaos -- report target/chaos/results.jsonl")]
+    Report(report::Arguments),
     /// What `crash` records
     #[command(hide = true)]
     CrashWriter(crash::Writer),
@@ -69,6 +73,7 @@ fn main() -> std::io::Result<ExitCode> {
             crash::write(&writer);
             true
         }
+        Command::Report(arguments) => report::main(&arguments)?,
         Command::Replay(arguments) => replay::main(&arguments)?,
     };
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -68,7 +68,6 @@ pub fn append(run: &Run) -> std::io::Result<()> {
 ///
 /// # Errors
 /// Where the file cannot be read, or a line of it is no run.
-#[expect(dead_code, reason = "the report comes next")]
 pub fn read(path: &Path) -> std::io::Result<Vec<Run>> {
     if !path.exists() {
         return Ok(Vec::new());

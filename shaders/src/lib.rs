@@ -20,6 +20,7 @@ pub mod exact;
 mod gallery;
 mod gpu;
 mod layout;
+pub mod limits;
 mod panel;
 mod quantise;
 mod sealed;

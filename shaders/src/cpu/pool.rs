@@ -17,9 +17,18 @@ use crate::exact;
 use crate::gallery::Gallery;
 use crate::select::Selection;
 
-/// Panels of one item: a megabyte of codes at 512 dimensions, so that taking an item costs nothing beside scoring it, and
-/// no thread waits long for another's last.
-const ITEM_PANELS: usize = 64;
+/// Panels of one item at most: a megabyte of codes at 512 dimensions, so that taking an item costs nothing beside scoring
+/// it; and at least, of a gallery that is cut finer so that no thread waits long for another's last item.
+const ITEM_PANELS_MAX: usize = 64;
+/// See [`ITEM_PANELS_MAX`].
+const ITEM_PANELS_MIN: usize = 8;
+
+/// Items of one part of a gallery for each thread, where it is large enough.
+const ITEMS_A_THREAD: usize = 8;
+
+/// Probes from which on their candidates are scored by several threads: starting one costs as much as scoring the
+/// candidates of ten.
+const RESCORED_SHARED_MIN: usize = 128;
 
 /// One gallery of a batch with its probes.
 struct Task {
@@ -28,6 +37,8 @@ struct Task {
     /// The probes in `f32`, for exact scores.
     values: Vec<f32>,
     ks: Vec<usize>,
+    /// Threads that there are for one batch.
+    threads: usize,
     progress: Mutex<Progress>,
 }
 
@@ -85,7 +96,7 @@ impl Pool {
 
     /// The hits of all probes of all groups, in their order; none where a helper failed.
     pub(super) fn search(&self, kernel: Kernel, groups: &[Group<'_>]) -> Option<Vec<Vec<Vec<Hit>>>> {
-        let batch = Arc::new(Batch::new(kernel, groups));
+        let batch = Arc::new(Batch::new(kernel, groups, self.helpers() + 1));
         for sender in &self.senders {
             // A helper that is busy and has a batch waiting is left alone.
             let _ = sender.try_send(batch.clone());
@@ -121,13 +132,14 @@ fn help(batches: &Receiver<Arc<Batch>>) {
 }
 
 impl Task {
-    fn new(group: &Group<'_>, items_left: usize) -> Task {
+    fn new(group: &Group<'_>, items_left: usize, threads: usize) -> Task {
         let progress = Progress { items_left, selections: None, hits: Vec::new() };
         Task {
             gallery: group.gallery.clone(),
             probes: Probes::new(group.gallery.dims(), &group.probes),
             values: group.probes.iter().flat_map(|probe| probe.values).copied().collect(),
             ks: group.probes.iter().map(|probe| probe.k).collect(),
+            threads,
             progress: Mutex::new(progress),
         }
     }
@@ -158,28 +170,51 @@ impl Task {
             progress.selections = Some(merged);
             return;
         }
-        let values = self.values.chunks_exact(self.gallery.dims());
-        let hits = values.zip(merged).map(|(values, selection)| {
+        progress.hits = self.rescore(merged);
+    }
+
+    /// Scores the candidates of all probes exactly; of many probes on threads of its own, since the helpers may have gone on
+    /// to other work.
+    fn rescore(&self, selections: Vec<Selection>) -> Vec<Vec<Hit>> {
+        let answer = |(values, selection): (&[f32], Selection)| {
             let (k, reach) = (selection.k(), *selection.reach());
             exact::rescore_bounded(&self.gallery, values, &reach, &selection.finish(), k)
-        });
-        progress.hits = hits.collect();
+        };
+        let mut work: Vec<(&[f32], Selection)> =
+            self.values.chunks_exact(self.gallery.dims()).zip(selections).collect();
+        if work.len() < RESCORED_SHARED_MIN {
+            return work.into_iter().map(answer).collect();
+        }
+        let share = work.len().div_ceil(self.threads);
+        std::thread::scope(|scope| {
+            let mut others = Vec::new();
+            while work.len() > share {
+                let part = work.split_off(work.len() - share);
+                others.push(scope.spawn(move || part.into_iter().map(answer).collect::<Vec<_>>()));
+            }
+            let mut hits: Vec<Vec<Hit>> = work.into_iter().map(answer).collect();
+            for other in others.into_iter().rev() {
+                hits.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            hits
+        })
     }
 }
 
 impl Batch {
-    fn new(kernel: Kernel, groups: &[Group<'_>]) -> Batch {
+    fn new(kernel: Kernel, groups: &[Group<'_>], threads: usize) -> Batch {
         let mut items = Vec::new();
         let mut tasks = Vec::new();
         for (task, group) in groups.iter().enumerate() {
             let first = items.len();
             for (part, of_part) in group.gallery.parts().iter().enumerate() {
                 let panels = of_part.block.panel_count();
-                for start in (0..panels).step_by(ITEM_PANELS) {
-                    items.push(Item { task, part, panels: start..panels.min(start + ITEM_PANELS) });
+                let size = panels.div_ceil(threads * ITEMS_A_THREAD).clamp(ITEM_PANELS_MIN, ITEM_PANELS_MAX);
+                for start in (0..panels).step_by(size) {
+                    items.push(Item { task, part, panels: start..panels.min(start + size) });
                 }
             }
-            tasks.push(Task::new(group, items.len() - first));
+            tasks.push(Task::new(group, items.len() - first, threads));
         }
         let items_left = Mutex::new(items.len());
         Batch {

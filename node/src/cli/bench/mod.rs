@@ -1,9 +1,10 @@
-//! `tvs bench`: how fast a healthy cluster is, next to what its parts can do at best in the same run.
+//! `tvs bench`: how fast a healthy cluster and the matcher are, next to what their parts can do at best in the same run.
 
 mod commit;
 mod echo;
 mod gate;
 mod load;
+mod matching;
 mod stage;
 
 use clap::Subcommand;
@@ -18,6 +19,9 @@ pub enum Command {
     /// Boardings with their ledger commit, next to a bare append with fdatasync on the same disk
     #[command(after_help = "Example: tvs bench commit --nodes 3 --in-flight 1,32,256 --json")]
     Commit(commit::Arguments),
+    /// The matcher, next to this machine's measured multiply-adds and memory
+    #[command(after_help = "Example: tvs bench match --only \"10000 x\" --json")]
+    Match(matching::Arguments),
     /// Answer bare QUIC streams: the other side of `tvs bench gate`, which starts it
     #[command(hide = true, after_help = "Example: tvs bench echo --certs certs --as node-1 --answer-bytes 60")]
     Echo(echo::Arguments),
@@ -27,6 +31,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Commit(arguments) => commit::run(&arguments),
+        Command::Match(arguments) => matching::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
     }
 }

@@ -1,0 +1,287 @@
+//! `tvs bench match`: the matcher next to what this machine can do at best, in one run. Next to other libraries it is put
+//! by `shaders/benches/against_peers/run`.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::Serialize;
+use shaders::{Choice, Engine, Gallery, Job, Kernel, Pass, limits};
+
+use super::{Failure, output};
+
+/// Numbers in a template, and hits wanted.
+const DIMS: usize = 512;
+const K: usize = 5;
+
+/// How long a line is measured at least, and how often.
+const SPELL: Duration = Duration::from_millis(600);
+const REPETITIONS_MIN: usize = 3;
+
+/// Galleries of the ragged lines, and their rows.
+const GALLERIES: usize = 1_000;
+const GALLERY_ROWS: usize = 400;
+
+/// What to measure.
+#[derive(Args)]
+pub struct Arguments {
+    /// Also galleries of 1,000,000 and 2,000,000 templates (10 GB of memory)
+    #[arg(long)]
+    large: bool,
+    /// Also the GPU engine, a software one too
+    #[arg(long)]
+    gpu: bool,
+    /// Only lines whose name has this in it
+    #[arg(long)]
+    only: Option<String>,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the machine can do on so many threads.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Limits {
+    threads: usize,
+    f32_gflops: f64,
+    int8_gops: Option<f64>,
+    memory_gb_per_s: f64,
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+struct Row {
+    work: String,
+    rows: usize,
+    probes: usize,
+    engine: String,
+    threads: usize,
+    best_us: f64,
+    median_us: f64,
+    /// Billions of operations a second, a multiply-add counting two, top-k and exact scores included in the time.
+    gops: f64,
+    /// Share of the measured limit: of the eight-bit multiply-adds, or of those in `f32` where the pass is in `f32`.
+    of_arithmetic: Option<f64>,
+    /// Share of the measured memory read that the bytes of the pass make, where each is read once.
+    of_memory: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    limits: Vec<Limits>,
+    rows: Vec<Row>,
+}
+
+/// An engine on its line.
+struct Bench {
+    name: String,
+    threads: usize,
+    bytes_a_value: usize,
+    engine: Engine,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let limits: Vec<Limits> = [1, 2]
+        .map(|threads| Limits {
+            threads,
+            f32_gflops: limits::f32_gflops(threads),
+            int8_gops: limits::int8_gops(threads),
+            memory_gb_per_s: limits::memory_gb_per_s(threads),
+        })
+        .to_vec();
+    let mut report = Report { limits, rows: Vec::new() };
+    let benches = benches(arguments)?;
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    for (rows, probes) in [(400, 1), (400, 64), (10_000, 1), (10_000, 64), (10_000, 1_024)] {
+        bar.set_message(format!("{rows} x {probes}"));
+        dense(arguments, &mut report, &benches, &mut random, rows, &[probes]);
+    }
+    bar.set_message("ragged");
+    ragged(arguments, &mut report, &benches, &mut random);
+    if arguments.large {
+        bar.set_message("1,000,000 templates and more");
+        dense(arguments, &mut report, &benches, &mut random, 1_000_000, &[1, 1_024]);
+        dense(arguments, &mut report, &benches, &mut random, 2_000_000, &[1, 300]);
+    }
+    bar.finish_and_clear();
+    if arguments.json { output::json(&report) } else { output::print(&describe(&report)) }
+}
+
+fn benches(arguments: &Arguments) -> Result<Vec<Bench>, Failure> {
+    let fastest = Kernel::available()[0];
+    let mut benches = Vec::new();
+    for (pass, name, bytes_a_value) in [(Pass::Int8, "int8", 1), (Pass::F32, "f32", 4)] {
+        for threads in [1, 2] {
+            let engine = Engine::start_with(fastest, pass, threads).map_err(|error| Failure::failure_of(&error))?;
+            benches.push(Bench { name: format!("{} {name}", fastest.name()), threads, bytes_a_value, engine });
+        }
+    }
+    if arguments.gpu {
+        let engine = Engine::start(Choice::Gpu, 1).map_err(|error| Failure::usage_of(&error))?;
+        let name = engine.description().adapter.clone().unwrap_or_default();
+        benches.push(Bench { name: format!("gpu {name}"), threads: 1, bytes_a_value: 4, engine });
+    }
+    Ok(benches)
+}
+
+fn wanted(arguments: &Arguments, work: &str) -> bool {
+    arguments.only.as_ref().is_none_or(|part| work.contains(part.as_str()))
+}
+
+/// Probes against one gallery.
+fn dense(
+    arguments: &Arguments,
+    report: &mut Report,
+    benches: &[Bench],
+    random: &mut ChaCha8Rng,
+    rows: usize,
+    probes: &[usize],
+) {
+    let works: Vec<(String, usize)> = probes.iter().map(|probes| (format!("{rows} x {probes}"), *probes)).collect();
+    if !works.iter().any(|(work, _)| wanted(arguments, work)) {
+        return;
+    }
+    let gallery = gallery(random, rows);
+    for (work, probes) in works.into_iter().filter(|(work, _)| wanted(arguments, work)) {
+        let jobs = [Job { gallery: gallery.clone(), probes: units(random, probes), k: K }];
+        for bench in benches {
+            // One small gallery is never shared among threads.
+            if bench.threads == 1 || rows * probes >= 10_000 * 64 {
+                report.rows.push(measure(report, bench, &work, rows, probes, rows, &jobs));
+            }
+        }
+    }
+}
+
+/// Probes that each go to another gallery, next to as many rows in one.
+fn ragged(arguments: &Arguments, report: &mut Report, benches: &[Bench], random: &mut ChaCha8Rng) {
+    let batches = [1, 4, 16, 64, 256, 1_024];
+    let name = |batch| format!("ragged {batch} x (1 of {GALLERIES} x {GALLERY_ROWS})");
+    if !batches.iter().any(|batch| wanted(arguments, &name(*batch))) {
+        return;
+    }
+    let galleries: Vec<Arc<Gallery>> = (0..GALLERIES).map(|_| gallery(random, GALLERY_ROWS)).collect();
+    let all = galleries.len() as u32;
+    for batch in batches.into_iter().filter(|batch| wanted(arguments, &name(*batch))) {
+        let job = |random: &mut ChaCha8Rng| Job {
+            gallery: galleries[(random.next_u32() % all) as usize].clone(),
+            probes: units(random, 1),
+            k: K,
+        };
+        // More batches than one, so that no gallery is still in a cache because of its own last time.
+        let turns: Vec<Vec<Job>> =
+            (0..(4_096 / batch).min(256)).map(|_| (0..batch).map(|_| job(random)).collect()).collect();
+        for bench in benches {
+            let rows = batch * GALLERY_ROWS;
+            let mut turn = turns.iter().cycle();
+            let next = || turn.next().map_or(&[][..], Vec::as_slice);
+            report.rows.push(timed(report, bench, &name(batch), GALLERY_ROWS, batch, rows, next));
+        }
+    }
+}
+
+fn measure(
+    report: &Report,
+    bench: &Bench,
+    work: &str,
+    rows: usize,
+    probes: usize,
+    rows_read: usize,
+    jobs: &[Job],
+) -> Row {
+    timed(report, bench, work, rows, probes, rows_read, || jobs)
+}
+
+fn timed<'a>(
+    report: &Report,
+    bench: &Bench,
+    work: &str,
+    rows: usize,
+    probes: usize,
+    rows_read: usize,
+    mut jobs: impl FnMut() -> &'a [Job],
+) -> Row {
+    black_box(bench.engine.score(jobs()));
+    let begin = Instant::now();
+    let mut times: Vec<f64> = Vec::new();
+    while times.len() < REPETITIONS_MIN || (begin.elapsed() < SPELL && times.len() < 20_000) {
+        let jobs = jobs();
+        let start = Instant::now();
+        black_box(bench.engine.score(jobs));
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    let (best, median) = (times[0], times[times.len() / 2]);
+    let limits = report.limits.iter().find(|limits| limits.threads == bench.threads).copied();
+    let gops = 2.0 * (DIMS * rows * probes) as f64 / median / 1e9;
+    let gb_per_s = (bench.bytes_a_value * DIMS * rows_read) as f64 / median / 1e9;
+    let peak =
+        limits.and_then(|limits| if bench.bytes_a_value == 1 { limits.int8_gops } else { Some(limits.f32_gflops) });
+    Row {
+        work: work.to_owned(),
+        rows,
+        probes,
+        engine: bench.name.clone(),
+        threads: bench.threads,
+        best_us: best * 1e6,
+        median_us: median * 1e6,
+        gops,
+        of_arithmetic: peak.map(|peak| gops / peak),
+        of_memory: limits.map_or(0.0, |limits| gb_per_s / limits.memory_gb_per_s),
+    }
+}
+
+/// Unit-norm templates, evenly spread.
+fn units(random: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
+    let mut units = Vec::with_capacity(count * DIMS);
+    let mut bytes = [0u8; 2 * DIMS];
+    for _ in 0..count {
+        random.fill_bytes(&mut bytes);
+        // Four bits four times over: near enough to a normal distribution.
+        let value =
+            |pair: &[u8]| (pair[0] & 15) as f32 + (pair[0] >> 4) as f32 + (pair[1] & 15) as f32 + (pair[1] >> 4) as f32;
+        let start = units.len();
+        units.extend(bytes.chunks_exact(2).map(|pair| value(pair) - 30.0));
+        let norm = units[start..].iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        units[start..].iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+    }
+    units
+}
+
+fn gallery(random: &mut ChaCha8Rng, rows: usize) -> Arc<Gallery> {
+    Arc::new(Gallery::new(DIMS, units(random, rows)).expect("unit rows are a gallery"))
+}
+
+fn describe(report: &Report) -> String {
+    let mut lines = Vec::new();
+    for limits in &report.limits {
+        let int8 = limits.int8_gops.map_or("-".to_owned(), |gops| format!("{gops:.0}"));
+        lines.push(format!(
+            "this machine, {} thread(s): f32 {:.0} GFLOP/s, int8 {int8} GOP/s, memory {:.1} GB/s",
+            limits.threads, limits.f32_gflops, limits.memory_gb_per_s
+        ));
+    }
+    let heads = ["work", "engine", "threads", "best us", "median us", "GOP/s", "of arithmetic", "of memory"];
+    let heads = heads.map(str::to_owned).to_vec();
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let rows = report.rows.iter().map(|row| {
+        vec![
+            row.work.clone(),
+            row.engine.clone(),
+            row.threads.to_string(),
+            format!("{:.1}", row.best_us),
+            format!("{:.1}", row.median_us),
+            format!("{:.1}", row.gops),
+            row.of_arithmetic.map_or("-".to_owned(), percent),
+            percent(row.of_memory),
+        ]
+    });
+    lines.push(output::table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()));
+    lines.join("\n")
+}

@@ -1,0 +1,138 @@
+"""Measures FAISS, NumKong and numpy on the work of a report of `tvs bench match --json`, and prints both side by side.
+
+usage: peers.py MATCH.json OUT.json
+
+Top-5 by inner product of 512 dimensions. FAISS "stock" is IndexFlatIP as pip installs it; "tuned" lets OpenBLAS take its
+AVX-512 kernels and use them from the first probe on; SQ8 is IndexScalarQuantizer with 8 bits a value, which is not exact.
+NumKong has dot products without a top-k. numpy is a matrix product with argpartition. Each figure is a median.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+DIMS, K, SPELL_S, GALLERIES = 512, 5, 0.6, 1000
+
+
+def median(run, spell_s=SPELL_S):
+    run()
+    times, begun = [], time.perf_counter()
+    while len(times) < 3 or (time.perf_counter() - begun < spell_s and len(times) < 20000):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2] * 1e6
+
+
+def units(generator, count):
+    import numpy
+
+    values = generator.standard_normal((count, DIMS), dtype=numpy.float32)
+    values /= numpy.linalg.norm(values, axis=1, keepdims=True)
+    return values
+
+
+def measure(peer, works):
+    """Runs in a process of its own, since OpenBLAS reads its settings once."""
+    import numpy
+
+    generator, results = numpy.random.default_rng(1), {}
+    by_rows = {}
+    for rows, probes, threads in works:
+        by_rows.setdefault(rows, []).append((probes, threads))
+    for rows, cases in by_rows.items():
+        gallery = units(generator, rows)
+        search = prepare(peer, gallery)
+        for probes, threads in cases:
+            wanted = units(generator, probes)
+            results[f"{rows} {probes} {threads}"] = median(lambda: search(wanted, threads))
+        del search, gallery
+    print(json.dumps(results))
+
+
+def prepare(peer, gallery):
+    if peer.startswith("faiss"):
+        import faiss
+
+        if peer == "faiss tuned":
+            faiss.cvar.distance_compute_blas_threshold = 1
+        if peer == "faiss sq8":
+            index = faiss.IndexScalarQuantizer(DIMS, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+            index.train(gallery[: min(len(gallery), 20000)])
+        else:
+            index = faiss.IndexFlatIP(DIMS)
+        index.add(gallery)
+
+        def search(probes, threads):
+            faiss.omp_set_num_threads(threads)
+            index.search(probes, K)
+
+        return search
+    import numpy
+
+    if peer == "numkong i8 dots":
+        import numkong
+
+        codes = numpy.clip(numpy.rint(gallery * 127 / numpy.abs(gallery).max()), -127, 127).astype(numpy.int8)
+
+        def search(probes, threads):
+            del threads
+            wanted = numpy.clip(numpy.rint(probes * 127 / numpy.abs(probes).max()), -127, 127).astype(numpy.int8)
+            numkong.cdist(wanted, codes, "dot")
+
+        return search
+    columns = numpy.ascontiguousarray(gallery.T)
+
+    def search(probes, threads):
+        del threads
+        scores = probes @ columns
+        numpy.argpartition(-scores, min(K, scores.shape[1] - 1), axis=1)[:, :K]
+
+    return search
+
+
+def main():
+    if sys.argv[1] == "--measure":
+        return measure(sys.argv[2], json.loads(sys.argv[3]))
+    with open(sys.argv[1], encoding="utf-8") as file:
+        report = json.load(file)
+    rows = report["rows"]
+    dense = sorted({(r["rows"], r["probes"], r["threads"]) for r in rows if not r["work"].startswith("ragged")})
+    peers = {}
+    for peer in ["faiss stock", "faiss tuned", "faiss sq8", "numkong i8 dots", "numpy"]:
+        environment = dict(os.environ)
+        environment.pop("OPENBLAS_L2_SIZE", None)
+        environment.pop("OPENBLAS_CORETYPE", None)
+        if peer == "faiss tuned":
+            environment["OPENBLAS_CORETYPE"] = "SkylakeX"
+        works = dense
+        if peer in ("numkong i8 dots", "numpy"):
+            environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
+            # Neither keeps the best of a matrix of a billion scores in bounded memory.
+            works = [work for work in dense if work[2] == 1 and work[0] * work[1] <= 20_000_000]
+        command = [sys.executable, __file__, "--measure", peer, json.dumps(works)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            print(f"{peer}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+            continue
+        peers[peer] = json.loads(done.stdout)
+    for limits in report["limits"]:
+        print(f"{limits['threads']} thread(s): " + ", ".join(f"{k} {v:.0f}" for k, v in limits.items() if k != "threads" and v))
+    names = list(peers)
+    print(f"{'rows x probes':>18} {'threads':>7} {'ours':>14} {'us':>11} " + " ".join(f"{n:>15}" for n in names) + "   (us, and how many times ours)")
+    for row in rows:
+        key = f"{row['rows']} {row['probes']} {row['threads']}"
+        ragged = row["work"].startswith("ragged")
+        cells = []
+        for name in names:
+            us = None if ragged else peers[name].get(key)
+            cells.append(f"{'-':>15}" if us is None else f"{us:>9.0f} {us / row['median_us']:>4.1f}x")
+        shape = f"{row['rows']} x {row['probes']}" if not ragged else f"ragged {row['probes']} x {row['rows']}"
+        print(f"{shape:>18} {row['threads']:>7} {row['engine']:>14} {row['median_us']:>11.1f} " + " ".join(cells))
+    with open(sys.argv[2], "w", encoding="utf-8") as file:
+        json.dump({"ours": report, "peers_us": peers}, file, indent=1)
+
+
+main()

@@ -1,0 +1,154 @@
+//! What this machine can do at best, measured: multiply-adds in `f32` and in eight bits, and reading memory.
+//!
+//! Benchmarks give their figures as shares of these. Each is the best of some short runs, because a shared machine only
+//! ever slows a run down.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Runs of which the best counts.
+const RUNS: usize = 12;
+
+/// Turns of the innermost loop in a run: some milliseconds.
+const TURNS: u64 = 400_000;
+
+/// Bytes that are read to measure memory: far more than any cache holds.
+const MEMORY_BYTES: usize = 512 << 20;
+
+/// Billions of `f32` operations a second on so many threads, a multiply-add counting two: independent multiply-adds in
+/// registers, the widest that the processor has.
+pub fn f32_gflops(threads: usize) -> f64 {
+    rate(threads, f32_run())
+}
+
+/// Billions of eight-bit operations a second on so many threads, a multiply-add counting two; none where the processor has
+/// no instruction for them (AVX-512 VNNI).
+pub fn int8_gops(threads: usize) -> Option<f64> {
+    int8_run().map(|run| rate(threads, run))
+}
+
+/// Billions of bytes a second that so many threads read of memory, each from front to end of its own part.
+pub fn memory_gb_per_s(threads: usize) -> f64 {
+    let threads = threads.max(1);
+    let values = vec![1u64; MEMORY_BYTES / size_of::<u64>()];
+    let part = values.len() / threads;
+    (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            std::thread::scope(|scope| {
+                for part in values.chunks(part) {
+                    scope.spawn(move || {
+                        let mut sums = [0u64; 32];
+                        for chunk in black_box(part).as_chunks::<32>().0 {
+                            for lane in 0..32 {
+                                sums[lane] ^= chunk[lane];
+                            }
+                        }
+                        black_box(sums);
+                    });
+                }
+            });
+            MEMORY_BYTES as f64 / start.elapsed().as_secs_f64() / 1e9
+        })
+        .fold(0.0, f64::max)
+}
+
+/// A run of so many turns; gives its operations.
+type Work = fn(u64) -> f64;
+
+fn rate(threads: usize, run: Work) -> f64 {
+    let once = || {
+        let start = Instant::now();
+        let operations: f64 = std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(move || run(TURNS))).collect();
+            running.into_iter().map(|thread| thread.join().unwrap_or(0.0)).sum()
+        });
+        operations / start.elapsed().as_secs_f64() / 1e9
+    };
+    (0..RUNS).map(|_| once()).fold(0.0, f64::max)
+}
+
+fn f32_run() -> Work {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has AVX-512F.
+            return |turns| unsafe { f32_avx512(turns) };
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: the processor has AVX2 and FMA.
+            return |turns| unsafe { f32_avx2(turns) };
+        }
+    }
+    f32_portable
+}
+
+fn int8_run() -> Option<Work> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512vnni") {
+            // SAFETY: the processor has AVX-512F and VNNI.
+            return Some(|turns| unsafe { int8_vnni(turns) });
+        }
+    }
+    None
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn f32_avx512(turns: u64) -> f64 {
+    use std::arch::x86_64::*;
+    let mut sums = [_mm512_setzero_ps(); 24];
+    let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(0.25)));
+    for _ in 0..turns {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(a, b, *sum);
+        }
+    }
+    black_box(sums.map(|sum| _mm512_reduce_add_ps(sum)));
+    turns as f64 * 24.0 * 16.0 * 2.0
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn int8_vnni(turns: u64) -> f64 {
+    use std::arch::x86_64::*;
+    let mut sums = [_mm512_setzero_si512(); 24];
+    let (a, b) = (_mm512_set1_epi8(black_box(3)), _mm512_set1_epi8(black_box(5)));
+    for _ in 0..turns {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, a, b);
+        }
+    }
+    black_box(sums.map(|sum| _mm512_reduce_add_epi32(sum)));
+    turns as f64 * 24.0 * 64.0 * 2.0
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn f32_avx2(turns: u64) -> f64 {
+    use std::arch::x86_64::*;
+    let mut sums = [_mm256_setzero_ps(); 12];
+    let (a, b) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(0.25)));
+    for _ in 0..turns {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(a, b, *sum);
+        }
+    }
+    black_box(sums.map(|sum| _mm256_cvtss_f32(sum)));
+    turns as f64 * 12.0 * 8.0 * 2.0
+}
+
+fn f32_portable(turns: u64) -> f64 {
+    let mut sums = [[0.0f32; 4]; 12];
+    let (a, b) = (black_box([0.5f32; 4]), black_box([0.25f32; 4]));
+    for _ in 0..turns {
+        for sum in &mut sums {
+            for lane in 0..4 {
+                sum[lane] += a[lane] * b[lane];
+            }
+        }
+    }
+    black_box(sums);
+    turns as f64 * 12.0 * 4.0 * 2.0
+}
