@@ -33,6 +33,8 @@ pub struct Expected {
     pub reason: Reason,
     /// Who it is, where *proceed*.
     pub confirmed: Option<Confirmed>,
+    /// Whether nothing is recorded of who it is (R3): a retry that finds the record cannot tell then.
+    pub leaves_no_trace: bool,
 }
 
 /// What is right for a probe: one decision, or several where a score lies on a bound.
@@ -50,11 +52,12 @@ pub fn decisions(policy: &Policy, rows: &[&Row], probe: &[f32], attempt: u8) -> 
 }
 
 fn decide(policy: &Policy, rows: &[&Row], probe: &[f32], attempt: u8, nudge: f64, margin_nudge: f64) -> Expected {
-    let no_match = Expected { directive: Directive::Wait, reason: Reason::NoMatch, confirmed: None };
+    let nobody = |directive, reason| Expected { directive, reason, confirmed: None, leaves_no_trace: false };
+    let no_match = nobody(Directive::Wait, Reason::NoMatch);
     let last = attempt >= policy.attempts_max;
     let again = |reason| {
         let directive = if last { Directive::Wait } else { Directive::Recapture };
-        Expected { directive, reason, confirmed: None }
+        nobody(directive, reason)
     };
     let mut scored: Vec<(f64, &Row)> = rows.iter().map(|row| (product(&row.values, probe), *row)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.subject.cmp(&b.1.subject)));
@@ -71,7 +74,8 @@ fn decide(policy: &Policy, rows: &[&Row], probe: &[f32], attempt: u8, nudge: f64
         return again(Reason::Ambiguous);
     }
     let confirmed = Confirmed { subject: row.subject, manifest_ordinal: row.manifest_ordinal };
-    Expected { directive: Directive::Proceed, reason: Reason::Matched, confirmed: Some(confirmed) }
+    let (directive, reason) = (Directive::Proceed, Reason::Matched);
+    Expected { directive, reason, confirmed: Some(confirmed), leaves_no_trace: !row.in_scope }
 }
 
 fn product(a: &[f32], b: &[f32]) -> f64 {
@@ -98,9 +102,10 @@ fn bound(policy: &Policy, templates: usize) -> f64 {
 /// who crossed how often is judged by P1.
 pub fn allows(expected: &[Expected], answer: &Answer) -> bool {
     expected.iter().any(|right| {
-        let told = Expected { directive: answer.directive, reason: answer.reason, confirmed: answer.confirmed };
+        let same_person = answer.confirmed == right.confirmed || (right.leaves_no_trace && answer.confirmed.is_none());
+        let told = (answer.directive, answer.reason) == (right.directive, right.reason) && same_person;
         let boarded_before = right.directive == Directive::Proceed
             && (answer.directive, answer.reason, answer.confirmed) == (Directive::Wait, Reason::AlreadyBoarded, None);
-        told == *right || boarded_before
+        told || boarded_before
     })
 }
