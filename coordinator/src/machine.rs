@@ -1,5 +1,6 @@
 //! The state machine: the replicated state in memory, built from the last snapshot and the log behind it.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -38,34 +39,66 @@ pub struct SharedState {
     changes: watch::Sender<u64>,
 }
 
-/// A read lock on the state. Hold it briefly and never across an await: applying waits for it.
-pub struct StateGuard<'a>(RwLockReadGuard<'a, Applied>);
+/// A read lock on the state. Hold it briefly and never across an await: applying waits for it. A thread holds one at a
+/// time: were an entry to be applied between two, each would wait for the other for ever, so the second panics instead.
+pub struct StateGuard<'a> {
+    applied: RwLockReadGuard<'a, Applied>,
+    _turn: Turn,
+}
 
 impl std::ops::Deref for StateGuard<'_> {
     type Target = State;
 
     fn deref(&self) -> &State {
-        &self.0.state
+        &self.applied.state
+    }
+}
+
+thread_local! {
+    static READS_THE_STATE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics where this thread already reads the state, and so must not wait for a lock whose holder may wait for the state.
+pub(crate) fn assert_state_is_free() {
+    assert!(!READS_THE_STATE.get(), "this thread holds the state and asks for a lock that may never come");
+}
+
+/// A thread's turn to read the state.
+struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        assert_state_is_free();
+        READS_THE_STATE.set(true);
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        READS_THE_STATE.set(false);
     }
 }
 
 impl SharedState {
-    fn read(&self) -> RwLockReadGuard<'_, Applied> {
-        self.applied.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> StateGuard<'_> {
+        let _turn = Turn::take();
+        StateGuard { applied: self.applied.read().unwrap_or_else(PoisonError::into_inner), _turn }
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Applied> {
+        assert_state_is_free();
         self.applied.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state as applied so far.
     pub fn state(&self) -> StateGuard<'_> {
-        StateGuard(self.read())
+        self.read()
     }
 
     /// Index of the last applied entry.
     pub fn applied_index(&self) -> Option<u64> {
-        self.read().last.map(|id| id.index)
+        self.read().applied.last.map(|id| id.index)
     }
 
     /// Holds the index of the last entry that changed more than the ledger.
@@ -130,7 +163,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotBuilder = Frozen;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
-        let applied = self.shared.read();
+        let guard = self.shared.read();
+        let applied = &guard.applied;
         Ok((applied.last, applied.membership.clone()))
     }
 
@@ -177,7 +211,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Frozen {
-        let applied = self.shared.read();
+        let guard = self.shared.read();
+        let applied = &guard.applied;
         Frozen {
             state: Some(applied.state.freeze()),
             meta: SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() },
@@ -211,5 +246,24 @@ impl RaftStateMachine<TypeConfig> for Machine {
             tracing::error!(problem, "a snapshot cannot be read; an older one is used");
         }
         Ok(stored.map(|stored| Snapshot { meta: stored.meta, snapshot: stored.data }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_reads_the_state_cannot_come_to_wait_for_itself() {
+        let state = SharedState { applied: RwLock::default(), changes: watch::Sender::new(0) };
+        let again = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(state.read())));
+        let guard = state.state();
+        assert!(again().is_err(), "an entry applied in between would hold both for ever");
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| state.applied_index());
+            assert_eq!(other.join().expect("another thread may read"), None);
+        });
+        drop(guard);
+        assert!(again().is_ok());
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::coordinator::Coordinator;
 use crate::error::Error;
+use crate::machine::assert_state_is_free;
 
 /// Longest time between two plans, where neither state nor reports have changed: departure times come nearer all the
 /// while.
@@ -54,7 +55,9 @@ struct Shared {
 }
 
 impl Shared {
+    /// The state may be read while this is held, but not the other way round.
     fn reports(&self) -> MutexGuard<'_, Reports> {
+        assert_state_is_free();
         self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,11 +105,11 @@ impl Planner {
         reports.inventory.take(report);
     }
 
-    /// Runs `read` on the inventory: what this leader has heard so far.
-    pub fn with_inventory<T>(&self, read: impl FnOnce(&Inventory) -> T) -> T {
+    /// What this leader has heard so far.
+    pub fn inventory(&self) -> Inventory {
         let mut reports = self.shared.reports();
         reports.pass_time();
-        read(&reports.inventory)
+        reports.inventory.clone()
     }
 }
 

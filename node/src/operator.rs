@@ -152,22 +152,23 @@ impl Operators {
     fn status(&self) -> ClusterStatus {
         let coordinator = &self.context.coordinator;
         let voters = coordinator.voters();
-        let leads = coordinator.leader() == Some(self.context.me);
+        let leader = coordinator.leader();
+        let leads = leader == Some(self.context.me);
+        let (term, applied_index) = (coordinator.term(), coordinator.applied_index().unwrap_or(0));
+        let inventory = self.planner.inventory();
         coordinator.with_state(|state| {
             let placements = &state.blueprint.placements;
             let replicated = placements.iter().filter(|(shard, placement)| {
                 let committed = state.shard(**shard).map(|s| s.version).unwrap_or_default();
-                self.planner.with_inventory(|inventory| {
-                    let holds = |node| inventory.is_alive(node) && inventory.version(node, **shard) >= committed;
-                    committed.0 > 0 && placement.replicas().all(holds)
-                })
+                let holds = |node| inventory.is_alive(node) && inventory.version(node, **shard) >= committed;
+                committed.0 > 0 && placement.replicas().all(holds)
             });
             ClusterStatus {
                 cluster: self.context.settings.name.clone(),
                 node: self.context.me,
-                leader: coordinator.leader(),
-                term: coordinator.term(),
-                applied_index: coordinator.applied_index().unwrap_or(0),
+                leader,
+                term,
+                applied_index,
                 generation: state.blueprint.generation,
                 engine: self.context.engine.describe(),
                 members: state
@@ -179,7 +180,7 @@ impl Operators {
                             member: member.member.clone(),
                             voter: voters.contains(&id),
                             draining: member.draining,
-                            silent_ms: leads.then(|| self.planner.with_inventory(|seen| seen.silent_ms(id))),
+                            silent_ms: leads.then(|| inventory.silent_ms(id)),
                             owner_of: placements.values().filter(|p| p.owner == id).count() as u32,
                             standby_of: placements.values().filter(|p| p.standbys.contains(&id)).count() as u32,
                         }
