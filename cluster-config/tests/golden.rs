@@ -1,6 +1,6 @@
 //! The wire does not change by accident: the bytes of every message are written down in `golden.txt`. P10, R27.
 //!
-//! A deliberate change raises `PROTOCOL_VERSION` and writes the file anew with `TVS_BLESS=1`.
+//! A deliberate change writes the file anew with `TVS_BLESS=1`, and raises `PROTOCOL_VERSION` once a version has been released.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -105,8 +105,13 @@ fn peers(golden: &mut Golden) {
         peer::Segment { shard: shard(), version: GalleryVersion(1), hash: ContentHash([7; 32]), bytes: vec![1, 2, 3] };
     let report =
         peer::Report { node: NodeId(1), incarnation: Incarnation(2), shards: vec![(shard(), GalleryVersion(1))] };
-    let search =
-        peer::ShardSearch { shard: shard(), version_min: GalleryVersion(1), model: model(), probe: vec![1.0, 0.0] };
+    let search = peer::ShardSearch {
+        shard: shard(),
+        version_min: GalleryVersion(1),
+        model: model(),
+        probe: vec![1.0, 0.0],
+        floor: 0.25,
+    };
     let build = peer::BuildOrder { shard: shard(), manifest: ContentHash([1; 32]), people: vec![person], merge: false };
     golden.add("peer.request.hello", &peer::Request::Hello(hello.clone()));
     for call in [

@@ -9,11 +9,13 @@ use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::wire::codec;
 use cluster_config::wire::peer::RaftCall;
 use futures::future::{BoxFuture, Either, select};
+use futures::stream::{self, BoxStream, Stream, StreamExt as _};
+use openraft::entry::RaftEntry as _;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,11 @@ const CALL_MS_MIN: u64 = 20;
 /// Shortest timeout of an append that carries entries, milliseconds. The follower answers once they are on its disk,
 /// and a slow disk is no reason to send them again: that would only add load. Heartbeats go beside it.
 const APPEND_MS_MIN: u64 = 500;
+
+/// How long news of a commit wait for entries to ride along with, milliseconds. openraft tells each follower of a commit in
+/// a call of its own, and sends the next entries only when that is answered: with boardings one after the other that was
+/// half of all calls and a third of the time. A follower applies what is committed by so much later; no gate waits for it.
+const COMMIT_NEWS_MS: u64 = 2;
 
 /// Why a call was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +65,8 @@ pub trait Transport: Send + Sync + 'static {
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<u8>, TransportError>>;
 }
+
+type AppendResult = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 
 /// A snapshot in one message.
 #[derive(Debug, Serialize, Deserialize)]
@@ -136,8 +145,39 @@ fn rpc_error(error: &TransportError) -> RPCError<TypeConfig> {
     }
 }
 
+/// What openraft sends to one follower, without the calls that say nothing but how far is committed where entries follow
+/// within [`COMMIT_NEWS_MS`]: these say it as well. A request is taken only after the one before was acknowledged, so one
+/// that has no entries and begins where that ended is no probe of how far the logs agree.
+fn with_commits_aboard(
+    requests: impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static {
+    Box::pin(stream::unfold((requests.fuse(), None), async |(mut requests, agreed)| {
+        let mut request: AppendEntriesRequest<TypeConfig> = requests.next().await?;
+        let until = tokio::time::Instant::now() + Duration::from_millis(COMMIT_NEWS_MS);
+        while request.entries.is_empty() && agreed.is_some() && request.prev_log_id == agreed {
+            match tokio::time::timeout_at(until, requests.next()).await {
+                Ok(Some(newer)) => request = newer,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let agreed = request.entries.last().map(|entry| entry.log_id()).or(request.prev_log_id);
+        Some((request, (requests, agreed)))
+    }))
+}
+
 impl RaftNetworkV2<TypeConfig> for Connection {
     type SnapshotData = SnapshotData;
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        requests: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, AppendResult>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        stream_append_sequential(self, with_commits_aboard(requests), option)
+    }
 
     async fn append_entries(
         &mut self,
@@ -193,5 +233,53 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
         let answer = self.call(RaftCall::TransferLeader, &request, option.soft_ttl()).await;
         answer.map_err(|error| rpc_error(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_config::policy::Policy;
+    use coordinator_core::Command;
+    use openraft::entry::RaftEntry;
+
+    use super::*;
+    use crate::raft::{Entry, LogId, Proposal};
+
+    /// A request that begins behind `prev`, carries that many entries and says that `committed` is.
+    fn request(prev: Option<u64>, entries: u64, committed: u64) -> AppendEntriesRequest<TypeConfig> {
+        let at = |index| LogId::new(Vote::new(1, 1).leader_id, index);
+        let entry = |index| {
+            let command = Command::SetPolicy(Policy::default());
+            Entry::new(at(index), openraft::EntryPayload::Normal(Proposal(Arc::new(command))))
+        };
+        let first = prev.map_or(0, |index| index + 1);
+        AppendEntriesRequest {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: prev.map(at),
+            leader_commit: Some(at(committed)),
+            entries: (first..first + entries).map(entry).collect(),
+        }
+    }
+
+    /// What is sent of `requests`, as entries and commit.
+    async fn sent(requests: Vec<AppendEntriesRequest<TypeConfig>>) -> Vec<(usize, Option<u64>)> {
+        let told = |request: AppendEntriesRequest<TypeConfig>| {
+            (request.entries.len(), request.leader_commit.map(|committed| committed.index))
+        };
+        with_commits_aboard(stream::iter(requests)).map(told).collect().await
+    }
+
+    #[tokio::test]
+    async fn news_of_a_commit_ride_along_with_entries_or_go_alone_and_probes_are_left_alone() {
+        let followed = vec![request(Some(4), 2, 4), request(Some(6), 0, 6), request(Some(6), 1, 6)];
+        assert_eq!(sent(followed).await, [(2, Some(4)), (1, Some(6))]);
+        let alone = vec![request(Some(4), 2, 4), request(Some(6), 0, 5), request(Some(6), 0, 6)];
+        assert_eq!(sent(alone).await, [(2, Some(4)), (0, Some(6))], "the newest goes out");
+        let probe = vec![request(Some(4), 0, 3), request(Some(4), 1, 3)];
+        assert_eq!(sent(probe).await, [(0, Some(3)), (1, Some(3))], "nothing was agreed before it");
+
+        let waiting = stream::iter(vec![request(Some(4), 2, 4), request(Some(6), 0, 6)]).chain(stream::pending());
+        let first: Vec<_> = with_commits_aboard(waiting).take(2).collect().await;
+        assert_eq!(first[1].leader_commit.map(|committed| committed.index), Some(6), "it does not wait for ever");
     }
 }

@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Recipient;
 use cluster_config::ids::{Epoch, GalleryVersion, ShardId};
+use cluster_config::wire::peer::ShardSearch;
+use node_core::search::may_answer;
 
 use crate::actors::shard::{Build, Destroy, Fetch, Obey, Store};
 use crate::segment::Loaded;
@@ -16,6 +18,13 @@ pub struct Serving {
     pub loaded: Arc<Loaded>,
     /// Generation of ownership that the actor knows of.
     pub epoch: Epoch,
+}
+
+impl Serving {
+    /// Whether it is new enough for this search.
+    pub fn may_answer(&self, search: &ShardSearch) -> bool {
+        may_answer(self.loaded.head.version, search.version_min)
+    }
 }
 
 /// Where one shard's actor, and nobody else, publishes what can be searched. A search reads it instead of asking the
@@ -80,12 +89,6 @@ impl Directory {
     pub fn serving(&self, shard: ShardId) -> Option<Serving> {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
         shards.get(&shard)?.published.get()
-    }
-
-    /// The version that the shard can be searched at here; 0 is none.
-    pub fn version(&self, shard: ShardId) -> GalleryVersion {
-        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
-        shards.get(&shard).map(ShardHandle::version).unwrap_or_default()
     }
 
     /// Every shard with the version that can be searched.

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{CANDIDATES, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::process::EngineChoice;
-use cluster_config::wire::peer::ShardFound;
+use cluster_config::wire::peer::{ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use shaders::{Choice, Engine, Hit, Job};
 use tokio::sync::oneshot;
@@ -34,7 +34,7 @@ pub type Found = Result<ShardFound, Refusal>;
 /// One probe to be scored against one shard's gallery.
 struct ScoreJob {
     serving: Serving,
-    probe: Vec<f32>,
+    search: ShardSearch,
     /// Where the answer goes. Nobody may be waiting any more: a hedge was quicker.
     reply: oneshot::Sender<Found>,
 }
@@ -76,24 +76,31 @@ impl EngineHandle {
         describe(&self.engine)
     }
 
-    /// Scores `probe`, unit-norm and of the gallery's dimensions.
-    ///
-    /// # Errors
-    /// `busy` where too many wait, the engine's refusal of the probe, `internal` where its thread has ended.
-    pub async fn search(&self, serving: Serving, probe: Vec<f32>) -> Found {
+    /// Searches a gallery that is better scored on the thread that asks; absent where it is not.
+    pub fn search_at_once(&self, serving: &Serving, search: &ShardSearch) -> Option<Found> {
         let gallery = &serving.loaded.gallery;
         if gallery.rows_live() == 0 {
             // A journey of people without a photograph: nobody is found, which is no fault of the probe.
-            return found(self.node, &serving, None);
+            return Some(found(self.node, serving, None));
         }
-        if gallery.rows() * gallery.dims() * size_of::<f32>() <= AT_ONCE_BYTES_MAX && !self.engine.uses_gpu() {
-            self.scored.increment(1);
-            let job = Job { gallery: gallery.clone(), probes: probe, k: CANDIDATES };
-            let result = self.engine.score(std::slice::from_ref(&job)).pop();
-            return found(self.node, &serving, result);
+        if gallery.rows() * gallery.dims() * size_of::<f32>() > AT_ONCE_BYTES_MAX || self.engine.uses_gpu() {
+            return None;
+        }
+        self.scored.increment(1);
+        let result = self.engine.score(&[job(serving, search)]).pop();
+        Some(found(self.node, serving, result))
+    }
+
+    /// Searches a gallery of this node.
+    ///
+    /// # Errors
+    /// `busy` where too many wait, the engine's refusal of the probe, `internal` where its thread has ended.
+    pub async fn search(&self, serving: Serving, search: ShardSearch) -> Found {
+        if let Some(found) = self.search_at_once(&serving, &search) {
+            return found;
         }
         let (reply, answer) = oneshot::channel();
-        match self.jobs.try_send(ScoreJob { serving, probe, reply }) {
+        match self.jobs.try_send(ScoreJob { serving, search, reply }) {
             Ok(()) => answer.await.unwrap_or_else(|_| Err(self.refuse_ended())),
             Err(TrySendError::Disconnected(_)) => Err(self.refuse_ended()),
             Err(TrySendError::Full(_)) => {
@@ -129,14 +136,7 @@ fn run(engine: &Engine, node: NodeId, queue: &Receiver<ScoreJob>) {
     while let Ok(first) = queue.recv() {
         let mut waiting = vec![first];
         waiting.extend(queue.try_iter().take(BATCH_JOBS_MAX - 1));
-        let jobs: Vec<Job> = waiting
-            .iter_mut()
-            .map(|job| Job {
-                gallery: job.serving.loaded.gallery.clone(),
-                probes: std::mem::take(&mut job.probe),
-                k: CANDIDATES,
-            })
-            .collect();
+        let jobs: Vec<Job> = waiting.iter().map(|waiting| job(&waiting.serving, &waiting.search)).collect();
         batches.record(jobs.len() as f64);
         scored.increment(jobs.len() as u64);
         for (job, result) in waiting.into_iter().zip(engine.score(&jobs)) {
@@ -144,6 +144,11 @@ fn run(engine: &Engine, node: NodeId, queue: &Receiver<ScoreJob>) {
             let _ = job.reply.send(found(node, &job.serving, Some(result)));
         }
     }
+}
+
+fn job(serving: &Serving, search: &ShardSearch) -> Job {
+    let gallery = serving.loaded.gallery.clone();
+    Job { gallery, probes: search.probe.clone(), k: CANDIDATES, floor: search.floor }
 }
 
 fn found(node: NodeId, serving: &Serving, result: Option<Result<Vec<Vec<Hit>>, shaders::Error>>) -> Found {

@@ -3,19 +3,20 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cluster_config::ids::{DeviceId, GalleryVersion, NodeId, ShardId};
+use cluster_config::ids::{DeviceId, NodeId};
 use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::blueprint::Placement;
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::decide::{Verdict, decide};
+use node_core::decide::Verdict;
 use node_core::encounter::{
-    Missing, Next, Purpose, Route, after_record, after_search, answered_before_closing, not_built, not_open, shards,
+    Missing, Next, Purpose, Question, Route, after_record, after_search, answered_before_closing, not_built, not_open,
+    question, verdict,
 };
 use node_core::hedge::HedgeDelay;
-use node_core::search::{Merged, may_answer, merge, route};
+use node_core::search::{Merged, merge, route};
 use node_link::Lane;
 use tokio::sync::Semaphore;
 
@@ -148,21 +149,24 @@ impl Entry {
     }
 
     async fn search(&self, capture: &Capture, deadline: Instant) -> Result<(Merged, Verdict), Refusal> {
-        let shards = self.known_shards(capture, deadline).await?.into_iter();
-        let parts = shards.map(|shard| self.search_shard(capture, shard, deadline));
-        let parts = futures::future::try_join_all(parts).await?;
-        let merged = merge(parts).ok_or_else(|| not_built(capture.journey))?;
-        let verdict = self
-            .context
-            .coordinator
-            .with_state(|state| decide(&state.policy, merged.templates, &merged.candidates, capture.attempt));
-        Ok((merged, verdict))
+        let mut floor_max = f32::INFINITY;
+        loop {
+            let Question { shards, floor } = self.question(capture, deadline).await?;
+            let floor = floor.min(floor_max);
+            let parts = shards.into_iter().map(|shard| self.search_shard(capture, floor, shard, deadline));
+            let parts = futures::future::try_join_all(parts).await?;
+            let merged = merge(parts).ok_or_else(|| not_built(capture.journey))?;
+            if let Some(verdict) = self.context.coordinator.with_state(|s| verdict(s, capture, &merged, floor)) {
+                return Ok((merged, verdict));
+            }
+            floor_max = f32::NEG_INFINITY;
+        }
     }
 
-    /// The shards to search. A node that lags behind does not know the newest journeys and galleries: before it says so to a
+    /// What to ask of which shards. A node that lags behind does not know the newest journeys and galleries: before it says so to a
     /// gate, which would ask nobody else, it makes up what it lacks and looks again (P5).
-    async fn known_shards(&self, capture: &Capture, deadline: Instant) -> Result<Vec<Route>, Refusal> {
-        let look = || self.context.coordinator.with_state(|state| shards(state, capture.journey));
+    async fn question(&self, capture: &Capture, deadline: Instant) -> Result<Question, Refusal> {
+        let look = || self.context.coordinator.with_state(|state| question(state, capture.journey));
         let caught_up = match look() {
             Err(Missing::NotYet(_)) => {
                 freshness::catch_up(&self.context, deadline.min(Instant::now() + CATCH_UP)).await
@@ -177,11 +181,14 @@ impl Entry {
     async fn search_shard(
         &self,
         capture: &Capture,
+        floor: f32,
         (shard, version, mut placement): Route,
         deadline: Instant,
     ) -> Result<ShardFound, Refusal> {
+        let Sample::Template { model, values } = &capture.sample;
+        let search = ShardSearch { shard, version_min: version, model: *model, probe: values.clone(), floor };
         loop {
-            let last = match self.search_round(capture, shard, version, &placement, deadline).await {
+            let last = match self.search_round(&search, &placement, deadline).await {
                 Ok(found) => return Ok(found),
                 Err(refusal) => refusal,
             };
@@ -196,13 +203,16 @@ impl Entry {
 
     async fn search_round(
         &self,
-        capture: &Capture,
-        shard: ShardId,
-        version_min: GalleryVersion,
+        search: &ShardSearch,
         placement: &Placement,
         deadline: Instant,
     ) -> Result<ShardFound, Refusal> {
-        let local_ready = may_answer(self.context.directory.version(shard), version_min);
+        let shard = search.shard;
+        let serving = self.context.directory.serving(shard).filter(|serving| serving.may_answer(search));
+        let local_ready = serving.is_some();
+        if let Some(found) = serving.and_then(|serving| self.context.engine.search_at_once(&serving, search)) {
+            return found;
+        }
         let replicas = route(placement, self.context.me, local_ready);
         let delay = Duration::from_micros(self.hedge.lock().map(|hedge| hedge.delay_us()).unwrap_or_default());
         let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}: no replica"), "try again");
@@ -213,7 +223,7 @@ impl Entry {
                 if !asked.is_empty() {
                     metrics::counter!("tvs_search_hedges_total").increment(1);
                 }
-                asked.push(self.ask(capture, shard, version_min, node, deadline));
+                asked.push(self.ask(search, node, deadline));
             }
             let patience = if next.len() > 0 { Instant::now() + delay } else { deadline };
             tokio::select! {
@@ -233,22 +243,13 @@ impl Entry {
         }
     }
 
-    async fn ask(
-        &self,
-        capture: &Capture,
-        shard: ShardId,
-        version_min: GalleryVersion,
-        node: NodeId,
-        deadline: Instant,
-    ) -> Result<ShardFound, Refusal> {
-        let Sample::Template { model, values } = &capture.sample;
-        let search = ShardSearch { shard, version_min, model: *model, probe: values.clone() };
+    async fn ask(&self, search: &ShardSearch, node: NodeId, deadline: Instant) -> Result<ShardFound, Refusal> {
         if node == self.context.me {
-            return search_here(&self.context, search).await;
+            return search_here(&self.context, search.clone()).await;
         }
         let started = Instant::now();
         let timeout = deadline.saturating_duration_since(started);
-        let found = self.context.ask(node, Lane::Search, &peer::Request::Search(search), timeout).await?;
+        let found = self.context.ask(node, Lane::Search, &peer::Request::Search(search.clone()), timeout).await?;
         if let Ok(mut hedge) = self.hedge.lock() {
             hedge.observe(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
@@ -265,9 +266,7 @@ impl Entry {
 /// `unavailable` where it does not run here or is behind, and the engine's.
 pub async fn search_here(context: &Context, search: ShardSearch) -> Result<ShardFound, Refusal> {
     match context.directory.serving(search.shard) {
-        Some(serving) if may_answer(serving.loaded.head.version, search.version_min) => {
-            context.engine.search(serving, search.probe).await
-        }
+        Some(serving) if serving.may_answer(&search) => context.engine.search(serving, search).await,
         _ => {
             let place = format!("node {}: gallery {} is not here at the version asked", context.me, search.shard);
             Err(Refusal::new(RefusalCode::Unavailable, place, "ask another replica"))

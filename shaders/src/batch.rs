@@ -17,6 +17,31 @@ pub struct Job {
     pub probes: Vec<f32>,
     /// Hits wanted for each probe, 1 to [`K_MAX`].
     pub k: usize,
+    /// Only rows whose exact score is at least this are wanted, [`f32::NEG_INFINITY`] for all: the fewer there are, the
+    /// fewer rows have to be scored exactly.
+    pub floor: f32,
+}
+
+impl Job {
+    /// Asks for the best `k` of all rows.
+    pub fn new(gallery: Arc<Gallery>, probes: Vec<f32>, k: usize) -> Job {
+        Job { gallery, probes, k, floor: f32::NEG_INFINITY }
+    }
+}
+
+/// Which rows a probe asks for: the best `k` of those whose exact score is at least `floor`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) k: usize,
+    pub(crate) floor: f64,
+}
+
+#[cfg(test)]
+impl Wanted {
+    /// The best `k` of all rows.
+    pub(crate) fn best(k: usize) -> Wanted {
+        Wanted { k, floor: f64::NEG_INFINITY }
+    }
 }
 
 /// One row of an answer.
@@ -37,7 +62,7 @@ pub(crate) struct Probe<'a> {
     pub(crate) job: usize,
     pub(crate) index: usize,
     pub(crate) values: &'a [f32],
-    pub(crate) k: usize,
+    pub(crate) wanted: Wanted,
 }
 
 /// All probes of a batch that go to one gallery.
@@ -68,7 +93,7 @@ pub(crate) fn group_by_gallery(jobs: &[Job]) -> (Results, Vec<Group<'_>>) {
             job: index,
             index: probe,
             values,
-            k: job.k,
+            wanted: Wanted { k: job.k, floor: f64::from(job.floor) },
         });
         match groups.last_mut() {
             Some(group) if group.gallery.id() == job.gallery.id() => group.probes.extend(probes),
@@ -81,6 +106,9 @@ pub(crate) fn group_by_gallery(jobs: &[Job]) -> (Results, Vec<Group<'_>>) {
 fn check_job(job_index: usize, job: &Job) -> Result<(), Error> {
     if !(1..=K_MAX).contains(&job.k) {
         return Err(Error::JobK { job: job_index, k: job.k });
+    }
+    if job.floor.is_nan() {
+        return Err(Error::JobFloor { job: job_index });
     }
     if job.gallery.rows_live() == 0 {
         return Err(Error::JobGalleryEmpty { job: job_index });

@@ -137,11 +137,11 @@ impl Engine {
         self.usable_gpu().is_some()
     }
 
-    /// Scores all jobs in one pass. One result a job, in order: for each probe its best `k` hits (all rows where the
-    /// gallery has fewer), exact `f64` score descending, then the lower row.
+    /// Scores all jobs in one pass. One result a job, in order: for each probe the best `k` of the rows that
+    /// reach its floor (all of them where they are fewer), exact `f64` score descending, then the lower row.
     ///
     /// # Errors
-    /// A bad job fails alone, with [`Error::JobProbe`] or [`Error::JobK`] naming its index.
+    /// A bad job fails alone, with an error that names its index.
     pub fn score(&self, jobs: &[Job]) -> Vec<Result<Vec<Vec<Hit>>, Error>> {
         let (mut results, groups) = group_by_gallery(jobs);
         let coarse = self.usable_gpu().map(|gpu| gpu.coarse(&groups));
@@ -202,7 +202,7 @@ impl Engine {
         };
         let mut searched = searched.into_iter();
         let hits = group.probes.iter().zip(coarse).map(|(probe, rows)| match rows {
-            Some(rows) => exact::rescore(group.gallery, probe.values, rows.into_iter(), probe.k),
+            Some(rows) => exact::rescore(group.gallery, probe.values, rows.into_iter(), probe.wanted),
             None => searched.next().unwrap_or_default(),
         });
         hits.collect()
@@ -217,9 +217,9 @@ fn open_gpu(software_too: bool) -> Result<Gpu, String> {
     let coarse = gpu.coarse(&groups).map_err(|Lost| format!("{} fails its self-test", gpu.adapter()))?;
     for (group, coarse) in groups.iter().zip(coarse) {
         for (probe, candidates) in group.probes.iter().zip(coarse) {
-            let best = exact::rescore(group.gallery, probe.values, 0..group.gallery.rows() as u32, probe.k);
+            let best = exact::rescore(group.gallery, probe.values, 0..group.gallery.rows() as u32, probe.wanted);
             let rows = candidates.unwrap_or_default().into_iter();
-            if exact::rescore(group.gallery, probe.values, rows, probe.k) != best {
+            if exact::rescore(group.gallery, probe.values, rows, probe.wanted) != best {
                 return Err(format!("{} computes wrong scores in its self-test", gpu.adapter()));
             }
         }
@@ -248,7 +248,7 @@ fn self_test_jobs() -> Result<Vec<Job>, Error> {
     for probes in [1, 5] {
         let rows: Vec<f32> = (0..ROWS).flat_map(|_| row()).collect();
         let gallery = std::sync::Arc::new(crate::Gallery::new(DIMS, rows)?);
-        jobs.push(Job { gallery, probes: (0..probes).flat_map(|_| row()).collect(), k: 5 });
+        jobs.push(Job::new(gallery, (0..probes).flat_map(|_| row()).collect(), 5));
     }
     Ok(jobs)
 }

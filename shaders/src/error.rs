@@ -90,6 +90,12 @@ pub enum Error {
         /// The number of hits asked for.
         k: usize,
     },
+    /// A floor that is no number.
+    #[error("job {job} has a floor of NaN: give the lowest score of interest, or negative infinity")]
+    JobFloor {
+        /// Index of the job within the batch.
+        job: usize,
+    },
     /// A gallery without a single row to find.
     #[error("job {job}: its gallery is empty: answer 'nobody' without a search, or build the gallery first")]
     JobGalleryEmpty {

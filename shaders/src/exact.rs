@@ -1,7 +1,7 @@
 //! Why the answer is exact: the error bound of a coarse score, the selection that respects it, and the
 //! one way in which the selected rows are scored again ([`dot`]).
 
-use crate::batch::Hit;
+use crate::batch::{Hit, Wanted};
 pub use crate::dot::dot;
 use crate::dot::dots;
 use crate::gallery::{Gallery, NORM_TOLERANCE};
@@ -55,26 +55,32 @@ pub(crate) fn threshold(kth: f32, dims: usize) -> f32 {
 
 /// The best rows by exact score while candidates are scored again: `f64` score descending, then the lower row.
 struct Best {
-    k: usize,
+    wanted: Wanted,
     scored: Vec<(f64, u32)>,
 }
 
 impl Best {
-    fn new(k: usize) -> Best {
-        Best { k, scored: Vec::with_capacity(k + 1) }
+    fn new(wanted: Wanted) -> Best {
+        Best { wanted, scored: Vec::with_capacity(wanted.k + 1) }
     }
 
-    /// The k-th best score so far.
-    fn kth(&self) -> Option<f64> {
-        if self.scored.len() < self.k { None } else { self.scored.last().map(|(score, _)| *score) }
+    /// The score that a row has to reach now: the k-th best so far, or the floor.
+    fn lowest(&self) -> f64 {
+        match self.scored.last() {
+            Some((kth, _)) if self.scored.len() == self.wanted.k => *kth,
+            _ => self.wanted.floor,
+        }
     }
 
     fn offer(&mut self, score: f64, row: u32) {
+        if score < self.wanted.floor {
+            return;
+        }
         let better = |other: &(f64, u32)| other.0.total_cmp(&score).reverse().then(other.1.cmp(&row)).is_lt();
         let place = self.scored.partition_point(better);
-        if place < self.k {
+        if place < self.wanted.k {
             self.scored.insert(place, (score, row));
-            self.scored.truncate(self.k);
+            self.scored.truncate(self.wanted.k);
         }
     }
 
@@ -83,10 +89,15 @@ impl Best {
     }
 }
 
-/// Scores `candidates` again and returns the best `k`. Every row of the exact top-k must be among the candidates, none
-/// twice.
-pub(crate) fn rescore(gallery: &Gallery, probe: &[f32], candidates: impl Iterator<Item = u32>, k: usize) -> Vec<Hit> {
-    let mut best = Best::new(k);
+/// Scores `candidates` again and returns the wanted ones. Every row of the exact answer must be among the candidates,
+/// none twice.
+pub(crate) fn rescore(
+    gallery: &Gallery,
+    probe: &[f32],
+    candidates: impl Iterator<Item = u32>,
+    wanted: Wanted,
+) -> Vec<Hit> {
+    let mut best = Best::new(wanted);
     for row in candidates {
         best.offer(dot(probe, gallery.row(row as usize)), row);
     }
@@ -94,18 +105,18 @@ pub(crate) fn rescore(gallery: &Gallery, probe: &[f32], candidates: impl Iterato
 }
 
 /// As [`rescore`], for the candidates of an eight-bit pass, the highest upper bound first: it ends with the first that
-/// cannot reach the exact k-th score any more, which all behind it cannot either.
+/// cannot reach the exact k-th score, or the floor, any more, which all behind it cannot either.
 pub(crate) fn rescore_bounded(
     gallery: &Gallery,
     probe: &[f32],
     reach: &Reach,
     candidates: &[select::Candidate],
-    k: usize,
+    wanted: Wanted,
 ) -> Vec<Hit> {
     const AT_ONCE: usize = 4;
-    let mut best = Best::new(k);
+    let mut best = Best::new(wanted);
     for candidates in candidates.chunks(AT_ONCE) {
-        if best.kth().is_some_and(|kth| !reach.can_reach(candidates[0].upper, kth)) {
+        if !reach.can_reach(candidates[0].upper, best.lowest()) {
             break;
         }
         if let Ok(four) = <&[select::Candidate; AT_ONCE]>::try_from(candidates) {
@@ -127,7 +138,7 @@ pub(crate) fn rescore_bounded(
 /// Memory is bounded by what the bound cannot exclude: with many equal scores that may be the whole
 /// gallery, and then the rescoring is a full `f64` scan; nothing is ever dropped without proof.
 pub(crate) struct Selection {
-    k: usize,
+    wanted: Wanted,
     dims: usize,
     /// Rows below it are excluded for good; it only rises.
     threshold: f32,
@@ -137,11 +148,13 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Starts with no candidate, so with nothing excluded.
-    pub(crate) fn new(k: usize, dims: usize) -> Selection {
-        let sieve_at = k + SIEVE_SLACK;
+    /// Starts with no candidate, and excludes the rows that cannot reach the wanted floor.
+    pub(crate) fn new(wanted: Wanted, dims: usize) -> Selection {
+        let sieve_at = wanted.k + SIEVE_SLACK;
         let candidates = Vec::with_capacity(sieve_at);
-        Selection { k, dims, threshold: f32::NEG_INFINITY, sieve_at, candidates }
+        // An exact score of the floor or more comes with a coarse one of an error less at least.
+        let threshold = ((wanted.floor - coarse_error_max(dims)) as f32).next_down();
+        Selection { wanted, dims, threshold, sieve_at, candidates }
     }
 
     /// The coarse score below which no row matters any more.
@@ -173,15 +186,16 @@ impl Selection {
 
     /// Raises the threshold to what the candidates prove and drops those below.
     fn sieve(&mut self) {
-        if self.candidates.len() <= self.k {
+        let k = self.wanted.k;
+        if self.candidates.len() <= k {
             return;
         }
-        let (_, kth, _) = self.candidates.select_nth_unstable_by(self.k - 1, |a, b| b.score.total_cmp(&a.score));
-        self.threshold = threshold(kth.score, self.dims);
+        let (_, kth, _) = self.candidates.select_nth_unstable_by(k - 1, |a, b| b.score.total_cmp(&a.score));
+        self.threshold = self.threshold.max(threshold(kth.score, self.dims));
         let lowest = self.threshold;
         self.candidates.retain(|candidate| candidate.score >= lowest);
         // Doubling keeps the total cost linear where nothing can be excluded.
-        self.sieve_at = (self.k + SIEVE_SLACK).max(2 * self.candidates.len());
+        self.sieve_at = (k + SIEVE_SLACK).max(2 * self.candidates.len());
     }
 
     /// The final lowest coarse score and the candidates that reach it.

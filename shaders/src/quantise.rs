@@ -159,6 +159,12 @@ impl Reach {
         ((kth_lower - 2.0 * self.margin) as f32).next_down()
     }
 
+    /// The lowest upper bound that a row with the exact score `score` can have, rounded down like [`Reach::threshold`];
+    /// see [`Reach::can_reach`].
+    pub(crate) fn lowest_upper(&self, score: f64) -> f32 {
+        (((score - 1e-12) / self.scale - self.margin) as f32).next_down()
+    }
+
     /// Whether a row whose upper bound is `upper` can reach the exact score `score`.
     pub(crate) fn can_reach(&self, upper: f64, score: f64) -> bool {
         // Both are below 2; 1e-12 is far above what their computation in `f64` rounds.

@@ -1,5 +1,6 @@
 //! Which rows a coarse eight-bit pass has to hand over: those that the bound of [`crate::quantise`] cannot exclude.
 
+use crate::batch::Wanted;
 use crate::layout::PANEL_ROWS;
 use crate::panel::Panel;
 use crate::quantise::Reach;
@@ -21,7 +22,7 @@ pub(crate) struct Candidate {
 /// gallery, and then the rescoring is a full `f64` scan; nothing is ever dropped without proof.
 #[derive(Debug)]
 pub(crate) struct Selection {
-    k: usize,
+    wanted: Wanted,
     reach: Reach,
     /// Rows whose upper bound is below it are excluded for good; it only rises.
     threshold: f32,
@@ -31,14 +32,15 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Starts with no candidate, and excludes what `threshold` excludes.
-    pub(crate) fn new(k: usize, reach: Reach, threshold: f32) -> Selection {
-        let sieve_at = k + SIEVE_SLACK;
-        Selection { k, reach, threshold, sieve_at, candidates: Vec::with_capacity(sieve_at) }
+    /// Starts with no candidate, and excludes the rows that cannot reach the wanted floor.
+    pub(crate) fn new(wanted: Wanted, reach: Reach) -> Selection {
+        let sieve_at = wanted.k + SIEVE_SLACK;
+        let threshold = reach.lowest_upper(wanted.floor);
+        Selection { wanted, reach, threshold, sieve_at, candidates: Vec::with_capacity(sieve_at) }
     }
 
-    pub(crate) fn k(&self) -> usize {
-        self.k
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.wanted
     }
 
     pub(crate) fn reach(&self) -> &Reach {
@@ -74,14 +76,15 @@ impl Selection {
 
     /// Raises the threshold to what the candidates prove and drops those below.
     fn sieve(&mut self) {
-        if self.candidates.len() > self.k {
-            let (_, kth, _) = self.candidates.select_nth_unstable_by(self.k - 1, |a, b| b.lower.total_cmp(&a.lower));
+        let k = self.wanted.k;
+        if self.candidates.len() > k {
+            let (_, kth, _) = self.candidates.select_nth_unstable_by(k - 1, |a, b| b.lower.total_cmp(&a.lower));
             self.threshold = self.threshold.max(self.reach.threshold(kth.lower));
         }
         let lowest = f64::from(self.threshold);
         self.candidates.retain(|candidate| candidate.upper >= lowest);
         // Doubling keeps the total cost linear where nothing can be excluded.
-        self.sieve_at = (self.k + SIEVE_SLACK).max(2 * self.candidates.len());
+        self.sieve_at = (k + SIEVE_SLACK).max(2 * self.candidates.len());
     }
 
     /// Takes the candidates of another selection of the same probe and gallery.
@@ -124,7 +127,7 @@ mod tests {
             sums
         };
         for (gap, left) in [(23_700, 32), (23_900, 2)] {
-            let mut selection = Selection::new(2, REACH, f32::NEG_INFINITY);
+            let mut selection = Selection::new(Wanted::best(2), REACH);
             selection.insert(&panel, &sums(100_000, 100_000 - gap), 64, u32::MAX);
             let candidates = selection.finish();
             assert_eq!(candidates.len(), left);
@@ -137,8 +140,8 @@ mod tests {
         let scales: [f32; PANEL_ROWS] = std::array::from_fn(|lane| 0.001 + lane as f32 * 1e-6);
         let panel = panel_of(&scales);
         let sums = |panel: u32| std::array::from_fn(|lane| ((lane as u32 * 7_919 + panel * 104_729) % 150_000) as i32);
-        let mut whole = Selection::new(5, REACH, f32::NEG_INFINITY);
-        let mut halves: Vec<Selection> = (0..2).map(|_| Selection::new(5, REACH, f32::NEG_INFINITY)).collect();
+        let mut whole = Selection::new(Wanted::best(5), REACH);
+        let mut halves: Vec<Selection> = (0..2).map(|_| Selection::new(Wanted::best(5), REACH)).collect();
         for index in 0..50 {
             whole.insert(&panel, &sums(index), index * 32, u32::MAX);
             halves[index as usize % 2].insert(&panel, &sums(index), index * 32, u32::MAX);

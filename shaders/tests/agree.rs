@@ -16,7 +16,7 @@ fn random_galleries_of_every_width() {
             let gallery = gallery(dims, random.units(rows, dims));
             agree(
                 &format!("{dims} dimensions, {rows} x {probes}, k {k}"),
-                &[Job { gallery, probes: random.units(probes, dims), k }],
+                &[Job::new(gallery, random.units(probes, dims), k)],
             );
         }
     }
@@ -26,8 +26,7 @@ fn random_galleries_of_every_width() {
 fn every_number_of_probes_around_the_tile_sizes() {
     let mut random = Random(2);
     let gallery = gallery(128, random.units(300, 128));
-    let jobs: Vec<Job> =
-        (0..=26).map(|probes| Job { gallery: gallery.clone(), probes: random.units(probes, 128), k: 4 }).collect();
+    let jobs: Vec<Job> = (0..=26).map(|probes| Job::new(gallery.clone(), random.units(probes, 128), 4)).collect();
     for job in &jobs {
         agree(&format!("{} probes", job.probes.len() / 128), std::slice::from_ref(job));
     }
@@ -45,8 +44,8 @@ fn duplicates_and_all_equal_go_to_the_lower_row() {
     let mut probes = random.units(5, dims);
     probes.extend_from_slice(&distinct[0]);
     for k in [1, 5, 64] {
-        agree("duplicates", &[Job { gallery: duplicated.clone(), probes: probes.clone(), k }]);
-        agree("all equal", &[Job { gallery: equal.clone(), probes: probes.clone(), k }]);
+        agree("duplicates", &[Job::new(duplicated.clone(), probes.clone(), k)]);
+        agree("all equal", &[Job::new(equal.clone(), probes.clone(), k)]);
     }
 }
 
@@ -70,7 +69,7 @@ fn near_ties_are_told_apart() {
         let mut probes = base.clone();
         probes.extend(random.units(4, dims));
         for k in [1, 5, 64] {
-            agree("near ties", &[Job { gallery: gallery.clone(), probes: probes.clone(), k }]);
+            agree("near ties", &[Job::new(gallery.clone(), probes.clone(), k)]);
         }
     }
 }
@@ -92,7 +91,7 @@ fn rows_of_a_large_dynamic_range() {
         let probes: Vec<f32> = (0..14).flat_map(|index| row(index % 3)).collect();
         let gallery = gallery(dims, rows);
         for k in [1, 5, 64] {
-            agree("a large range", &[Job { gallery: gallery.clone(), probes: probes.clone(), k }]);
+            agree("a large range", &[Job::new(gallery.clone(), probes.clone(), k)]);
         }
     }
 }
@@ -117,7 +116,7 @@ fn rows_that_come_better_and_better() {
     probes.extend_from_slice(&other);
     probes.extend(base.iter().map(|value| -value));
     for k in [1, 5, 64] {
-        agree("better and better", &[Job { gallery: gallery.clone(), probes: probes.clone(), k }]);
+        agree("better and better", &[Job::new(gallery.clone(), probes.clone(), k)]);
     }
 }
 
@@ -128,7 +127,7 @@ fn tiny_galleries_and_no_probes() {
     for rows in [1, 2, 31, 63] {
         for probes in [0, 1, 3] {
             let gallery = gallery(256, random.units(rows, 256));
-            jobs.push(Job { gallery, probes: random.units(probes, 256), k: 64 });
+            jobs.push(Job::new(gallery, random.units(probes, 256), 64));
         }
     }
     agree("fewer rows than k", &jobs);
@@ -149,7 +148,7 @@ fn ragged_batches_of_many_galleries_and_widths() {
         .map(|_| {
             let gallery = galleries[random.below(galleries.len())].clone();
             let probes = random.units(random.0 as usize % 4, gallery.dims());
-            Job { gallery, probes, k: 1 + random.below(64) }
+            Job::new(gallery, probes, 1 + random.below(64))
         })
         .collect();
     agree("ragged", &jobs);
@@ -160,7 +159,7 @@ fn bad_input_is_refused_by_index_and_disturbs_nothing() {
     let mut random = Random(7);
     let dims = 128;
     let gallery = gallery(dims, random.units(100, dims));
-    let good = |random: &mut Random| Job { gallery: gallery.clone(), probes: random.units(2, dims), k: 5 };
+    let good = |random: &mut Random| Job::new(gallery.clone(), random.units(2, dims), 5);
     let spoiled = |random: &mut Random, element: usize, value: f32| {
         let mut job = good(random);
         job.probes[dims + element] = value;
@@ -177,13 +176,14 @@ fn bad_input_is_refused_by_index_and_disturbs_nothing() {
     jobs.push(good(&mut random));
     let empty = Arc::new(Gallery::new(dims, Vec::new()).expect("an empty gallery can be held"));
     jobs.push(Job { gallery: empty, ..good(&mut random) });
+    jobs.push(Job { floor: f32::NAN, ..good(&mut random) });
 
     for (name, engine) in engines() {
         let results = engine.score(&jobs);
         for index in [0, 2, 8] {
             let answers = results[index].as_ref().unwrap_or_else(|error| panic!("{name}: {error}"));
             for (values, hits) in jobs[index].probes.chunks(dims).zip(answers) {
-                assert_eq!(hits, &reference(&gallery, values, 5), "{name}: job {index}");
+                assert_eq!(hits, &reference(&gallery, values, 5, f32::NEG_INFINITY), "{name}: job {index}");
             }
         }
         let error = |index: usize| results[index].clone().expect_err("a bad job");
@@ -198,6 +198,7 @@ fn bad_input_is_refused_by_index_and_disturbs_nothing() {
         assert_eq!(error(6), Error::JobK { job: 6, k: 0 }, "{name}");
         assert_eq!(error(7), Error::JobK { job: 7, k: 65 }, "{name}");
         assert_eq!(error(9), Error::JobGalleryEmpty { job: 9 }, "{name}");
+        assert_eq!(error(10), Error::JobFloor { job: 10 }, "{name}");
         assert_eq!(error(7).to_string(), "job 7: k is 65: ask for 1 to 64 hits");
     }
 }
@@ -233,11 +234,7 @@ fn released_galleries_leave_the_device_and_come_back_when_used() {
     let Some(engine) = gpu() else { return };
     let mut random = Random(9);
     let jobs: Vec<Job> = (0..20)
-        .map(|index| Job {
-            gallery: gallery(512, random.units(50 + index * 20, 512)),
-            probes: random.units(1, 512),
-            k: 5,
-        })
+        .map(|index| Job::new(gallery(512, random.units(50 + index * 20, 512)), random.units(1, 512), 5))
         .collect();
     let expected = engine.score(&jobs);
     let resident = engine.device_bytes_resident();
@@ -260,12 +257,12 @@ fn the_device_proves_ordinary_answers_itself_and_admits_what_it_cannot() {
     let mut random = Random(12);
     for (rows, probes) in [(400, 1), (3_000, 9)] {
         let gallery = gallery(512, random.units(rows, 512));
-        let jobs = [Job { gallery, probes: random.units(probes, 512), k: 64 }];
+        let jobs = [Job::new(gallery, random.units(probes, 512), 64)];
         assert!(engine.score(&jobs)[0].is_ok());
     }
     assert_eq!(engine.probes_unproved(), 0);
     let equal = gallery(512, random.unit(512).repeat(300));
-    assert!(engine.score(&[Job { gallery: equal, probes: random.unit(512), k: 5 }])[0].is_ok());
+    assert!(engine.score(&[Job::new(equal, random.unit(512), 5)])[0].is_ok());
     assert_eq!(engine.probes_unproved(), 1);
     assert_eq!(engine.description().engine, "gpu");
 }
@@ -288,10 +285,10 @@ fn a_gallery_larger_than_a_slab_is_searched_whole() {
     let gallery = gallery(dims, values);
     let mut probes = random.units(2, dims);
     probes.extend_from_slice(gallery.row(rows - 1));
-    let job = Job { gallery: gallery.clone(), probes, k: 5 };
+    let job = Job::new(gallery.clone(), probes, 5);
     let answers = engine.score(std::slice::from_ref(&job)).swap_remove(0).expect("a good job");
     for (values, hits) in job.probes.chunks(dims).zip(&answers) {
-        assert_eq!(hits, &reference(&gallery, values, 5));
+        assert_eq!(hits, &reference(&gallery, values, 5, f32::NEG_INFINITY));
     }
     assert_eq!(answers[2][0].row as usize, rows - 1);
     assert_eq!((engine.probes_unproved(), engine.description().engine), (0, "gpu"));
@@ -319,7 +316,7 @@ fn descriptions_say_what_scores() {
 fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call() {
     let Some(engine) = gpu() else { return };
     let mut random = Random(10);
-    let job = Job { gallery: gallery(512, random.units(500, 512)), probes: random.units(6, 512), k: 5 };
+    let job = Job::new(gallery(512, random.units(500, 512)), random.units(6, 512), 5);
     let before = engine.score(std::slice::from_ref(&job));
     assert_eq!(engine.description().engine, "gpu");
     engine.lose_device();
@@ -333,9 +330,8 @@ fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call() {
 #[test]
 fn calls_from_several_threads_do_not_disturb_each_other() {
     let mut random = Random(11);
-    let jobs: Vec<Job> = (0..8)
-        .map(|_| Job { gallery: gallery(256, random.units(300, 256)), probes: random.units(3, 256), k: 5 })
-        .collect();
+    let jobs: Vec<Job> =
+        (0..8).map(|_| Job::new(gallery(256, random.units(300, 256)), random.units(3, 256), 5)).collect();
     for (name, engine) in engines() {
         let expected = engine.score(&jobs);
         std::thread::scope(|scope| {
@@ -360,15 +356,9 @@ fn several_threads_find_what_one_finds() {
     let equal = gallery(dims, random.unit(dims).repeat(20_000));
     let changed = large.with_added(&random.units(100, dims)).expect("good templates");
     let changed = Arc::new(changed.with_removed(7).expect("a row"));
-    let mut jobs: Vec<Job> = [large, equal, changed]
-        .into_iter()
-        .map(|gallery| Job { gallery, probes: random.units(9, dims), k: 5 })
-        .collect();
-    jobs.extend((0..40).map(|_| Job {
-        gallery: gallery(dims, random.units(300, dims)),
-        probes: random.unit(dims),
-        k: 7,
-    }));
+    let mut jobs: Vec<Job> =
+        [large, equal, changed].into_iter().map(|gallery| Job::new(gallery, random.units(9, dims), 5)).collect();
+    jobs.extend((0..40).map(|_| Job::new(gallery(dims, random.units(300, dims)), random.unit(dims), 7)));
     for kernel in Kernel::available() {
         let one = Engine::start_with(kernel, Pass::Int8, 1).expect("an available kernel starts");
         let three = Engine::start_with(kernel, Pass::Int8, 3).expect("an available kernel starts");
@@ -381,7 +371,7 @@ fn several_threads_find_what_one_finds() {
         });
         for (job, result) in jobs.iter().zip(&expected) {
             let answers = result.as_ref().expect("a good job");
-            assert_eq!(answers[0], reference(&job.gallery, &job.probes[..dims], job.k), "{}", kernel.name());
+            assert_eq!(answers[0], reference(&job.gallery, &job.probes[..dims], job.k, job.floor), "{}", kernel.name());
         }
     }
 }

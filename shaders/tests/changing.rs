@@ -42,13 +42,13 @@ fn a_changed_gallery_answers_as_one_built_anew() {
         let removed = (0..values.len()).filter(|row| !there.contains(&(*row as u32))).take(4);
         probes.extend(removed.flat_map(|row| values[row].clone()));
         for k in [1, 5, 64] {
-            let job = Job { gallery: changed.clone(), probes: probes.clone(), k };
+            let job = Job::new(changed.clone(), probes.clone(), k);
             agree("a changed gallery", std::slice::from_ref(&job));
         }
         let (compacted, numbers) = changed.compacted();
         assert_eq!(numbers, there.iter().copied().collect::<Vec<u32>>());
         assert!(numbers.iter().enumerate().all(|(row, number)| compacted.row(row) == values[*number as usize]));
-        agree("compacted", &[Job { gallery: Arc::new(compacted), probes, k: 5 }]);
+        agree("compacted", &[Job::new(Arc::new(compacted), probes, 5)]);
     }
 }
 
@@ -57,14 +57,14 @@ fn a_snapshot_stays_as_it_was() {
     let mut random = Random(32);
     let before = gallery(128, random.units(70, 128));
     let template = random.unit(128);
-    let job = Job { gallery: before.clone(), probes: template.clone(), k: 3 };
+    let job = Job::new(before.clone(), template.clone(), 3);
     let added = before.with_added(&template).expect("a good template");
     let removed = before.with_removed(3).expect("a row");
     assert_eq!((before.rows(), added.rows(), removed.rows_live()), (70, 71, 69));
     assert!(before.contains(3) && !before.contains(70) && added.contains(70));
     assert!(before.id() != added.id() && added.id() != removed.id());
     agree("the snapshot", &[job]);
-    agree("with somebody added", &[Job { gallery: Arc::new(added), probes: template, k: 1 }]);
+    agree("with somebody added", &[Job::new(Arc::new(added), template, 1)]);
 }
 
 #[test]

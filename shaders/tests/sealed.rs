@@ -48,14 +48,14 @@ fn a_sealed_gallery_answers_like_one_in_memory_and_takes_changes() {
         assert!((0..rows).all(|row| sealed.row(row) == &values[row * dims..(row + 1) * dims]));
         let mut probes = random.units(3, dims);
         probes.extend_from_slice(&values[..dims]);
-        agree("sealed", &[Job { gallery: Arc::new(sealed), probes: probes.clone(), k: 5 }]);
+        agree("sealed", &[Job::new(Arc::new(sealed), probes.clone(), 5)]);
 
         let sealed = Gallery::open_sealed(&scratch.0).expect("a good file");
         std::fs::remove_file(&scratch.0).expect("a mapped file can be deleted");
         let added = sealed.with_added(&probes[..2 * dims]).expect("good templates");
         let changed = Arc::new(added.with_removed(0).expect("the first row"));
         assert!(changed.bytes_resident() > 0);
-        agree("sealed and changed", &[Job { gallery: changed, probes, k: 5 }]);
+        agree("sealed and changed", &[Job::new(changed, probes, 5)]);
     }
 }
 

@@ -126,6 +126,8 @@ pub struct ShardSearch {
     pub model: ModelVersion,
     /// Unit-norm probe.
     pub probe: Vec<f32>,
+    /// Lowest score of interest: the entry node's policy decides, so that every replica answers alike.
+    pub floor: f32,
 }
 
 /// The candidates of one shard.

@@ -43,6 +43,16 @@ pub fn threshold(policy: &Policy, templates: u64) -> f32 {
     score.min(1.0) as f32
 }
 
+/// The score below which a candidate changes no decision in a gallery of this size or a larger one: it lies below the
+/// threshold by more than makes a *recapture*, and too far behind every match to be taken for it.
+pub fn floor(policy: &Policy, templates: u64) -> f32 {
+    threshold_used(policy, templates) - policy.recapture_band.max(policy.ambiguity_margin)
+}
+
+fn threshold_used(policy: &Policy, templates: u64) -> f32 {
+    threshold(policy, if planted(Canary::ThresholdOfOne) { 1 } else { templates })
+}
+
 /// Decides one capture.
 ///
 /// `candidates` are the best templates of the whole gallery, best score first; `templates` is the gallery's size;
@@ -58,7 +68,7 @@ pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt
     let Some(best) = candidates.first() else {
         return no_match;
     };
-    let threshold = threshold(policy, if planted(Canary::ThresholdOfOne) { 1 } else { templates });
+    let threshold = threshold_used(policy, templates);
     if best.score < threshold - policy.recapture_band {
         return no_match;
     }
@@ -93,6 +103,30 @@ mod tests {
             let now = threshold(&policy, templates);
             assert!(now > before && now <= 1.0, "{templates}: {now}");
             before = now;
+        }
+    }
+
+    #[test]
+    fn candidates_below_the_floor_change_no_decision() {
+        let scores = [-0.1, 0.05, 0.2, 0.23, 0.25, 0.3, 0.31, 0.35, 0.36, 0.4, 0.7];
+        let policies = [(0.05, 0.06), (0.06, 0.05), (0.3, 0.0), (0.0, 0.0), (1.0, 1.0)].map(|(margin, band)| Policy {
+            ambiguity_margin: margin,
+            recapture_band: band,
+            ..Policy::default()
+        });
+        for policy in &policies {
+            for (first, second) in scores.iter().flat_map(|first| scores.map(|second| (*first, second))) {
+                let mut all = vec![candidate(1, first), candidate(2, second)];
+                all.sort_by(|a, b| b.score.total_cmp(&a.score));
+                for templates in [1, 400, 2_000_000] {
+                    let floor = floor(policy, templates);
+                    let reaching: Vec<Candidate> = all.iter().filter(|who| who.score >= floor).copied().collect();
+                    for attempt in [1, policy.attempts_max] {
+                        let decided = decide(policy, templates, &reaching, attempt);
+                        assert_eq!(decided, decide(policy, templates, &all, attempt), "{first} {second} {policy:?}");
+                    }
+                }
+            }
         }
     }
 

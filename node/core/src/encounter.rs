@@ -8,7 +8,7 @@ use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::blueprint::Placement;
 use coordinator_core::{Record, RecordOutcome, State};
 
-use crate::decide::Verdict;
+use crate::decide::{self, Verdict};
 use crate::search::Merged;
 
 /// A shard of a journey's gallery, its committed version, and where it is, at one moment.
@@ -37,11 +37,20 @@ impl Missing {
     }
 }
 
-/// The shards that a capture of this journey is searched in.
+/// What is asked of a journey's shards.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// The shards.
+    pub shards: Vec<Route>,
+    /// The lowest score that changes the decision, by the policy and the galleries' sizes at this moment.
+    pub floor: f32,
+}
+
+/// What a capture of this journey asks of its shards.
 ///
 /// # Errors
 /// Where the journey is unknown, closed, or not built yet.
-pub fn shards(state: &State, id: JourneyId) -> Result<Vec<Route>, Missing> {
+pub fn question(state: &State, id: JourneyId) -> Result<Question, Missing> {
     let Some(journey) = state.journeys.get(&id) else {
         let place = format!("capture.journey: {id} is not known");
         return Err(Missing::NotYet(Refusal::new(RefusalCode::NotFound, place, "submit its manifest first")));
@@ -50,12 +59,21 @@ pub fn shards(state: &State, id: JourneyId) -> Result<Vec<Route>, Missing> {
         return Err(Missing::Closed(not_open(id)));
     }
     let mut shards = Vec::with_capacity(journey.shards.len());
+    let templates = journey.shards.iter().map(|shard| u64::from(shard.rows)).sum();
     for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
         let placement = state.blueprint.placements.get(&shard).filter(|_| committed.version.0 > 0);
         let placement = placement.ok_or_else(|| Missing::NotYet(not_built(id)))?;
         shards.push((shard, committed.version, placement.clone()));
     }
-    Ok(shards)
+    Ok(Question { shards, floor: decide::floor(&state.policy, templates) })
+}
+
+/// Decides a capture whose gallery was searched down to `floor`; absent where the policy or the gallery has changed
+/// meanwhile so that lower scores count: then it has to be searched again, for all scores.
+pub fn verdict(state: &State, capture: &Capture, merged: &Merged, floor: f32) -> Option<Verdict> {
+    let policy = &state.policy;
+    let enough = floor <= decide::floor(policy, merged.templates);
+    enough.then(|| decide::decide(policy, merged.templates, &merged.candidates, capture.attempt))
 }
 
 /// What a search is for.

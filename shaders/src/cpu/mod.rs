@@ -211,16 +211,16 @@ impl Cpu {
     fn search_single(&self, group: &Group<'_>) -> Vec<Vec<Hit>> {
         let rows = single::scan(self.kernel, group.gallery, &group.probes);
         let answer = |(probe, rows): (&Probe<'_>, Vec<u32>)| {
-            exact::rescore(group.gallery, probe.values, rows.into_iter(), probe.k)
+            exact::rescore(group.gallery, probe.values, rows.into_iter(), probe.wanted)
         };
         group.probes.iter().zip(rows).map(answer).collect()
     }
 
     fn scan<'a>(&self, group: &'a Group<'a>, ahead: &[u8]) -> Scanned<'a> {
         let probes = Probes::new(group.gallery.dims(), &group.probes);
-        let ks = group.probes.iter().map(|probe| probe.k);
+        let wanted = group.probes.iter().map(|probe| probe.wanted);
         let mut selections: Vec<Selection> =
-            ks.zip(&probes.reaches).map(|(k, reach)| Selection::new(k, *reach, f32::NEG_INFINITY)).collect();
+            wanted.zip(&probes.reaches).map(|(wanted, reach)| Selection::new(wanted, *reach)).collect();
         for part in group.gallery.parts() {
             scan::scan(self.kernel, part, 0..part.block.panel_count(), &probes, &mut selections, ahead);
         }
@@ -242,7 +242,7 @@ impl Scanned<'_> {
     fn hits(self) -> Vec<Vec<Hit>> {
         let probes = self.group.probes.iter().zip(&self.candidates);
         let answer = |(probe, (reach, candidates)): (&Probe<'_>, &(Reach, Vec<Candidate>))| {
-            exact::rescore_bounded(self.group.gallery, probe.values, reach, candidates, probe.k)
+            exact::rescore_bounded(self.group.gallery, probe.values, reach, candidates, probe.wanted)
         };
         probes.map(answer).collect()
     }

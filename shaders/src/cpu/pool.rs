@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use super::probes::Probes;
 use super::{Kernel, scan};
-use crate::batch::{Group, Hit};
+use crate::batch::{Group, Hit, Wanted};
 use crate::exact;
 use crate::gallery::Gallery;
 use crate::select::Selection;
@@ -36,7 +36,7 @@ struct Task {
     probes: Probes,
     /// The probes in `f32`, for exact scores.
     values: Vec<f32>,
-    ks: Vec<usize>,
+    wanted: Vec<Wanted>,
     /// Threads that there are for one batch.
     threads: usize,
     progress: Mutex<Progress>,
@@ -138,7 +138,7 @@ impl Task {
             gallery: group.gallery.clone(),
             probes: Probes::new(group.gallery.dims(), &group.probes),
             values: group.probes.iter().flat_map(|probe| probe.values).copied().collect(),
-            ks: group.probes.iter().map(|probe| probe.k).collect(),
+            wanted: group.probes.iter().map(|probe| probe.wanted).collect(),
             threads,
             progress: Mutex::new(progress),
         }
@@ -149,8 +149,8 @@ impl Task {
     }
 
     fn selections(&self) -> Vec<Selection> {
-        let reaches = self.ks.iter().zip(&self.probes.reaches);
-        reaches.map(|(k, reach)| Selection::new(*k, *reach, f32::NEG_INFINITY)).collect()
+        let reaches = self.wanted.iter().zip(&self.probes.reaches);
+        reaches.map(|(wanted, reach)| Selection::new(*wanted, *reach)).collect()
     }
 
     /// Adds what a thread found in `items` items; the last one scores the candidates of all.
@@ -177,8 +177,8 @@ impl Task {
     /// to other work.
     fn rescore(&self, selections: Vec<Selection>) -> Vec<Vec<Hit>> {
         let answer = |(values, selection): (&[f32], Selection)| {
-            let (k, reach) = (selection.k(), *selection.reach());
-            exact::rescore_bounded(&self.gallery, values, &reach, &selection.finish(), k)
+            let (wanted, reach) = (selection.wanted(), *selection.reach());
+            exact::rescore_bounded(&self.gallery, values, &reach, &selection.finish(), wanted)
         };
         let mut work: Vec<(&[f32], Selection)> =
             self.values.chunks_exact(self.gallery.dims()).zip(selections).collect();

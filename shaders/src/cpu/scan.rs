@@ -135,7 +135,7 @@ impl View<'_> {
                 raise_lanes(&mut best[index % 2], &panel, &sums[place], ask.reaches[place], self.part.live(index));
             }
             let mut best: [f32; 2 * PANEL_ROWS] = bytemuck::cast(best);
-            let kth = *best.select_nth_unstable_by(selection.k() - 1, |a, b| b.total_cmp(a)).1;
+            let kth = *best.select_nth_unstable_by(selection.wanted().k - 1, |a, b| b.total_cmp(a)).1;
             selection.raise(selection.reach().threshold(f64::from(kth)));
             let lowest = selection.threshold();
             for (index, sums) in panels.clone().zip(&sums) {

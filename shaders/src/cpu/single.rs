@@ -25,7 +25,7 @@ pub(super) type Scores = [[f32; ROWS]; PROBES];
 /// For each probe the rows that the bound of [`crate::exact::coarse_error_max`] cannot exclude.
 pub(super) fn scan(kernel: Kernel, gallery: &Gallery, probes: &[Probe<'_>]) -> Vec<Vec<u32>> {
     let dims = gallery.dims();
-    let mut selections: Vec<Selection> = probes.iter().map(|probe| Selection::new(probe.k, dims)).collect();
+    let mut selections: Vec<Selection> = probes.iter().map(|probe| Selection::new(probe.wanted, dims)).collect();
     let mut packed = vec![0.0; probes.len().next_multiple_of(PROBES) * dims];
     for (place, probe) in packed.chunks_exact_mut(dims).zip(probes) {
         place.copy_from_slice(probe.values);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::batch::{Group, K_MAX};
+use crate::batch::{Group, K_MAX, Wanted};
 use crate::exact::Selection;
 use crate::layout::{Candidate, PANEL_ROWS, TILE_PANELS, TILE_PROBES, WorkItem};
 
@@ -64,7 +64,7 @@ pub(super) struct Plan {
     pub(super) probes: Vec<f32>,
     pub(super) rounds: Vec<Round>,
     /// For each probe, counted over all groups: k and dimensions.
-    shapes: Vec<(usize, usize)>,
+    shapes: Vec<(Wanted, usize)>,
 }
 
 impl Plan {
@@ -73,10 +73,10 @@ impl Plan {
         let dims = group.gallery.dims();
         for probes in group.probes.chunks(TILE_PROBES) {
             let probe_first = self.shapes.len();
-            self.shapes.extend(probes.iter().map(|probe| (probe.k, dims)));
+            self.shapes.extend(probes.iter().map(|probe| (probe.wanted, dims)));
             let values: Vec<&[f32]> = probes.iter().map(|probe| probe.values).collect();
             let probe_start = self.pack(dims, &values);
-            let keep = probes.iter().map(|probe| probe.k).max().unwrap_or(0) + KEEP_SLACK;
+            let keep = probes.iter().map(|probe| probe.wanted.k).max().unwrap_or(0) + KEEP_SLACK;
             for segment in segments {
                 for panel in (0..segment.panels).step_by(TILE_PANELS) {
                     let panels = TILE_PANELS.min(segment.panels - panel);
@@ -143,7 +143,7 @@ impl Plan {
     pub(super) fn merges(&self) -> Vec<Merge> {
         self.shapes
             .iter()
-            .map(|&(k, dims)| Merge { selection: Selection::new(k, dims), cut_score_max: f32::NEG_INFINITY })
+            .map(|&(wanted, dims)| Merge { selection: Selection::new(wanted, dims), cut_score_max: f32::NEG_INFINITY })
             .collect()
     }
 }
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     fn merge(k: usize) -> Merge {
-        Merge { selection: Selection::new(k, 512), cut_score_max: f32::NEG_INFINITY }
+        Merge { selection: Selection::new(Wanted::best(k), 512), cut_score_max: f32::NEG_INFINITY }
     }
 
     #[test]

@@ -62,8 +62,8 @@ pub fn gpu() -> Option<Engine> {
     }
 }
 
-/// All rows, `f64` products summed as the crate defines a score, fully sorted.
-pub fn reference(gallery: &Gallery, probe: &[f32], k: usize) -> Vec<Hit> {
+/// All rows that reach the floor, `f64` products summed as the crate defines a score, fully sorted.
+pub fn reference(gallery: &Gallery, probe: &[f32], k: usize, floor: f32) -> Vec<Hit> {
     let rows = (0..gallery.rows()).filter(|row| gallery.contains(*row as u32));
     let mut scored: Vec<(f64, u32)> = rows
         .map(|row| {
@@ -79,6 +79,7 @@ pub fn reference(gallery: &Gallery, probe: &[f32], k: usize) -> Vec<Hit> {
             (lanes[0], row as u32)
         })
         .collect();
+    scored.retain(|(score, _)| *score >= f64::from(floor));
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     scored.into_iter().take(k).map(|(score, row)| Hit { row, score: score as f32 }).collect()
 }
@@ -87,8 +88,20 @@ pub fn gallery(dims: usize, rows: Vec<f32>) -> Arc<Gallery> {
     Arc::new(Gallery::new(dims, rows).expect("a good gallery"))
 }
 
-/// Scores on every engine and compares each hit, bit by bit, with the reference.
+/// Scores on every engine and compares each hit, bit by bit, with the reference; then again with a floor that cuts the
+/// hits of each job's first probe in the middle.
 pub fn agree(name: &str, jobs: &[Job]) {
+    agree_on(name, jobs);
+    let cut = |job: &Job| {
+        let first = job.probes.chunks(job.gallery.dims()).next();
+        let hits = first.map(|values| reference(&job.gallery, values, job.k, job.floor)).unwrap_or_default();
+        let floor = hits.get(hits.len() / 2).map_or(job.floor, |hit| hit.score);
+        Job { floor, ..job.clone() }
+    };
+    agree_on(&format!("{name}, with a floor"), &jobs.iter().map(cut).collect::<Vec<Job>>());
+}
+
+fn agree_on(name: &str, jobs: &[Job]) {
     for (engine_name, engine) in engines() {
         let results = engine.score(jobs);
         assert_eq!(results.len(), jobs.len());
@@ -97,7 +110,7 @@ pub fn agree(name: &str, jobs: &[Job]) {
             let probes: Vec<&[f32]> = job.probes.chunks(job.gallery.dims()).collect();
             assert_eq!(answers.len(), probes.len(), "{name} on {engine_name}: job {index}");
             for (probe, (values, hits)) in probes.iter().zip(answers).enumerate() {
-                let expected = reference(&job.gallery, values, job.k);
+                let expected = reference(&job.gallery, values, job.k, job.floor);
                 assert!(
                     hits.len() == expected.len()
                         && hits

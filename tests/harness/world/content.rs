@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use cluster_config::ids::{ContentHash, EncounterId, GalleryVersion, JourneyId, NodeId, ShardId, SubjectId, UnixMs};
+use cluster_config::ids::{
+    ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, ShardId, SubjectId, UnixMs,
+};
 use cluster_config::limits::CANDIDATES;
 use cluster_config::wire::gate::{Capture, CaptureDetail, DeviceKind, ImageKind, Sample};
-use cluster_config::wire::peer::{Document, JourneyPlan, Person, Segment, ShardFound};
+use cluster_config::wire::peer::{Document, JourneyPlan, Person, Segment, ShardFound, ShardSearch};
 use node::holdings::Holdings;
 use node::holdings::synthetic::{Population, model};
 use node::segment::{self, Enrolled, Head, Loaded};
@@ -193,8 +195,9 @@ pub fn load(segment: &Segment) -> Result<Ready, String> {
 }
 
 /// Searches a segment with the product's engine, as `node/src/engine.rs` does.
-pub fn search(node: NodeId, epoch: cluster_config::ids::Epoch, loaded: &Ready, probe: &[f32]) -> ShardFound {
-    let job = Job { gallery: Arc::clone(&loaded.gallery), probes: probe.to_vec(), k: CANDIDATES };
+pub fn search(node: NodeId, epoch: Epoch, loaded: &Ready, search: &ShardSearch) -> ShardFound {
+    let job =
+        Job { gallery: Arc::clone(&loaded.gallery), probes: search.probe.clone(), k: CANDIDATES, floor: search.floor };
     let hits = engine().score(std::slice::from_ref(&job)).pop().and_then(Result::ok).unwrap_or_default();
     ShardFound {
         node,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use cluster_config::ids::{DeviceId, GalleryVersion, NodeId, ShardId};
+use cluster_config::ids::{DeviceId, NodeId};
 use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::wire::gate::{self, Answer, Capture, Sample};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
@@ -10,8 +10,7 @@ use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::blueprint::Placement;
 use futures::future::{Either, select, try_join_all};
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::decide::decide;
-use node_core::encounter::{self, Missing, Next, Purpose, Route};
+use node_core::encounter::{self, Missing, Next, Purpose, Question, Route};
 use node_core::search::{may_answer, merge, route};
 
 use super::World;
@@ -68,14 +67,12 @@ impl World {
             return Ok(answered);
         }
         let gone = || Refusal::new(RefusalCode::Unavailable, format!("node {}", node.id), "the process ends");
-        let shards = self.known_shards(node, capture, deadline_us).await?;
+        let Question { shards, floor } = self.question(node, capture, deadline_us).await?;
         self.judge.borrow_mut().demanded(capture.encounter, &shards);
-        let parts = try_join_all(shards.into_iter().map(|shard| self.search_shard(node, capture, shard, deadline_us)));
-        let merged = merge(parts.await?).ok_or_else(|| encounter::not_built(capture.journey))?;
-        let decided = |state: &coordinator_core::State| {
-            decide(&state.policy, merged.templates, &merged.candidates, capture.attempt)
-        };
-        let verdict = node.state(decided).ok_or_else(gone)?;
+        let parts = shards.into_iter().map(|shard| self.search_shard(node, capture, floor, shard, deadline_us));
+        let merged = merge(try_join_all(parts).await?).ok_or_else(|| encounter::not_built(capture.journey))?;
+        let verdict =
+            node.state(|state| encounter::verdict(state, capture, &merged, floor)).flatten().ok_or_else(gone)?;
         match encounter::after_search(capture, purpose, self.wall(node), &merged, verdict) {
             Next::Answer(answer) => Ok(answer),
             Next::Record(record) => {
@@ -85,15 +82,10 @@ impl World {
         }
     }
 
-    async fn known_shards(
-        self: &Rc<Self>,
-        node: &Node,
-        capture: &Capture,
-        deadline_us: u64,
-    ) -> Result<Vec<Route>, Refusal> {
+    async fn question(self: &Rc<Self>, node: &Node, capture: &Capture, deadline_us: u64) -> Result<Question, Refusal> {
         let until_us = deadline_us.min(self.now_us() + BEHIND_WAIT_US);
         loop {
-            match node.state(|state| encounter::shards(state, capture.journey)) {
+            match node.state(|state| encounter::question(state, capture.journey)) {
                 Some(Err(Missing::NotYet(_))) if self.now_us() + ROUND_PAUSE_US < until_us => {
                     self.sleep(ROUND_PAUSE_US).await;
                 }
@@ -111,11 +103,14 @@ impl World {
         self: &Rc<Self>,
         node: &Node,
         capture: &Capture,
+        floor: f32,
         (shard, version, mut placement): Route,
         deadline_us: u64,
     ) -> Result<ShardFound, Refusal> {
+        let Sample::Template { model, values } = &capture.sample;
+        let search = ShardSearch { shard, version_min: version, model: *model, probe: values.clone(), floor };
         loop {
-            let last = match self.search_round(node, capture, shard, version, &placement, deadline_us).await {
+            let last = match self.search_round(node, &search, &placement, deadline_us).await {
                 Ok(found) => return Ok(found),
                 Err(refusal) => refusal,
             };
@@ -131,14 +126,13 @@ impl World {
     async fn search_round(
         self: &Rc<Self>,
         node: &Node,
-        capture: &Capture,
-        shard: ShardId,
-        version_min: GalleryVersion,
+        search: &ShardSearch,
         placement: &Placement,
         deadline_us: u64,
     ) -> Result<ShardFound, Refusal> {
+        let shard = search.shard;
         let version = node.with(|process| process.running.get(&shard).map(|running| running.version())).flatten();
-        let local_ready = may_answer(version.unwrap_or_default(), version_min);
+        let local_ready = may_answer(version.unwrap_or_default(), search.version_min);
         let delay_us = node.with(|process| process.hedge.delay_us()).unwrap_or_default();
         let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}: no replica"), "try again");
         let mut asked = FuturesUnordered::new();
@@ -148,7 +142,7 @@ impl World {
                 if !asked.is_empty() {
                     self.count("search hedged");
                 }
-                asked.push(self.search_at(node, capture, shard, version_min, replica, deadline_us));
+                asked.push(self.search_at(node, search, replica, deadline_us));
             }
             let until_us = if next.len() > 0 { self.now_us() + delay_us } else { deadline_us };
             let patience = std::pin::pin!(self.sleep(until_us.saturating_sub(self.now_us())));
@@ -165,19 +159,15 @@ impl World {
     async fn search_at(
         self: &Rc<Self>,
         node: &Node,
-        capture: &Capture,
-        shard: ShardId,
-        version_min: GalleryVersion,
+        search: &ShardSearch,
         replica: NodeId,
         deadline_us: u64,
     ) -> Result<ShardFound, Refusal> {
-        let Sample::Template { model, values } = &capture.sample;
-        let search = ShardSearch { shard, version_min, model: *model, probe: values.clone() };
         if replica == node.id {
-            return self.search_here(node, &search);
+            return self.search_here(node, search);
         }
         let begun_us = self.now_us();
-        let request = peer::Request::Search(search);
+        let request = peer::Request::Search(search.clone());
         let found = self.ask(node, replica, &request, deadline_us.saturating_sub(begun_us)).await?;
         node.with(|process| process.hedge.observe(self.now_us() - begun_us));
         match found {
@@ -190,7 +180,7 @@ impl World {
         let serving = node.with(|process| process.running.get(&search.shard).and_then(|running| running.serving()));
         match serving.flatten() {
             Some((loaded, epoch)) if may_answer(loaded.head.version, search.version_min) => {
-                Ok(content::search(node.id, epoch, &loaded, &search.probe))
+                Ok(content::search(node.id, epoch, &loaded, search))
             }
             _ => {
                 let place = format!("node {}: gallery {} is not here at the version asked", node.id, search.shard);

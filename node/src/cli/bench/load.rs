@@ -157,16 +157,17 @@ fn histogram() -> Result<Histogram<u64>, Failure> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(|error| Failure::failure_of(&error))
 }
 
-/// Processor time that processes have used, all threads, user and system. Where the system does not say (it is Linux's
-/// `/proc`), it counts as none.
+/// Processor time that processes have used, all threads, those that have ended too, user and system, by the system's clock
+/// ticks. Where the system does not say (it is Linux's `/proc`), it counts as none.
 fn cpu_time(processes: &[u32]) -> Duration {
+    let ticks_per_second = rustix::param::clock_ticks_per_second();
     let of = |process: &u32| -> Option<Duration> {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
-        let nanoseconds = tasks.flatten().filter_map(|task| {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
-        });
-        Some(Duration::from_nanos(nanoseconds.sum()))
+        let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th fields behind it
+        // (proc_pid_stat(5)).
+        let fields = text.rsplit_once(')')?.1.split_whitespace();
+        let ticks = fields.skip(11).take(2).map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
+        Some(Duration::from_secs_f64(ticks as f64 / ticks_per_second as f64))
     };
     processes.iter().filter_map(of).sum()
 }

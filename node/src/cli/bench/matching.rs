@@ -149,7 +149,7 @@ fn dense(
     }
     let gallery = gallery(random, rows);
     for (work, probes) in works.into_iter().filter(|(work, _)| wanted(arguments, work)) {
-        let jobs = [Job { gallery: gallery.clone(), probes: units(random, probes), k: K }];
+        let jobs = [Job::new(gallery.clone(), units(random, probes), K)];
         for bench in benches {
             // One small gallery is never shared among threads.
             if bench.threads == 1 || rows * probes >= 10_000 * 64 {
@@ -169,10 +169,8 @@ fn ragged(arguments: &Arguments, report: &mut Report, benches: &[Bench], random:
     let galleries: Vec<Arc<Gallery>> = (0..GALLERIES).map(|_| gallery(random, GALLERY_ROWS)).collect();
     let all = galleries.len() as u32;
     for batch in batches.into_iter().filter(|batch| wanted(arguments, &name(*batch))) {
-        let job = |random: &mut ChaCha8Rng| Job {
-            gallery: galleries[(random.next_u32() % all) as usize].clone(),
-            probes: units(random, 1),
-            k: K,
+        let job = |random: &mut ChaCha8Rng| {
+            Job::new(galleries[(random.next_u32() % all) as usize].clone(), units(random, 1), K)
         };
         // More batches than one, so that no gallery is still in a cache because of its own last time.
         let turns: Vec<Vec<Job>> =
