@@ -118,7 +118,7 @@ impl EngineHandle {
 
     /// Forgets what the device holds of a gallery that is no longer served.
     pub fn release(&self, loaded: &Loaded) {
-        self.engine.release(loaded.gallery.id());
+        self.engine.release(&loaded.gallery);
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, VectorProblem};
 use crate::gallery::{Gallery, check_vector};
+use crate::quantise::Reach;
+use crate::select::Candidate;
 
 /// The largest number of hits that can be asked for.
 pub const K_MAX: usize = 64;
@@ -72,9 +74,10 @@ pub(crate) struct Group<'a> {
     pub(crate) probes: Vec<Probe<'a>>,
 }
 
-/// What a device's coarse pass leaves of a group: for each probe the rows that may belong to its top-k. None where the engine
-/// cannot prove that these are all: a device's tiles kept back too much, or the gallery does not fit on the device.
-pub(crate) type Coarse = Vec<Option<Vec<u32>>>;
+/// What a device's coarse pass leaves of a group: for each probe what bounds its scores, and the rows that may belong to its
+/// top-k, the highest upper bound first. None where the engine cannot prove that these are all: a device's tiles kept back
+/// too much, or the gallery does not fit on the device.
+pub(crate) type Coarse = Vec<Option<(Reach, Vec<Candidate>)>>;
 
 /// Checks every job alone and groups the probes of the good ones by gallery. The results hold the errors
 /// of the bad jobs and, for the good ones, an empty list of hits for each probe.

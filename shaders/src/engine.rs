@@ -6,6 +6,7 @@ use crate::batch::{Coarse, Group, Hit, Job, Probe, group_by_gallery};
 use crate::cpu::{Cpu, Kernel, Pass};
 use crate::error::Error;
 use crate::exact;
+use crate::gallery::Gallery;
 use crate::gpu::{Gpu, Lost};
 
 /// Which engine is wanted.
@@ -162,10 +163,11 @@ impl Engine {
         results
     }
 
-    /// Wipes and drops what the device holds of a gallery. The host's copy goes when its last `Arc` goes.
-    pub fn release(&self, gallery_id: u64) {
+    /// Wipes and drops what the device holds of a gallery, apart from what galleries share that it was made of or that were
+    /// made of it: that goes with the last of them. The host's copy goes when its last `Arc` goes.
+    pub fn release(&self, gallery: &Gallery) {
         if let Some(gpu) = self.usable_gpu() {
-            gpu.release(gallery_id);
+            gpu.release(gallery);
         }
     }
 
@@ -194,15 +196,17 @@ impl Engine {
     /// Scores a device's candidates again; probes for which it could not prove any are searched by the CPU.
     fn rescore(&self, group: &Group<'_>, coarse: Coarse) -> Vec<Vec<Hit>> {
         let unproved: Vec<Probe<'_>> =
-            group.probes.iter().zip(&coarse).filter(|(_, rows)| rows.is_none()).map(|(probe, _)| *probe).collect();
+            group.probes.iter().zip(&coarse).filter(|(_, found)| found.is_none()).map(|(probe, _)| *probe).collect();
         self.probes_unproved.fetch_add(unproved.len() as u64, Ordering::Relaxed);
         let searched = match unproved.is_empty() {
             true => Vec::new(),
             false => self.cpu.search(&[Group { gallery: group.gallery, probes: unproved }]).swap_remove(0),
         };
         let mut searched = searched.into_iter();
-        let hits = group.probes.iter().zip(coarse).map(|(probe, rows)| match rows {
-            Some(rows) => exact::rescore(group.gallery, probe.values, rows.into_iter(), probe.wanted),
+        let hits = group.probes.iter().zip(coarse).map(|(probe, found)| match found {
+            Some((reach, candidates)) => {
+                exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted)
+            }
             None => searched.next().unwrap_or_default(),
         });
         hits.collect()
@@ -218,12 +222,14 @@ fn open_gpu(software_too: bool) -> Result<Gpu, String> {
     for (group, coarse) in groups.iter().zip(coarse) {
         for (probe, candidates) in group.probes.iter().zip(coarse) {
             let best = exact::rescore(group.gallery, probe.values, 0..group.gallery.rows() as u32, probe.wanted);
-            let rows = candidates.unwrap_or_default().into_iter();
-            if exact::rescore(group.gallery, probe.values, rows, probe.wanted) != best {
+            let found = candidates.map(|(reach, candidates)| {
+                exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted)
+            });
+            if found.as_ref() != Some(&best) {
                 return Err(format!("{} computes wrong scores in its self-test", gpu.adapter()));
             }
         }
-        gpu.release(group.gallery.id());
+        gpu.release(group.gallery);
     }
     Ok(gpu)
 }
@@ -247,7 +253,7 @@ fn self_test_jobs() -> Result<Vec<Job>, Error> {
     let mut jobs = Vec::new();
     for probes in [1, 5] {
         let rows: Vec<f32> = (0..ROWS).flat_map(|_| row()).collect();
-        let gallery = std::sync::Arc::new(crate::Gallery::new(DIMS, rows)?);
+        let gallery = std::sync::Arc::new(Gallery::new(DIMS, rows)?);
         jobs.push(Job::new(gallery, (0..probes).flat_map(|_| row()).collect(), 5));
     }
     Ok(jobs)

@@ -5,13 +5,11 @@ use crate::batch::{Hit, Wanted};
 pub use crate::dot::dot;
 use crate::dot::dots;
 use crate::gallery::{Gallery, NORM_TOLERANCE};
-use crate::layout::Candidate;
 use crate::quantise::Reach;
 use crate::select;
 
-/// Unit roundoff counted with, 2^-23. IEEE round-to-nearest would allow 2^-24, but WGSL's "correctly
-/// rounded" names no direction (WGSL, section 15.7.4), so the bound allows for either neighbour.
-const UNIT_ROUNDOFF_F32: f64 = 1.0 / (1u64 << 23) as f64;
+/// Unit roundoff of `f32`, round to nearest.
+const UNIT_ROUNDOFF_F32: f64 = 1.0 / (1u64 << 24) as f64;
 
 /// Unit roundoff of `f64`, round to nearest.
 const UNIT_ROUNDOFF_F64: f64 = 1.0 / (1u64 << 53) as f64;
@@ -25,10 +23,10 @@ const SIEVE_SLACK: usize = 16;
 /// multiply-add, the computed value is off by at most `gamma_n * sum |a_i b_i|` with `gamma_n = n u / (1 - n u)`
 /// (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1). By Cauchy-Schwarz
 /// `sum |a_i b_i| <= |a| |b| <= (1 + tolerance)^2`. That holds for the coarse `f32` value and for the
-/// `f64` value of [`dot`], so the two differ by at most the sum of both bounds. A device may flush
-/// subnormal inputs and results to zero: at most 4 n times an error of 2^-126 each (inputs, product and sum).
+/// `f64` value of [`dot`], so the two differ by at most the sum of both bounds. Products below the normal range add at
+/// most 2^-126 each.
 pub fn coarse_error_max(dims: usize) -> f64 {
-    sum_error_max(dims, UNIT_ROUNDOFF_F32) + dot_error_max(dims) + 4.0 * dims as f64 * f64::from(f32::MIN_POSITIVE)
+    sum_error_max(dims, UNIT_ROUNDOFF_F32) + dot_error_max(dims) + dims as f64 * f64::from(f32::MIN_POSITIVE)
 }
 
 /// The `f64` part of [`coarse_error_max`]: how far [`dot`] can be from the real inner product.
@@ -133,7 +131,13 @@ pub(crate) fn rescore_bounded(
     best.hits()
 }
 
-/// The candidates of one probe while its gallery streams past.
+/// A row that may be in the top-k, with its coarse score, within [`coarse_error_max`] of the exact one.
+struct Candidate {
+    score: f32,
+    row: u32,
+}
+
+/// The candidates of one probe while its gallery streams past in `f32`.
 ///
 /// Memory is bounded by what the bound cannot exclude: with many equal scores that may be the whole
 /// gallery, and then the rescoring is a full `f64` scan; nothing is ever dropped without proof.
@@ -172,15 +176,10 @@ impl Selection {
             if score < self.threshold {
                 continue;
             }
-            self.push(Candidate { score, row: row_first + lane });
-        }
-    }
-
-    /// Takes one candidate whose coarse score is not below the threshold.
-    pub(crate) fn push(&mut self, candidate: Candidate) {
-        self.candidates.push(candidate);
-        if self.candidates.len() >= self.sieve_at {
-            self.sieve();
+            self.candidates.push(Candidate { score, row: row_first + lane });
+            if self.candidates.len() >= self.sieve_at {
+                self.sieve();
+            }
         }
     }
 
@@ -198,10 +197,10 @@ impl Selection {
         self.sieve_at = (k + SIEVE_SLACK).max(2 * self.candidates.len());
     }
 
-    /// The final lowest coarse score and the candidates that reach it.
-    pub(crate) fn finish(mut self) -> (f32, Vec<Candidate>) {
+    /// The rows that may belong to the answer.
+    pub(crate) fn finish(mut self) -> impl Iterator<Item = u32> {
         self.sieve();
-        (self.threshold, self.candidates)
+        self.candidates.into_iter().map(|candidate| candidate.row)
     }
 }
 

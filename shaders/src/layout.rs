@@ -19,7 +19,7 @@ pub(crate) const TILE_PROBES: usize = 4;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct WorkItem {
-    /// Where the tile's first panel starts in the slab, in values.
+    /// Where the tile's first panel starts in the slab, in words of four bytes.
     pub(crate) panel_start: u32,
     /// Values in one template.
     pub(crate) dims: u32,
@@ -27,7 +27,7 @@ pub(crate) struct WorkItem {
     pub(crate) row_first: u32,
     /// Rows in the tile, 0 to 256; 0 pads a work list and does nothing.
     pub(crate) rows: u32,
-    /// Where the probes start, in groups of four values.
+    /// Where the probes start, in groups of four words.
     pub(crate) probe_start: u32,
     /// How many candidates of each probe come back, at most.
     pub(crate) keep: u32,
@@ -37,12 +37,12 @@ pub(crate) struct WorkItem {
     pub(crate) padding: u32,
 }
 
-/// A row that may be in the top-k, with its coarse score. Twin of `Candidate` in the shader.
+/// A row that may be in the top-k, with its upper bound. Twin of `Candidate` in the shader.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct Candidate {
-    /// Coarse `f32` inner product, within [`crate::exact::coarse_error_max`] of the exact one.
-    pub(crate) score: f32,
+    /// Upper bound of its score in units of the probe's scale, without the margin; see [`crate::quantise::Reach::bounds`].
+    pub(crate) upper: f32,
     /// Row within the gallery.
     pub(crate) row: u32,
 }

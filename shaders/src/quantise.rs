@@ -13,10 +13,11 @@
 //! lies within radius and margin of the centre.
 //!
 //! **Rounding.** `|q . c|` is at most `127 * 127 * 1024 < 2^24`, so the sum is exact in `i32` and in `f32`. A kernel
-//! computes `s * (q . c) + error * reach` in `f32` with at most three roundings of relative size 2^-24 (products, sum).
+//! computes `s * (q . c) + error * reach` in `f32` with at most three roundings (products, sum), of relative size 2^-24 on
+//! a CPU and 2^-23 on a device: WGSL's "correctly rounded" names no direction (WGSL, section 15.7.4).
 //! `|s (q . c)| <= |s q| |c| <= (|x| + |e|) reach`, with `|x| <= 1.0011` and `|e| <= 0.13` (half a step of
-//! `1.001 / 127` in each of 1024 places), so that all three together stay below `2^-24 (1.14 + 0.14 + 1.28) reach
-//! < 2^-22 reach`. The stored error of a row is `|e| + 2^-20`, which covers four times that. Norms are summed in `f64`,
+//! `1.001 / 127` in each of 1024 places), so that all three together stay below `2^-23 (1.14 + 0.14 + 1.28) reach
+//! < 2^-21 reach`. The stored error of a row is `|e| + 2^-20`, which covers twice that. Norms are summed in `f64`,
 //! whose rounding ([`NORM_SLACK`]) is counted as well.
 
 use crate::exact;
@@ -149,6 +150,12 @@ impl Reach {
         let centre = f64::from(row_scale) * f64::from(sum);
         let radius = f64::from(row_error) * f64::from(self.reach);
         (centre - radius, centre + radius)
+    }
+
+    /// The lower bound of a row whose upper one a device has computed. That is off by less than 2^-21 reach from the
+    /// centre plus the stored radius; the radius, taken off twice, exceeds what the bound needs by 2^-20 reach.
+    pub(crate) fn lower(&self, row_error: f32, upper: f32) -> f64 {
+        f64::from(upper) - 2.0 * f64::from(row_error) * f64::from(self.reach)
     }
 
     /// The lowest upper bound that a row of the exact top-k can have, where at least k rows have a lower bound

@@ -67,10 +67,15 @@ impl Selection {
             if upper < f64::from(self.threshold) {
                 continue;
             }
-            self.candidates.push(Candidate { lower, upper, row: row_first + lane as u32 });
-            if self.candidates.len() >= self.sieve_at {
-                self.sieve();
-            }
+            self.push(Candidate { lower, upper, row: row_first + lane as u32 });
+        }
+    }
+
+    /// Takes one row whose upper bound is not below the threshold.
+    pub(crate) fn push(&mut self, candidate: Candidate) {
+        self.candidates.push(candidate);
+        if self.candidates.len() >= self.sieve_at {
+            self.sieve();
         }
     }
 
@@ -98,10 +103,15 @@ impl Selection {
     }
 
     /// The candidates, the highest upper bound first.
-    pub(crate) fn finish(mut self) -> Vec<Candidate> {
+    pub(crate) fn finish(self) -> Vec<Candidate> {
+        self.finish_with_threshold().1
+    }
+
+    /// The final threshold and the candidates.
+    pub(crate) fn finish_with_threshold(mut self) -> (f32, Vec<Candidate>) {
         self.sieve();
         self.candidates.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
-        self.candidates
+        (self.threshold, self.candidates)
     }
 }
 

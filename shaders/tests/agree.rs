@@ -240,13 +240,13 @@ fn released_galleries_leave_the_device_and_come_back_when_used() {
     let resident = engine.device_bytes_resident();
     assert!(resident > 0);
     for job in jobs.iter().step_by(2) {
-        engine.release(job.gallery.id());
+        engine.release(&job.gallery);
     }
     assert!(engine.device_bytes_resident() < resident);
     assert_eq!(engine.score(&jobs), expected);
     assert_eq!(engine.device_bytes_resident(), resident);
     drop(jobs);
-    engine.release(u64::MAX);
+    engine.release(&gallery(512, random.unit(512)));
     assert_eq!(engine.device_bytes_resident(), 0, "copies of dropped galleries are wiped at the next occasion");
 }
 
@@ -324,7 +324,7 @@ fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call() {
     assert_eq!(engine.description().engine, "cpu");
     assert!(engine.description().note.contains("device was lost"), "{}", engine.description().note);
     assert_eq!(engine.score(std::slice::from_ref(&job)), before);
-    engine.release(job.gallery.id());
+    engine.release(&job.gallery);
 }
 
 #[test]

@@ -1,15 +1,19 @@
-// Coarse scores and the best of each tile, for a ragged list of work.
+// Coarse scores in eight bits and the best of each tile, for a ragged list of work.
 //
 // One workgroup takes one work item: a tile of up to 256 rows of one gallery against one probe (score_one)
-// or four (score_four). Invocation i scores row i. The gallery lies in panels of 32 rows with the dimension
-// outermost, so that 32 neighbouring invocations read 128 neighbouring bytes. The matrix of all scores is never
-// written: each score finds its rank within the tile by counting, and only the best `keep` leave the workgroup,
-// sorted. The host proves from them that nothing was lost, or scans again (Merge in src/gpu/plan.rs).
+// or four (score_four). Invocation i scores row i. The gallery lies in the panels that the CPU reads too (src/panel.rs):
+// groups of four codes of 32 rows, so that 32 neighbouring invocations read 128 neighbouring bytes, then the rows'
+// scales, then their errors. A row's sum of products is exact; its upper bound, `scale * sum + error * reach`, is
+// rounded at most three times, for which its error allows (src/quantise.rs). The matrix of all bounds is never written:
+// each finds its rank within the tile by counting, and only the best `keep` leave the workgroup, sorted. The host
+// proves from them that nothing was lost, or scans again (Merge in src/gpu/plan.rs).
 //
 // Structs and constants have twins in src/layout.rs. Every store is guarded, every loop ends: the module is trusted.
 
 const PANEL_ROWS: u32 = 32u;
 const TILE_ROWS: u32 = 256u;
+// A gallery's codes are stored plus 128.
+const OFFSET: u32 = 0x80808080u;
 
 struct WorkItem {
     panel_start: u32,
@@ -23,19 +27,25 @@ struct WorkItem {
 }
 
 struct Candidate {
-    score: f32,
+    upper: f32,
     row: u32,
 }
 
-@group(0) @binding(0) var<storage, read> slab: array<f32>;
-@group(0) @binding(1) var<storage, read> probes: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> slab: array<u32>;
+@group(0) @binding(1) var<storage, read> probes: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> work: array<WorkItem>;
 @group(0) @binding(3) var<storage, read_write> results: array<Candidate>;
 
 var<workgroup> tile_one: array<f32, TILE_ROWS>;
 var<workgroup> tile_four: array<vec4<f32>, TILE_ROWS>;
 
-// Probes of score_one lie row-major: the vec4 at k / 4 holds the dimensions k to k + 3 of the one probe.
+// Where a lane's first group of codes is.
+fn first_group(item: WorkItem, lane: u32) -> u32 {
+    return item.panel_start + (lane / PANEL_ROWS) * (item.dims * PANEL_ROWS / 4u + 2u * PANEL_ROWS) + lane % PANEL_ROWS;
+}
+
+// A probe's reach stands in front of its codes. Of one probe the vec4 at k holds the groups 4 k to 4 k + 3, the last one
+// filled up with zeros.
 @compute @workgroup_size(256)
 fn score_one(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -43,34 +53,44 @@ fn score_one(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let item = work[group.y * groups.x + group.x];
-    var sum = 0.0;
+    var upper = 0.0;
     if lane < item.rows {
-        var at = item.panel_start + (lane / PANEL_ROWS) * item.dims * PANEL_ROWS + lane % PANEL_ROWS;
-        for (var k = 0u; k < item.dims / 4u; k += 1u) {
-            let values = probes[item.probe_start + k];
-            sum = fma(slab[at], values.x, sum);
-            sum = fma(slab[at + PANEL_ROWS], values.y, sum);
-            sum = fma(slab[at + 2u * PANEL_ROWS], values.z, sum);
-            sum = fma(slab[at + 3u * PANEL_ROWS], values.w, sum);
+        var at = first_group(item, lane);
+        var sum = 0;
+        let code_groups = item.dims / 4u;
+        var probe = item.probe_start + 1u;
+        for (var k = 0u; k < code_groups / 4u; k += 1u) {
+            let codes = probes[probe];
+            sum += dot4I8Packed(slab[at] ^ OFFSET, codes.x);
+            sum += dot4I8Packed(slab[at + PANEL_ROWS] ^ OFFSET, codes.y);
+            sum += dot4I8Packed(slab[at + 2u * PANEL_ROWS] ^ OFFSET, codes.z);
+            sum += dot4I8Packed(slab[at + 3u * PANEL_ROWS] ^ OFFSET, codes.w);
             at += 4u * PANEL_ROWS;
+            probe += 1u;
         }
+        for (var k = 0u; k < code_groups % 4u; k += 1u) {
+            sum += dot4I8Packed(slab[at] ^ OFFSET, probes[probe][k]);
+            at += PANEL_ROWS;
+        }
+        let reach = bitcast<f32>(probes[item.probe_start].x);
+        upper = bitcast<f32>(slab[at]) * f32(sum) + bitcast<f32>(slab[at + PANEL_ROWS]) * reach;
     }
-    tile_one[lane] = sum;
+    tile_one[lane] = upper;
     workgroupBarrier();
     if lane >= item.rows {
         return;
     }
     var rank = 0u;
     for (var other = 0u; other < item.rows; other += 1u) {
-        let score = tile_one[other];
-        rank += select(0u, 1u, score > sum || (score == sum && other < lane));
+        let bound = tile_one[other];
+        rank += select(0u, 1u, bound > upper || (bound == upper && other < lane));
     }
     if rank < item.keep {
-        results[item.result_start + rank] = Candidate(sum, item.row_first + lane);
+        results[item.result_start + rank] = Candidate(upper, item.row_first + lane);
     }
 }
 
-// Probes of score_four lie with the dimension outermost: the vec4 at k holds dimension k of the four probes.
+// The four reaches stand in front; the vec4 at k holds group k of the four probes.
 @compute @workgroup_size(256)
 fn score_four(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -78,28 +98,38 @@ fn score_four(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let item = work[group.y * groups.x + group.x];
-    var sum = vec4<f32>(0.0);
+    var upper = vec4<f32>(0.0);
     if lane < item.rows {
-        var at = item.panel_start + (lane / PANEL_ROWS) * item.dims * PANEL_ROWS + lane % PANEL_ROWS;
-        for (var k = 0u; k < item.dims; k += 1u) {
-            sum = fma(vec4<f32>(slab[at]), probes[item.probe_start + k], sum);
+        var at = first_group(item, lane);
+        var sum = vec4<i32>(0);
+        for (var k = 1u; k <= item.dims / 4u; k += 1u) {
+            let row = slab[at] ^ OFFSET;
+            let codes = probes[item.probe_start + k];
+            sum += vec4<i32>(
+                dot4I8Packed(row, codes.x),
+                dot4I8Packed(row, codes.y),
+                dot4I8Packed(row, codes.z),
+                dot4I8Packed(row, codes.w),
+            );
             at += PANEL_ROWS;
         }
+        let reach = bitcast<vec4<f32>>(probes[item.probe_start]);
+        upper = bitcast<f32>(slab[at]) * vec4<f32>(sum) + bitcast<f32>(slab[at + PANEL_ROWS]) * reach;
     }
-    tile_four[lane] = sum;
+    tile_four[lane] = upper;
     workgroupBarrier();
     if lane >= item.rows {
         return;
     }
     var rank = vec4<u32>(0u);
     for (var other = 0u; other < item.rows; other += 1u) {
-        let score = tile_four[other];
-        let before = (score > sum) | ((score == sum) & vec4<bool>(other < lane));
+        let bound = tile_four[other];
+        let before = (bound > upper) | ((bound == upper) & vec4<bool>(other < lane));
         rank += select(vec4<u32>(0u), vec4<u32>(1u), before);
     }
     for (var place = 0u; place < 4u; place += 1u) {
         if rank[place] < item.keep {
-            results[item.result_start + place * item.keep + rank[place]] = Candidate(sum[place], item.row_first + lane);
+            results[item.result_start + place * item.keep + rank[place]] = Candidate(upper[place], item.row_first + lane);
         }
     }
 }

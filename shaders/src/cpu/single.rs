@@ -45,8 +45,7 @@ pub(super) fn scan(kernel: Kernel, gallery: &Gallery, probes: &[Probe<'_>]) -> V
             }
         }
     }
-    let rows = |selection: Selection| selection.finish().1.into_iter().map(|candidate| candidate.row).collect();
-    selections.into_iter().map(rows).collect()
+    selections.into_iter().map(|selection| selection.finish().collect()).collect()
 }
 
 /// Scores eight rows from `row` of the part on against all probes and hands over what reaches a threshold.

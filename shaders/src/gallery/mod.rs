@@ -164,6 +164,17 @@ impl Gallery {
         }
     }
 
+    /// What the codes of `row` leave out, as stored; none where there is no such row, or not any more.
+    pub(crate) fn error(&self, row: u32) -> Option<f32> {
+        if row as usize >= self.rows {
+            return None;
+        }
+        let part = &self.parts[self.part_of(row as usize)];
+        let place = (row - part.first) as usize;
+        let (panel, lane) = (place / PANEL_ROWS, place % PANEL_ROWS);
+        (part.live(panel) & 1 << lane != 0).then(|| part.block.panel(panel).errors[lane])
+    }
+
     /// Values in one template.
     pub fn dims(&self) -> usize {
         self.dims

@@ -1,4 +1,4 @@
-//! Where galleries live on the device: slabs of the size that the adapter can bind, cut into segments.
+//! Where galleries' panels live on the device: slabs of the size that the adapter can bind, cut into segments.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 
 use super::block_on;
 use super::plan::Segment;
-use crate::gallery::Gallery;
-use crate::layout::PANEL_ROWS;
+use crate::gallery::block::Block;
+use crate::panel::panel_bytes;
 
 /// The first slab's size; each further slab is twice as large, up to the largest.
 const SLAB_BYTES_MIN: u64 = 32 << 20;
@@ -18,28 +18,31 @@ const SLAB_BYTES_MAX: u64 = 1 << 30;
 /// Uploads are cut into pieces of this size, so that a large gallery does not double in staging memory.
 const UPLOAD_BYTES: usize = 16 << 20;
 
-const VALUE_BYTES: u64 = size_of::<f32>() as u64;
+/// Slabs are counted in words, as the shader reads them.
+const WORD_BYTES: u64 = size_of::<u32>() as u64;
 
 struct Slab {
     buffer: wgpu::Buffer,
-    values: u32,
-    /// Free places, in values, in order and never touching one another.
+    words: u32,
+    /// Free places, in words, in order and never touching one another.
     free: Vec<Range<u32>>,
 }
 
 struct Resident {
-    gallery: Weak<Gallery>,
+    /// It keeps the block's address from being used again.
+    block: Weak<Block>,
     segments: Vec<Segment>,
-    panel_values: u32,
+    panel_words: u32,
 }
 
-/// All device-resident galleries.
+/// All device-resident blocks. Galleries that differ by a few people share the rest of their blocks here too.
 pub(super) struct Arena {
     device: wgpu::Device,
     queue: wgpu::Queue,
     slab_bytes_max: u64,
     slabs: Vec<Slab>,
-    residents: BTreeMap<u64, Resident>,
+    /// By the block's address.
+    residents: BTreeMap<usize, Resident>,
 }
 
 impl Arena {
@@ -57,103 +60,98 @@ impl Arena {
     pub(super) fn bytes_resident(&self) -> u64 {
         self.residents
             .values()
-            .flat_map(|resident| resident.segments.iter().map(|s| s.panels as u64 * u64::from(resident.panel_values)))
+            .flat_map(|resident| resident.segments.iter().map(|s| s.panels as u64 * u64::from(resident.panel_words)))
             .sum::<u64>()
-            * VALUE_BYTES
+            * WORD_BYTES
     }
 
-    /// The gallery's segments, uploaded now if it is not resident; none where the device has no room for it.
-    pub(super) fn segments(&mut self, gallery: &Arc<Gallery>) -> Option<Vec<Segment>> {
-        if let Some(resident) = self.residents.get(&gallery.id()) {
-            return Some(resident.segments.clone());
+    /// The block's segments, uploaded now if it is not resident; none where the device has no room for it.
+    pub(super) fn segments(&mut self, block: &Arc<Block>) -> Option<&[Segment]> {
+        let key = address(block);
+        if !self.residents.contains_key(&key) {
+            let resident = self.place(block)?;
+            self.residents.insert(key, resident);
         }
-        let panel_values = (gallery.dims() * PANEL_ROWS) as u32;
-        let panel_count = gallery.rows_live().div_ceil(PANEL_ROWS);
-        let panels_max = (self.slab_bytes_max / VALUE_BYTES / u64::from(panel_values)) as usize;
+        self.residents.get(&key).map(|resident| resident.segments.as_slice())
+    }
+
+    fn place(&mut self, block: &Arc<Block>) -> Option<Resident> {
+        let panel_words = (panel_bytes(block.dims()) as u64 / WORD_BYTES) as u32;
+        let panel_count = block.panel_count();
+        let panels_max = (self.slab_bytes_max / WORD_BYTES / u64::from(panel_words)) as usize;
         let mut segments = Vec::new();
         let mut panel_first = 0;
         while panel_first < panel_count {
             let panels = panels_max.min(panel_count - panel_first);
-            let Some((slab, start)) = self.allocate(panels as u32 * panel_values) else {
-                self.free(&segments, panel_values);
+            let Some((slab, start)) = self.allocate(panels as u32 * panel_words) else {
+                self.free(&segments, panel_words);
                 return None;
             };
             let segment = Segment { slab, start, panel_first, panels };
-            self.upload(gallery, segment);
+            self.upload(block, segment);
             segments.push(segment);
             panel_first += panels;
         }
-        let resident = Resident { gallery: Arc::downgrade(gallery), segments: segments.clone(), panel_values };
-        self.residents.insert(gallery.id(), resident);
-        Some(segments)
+        Some(Resident { block: Arc::downgrade(block), segments, panel_words })
     }
 
-    /// Wipes and frees one gallery, if it is resident.
-    pub(super) fn release(&mut self, gallery_id: u64) {
-        let Some(resident) = self.residents.remove(&gallery_id) else {
+    /// Wipes and frees one block, if it is resident.
+    pub(super) fn release(&mut self, block: &Arc<Block>) {
+        self.release_at(address(block));
+    }
+
+    fn release_at(&mut self, key: usize) {
+        let Some(resident) = self.residents.remove(&key) else {
             return;
         };
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for segment in &resident.segments {
-            let bytes = segment.panels as u64 * u64::from(resident.panel_values) * VALUE_BYTES;
-            let offset = u64::from(segment.start) * VALUE_BYTES;
+            let bytes = segment.panels as u64 * u64::from(resident.panel_words) * WORD_BYTES;
+            let offset = u64::from(segment.start) * WORD_BYTES;
             encoder.clear_buffer(&self.slabs[segment.slab].buffer, offset, Some(bytes));
         }
         self.queue.submit([encoder.finish()]);
-        self.free(&resident.segments, resident.panel_values);
+        self.free(&resident.segments, resident.panel_words);
     }
 
-    /// Wipes and frees the galleries that nobody on the host holds any more. A search that was under way while its
-    /// gallery was released brings the copy back; this takes it away again.
+    /// Wipes and frees the blocks that nobody on the host holds any more. A search that was under way while its gallery
+    /// was released brings the copy back; this takes it away again.
     pub(super) fn release_dropped(&mut self) {
-        let dropped: Vec<u64> = self
-            .residents
-            .iter()
-            .filter(|(_, resident)| resident.gallery.strong_count() == 0)
-            .map(|(id, _)| *id)
-            .collect();
-        for gallery_id in dropped {
-            self.release(gallery_id);
+        let dropped = self.residents.iter().filter(|(_, resident)| resident.block.strong_count() == 0);
+        for key in dropped.map(|(key, _)| *key).collect::<Vec<usize>>() {
+            self.release_at(key);
         }
     }
 
-    /// Packs the segment's rows with the dimension outermost, a piece at a time, and uploads them.
-    fn upload(&self, gallery: &Gallery, segment: Segment) {
-        let panel_values = gallery.dims() * PANEL_ROWS;
-        let panels_per_piece = (UPLOAD_BYTES / (panel_values * size_of::<f32>())).max(1);
-        let rows: Vec<u32> = gallery.live_rows().skip(segment.panel_first * PANEL_ROWS).collect();
-        let rows = &rows[..rows.len().min(segment.panels * PANEL_ROWS)];
-        let mut piece = vec![0.0f32; panels_per_piece.min(segment.panels) * panel_values];
-        let mut offset = u64::from(segment.start) * VALUE_BYTES;
-        for rows in rows.chunks(panels_per_piece * PANEL_ROWS) {
-            let values = &mut piece[..rows.len().div_ceil(PANEL_ROWS) * panel_values];
-            for (panel, rows) in values.chunks_exact_mut(panel_values).zip(rows.chunks(PANEL_ROWS)) {
-                pack_panel(panel, rows.iter().map(|row| gallery.row(*row as usize)));
-            }
-            let bytes: &[u8] = bytemuck::cast_slice(values);
-            self.queue.write_buffer(&self.slabs[segment.slab].buffer, offset, bytes);
-            offset += bytes.len() as u64;
-            if segment.panels > panels_per_piece {
+    /// Uploads the segment's panels as they are, a piece at a time.
+    fn upload(&self, block: &Block, segment: Segment) {
+        let size = panel_bytes(block.dims());
+        let bytes = &block.panels()[segment.panel_first * size..][..segment.panels * size];
+        let mut offset = u64::from(segment.start) * WORD_BYTES;
+        for piece in bytes.chunks(UPLOAD_BYTES) {
+            self.queue.write_buffer(&self.slabs[segment.slab].buffer, offset, piece);
+            offset += piece.len() as u64;
+            if piece.len() < bytes.len() {
                 self.queue.submit([]);
             }
         }
     }
 
-    /// First fit over the slabs there are, else a new slab: slab and position in values.
-    fn allocate(&mut self, values: u32) -> Option<(usize, u32)> {
+    /// First fit over the slabs there are, else a new slab: slab and position in words.
+    fn allocate(&mut self, words: u32) -> Option<(usize, u32)> {
         for (index, slab) in self.slabs.iter_mut().enumerate() {
-            if let Some(place) = slab.free.iter().position(|range| range.end - range.start >= values) {
+            if let Some(place) = slab.free.iter().position(|range| range.end - range.start >= words) {
                 let start = slab.free[place].start;
-                slab.free[place].start += values;
+                slab.free[place].start += words;
                 if slab.free[place].is_empty() {
                     slab.free.remove(place);
                 }
                 return Some((index, start));
             }
         }
-        let bytes_needed = u64::from(values) * VALUE_BYTES;
+        let bytes_needed = u64::from(words) * WORD_BYTES;
         let bytes_grown = SLAB_BYTES_MIN << self.slabs.len().min(5);
-        let bytes = bytes_grown.max(bytes_needed).min(self.slab_bytes_max) / VALUE_BYTES * VALUE_BYTES;
+        let bytes = bytes_grown.max(bytes_needed).min(self.slab_bytes_max) / WORD_BYTES * WORD_BYTES;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("gallery slab"),
@@ -164,33 +162,27 @@ impl Arena {
         if block_on(scope.pop()).is_some() {
             return None;
         }
-        let slab_values = (bytes / VALUE_BYTES) as u32;
-        let free = Vec::from_iter((values < slab_values).then_some(values..slab_values));
-        self.slabs.push(Slab { buffer, values: slab_values, free });
+        let slab_words = (bytes / WORD_BYTES) as u32;
+        let free = Vec::from_iter((words < slab_words).then_some(words..slab_words));
+        self.slabs.push(Slab { buffer, words: slab_words, free });
         Some((self.slabs.len() - 1, 0))
     }
 
-    fn free(&mut self, segments: &[Segment], panel_values: u32) {
+    fn free(&mut self, segments: &[Segment], panel_words: u32) {
         for segment in segments {
-            let freed = segment.start..segment.start + segment.panels as u32 * panel_values;
+            let freed = segment.start..segment.start + segment.panels as u32 * panel_words;
             free_range(&mut self.slabs[segment.slab].free, freed);
         }
         // Only from the end, because segments name slabs by position.
-        while self.slabs.len() > 1 && self.slabs.last().is_some_and(|slab| slab.free.first() == Some(&(0..slab.values)))
+        while self.slabs.len() > 1 && self.slabs.last().is_some_and(|slab| slab.free.first() == Some(&(0..slab.words)))
         {
             self.slabs.pop();
         }
     }
 }
 
-/// Transposes at most 32 rows into a panel of `dims x 32` values; places without a row become zero.
-fn pack_panel<'a>(panel: &mut [f32], rows: impl Iterator<Item = &'a [f32]>) {
-    panel.fill(0.0);
-    for (lane, row) in rows.enumerate() {
-        for (slot, value) in panel[lane..].iter_mut().step_by(PANEL_ROWS).zip(row) {
-            *slot = *value;
-        }
-    }
+fn address(block: &Arc<Block>) -> usize {
+    Arc::as_ptr(block) as usize
 }
 
 /// Puts a range back in order and joins it with its neighbours.

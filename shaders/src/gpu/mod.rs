@@ -1,4 +1,4 @@
-//! The GPU engine's coarse pass, and the only folder that knows wgpu.
+//! The GPU engine's coarse pass, in eight bits like the CPU's and over the same panels, and the only folder that knows wgpu.
 //!
 //! Galleries stay on the device in slabs, uploaded at their first use. A call becomes one work list, cut by
 //! slab and kernel, in one submission with one read-back (more only where the candidates of a huge call would not
@@ -18,7 +18,9 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::batch::{Coarse, Group};
-use crate::layout::{Candidate, WorkItem};
+use crate::gallery::Gallery;
+use crate::layout::{Candidate, TILE_PROBES, WorkItem};
+use crate::panel::GROUP;
 use arena::Arena;
 use device::Device;
 use plan::{DeviceKernel, Plan, Round};
@@ -112,10 +114,12 @@ impl Gpu {
         self.lock().arena.bytes_resident()
     }
 
-    /// Wipes and frees one gallery's copy.
-    pub(crate) fn release(&self, gallery_id: u64) {
+    /// Wipes and frees what only this gallery has on the device.
+    pub(crate) fn release(&self, gallery: &Gallery) {
         let mut state = self.lock();
-        state.arena.release(gallery_id);
+        for part in gallery.parts().iter().filter(|part| Arc::strong_count(&part.block) == 1) {
+            state.arena.release(&part.block);
+        }
         state.arena.release_dropped();
     }
 
@@ -137,35 +141,36 @@ impl Gpu {
         let mut plan = Plan::default();
         let mut planned = vec![false; groups.len()];
         for (planned, group) in planned.iter_mut().zip(groups) {
-            let probe_bytes = (plan.probes.len() + (group.probes.len() + 3) * group.gallery.dims()) * size_of::<f32>();
-            if (probe_bytes as u64).next_power_of_two() > binding_bytes_max {
+            // Four words in front of each four probes or one, and at most four probes' codes.
+            let tiles = group.probes.len().div_ceil(TILE_PROBES);
+            let probe_words = plan.probes.len() + tiles * TILE_PROBES * (1 + group.gallery.dims() / GROUP);
+            if ((probe_words * size_of::<u32>()) as u64).next_power_of_two() > binding_bytes_max {
                 continue;
             }
-            if let Some(segments) = state.arena.segments(group.gallery) {
+            let parts = group.gallery.parts().iter();
+            let segments: Option<Vec<_>> =
+                parts.map(|part| Some((part, state.arena.segments(&part.block)?.to_vec()))).collect();
+            if let Some(segments) = segments {
                 plan.add(group, &segments);
                 *planned = true;
             }
         }
-        let mut merges = plan.merges();
+        let on_device = groups.iter().zip(&planned).filter(|(_, planned)| **planned);
+        let galleries: Vec<&Gallery> =
+            on_device.flat_map(|(group, _)| group.probes.iter().map(|_| group.gallery.as_ref())).collect();
         let probes = state.probes.of_size(&self.device.device, size_of_val(plan.probes.as_slice()) as u64);
         self.device.queue.write_buffer(&probes, 0, bytemuck::cast_slice(&plan.probes));
         for (index, round) in plan.rounds.iter().enumerate() {
             let last = index + 1 == plan.rounds.len();
             let candidates = self.run_round(&mut state, &probes, round, last)?;
             for piece in &round.pieces {
-                merges[piece.probe].take(&candidates[piece.start..piece.start + piece.length], piece.cut);
+                let run = &candidates[piece.start..piece.start + piece.length];
+                plan.merges[piece.probe].take(galleries[piece.probe], run, piece.cut);
             }
         }
-        let mut merged = merges.into_iter().map(plan::Merge::finish);
+        let mut merged = plan.merges.into_iter().map(plan::Merge::finish);
         let coarse = groups.iter().zip(planned).map(|(group, planned)| {
-            // The device holds the rows without the gaps that removed ones leave.
-            let whole = group.gallery.rows_live() == group.gallery.rows();
-            let numbers: Vec<u32> = if whole { Vec::new() } else { group.gallery.live_rows().collect() };
-            let number = |candidate: Candidate| numbers.get(candidate.row as usize).copied().unwrap_or(candidate.row);
-            let of_probe = |_| {
-                let candidates = if planned { merged.next().flatten() } else { None };
-                candidates.map(|candidates| candidates.into_iter().map(number).collect())
-            };
+            let of_probe = |_| if planned { merged.next().flatten() } else { None };
             group.probes.iter().map(of_probe).collect()
         });
         Ok(coarse.collect())

@@ -67,12 +67,19 @@ impl World {
             return Ok(answered);
         }
         let gone = || Refusal::new(RefusalCode::Unavailable, format!("node {}", node.id), "the process ends");
-        let Question { shards, floor } = self.question(node, capture, deadline_us).await?;
-        self.judge.borrow_mut().demanded(capture.encounter, &shards);
-        let parts = shards.into_iter().map(|shard| self.search_shard(node, capture, floor, shard, deadline_us));
-        let merged = merge(try_join_all(parts).await?).ok_or_else(|| encounter::not_built(capture.journey))?;
-        let verdict =
-            node.state(|state| encounter::verdict(state, capture, &merged, floor)).flatten().ok_or_else(gone)?;
+        let mut floor_max = f32::INFINITY;
+        let (merged, verdict) = loop {
+            let Question { shards, floor } = self.question(node, capture, deadline_us).await?;
+            let floor = floor.min(floor_max);
+            self.judge.borrow_mut().demanded(capture.encounter, &shards);
+            let parts = shards.into_iter().map(|shard| self.search_shard(node, capture, floor, shard, deadline_us));
+            let merged = merge(try_join_all(parts).await?).ok_or_else(|| encounter::not_built(capture.journey))?;
+            let verdict = node.state(|state| encounter::verdict(state, capture, &merged, floor)).ok_or_else(gone)?;
+            if let Some(verdict) = verdict {
+                break (merged, verdict);
+            }
+            floor_max = f32::NEG_INFINITY;
+        };
         match encounter::after_search(capture, purpose, self.wall(node), &merged, verdict) {
             Next::Answer(answer) => Ok(answer),
             Next::Record(record) => {
