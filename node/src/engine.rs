@@ -1,11 +1,12 @@
 //! The engine: scores what searches ask for.
 //!
-//! On a CPU a small gallery is scored at once, on the thread that asks: handing it to another thread and back takes as
-//! long as scoring it. Larger ones, and everything where a GPU scores, go to the engine's thread. It takes the jobs of
+//! A small gallery is scored at once, on the thread that asks: handing it to another thread and back takes as long as
+//! scoring it. Larger ones, and what a GPU is quicker with, go to the engine's thread. It takes the jobs of
 //! all shards, hands whatever waits to the engine as one ragged batch, and answers each; the engine shares very large
 //! batches with a helper for each further processor. It never waits for a batch to fill: alone, a job is scored at once;
 //! while one batch is being scored, the next gathers.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
@@ -49,18 +50,21 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Starts the engine and its thread.
+    /// Starts the engine and its thread. What a device's driver compiles is kept in the data folder.
     ///
     /// # Errors
     /// Where the engine that was asked for is not to be had, or the system gives no thread.
-    pub fn start(choice: EngineChoice, node: NodeId) -> Result<Self, crate::process::Error> {
+    pub fn start(choice: EngineChoice, node: NodeId, data_dir: &Path) -> Result<Self, crate::process::Error> {
         let choice = match choice {
             EngineChoice::Auto => Choice::Auto,
             EngineChoice::Gpu => Choice::Gpu,
             EngineChoice::Cpu => Choice::Cpu,
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let engine = Arc::new(Engine::start(choice, threads).map_err(crate::process::Error::Engine)?);
+        let engine = Arc::new(
+            Engine::start_in(choice, threads, Some(data_dir.join("pipelines")))
+                .map_err(crate::process::Error::Engine)?,
+        );
         tracing::info!(engine = %describe(&engine), "{}", engine.description().note);
         let (jobs, queue) = sync_channel(SEARCHES_IN_FLIGHT_MAX);
         let scorer = engine.clone();
@@ -83,7 +87,8 @@ impl EngineHandle {
             // A journey of people without a photograph: nobody is found, which is no fault of the probe.
             return Some(found(self.node, serving, None));
         }
-        if gallery.rows() * gallery.dims() * size_of::<f32>() > AT_ONCE_BYTES_MAX || self.engine.uses_gpu() {
+        if gallery.rows() * gallery.dims() * size_of::<f32>() > AT_ONCE_BYTES_MAX || self.engine.device_scores(gallery)
+        {
             return None;
         }
         self.scored.increment(1);

@@ -175,7 +175,7 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     let listen = node.listen.parse().map_err(|_| Error::Fault(format!("node.listen {:?}", node.listen)))?;
     let endpoint = node_link::bind(listen, &identity)?;
     let links = PeerLinks::new(endpoint.clone());
-    let engine = EngineHandle::start(node.engine, me)?;
+    let engine = EngineHandle::start(node.engine, me, &node.data_dir)?;
     let store = Store::open(&node.data_dir)?;
     let on_disk = store.shards()?;
     let holdings = holdings::open(configuration)?;

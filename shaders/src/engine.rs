@@ -1,13 +1,16 @@
 //! The one door: chooses an engine, keeps its promise when the device goes away.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::accelerator::{Accelerator, Open};
 use crate::batch::{Coarse, Group, Hit, Job, Probe, group_by_gallery};
 use crate::cpu::{Cpu, Kernel, Pass};
 use crate::error::Error;
 use crate::exact;
 use crate::gallery::Gallery;
-use crate::gpu::{Gpu, Lost};
+use crate::gpu::Lost;
 
 /// Which engine is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +43,16 @@ pub struct Description {
 /// Scores jobs. Shared by reference between threads; on the CPU calls run side by side, each on its caller's thread
 /// (large ones share the engine's helping threads), on a GPU one after the other.
 pub struct Engine {
-    cpu: Cpu,
-    gpu: Option<Gpu>,
-    gpu_lost: AtomicBool,
+    cpu: Arc<Cpu>,
+    accelerator: Option<Arc<Accelerator>>,
     probes_unproved: AtomicU64,
-    description: Description,
-    description_gpu_lost: Description,
+    /// Why the CPU scores, where no device was opened.
+    cpu_reason: String,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Engine").field(self.description()).finish()
+        formatter.debug_tuple("Engine").field(&self.description()).finish()
     }
 }
 
@@ -63,19 +65,25 @@ impl Engine {
     /// # Errors
     /// [`Error::NoAdapter`], for [`Choice::Gpu`] only.
     pub fn start(choice: Choice, threads: usize) -> Result<Engine, Error> {
+        Engine::start_in(choice, threads, None)
+    }
+
+    /// As [`Engine::start`]; what the driver compiles is kept in the folder `cache`, so that the next start is quicker.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_in(choice: Choice, threads: usize, cache: Option<PathBuf>) -> Result<Engine, Error> {
         let cpu = Cpu::new(Kernel::available()[0], Pass::Auto, threads)?;
-        let gpu = match choice {
-            Choice::Cpu => return Engine::with(cpu, None, "scoring on the CPU, as configured"),
-            Choice::Auto => open_gpu(false),
-            Choice::Gpu => open_gpu(true),
-        };
-        match (gpu, choice) {
-            (Ok(gpu), _) => Engine::with(cpu, Some(gpu), ""),
-            (Err(detail), Choice::Gpu) => Err(Error::NoAdapter { detail }),
-            (Err(detail), _) => {
-                Engine::with(cpu, None, &format!("scoring on the CPU, because no GPU adapter is usable: {detail}"))
-            }
+        if choice == Choice::Cpu {
+            return Ok(Engine::on_cpu(cpu, "as configured"));
         }
+        let cpu = Arc::new(cpu);
+        let (accelerator, cpu_reason) = match Accelerator::start(choice == Choice::Gpu, cache, cpu.clone()) {
+            Ok(accelerator) => (Some(accelerator), String::new()),
+            Err(detail) if choice == Choice::Gpu => return Err(Error::NoAdapter { detail }),
+            Err(detail) => (None, format!("because no GPU adapter is usable: {detail}")),
+        };
+        Ok(Engine { cpu, accelerator, probes_unproved: AtomicU64::new(0), cpu_reason })
     }
 
     /// Starts the CPU engine with one certain kernel and coarse pass, for tests and benchmarks.
@@ -83,49 +91,39 @@ impl Engine {
     /// # Errors
     /// [`Error::Kernel`] where this processor cannot run it.
     pub fn start_with(kernel: Kernel, pass: Pass, threads: usize) -> Result<Engine, Error> {
-        Engine::with(Cpu::new(kernel, pass, threads)?, None, "scoring on the CPU, as configured")
+        Ok(Engine::on_cpu(Cpu::new(kernel, pass, threads)?, "as configured"))
     }
 
-    fn with(cpu: Cpu, gpu: Option<Gpu>, cpu_reason: &str) -> Result<Engine, Error> {
-        let kernel = cpu.kernel().name();
-        let on_cpu = |reason: &str| Description {
-            engine: "cpu",
-            adapter: None,
-            backend: None,
-            software: false,
-            kernel,
-            note: format!("{reason} ({kernel} kernel)"),
-        };
-        let description = match &gpu {
-            None => on_cpu(cpu_reason),
-            Some(gpu) => Description {
-                engine: "gpu",
-                adapter: Some(gpu.adapter()),
-                backend: Some(gpu.backend()),
-                software: gpu.is_software(),
+    fn on_cpu(cpu: Cpu, reason: &str) -> Engine {
+        let probes_unproved = AtomicU64::new(0);
+        Engine { cpu: Arc::new(cpu), accelerator: None, probes_unproved, cpu_reason: reason.to_owned() }
+    }
+
+    /// What scores now. It changes when a device is lost, and when it is back.
+    pub fn description(&self) -> Description {
+        let kernel = self.cpu.kernel().name();
+        let Some(open) = self.usable_gpu() else {
+            let lost = "because the GPU device was lost; it is opened again as soon as it can be";
+            let reason = if self.accelerator.is_some() { lost } else { &self.cpu_reason };
+            return Description {
+                engine: "cpu",
+                adapter: None,
+                backend: None,
+                software: false,
                 kernel,
-                note: format!(
-                    "scoring on the {}GPU adapter {} by {}",
-                    if gpu.is_software() { "software " } else { "" },
-                    gpu.adapter(),
-                    gpu.backend()
-                ),
-            },
+                note: format!("scoring on the CPU, {reason} ({kernel} kernel)"),
+            };
         };
-        let description_gpu_lost = on_cpu("scoring on the CPU, because the GPU device was lost");
-        Ok(Engine {
-            cpu,
-            gpu,
-            gpu_lost: AtomicBool::new(false),
-            probes_unproved: AtomicU64::new(0),
-            description,
-            description_gpu_lost,
-        })
-    }
-
-    /// What scores now. It changes once at most, from GPU to CPU, when the device is lost.
-    pub fn description(&self) -> &Description {
-        if self.gpu_lost.load(Ordering::Acquire) { &self.description_gpu_lost } else { &self.description }
+        let (adapter, backend, software) = (open.gpu.adapter(), open.gpu.backend(), open.gpu.is_software());
+        let kind = if software { "software " } else { "" };
+        Description {
+            engine: "gpu",
+            note: format!("scoring on the {kind}GPU adapter {adapter} by {backend}"),
+            adapter: Some(adapter),
+            backend: Some(backend),
+            software,
+            kernel,
+        }
     }
 
     /// Threads that score a large call on the CPU, the calling one included.
@@ -133,9 +131,9 @@ impl Engine {
         self.cpu.threads()
     }
 
-    /// Whether a device scores now; where not, the CPU does, on the calling thread.
-    pub fn uses_gpu(&self) -> bool {
-        self.usable_gpu().is_some()
+    /// Whether a device would score one probe against this gallery now; where not, the CPU does, on the calling thread.
+    pub fn device_scores(&self, gallery: &Gallery) -> bool {
+        self.usable_gpu().is_some_and(|open| open.pays_for_one(gallery))
     }
 
     /// Scores all jobs in one pass. One result a job, in order: for each probe the best `k` of the rows that
@@ -145,9 +143,10 @@ impl Engine {
     /// A bad job fails alone, with an error that names its index.
     pub fn score(&self, jobs: &[Job]) -> Vec<Result<Vec<Vec<Hit>>, Error>> {
         let (mut results, groups) = group_by_gallery(jobs);
-        let coarse = self.usable_gpu().map(|gpu| gpu.coarse(&groups));
-        if let Some(Err(Lost)) = coarse {
-            self.gpu_lost.store(true, Ordering::Release);
+        let device = self.usable_gpu().filter(|open| open.pays(&groups));
+        let coarse = device.as_ref().map(|open| open.gpu.coarse(&groups));
+        if let (Some(accelerator), Some(open), Some(Err(Lost))) = (&self.accelerator, &device, &coarse) {
+            accelerator.lost(open);
         }
         let hits = match coarse {
             Some(Ok(coarse)) => groups.iter().zip(coarse).map(|(group, coarse)| self.rescore(group, coarse)).collect(),
@@ -166,14 +165,14 @@ impl Engine {
     /// Wipes and drops what the device holds of a gallery, apart from what galleries share that it was made of or that were
     /// made of it: that goes with the last of them. The host's copy goes when its last `Arc` goes.
     pub fn release(&self, gallery: &Gallery) {
-        if let Some(gpu) = self.usable_gpu() {
-            gpu.release(gallery);
+        if let Some(open) = self.usable_gpu() {
+            open.gpu.release(gallery);
         }
     }
 
     /// Bytes of galleries on the device; 0 without one.
     pub fn device_bytes_resident(&self) -> u64 {
-        self.usable_gpu().map_or(0, Gpu::bytes_resident)
+        self.usable_gpu().map_or(0, |open| open.gpu.bytes_resident())
     }
 
     /// Probes so far that the device answered without proof and the CPU scanned again: more rows than a tile returns
@@ -182,15 +181,16 @@ impl Engine {
         self.probes_unproved.load(Ordering::Relaxed)
     }
 
-    /// Takes the device away, as a driver reset or a pulled card would; for chaos tests. Later calls are answered by the CPU.
+    /// Takes the device away, as a driver reset or a pulled card would; for chaos tests. Calls are answered by the CPU until it
+    /// is open again.
     pub fn lose_device(&self) {
-        if let Some(gpu) = self.usable_gpu() {
-            gpu.lose();
+        if let Some(open) = self.usable_gpu() {
+            open.gpu.lose();
         }
     }
 
-    fn usable_gpu(&self) -> Option<&Gpu> {
-        self.gpu.as_ref().filter(|_| !self.gpu_lost.load(Ordering::Acquire))
+    fn usable_gpu(&self) -> Option<Arc<Open>> {
+        self.accelerator.as_ref()?.usable()
     }
 
     /// Scores a device's candidates again; probes for which it could not prove any are searched by the CPU.
@@ -211,50 +211,4 @@ impl Engine {
         });
         hits.collect()
     }
-}
-
-/// Opens a GPU and lets it answer a known job: a driver that miscompiles the kernels is not used.
-fn open_gpu(software_too: bool) -> Result<Gpu, String> {
-    let gpu = Gpu::open(software_too)?;
-    let jobs = self_test_jobs().map_err(|error| error.to_string())?;
-    let (_, groups) = group_by_gallery(&jobs);
-    let coarse = gpu.coarse(&groups).map_err(|Lost| format!("{} fails its self-test", gpu.adapter()))?;
-    for (group, coarse) in groups.iter().zip(coarse) {
-        for (probe, candidates) in group.probes.iter().zip(coarse) {
-            let best = exact::rescore(group.gallery, probe.values, 0..group.gallery.rows() as u32, probe.wanted);
-            let found = candidates.map(|(reach, candidates)| {
-                exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted)
-            });
-            if found.as_ref() != Some(&best) {
-                return Err(format!("{} computes wrong scores in its self-test", gpu.adapter()));
-            }
-        }
-        gpu.release(group.gallery);
-    }
-    Ok(gpu)
-}
-
-/// Three hundred well-spread rows (more than one tile) against one probe and against five, so that both kernels run.
-fn self_test_jobs() -> Result<Vec<Job>, Error> {
-    const DIMS: usize = 132;
-    const ROWS: usize = 300;
-    let mut state = 1u32;
-    let mut row = || -> Vec<f32> {
-        let values: Vec<f64> = (0..DIMS)
-            .map(|_| {
-                // Numerical Recipes' linear congruential generator: any spread will do.
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                f64::from(state) / f64::from(u32::MAX) - 0.5
-            })
-            .collect();
-        let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
-        values.iter().map(|value| (value / norm) as f32).collect()
-    };
-    let mut jobs = Vec::new();
-    for probes in [1, 5] {
-        let rows: Vec<f32> = (0..ROWS).flat_map(|_| row()).collect();
-        let gallery = std::sync::Arc::new(Gallery::new(DIMS, rows)?);
-        jobs.push(Job::new(gallery, (0..probes).flat_map(|_| row()).collect(), 5));
-    }
-    Ok(jobs)
 }

@@ -11,6 +11,7 @@
 //! ids, order and the bits of the scores do not depend on which engine, which kernel or which batch
 //! answered. Ties in the `f64` score go to the lower row.
 
+mod accelerator;
 mod batch;
 mod cpu;
 mod dot;

@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use shaders::{Choice, Engine, Error, Gallery, Job, Kernel, Pass, VectorProblem, check_probe};
 
@@ -313,7 +314,7 @@ fn descriptions_say_what_scores() {
 }
 
 #[test]
-fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call() {
+fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call_and_comes_back() {
     let Some(engine) = gpu() else { return };
     let mut random = Random(10);
     let job = Job::new(gallery(512, random.units(500, 512)), random.units(6, 512), 5);
@@ -325,6 +326,14 @@ fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call() {
     assert!(engine.description().note.contains("device was lost"), "{}", engine.description().note);
     assert_eq!(engine.score(std::slice::from_ref(&job)), before);
     engine.release(&job.gallery);
+
+    let begun = Instant::now();
+    while engine.description().engine == "cpu" {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the device is there and is not opened again");
+        assert_eq!(engine.score(std::slice::from_ref(&job)), before, "the CPU answers until then");
+    }
+    assert_eq!(engine.score(std::slice::from_ref(&job)), before, "and then the device, which has nothing yet");
+    assert!(engine.device_bytes_resident() > 0);
 }
 
 #[test]

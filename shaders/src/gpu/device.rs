@@ -1,9 +1,11 @@
 //! Finding an adapter and opening it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block_on;
+use super::cache::PipelineCache;
 
 /// An open device with the two pipelines on it.
 pub(super) struct Device {
@@ -24,7 +26,8 @@ pub(super) fn is_software(info: &wgpu::AdapterInfo) -> bool {
 
 /// Opens the most capable adapter, or says in words why there is none. Software adapters come last and only
 /// where `software_too` asks for them.
-pub(super) fn open(software_too: bool) -> Result<Device, String> {
+/// `cache` is a folder for compiled pipelines.
+pub(super) fn open(software_too: bool, cache: Option<&Path>) -> Result<Device, String> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         // Vulkan's validation layers check drivers and wgpu, which is not this crate's work.
         flags: wgpu::InstanceFlags::empty(),
@@ -45,14 +48,15 @@ pub(super) fn open(software_too: bool) -> Result<Device, String> {
     if is_software(&info) && !software_too {
         return Err(format!("only the software adapter {} is there", info.name));
     }
-    open_adapter(adapter, info)
+    open_adapter(adapter, info, cache)
 }
 
-fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo) -> Result<Device, String> {
+fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<&Path>) -> Result<Device, String> {
     let (device, queue) = block_on(adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("score"),
         // The default limits are those of a phone; a binding is to be as large as this adapter can have it.
         required_limits: adapter.limits(),
+        required_features: adapter.features() & wgpu::Features::PIPELINE_CACHE,
         ..wgpu::DeviceDescriptor::default()
     }))
     .map_err(|error| format!("{} cannot be opened: {error}", info.name))?;
@@ -88,6 +92,7 @@ fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo) -> Result<Devi
         bind_group_layouts: &[Some(&layout)],
         immediate_size: 0,
     });
+    let cache = cache.and_then(|folder| PipelineCache::open(folder, &device, &info));
     let pipeline = |entry_point| {
         device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(entry_point),
@@ -99,12 +104,15 @@ fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo) -> Result<Devi
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache: cache.as_ref().map(PipelineCache::cache),
         })
     };
     let (score_one, score_four) = (pipeline("score_one"), pipeline("score_four"));
     if failed.load(Ordering::Acquire) {
         return Err(format!("{} does not take the kernels", info.name));
+    }
+    if let Some(cache) = &cache {
+        cache.save();
     }
     Ok(Device { device, queue, layout, score_one, score_four, failed, info })
 }

@@ -5,11 +5,13 @@
 //! fit); per tile only the best candidates come back. One call at a time uses the device.
 
 mod arena;
+mod cache;
 mod device;
 mod plan;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -84,9 +86,10 @@ impl Buffer {
 
 impl Gpu {
     /// Opens the best adapter, a software one only where `software_too` says so; the error says in words why not.
-    pub(crate) fn open(software_too: bool) -> Result<Gpu, String> {
+    /// `cache` is a folder for compiled pipelines.
+    pub(crate) fn open(software_too: bool, cache: Option<&Path>) -> Result<Gpu, String> {
         use wgpu::BufferUsages as Usage;
-        let device = device::open(software_too)?;
+        let device = device::open(software_too, cache)?;
         let state = State {
             arena: Arena::new(device.device.clone(), device.queue.clone()),
             probes: Buffer::new("probes", Usage::STORAGE | Usage::COPY_DST),

@@ -1,0 +1,287 @@
+//! The device beside the CPU: opened, tested, timed, lost, and opened again.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use crate::batch::{Group, Job, group_by_gallery};
+use crate::cpu::Cpu;
+use crate::error::Error;
+use crate::exact;
+use crate::gallery::Gallery;
+use crate::gpu::{Gpu, Lost};
+
+/// Pauses before a lost device is opened again: the first, and the longest after doubling. A driver that resets is back
+/// within a second or two; one that is gone costs a try a minute, on a thread of its own.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// See [`PAUSE_MIN`].
+const PAUSE_MAX: Duration = Duration::from_secs(64);
+
+/// The gallery and the probes that both sides are timed with: large enough that a device's fixed cost does not hide what a
+/// byte costs, and a tenth of a second to make.
+const TIMED_ROWS: usize = 16_384;
+/// See [`TIMED_ROWS`].
+const TIMED_PROBES: usize = 16;
+
+/// What a call costs, nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Cost {
+    /// Whatever it is about.
+    fixed: f64,
+    /// For each byte of codes that is read.
+    byte: f64,
+    /// For each product beyond one a byte.
+    product: f64,
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Work {
+    /// Bytes of codes, each gallery once.
+    bytes: f64,
+    /// Products of codes, each probe counted.
+    products: f64,
+}
+
+impl Work {
+    fn of(gallery: &Gallery, probes: usize) -> Work {
+        let bytes = (gallery.rows() * gallery.dims()) as f64;
+        Work { bytes, products: bytes * probes as f64 }
+    }
+}
+
+impl Cost {
+    /// From the times of a small job, a large one, and the large one with [`TIMED_PROBES`] probes.
+    fn of(small: (Work, f64), large: (Work, f64), wide: (Work, f64)) -> Cost {
+        let per = |nanoseconds: f64, units: f64| (nanoseconds / units).max(0.0);
+        let byte = per(large.1 - small.1, large.0.bytes - small.0.bytes);
+        let product = per(wide.1 - large.1, wide.0.products - large.0.products);
+        Cost { fixed: (small.1 - byte * small.0.bytes).max(0.0), byte, product }
+    }
+
+    fn nanoseconds(&self, work: Work) -> f64 {
+        self.fixed + self.byte * work.bytes + self.product * (work.products - work.bytes).max(0.0)
+    }
+}
+
+/// What the CPU and the device cost, as measured at the start.
+#[derive(Clone, Copy, Debug)]
+struct Costs {
+    cpu: Cost,
+    device: Cost,
+}
+
+/// An open device.
+pub(crate) struct Open {
+    pub(crate) gpu: Gpu,
+    /// None where the device was asked for by name: then it scores everything.
+    costs: Option<Costs>,
+}
+
+impl Open {
+    /// Whether the device is quicker than the CPU with these.
+    pub(crate) fn pays(&self, groups: &[Group<'_>]) -> bool {
+        let work = groups.iter().map(|group| Work::of(group.gallery, group.probes.len()));
+        let sum = |a: Work, b: Work| Work { bytes: a.bytes + b.bytes, products: a.products + b.products };
+        self.pays_for(work.fold(Work::default(), sum))
+    }
+
+    /// Whether the device is quicker than the CPU with one probe.
+    pub(crate) fn pays_for_one(&self, gallery: &Gallery) -> bool {
+        self.pays_for(Work::of(gallery, 1))
+    }
+
+    fn pays_for(&self, work: Work) -> bool {
+        self.costs.is_none_or(|costs| costs.device.nanoseconds(work) < costs.cpu.nanoseconds(work))
+    }
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Arc<Open>>,
+    /// When a lost device is opened again, and the pause after that.
+    again: Option<(Instant, Duration)>,
+}
+
+/// A device that may be lost and come back.
+pub(crate) struct Accelerator {
+    by_name: bool,
+    cache: Option<PathBuf>,
+    cpu: Arc<Cpu>,
+    state: RwLock<State>,
+    opening: AtomicBool,
+}
+
+impl Accelerator {
+    /// Opens a device. One that was asked for `by_name` may be a software one and scores everything; any other scores what
+    /// it is quicker with than the CPU. Compiled pipelines are kept in the folder `cache`.
+    ///
+    /// # Errors
+    /// In words, why there is none.
+    pub(crate) fn start(by_name: bool, cache: Option<PathBuf>, cpu: Arc<Cpu>) -> Result<Arc<Accelerator>, String> {
+        let accelerator =
+            Accelerator { by_name, cache, cpu, state: RwLock::default(), opening: AtomicBool::new(false) };
+        accelerator.open()?;
+        Ok(Arc::new(accelerator))
+    }
+
+    /// The device, where it is there. A lost one is opened again, in time, by a thread of its own.
+    pub(crate) fn usable(self: &Arc<Self>) -> Option<Arc<Open>> {
+        let (open, again) = {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            (state.open.clone(), state.again)
+        };
+        let due = open.is_none() && again.is_some_and(|(at, _)| Instant::now() >= at);
+        if due && !self.opening.swap(true, Ordering::AcqRel) {
+            let accelerator = self.clone();
+            let opening = std::thread::Builder::new().name("gpu-again".into()).spawn(move || {
+                if accelerator.open().is_err() {
+                    accelerator.wait_longer();
+                }
+                accelerator.opening.store(false, Ordering::Release);
+            });
+            if opening.is_err() {
+                self.opening.store(false, Ordering::Release);
+            }
+        }
+        open
+    }
+
+    /// Takes note that a device is lost.
+    pub(crate) fn lost(&self, lost: &Arc<Open>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if state.open.as_ref().is_some_and(|open| Arc::ptr_eq(open, lost)) {
+            state.open = None;
+            let pause = state.again.map_or(PAUSE_MIN, |(_, pause)| pause);
+            state.again = Some((Instant::now() + pause, (pause * 2).min(PAUSE_MAX)));
+        }
+    }
+
+    fn wait_longer(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.again = state.again.map(|(_, pause)| (Instant::now() + pause, (pause * 2).min(PAUSE_MAX)));
+    }
+
+    fn open(&self) -> Result<(), String> {
+        let gpu = Gpu::open(self.by_name, self.cache.as_deref())?;
+        test(&gpu)?;
+        let costs = if self.by_name { None } else { Some(measure(&gpu, &self.cpu)?) };
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.open = Some(Arc::new(Open { gpu, costs }));
+        Ok(())
+    }
+}
+
+/// Lets a device answer known jobs: a driver that miscompiles the kernels is not used.
+fn test(gpu: &Gpu) -> Result<(), String> {
+    let lost = |Lost| format!("{} fails its self-test", gpu.adapter());
+    let jobs = test_jobs().map_err(|error| error.to_string())?;
+    let (_, groups) = group_by_gallery(&jobs);
+    for (group, coarse) in groups.iter().zip(gpu.coarse(&groups).map_err(lost)?) {
+        for (probe, candidates) in group.probes.iter().zip(coarse) {
+            let best = exact::rescore(group.gallery, probe.values, 0..group.gallery.rows() as u32, probe.wanted);
+            let found = candidates.map(|(reach, candidates)| {
+                exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted)
+            });
+            if found.as_ref() != Some(&best) {
+                return Err(format!("{} computes wrong scores in its self-test", gpu.adapter()));
+            }
+        }
+        gpu.release(group.gallery);
+    }
+    Ok(())
+}
+
+/// Three hundred well-spread rows (more than one tile) against one probe and against five, so that both kernels run.
+fn test_jobs() -> Result<Vec<Job>, Error> {
+    const DIMS: usize = 132;
+    let mut spread = Spread(1);
+    let mut jobs = Vec::new();
+    for probes in [1, 5] {
+        let gallery = Arc::new(Gallery::new(DIMS, spread.rows(300, DIMS))?);
+        jobs.push(Job::new(gallery, spread.rows(probes, DIMS), 5));
+    }
+    Ok(jobs)
+}
+
+/// Times both sides, each twice and the second time for good: the first uploads and warms up.
+fn measure(gpu: &Gpu, cpu: &Cpu) -> Result<Costs, String> {
+    const DIMS: usize = 512;
+    let mut spread = Spread(2);
+    let mut gallery = |rows| Gallery::new(DIMS, spread.rows(rows, DIMS)).map(Arc::new).map_err(|e| e.to_string());
+    let (small, large) = (gallery(400)?, gallery(TIMED_ROWS)?);
+    let probes = spread.rows(TIMED_PROBES, DIMS);
+    let jobs = [(&small, 1), (&large, 1), (&large, TIMED_PROBES)]
+        .map(|(gallery, count)| Job::new(gallery.clone(), probes[..count * DIMS].to_vec(), 16));
+    let timed = |score: &dyn Fn(&[Group<'_>]) -> Result<(), Lost>| {
+        let mut times = [(Work::default(), 0.0); 3];
+        for (job, time) in jobs.iter().zip(&mut times) {
+            let (_, groups) = group_by_gallery(std::slice::from_ref(job));
+            score(&groups)?;
+            let begun = Instant::now();
+            score(&groups)?;
+            *time = (Work::of(&job.gallery, job.probes.len() / DIMS), begun.elapsed().as_nanos() as f64);
+        }
+        Ok(Cost::of(times[0], times[1], times[2]))
+    };
+    let on_cpu = timed(&|groups| {
+        std::hint::black_box(cpu.search(groups));
+        Ok(())
+    });
+    let on_device = timed(&|groups| gpu.coarse(groups).map(|coarse| drop(std::hint::black_box(coarse))));
+    gpu.release(&small);
+    gpu.release(&large);
+    let lost = |Lost| format!("{} is lost while it is timed", gpu.adapter());
+    Ok(Costs { cpu: on_cpu.map_err(lost)?, device: on_device.map_err(lost)? })
+}
+
+/// Numerical Recipes' linear congruential generator: any spread will do.
+struct Spread(u32);
+
+impl Spread {
+    /// `count` templates of unit norm.
+    fn rows(&mut self, count: usize, dims: usize) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(count * dims);
+        for _ in 0..count {
+            let start = rows.len();
+            for _ in 0..dims {
+                self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                rows.push((f64::from(self.0) / f64::from(u32::MAX) - 0.5) as f32);
+            }
+            let row = &mut rows[start..];
+            let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+            row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_pays_from_the_size_on_that_the_measured_times_say() {
+        let work = |bytes: f64, probes: f64| Work { bytes, products: bytes * probes };
+        // Small, large and wide as a CPU with 20 GB/s and 200 billion products a second and a device with ten times as much
+        // and 100 us a call would take them.
+        let times = |fixed: f64, rate: f64| {
+            let time = |work: Work| fixed + work.bytes / (20.0 * rate) + (work.products - work.bytes) / (200.0 * rate);
+            [work(2e5, 1.0), work(8e6, 1.0), work(8e6, 16.0)].map(|work| (work, time(work)))
+        };
+        let cost = |[small, large, wide]: [(Work, f64); 3]| Cost::of(small, large, wide);
+        let costs = Costs { cpu: cost(times(0.0, 1.0)), device: cost(times(1e5, 10.0)) };
+        let device_pays = |work| costs.device.nanoseconds(work) < costs.cpu.nanoseconds(work);
+        assert!(!device_pays(work(2e5, 1.0)), "a flight's gallery is scored before a device has begun");
+        assert!(!device_pays(work(2.2e6, 1.0)) && device_pays(work(2.3e6, 1.0)), "100 us are 0.9 of 2.2 MB's time");
+        assert!(device_pays(work(2e5, 300.0)), "many probes of one gallery");
+    }
+
+    #[test]
+    fn a_machine_without_noise_is_not_assumed() {
+        let at = |bytes: f64| Work { bytes, products: bytes };
+        let cost = Cost::of((at(2e5), 900.0), (at(8e6), 700.0), (at(8e6), 600.0));
+        assert_eq!(cost, Cost { fixed: 900.0, byte: 0.0, product: 0.0 });
+    }
+}
