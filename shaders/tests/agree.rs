@@ -368,9 +368,10 @@ fn several_threads_find_what_one_finds() {
     let mut jobs: Vec<Job> =
         [large, equal, changed].into_iter().map(|gallery| Job::new(gallery, random.units(9, dims), 5)).collect();
     jobs.extend((0..40).map(|_| Job::new(gallery(dims, random.units(300, dims)), random.unit(dims), 7)));
-    for kernel in Kernel::available() {
-        let one = Engine::start_with(kernel, Pass::Int8, 1).expect("an available kernel starts");
-        let three = Engine::start_with(kernel, Pass::Int8, 3).expect("an available kernel starts");
+    let kernels = Kernel::available().into_iter();
+    for (kernel, pass) in kernels.flat_map(|kernel| [(kernel, Pass::Int8), (kernel, Pass::F32)]) {
+        let one = Engine::start_with(kernel, pass, 1).expect("an available kernel starts");
+        let three = Engine::start_with(kernel, pass, 3).expect("an available kernel starts");
         assert_eq!((one.threads(), three.threads()), (1, 3));
         let expected = one.score(&jobs);
         std::thread::scope(|scope| {

@@ -127,6 +127,11 @@ const SHARED_PRODUCTS_MIN: u64 = 16 << 20;
 /// Candidates whose templates are asked for before they are needed. Of a small gallery about as many are scored again.
 const ROWS_AHEAD: usize = 12;
 
+/// Multiplications of a group's coarse pass.
+fn products(group: &Group<'_>) -> u64 {
+    (group.gallery.rows() * group.gallery.dims() * group.probes.len()) as u64
+}
+
 /// The CPU engine. Calls run side by side, each on its caller's thread; large ones share the helping threads.
 #[derive(Debug)]
 pub(crate) struct Cpu {
@@ -168,8 +173,7 @@ impl Cpu {
 
     /// The hits of all probes of all groups, in their order.
     pub(crate) fn search(&self, groups: &[Group<'_>]) -> Vec<Vec<Vec<Hit>>> {
-        let products = |group: &Group<'_>| group.gallery.rows() * group.gallery.dims() * group.probes.len();
-        let large = groups.iter().map(products).sum::<usize>() as u64 >= SHARED_PRODUCTS_MIN;
+        let large = groups.iter().map(products).sum::<u64>() >= SHARED_PRODUCTS_MIN;
         if large
             && self.pool.helpers() > 0
             && !groups.iter().any(|group| self.in_f32(group))
@@ -209,11 +213,28 @@ impl Cpu {
     }
 
     fn search_single(&self, group: &Group<'_>) -> Vec<Vec<Hit>> {
-        let rows = single::scan(self.kernel, group.gallery, &group.probes);
+        let rows = self.scan_single(group);
         let answer = |(probe, rows): (&Probe<'_>, Vec<u32>)| {
             exact::rescore(group.gallery, probe.values, rows.into_iter(), probe.wanted)
         };
         group.probes.iter().zip(rows).map(answer).collect()
+    }
+
+    /// For each probe the rows worth an exact score, of a large gallery found by all threads, each in its share of the rows.
+    fn scan_single(&self, group: &Group<'_>) -> Vec<Vec<u32>> {
+        let (kernel, gallery, probes) = (self.kernel, group.gallery, group.probes.as_slice());
+        let large = products(group) >= SHARED_PRODUCTS_MIN;
+        let of = if large { self.threads() } else { 1 };
+        let scan = |index| single::scan(kernel, gallery, probes, single::Share { index, of });
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..of).map(|index| scope.spawn(move || scan(index))).collect();
+            let mut rows = scan(0);
+            for other in others {
+                let found = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                rows.iter_mut().zip(found).for_each(|(rows, found)| rows.extend(found));
+            }
+            rows
+        })
     }
 
     fn scan<'a>(&self, group: &'a Group<'a>, ahead: &[u8]) -> Scanned<'a> {

@@ -24,7 +24,10 @@ pub(super) fn score_avx512(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES],
         unsafe {
             let mut values = [_mm512_setzero_ps(); PROBES];
             for (place, value) in values.iter_mut().enumerate() {
-                *value = _mm512_maskz_loadu_ps(mask, probes.add(place * dims + element));
+                let at = probes.add(place * dims + element);
+                *value = _mm512_maskz_loadu_ps(mask, at);
+                // The next three probes come from the second-level cache.
+                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(PROBES * dims).cast());
             }
             for lane in 0..ROWS {
                 let row = _mm512_maskz_loadu_ps(mask, rows.add(lane * dims + element));

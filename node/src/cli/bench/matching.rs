@@ -26,6 +26,9 @@ const REPETITIONS_MIN: usize = 3;
 const GALLERIES: usize = 1_000;
 const GALLERY_ROWS: usize = 400;
 
+/// One gallery of as many rows as the ragged line of 256 probes reads.
+const AS_MANY_AS_256_GALLERIES: (usize, usize) = (256 * GALLERY_ROWS, 1);
+
 /// What to measure.
 #[derive(Args)]
 pub struct Arguments {
@@ -98,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut random = ChaCha8Rng::seed_from_u64(1);
-    for (rows, probes) in [(400, 1), (400, 64), (10_000, 1), (10_000, 64), (10_000, 1_024)] {
+    for (rows, probes) in [(400, 1), (400, 64), (10_000, 1), (10_000, 64), (10_000, 1_024), AS_MANY_AS_256_GALLERIES] {
         bar.set_message(format!("{rows} x {probes}"));
         dense(arguments, &mut report, &benches, &mut random, rows, &[probes]);
     }
@@ -152,8 +155,8 @@ fn dense(
         let jobs = [Job::new(gallery.clone(), units(random, probes), K)];
         for bench in benches {
             // One small gallery is never shared among threads.
-            if bench.threads == 1 || rows * probes >= 10_000 * 64 {
-                report.rows.push(measure(report, bench, &work, rows, probes, rows, &jobs));
+            if bench.threads == 1 || rows * probes >= 100_000 {
+                report.rows.push(timed(report, bench, &work, rows, probes, rows, || &jobs));
             }
         }
     }
@@ -182,18 +185,6 @@ fn ragged(arguments: &Arguments, report: &mut Report, benches: &[Bench], random:
             report.rows.push(timed(report, bench, &name(batch), GALLERY_ROWS, batch, rows, next));
         }
     }
-}
-
-fn measure(
-    report: &Report,
-    bench: &Bench,
-    work: &str,
-    rows: usize,
-    probes: usize,
-    rows_read: usize,
-    jobs: &[Job],
-) -> Row {
-    timed(report, bench, work, rows, probes, rows_read, || jobs)
 }
 
 fn timed<'a>(
