@@ -128,7 +128,7 @@ fn benches(arguments: &Arguments) -> Result<Vec<Bench>, Failure> {
     if arguments.gpu {
         let engine = Engine::start(Choice::Gpu, 1).map_err(|error| Failure::usage_of(&error))?;
         let name = engine.description().adapter.clone().unwrap_or_default();
-        benches.push(Bench { name: format!("gpu {name}"), threads: 1, bytes_a_value: 4, engine });
+        benches.push(Bench { name: format!("gpu {name}"), threads: 1, bytes_a_value: 1, engine });
     }
     Ok(benches)
 }
