@@ -32,7 +32,7 @@ const AS_MANY_AS_256_GALLERIES: (usize, usize) = (256 * GALLERY_ROWS, 1);
 /// What to measure.
 #[derive(Args)]
 pub struct Arguments {
-    /// Also galleries of 1,000,000 and 2,000,000 templates (10 GB of memory)
+    /// Also galleries of 1,000,000 and 2,000,000 templates (6 GB of memory)
     #[arg(long)]
     large: bool,
     /// Also the GPU engine, a software one too
