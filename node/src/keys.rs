@@ -117,23 +117,26 @@ impl Keys {
         format!("data key of {shard}")
     }
 
-    /// The shard's data key; made now where there is none.
+    /// The shard's data key; made now where there is none. One that was damaged opens nothing any more, neither what is
+    /// kept nor what will be fetched in its place: it is destroyed, and another one made.
     ///
     /// # Errors
-    /// [`Error`] with the file.
+    /// [`Error::Io`] with the file, [`Error::Crypto`].
     pub fn data_key(&self, shard: ShardId) -> Result<DataKey, Error> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.path(shard);
         let context = Self::context(shard);
-        let bytes = match read_exact(&path)? {
-            Some(wrapped) => self.master.open(&context, wrapped)?,
-            None => {
-                let bytes = random_key()?.to_vec();
-                write_durably(&path, &self.master.seal(&context, bytes.clone())?)?;
-                bytes
+        if let Some(wrapped) = read_exact(&path)? {
+            let opened = self.master.open(&context, wrapped).ok().and_then(|bytes| bytes.try_into().ok());
+            if let Some(bytes) = opened {
+                return DataKey::new(&bytes);
             }
-        };
-        let bytes: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| Error::DoesNotOpen { what: context })?;
+            metrics::counter!("tvs_store_damaged_keys_total").increment(1);
+            tracing::warn!(%shard, "its data key was changed on disk and is replaced: what is kept is lost and fetched again");
+            self.destroy(shard)?;
+        }
+        let bytes = random_key()?;
+        write_durably(&path, &self.master.seal(&context, bytes.to_vec())?)?;
         DataKey::new(&bytes)
     }
 

@@ -100,12 +100,13 @@ pub struct Store {
     folder: PathBuf,
     database: sled::Db,
     keys: Keys,
-    /// Writing and destroying one shard exclude each other; shards share these locks by their hash.
-    writing: [Mutex<()>; WRITERS],
+    /// What reads, writes or destroys one shard excludes each other: each may replace its key. Shards share these locks by
+    /// their hash.
+    busy: [Mutex<()>; LOCKS],
 }
 
-/// Locks for writing: enough that shards rarely wait for each other.
-const WRITERS: usize = 64;
+/// Locks: enough that shards rarely wait for each other.
+const LOCKS: usize = 64;
 
 impl Store {
     /// Opens the store below `data_dir`.
@@ -122,13 +123,13 @@ impl Store {
             .flush_every_ms(None)
             .open()
             .map_err(|source| Error::Index { path: folder.join("index"), source })?;
-        Ok(Self { database, keys: Keys::open(data_dir)?, folder, writing: std::array::from_fn(|_| Mutex::new(())) })
+        Ok(Self { database, keys: Keys::open(data_dir)?, folder, busy: std::array::from_fn(|_| Mutex::new(())) })
     }
 
     fn lock(&self, shard: ShardId) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         shard.hash(&mut hasher);
-        let lock = &self.writing[hasher.finish() as usize % WRITERS];
+        let lock = &self.busy[hasher.finish() as usize % LOCKS];
         lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,7 +160,7 @@ impl Store {
     /// [`Error`] with the place.
     pub fn put(&self, kind: Kind, segment: &Segment) -> Result<(), Error> {
         let kept = Kept::of(kind, segment);
-        let _writing = self.lock(kept.shard);
+        let _busy = self.lock(kept.shard);
         let key = self.keys.data_key(kept.shard)?;
         let sealed = key.seal(&kept.context(), segment.bytes.clone())?;
         let path = self.path(kept);
@@ -174,6 +175,7 @@ impl Store {
     /// # Errors
     /// [`Error`] with the place.
     pub fn get(&self, kept: Kept) -> Result<Option<Segment>, Error> {
+        let _busy = self.lock(kept.shard);
         let path = self.path(kept);
         let sealed = match fs::read(&path) {
             Ok(sealed) => sealed,
@@ -258,12 +260,40 @@ impl Store {
     /// # Errors
     /// [`Error`] with the place.
     pub fn destroy(&self, shard: ShardId) -> Result<(), Error> {
-        let _writing = self.lock(shard);
+        let _busy = self.lock(shard);
         self.keys.destroy(shard)?;
         for kept in self.all_of(shard)? {
             self.drop_version(kept)?;
         }
         let segments = self.folder.join("segments");
         sync_folder(&segments).map_err(|source| Error::Io { path: segments, action: "synchronised", source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_config::ids::JourneyId;
+
+    use super::*;
+
+    #[test]
+    fn a_shard_whose_key_was_damaged_can_be_kept_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let journey: JourneyId = "ZT1157-20261125-JFK".parse().unwrap();
+        let shard = ShardId { journey, part: 0 };
+        let segment = Segment { shard, version: GalleryVersion(1), hash: ContentHash([1; 32]), bytes: vec![7; 100] };
+        store.put(Kind::Gallery, &segment).unwrap();
+        let kept = Kept::of(Kind::Gallery, &segment);
+        assert_eq!(store.get(kept).unwrap().as_ref(), Some(&segment));
+
+        let key = folder.path().join("keys").join("ZT1157-20261125-JFK.0.key");
+        let mut damaged = fs::read(&key).unwrap();
+        damaged[54] ^= 8;
+        fs::write(&key, damaged).unwrap();
+        assert_eq!(store.get(kept).unwrap(), None, "what the damaged key sealed is lost");
+        assert_eq!(store.list().unwrap(), [], "and is not offered any more");
+        store.put(Kind::Gallery, &segment).unwrap();
+        assert_eq!(store.get(kept).unwrap(), Some(segment));
     }
 }
