@@ -2,6 +2,7 @@
 
 pub mod p10_clear_refusals;
 pub mod p1_exactly_once;
+pub mod p1_real_time;
 pub mod p3_no_failed_request;
 pub mod p4_epochs;
 pub mod p5_same_answer;

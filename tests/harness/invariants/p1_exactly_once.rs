@@ -7,6 +7,7 @@ use cluster_config::ids::EncounterId;
 use cluster_config::wire::gate::{Directive, Recording};
 use cluster_config::wire::operator::LedgerRecord;
 
+use super::p1_real_time;
 use crate::oracle::{Entry, History, Outcome};
 
 /// What the comparison counted.
@@ -68,6 +69,7 @@ pub fn check(history: &History, ledger: &[LedgerRecord]) -> Counts {
             Outcome::Refused(_) => {}
         }
     }
+    violations.extend(p1_real_time::violations(history, ledger));
     assert!(violations.is_empty(), "P1 is broken: {violations:#?}");
     counts
 }
@@ -82,14 +84,21 @@ fn differs(entry: &Entry, record: Option<&LedgerRecord>) -> Option<String> {
     if (record.directive, record.reason) != (answer.directive, answer.reason) {
         return Some(format!("encounter {encounter} is recorded as {:?}/{:?}", record.directive, record.reason));
     }
-    // Who is out of scope leaves no trace in the ledger (R3, R4); everybody else stands there by their number.
-    let matched = entry.who.as_ref().filter(|_| answer.directive == Directive::Proceed);
-    let wanted = matched.filter(|guest| guest.in_scope).map(|guest| guest.person.manifest_ordinal);
-    if matched.is_some() && record.manifest_ordinal != wanted {
-        return Some(format!("encounter {encounter} is recorded for {:?}, not {wanted:?}", record.manifest_ordinal));
+    // Who is out of scope leaves no trace in the ledger (R3, R4); everybody else stands there by the number that the gate
+    // was told. That it is the right one is for `true_answers` to say: now and then somebody without a photograph looks
+    // like another, and whether that one is in scope is not known here.
+    let told = answer.confirmed.filter(|_| answer.directive == Directive::Proceed).map(|who| who.manifest_ordinal);
+    let truly = entry.who.as_ref().filter(|guest| told == Some(guest.person.manifest_ordinal));
+    let recorded = record.manifest_ordinal;
+    let as_told = match truly {
+        Some(guest) => recorded == told.filter(|_| guest.in_scope),
+        None => recorded.is_none() || recorded == told,
+    };
+    if !as_told {
+        return Some(format!("encounter {encounter} is recorded for {recorded:?}, and its gate was told {told:?}"));
     }
-    if record.crossing != wanted.is_some() {
-        return Some(format!("encounter {encounter}: crossing {} for {wanted:?}", record.crossing));
+    if record.crossing != recorded.is_some() {
+        return Some(format!("encounter {encounter}: crossing {} for {recorded:?}", record.crossing));
     }
     None
 }
