@@ -49,6 +49,9 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 /// deadline (promise P9).
 pub const SEARCHES_IN_FLIGHT_MAX: usize = 8_192;
 
+/// Identifications among them: an overloaded node sheds these first, and always has room for boardings (promise P9).
+pub const IDENTIFICATIONS_IN_FLIGHT_MAX: usize = SEARCHES_IN_FLIGHT_MAX / 4 * 3;
+
 /// Ledger records in one raft entry: 256 records of at most 224 bytes stay below sled's largest value,
 /// and one entry shares one fdatasync between all of them.
 pub const LEDGER_BATCH_RECORDS_MAX: usize = 256;

@@ -111,6 +111,8 @@ fn peers(golden: &mut Golden) {
         model: model(),
         probe: vec![1.0, 0.0],
         floor: 0.25,
+        priority: peer::Priority::Board,
+        wait_ms: 2_000,
     };
     let build = peer::BuildOrder { shard: shard(), manifest: ContentHash([1; 32]), people: vec![person], merge: false };
     golden.add("peer.request.hello", &peer::Request::Hello(hello.clone()));

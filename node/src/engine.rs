@@ -4,17 +4,19 @@
 //! scoring it. Larger ones, and what a GPU is quicker with, go to the engine's thread. It takes the jobs of
 //! all shards, hands whatever waits to the engine as one ragged batch, and answers each; the engine shares very large
 //! batches with a helper for each further processor. It never waits for a batch to fill: alone, a job is scored at once;
-//! while one batch is being scored, the next gathers.
+//! while one batch is being scored, the next gathers, the most urgent first ([`Queue`]). What nobody waits for any more
+//! is not scored.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{CANDIDATES, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::peer::{ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
+use node_core::queue::{Pushed, Queue, Taken};
 use shaders::{Choice, Engine, Hit, Job};
 use tokio::sync::oneshot;
 
@@ -40,13 +42,98 @@ struct ScoreJob {
     reply: oneshot::Sender<Found>,
 }
 
+/// Where jobs wait for the engine's thread.
+struct Desk {
+    node: NodeId,
+    opened: Instant,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+struct Waiting {
+    jobs: Queue<ScoreJob>,
+    closed: bool,
+}
+
+/// The askers' side of the desk. It closes when the last of them is gone.
+struct Counter(Arc<Desk>);
+
 /// Access to the engine. Its thread ends when the last handle is dropped.
 #[derive(Clone)]
 pub struct EngineHandle {
     node: NodeId,
     engine: Arc<Engine>,
-    jobs: SyncSender<ScoreJob>,
+    counter: Arc<Counter>,
     scored: metrics::Counter,
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Has a job wait. Where the engine's thread has ended, the job goes without an answer.
+    fn push(&self, job: ScoreJob) {
+        let deadline_us = self.now_us() + 1_000 * u64::from(job.search.wait_ms);
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return;
+        }
+        let pushed = waiting.jobs.push(job.search.priority, deadline_us, job);
+        drop(waiting);
+        self.changed.notify_one();
+        if let Pushed::Displaced(job) | Pushed::Refused(job) = pushed {
+            metrics::counter!("tvs_engine_refused_total").increment(1);
+            let place = format!("node {}: engine queue is full", self.node);
+            job.answer(Err(Refusal::new(RefusalCode::Busy, place, "try again in a moment, or ask another node")));
+        }
+    }
+
+    /// The next jobs, as soon as there are any; none once the desk is closed.
+    fn take(&self) -> Option<Taken<ScoreJob>> {
+        let mut waiting = self.lock();
+        while waiting.jobs.is_empty() {
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(waiting.jobs.take(BATCH_JOBS_MAX, self.now_us()))
+    }
+
+    /// Nothing waits here any more.
+    fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.jobs = Queue::new(0);
+        self.changed.notify_one();
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Closes the desk when the engine's thread ends, by a panic too: nobody must wait for it.
+struct Closing<'a>(&'a Desk);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl ScoreJob {
+    /// Answers it. The asker may have gone: a hedge was quicker.
+    fn answer(self, found: Found) {
+        let _ = self.reply.send(found);
+    }
 }
 
 impl EngineHandle {
@@ -66,13 +153,14 @@ impl EngineHandle {
                 .map_err(crate::process::Error::Engine)?,
         );
         tracing::info!(engine = %describe(&engine), "{}", engine.description().note);
-        let (jobs, queue) = sync_channel(SEARCHES_IN_FLIGHT_MAX);
-        let scorer = engine.clone();
+        let waiting = Mutex::new(Waiting { jobs: Queue::new(SEARCHES_IN_FLIGHT_MAX), closed: false });
+        let desk = Arc::new(Desk { node, opened: Instant::now(), waiting, changed: Condvar::new() });
+        let (scorer, counter) = (engine.clone(), Arc::new(Counter(desk.clone())));
         std::thread::Builder::new()
             .name("engine".into())
-            .spawn(move || run(&scorer, node, &queue))
+            .spawn(move || run(&scorer, &desk))
             .map_err(crate::process::Error::Thread)?;
-        Ok(Self { node, engine, jobs, scored: metrics::counter!("tvs_engine_jobs_total") })
+        Ok(Self { node, engine, counter, scored: metrics::counter!("tvs_engine_jobs_total") })
     }
 
     /// What scores, in a word or two: `cpu avx512`, or `gpu` with the adapter's name.
@@ -99,26 +187,18 @@ impl EngineHandle {
     /// Searches a gallery of this node.
     ///
     /// # Errors
-    /// `busy` where too many wait, the engine's refusal of the probe, `internal` where its thread has ended.
+    /// `busy` where too many wait that are as urgent, `unavailable` where its turn came too late, the engine's refusal of
+    /// the probe, `internal` where its thread has ended.
     pub async fn search(&self, serving: Serving, search: ShardSearch) -> Found {
         if let Some(found) = self.search_at_once(&serving, &search) {
             return found;
         }
         let (reply, answer) = oneshot::channel();
-        match self.jobs.try_send(ScoreJob { serving, search, reply }) {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.refuse_ended())),
-            Err(TrySendError::Disconnected(_)) => Err(self.refuse_ended()),
-            Err(TrySendError::Full(_)) => {
-                metrics::counter!("tvs_engine_refused_total").increment(1);
-                let place = format!("node {}: engine queue is full", self.node);
-                Err(Refusal::new(RefusalCode::Busy, place, "try again in a moment, or ask another node"))
-            }
-        }
-    }
-
-    fn refuse_ended(&self) -> Refusal {
-        let place = format!("node {}: engine thread has ended", self.node);
-        Refusal::new(RefusalCode::Internal, place, "ask another node; restart this one")
+        self.counter.0.push(ScoreJob { serving, search, reply });
+        answer.await.unwrap_or_else(|_| {
+            let place = format!("node {}: engine thread has ended", self.node);
+            Err(Refusal::new(RefusalCode::Internal, place, "ask another node; restart this one"))
+        })
     }
 
     /// Forgets what the device holds of a gallery that is no longer served.
@@ -135,18 +215,35 @@ fn describe(engine: &Engine) -> String {
     }
 }
 
-fn run(engine: &Engine, node: NodeId, queue: &Receiver<ScoreJob>) {
+fn run(engine: &Engine, desk: &Desk) {
+    let _closing = Closing(desk);
     let batches = metrics::histogram!("tvs_engine_batch_jobs");
     let scored = metrics::counter!("tvs_engine_jobs_total");
-    while let Ok(first) = queue.recv() {
-        let mut waiting = vec![first];
-        waiting.extend(queue.try_iter().take(BATCH_JOBS_MAX - 1));
-        let jobs: Vec<Job> = waiting.iter().map(|waiting| job(&waiting.serving, &waiting.search)).collect();
+    let late = metrics::counter!("tvs_engine_late_total");
+    let mut scoring = describe(engine);
+    while let Some(Taken { mut due, late: too_late }) = desk.take() {
+        late.increment(too_late.len() as u64);
+        for job in too_late {
+            let place = format!("node {}: the engine's turn came after the request's deadline", desk.node);
+            job.answer(Err(Refusal::new(RefusalCode::Unavailable, place, "ask another node")));
+        }
+        due.retain(|job| !job.reply.is_closed());
+        if due.is_empty() {
+            continue;
+        }
+        let jobs: Vec<Job> = due.iter().map(|waiting| job(&waiting.serving, &waiting.search)).collect();
         batches.record(jobs.len() as f64);
         scored.increment(jobs.len() as u64);
-        for (job, result) in waiting.into_iter().zip(engine.score(&jobs)) {
-            // The asker may have gone: a hedge was quicker.
-            let _ = job.reply.send(found(node, &job.serving, Some(result)));
+        for (job, result) in due.into_iter().zip(engine.score(&jobs)) {
+            let found = found(desk.node, &job.serving, Some(result));
+            job.answer(found);
+        }
+        // A device is lost while it scores, and what it is back for comes here.
+        let now = describe(engine);
+        if now != scoring {
+            metrics::counter!("tvs_engine_changes_total").increment(1);
+            tracing::warn!(engine = %now, before = %scoring, "{}", engine.description().note);
+            scoring = now;
         }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::{DeviceId, NodeId};
-use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
+use cluster_config::limits::{GATE_DEADLINE_MS, IDENTIFICATIONS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::wire::gate::{Answer, Capture, Sample};
-use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
+use cluster_config::wire::peer::{self, Priority, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::blueprint::Placement;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -18,7 +18,7 @@ use node_core::encounter::{
 use node_core::hedge::HedgeDelay;
 use node_core::search::{Merged, merge, route};
 use node_link::Lane;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock;
 use crate::context::{Context, out_of_turn};
@@ -38,6 +38,8 @@ pub struct Entry {
     proposer: Proposer,
     hedge: Mutex<HedgeDelay>,
     slots: Semaphore,
+    /// What identifications need besides.
+    identify_slots: Semaphore,
     identify_seconds: metrics::Histogram,
     board_seconds: metrics::Histogram,
 }
@@ -50,6 +52,7 @@ impl Entry {
             proposer,
             hedge: Mutex::default(),
             slots: Semaphore::new(SEARCHES_IN_FLIGHT_MAX),
+            identify_slots: Semaphore::new(IDENTIFICATIONS_IN_FLIGHT_MAX),
             // Looking a metric up costs more than counting it.
             identify_seconds: metrics::histogram!("tvs_identify_seconds"),
             board_seconds: metrics::histogram!("tvs_board_seconds"),
@@ -62,9 +65,9 @@ impl Entry {
     /// A refusal with the place and the fix.
     pub async fn identify(&self, capture: Capture) -> Result<Answer, Refusal> {
         let started = Instant::now();
-        let _slot = self.admit()?;
+        let _slots = (self.admit(&self.identify_slots)?, self.admit(&self.slots)?);
         let deadline = self.check(&capture, started)?;
-        let (merged, verdict) = self.search(&capture, deadline).await?;
+        let (merged, verdict) = self.search(&capture, Priority::Identify, deadline).await?;
         let next = after_search(&capture, Purpose::Identify, clock::now(), &merged, verdict);
         let answer = self.finish(&capture, &merged, verdict, next, deadline).await?;
         self.identify_seconds.record(started.elapsed().as_secs_f64());
@@ -77,7 +80,7 @@ impl Entry {
     /// As [`Entry::identify`].
     pub async fn board(&self, capture: Capture, device: DeviceId) -> Result<Answer, Refusal> {
         let started = Instant::now();
-        let _slot = self.admit()?;
+        let _slot = self.admit(&self.slots)?;
         let deadline = self.check(&capture, started)?;
         let before = || self.context.coordinator.with_state(|s| answered_before_closing(s, &capture, self.context.me));
         if let Some(answered) = before() {
@@ -95,7 +98,7 @@ impl Entry {
     }
 
     async fn board_now(&self, capture: &Capture, device: DeviceId, deadline: Instant) -> Result<Answer, Refusal> {
-        let (merged, verdict) = self.search(capture, deadline).await?;
+        let (merged, verdict) = self.search(capture, Priority::Board, deadline).await?;
         let next = after_search(capture, Purpose::Board(device), clock::now(), &merged, verdict);
         self.finish(capture, &merged, verdict, next, deadline).await
     }
@@ -117,9 +120,10 @@ impl Entry {
         }
     }
 
-    fn admit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Refusal> {
-        self.slots.try_acquire().map_err(|_| {
-            let place = format!("node {}: {SEARCHES_IN_FLIGHT_MAX} searches in flight", self.context.me);
+    fn admit<'a>(&self, slots: &'a Semaphore) -> Result<SemaphorePermit<'a>, Refusal> {
+        slots.try_acquire().map_err(|_| {
+            metrics::counter!("tvs_requests_shed_total").increment(1);
+            let place = format!("node {}: as many searches in flight as it takes", self.context.me);
             Refusal::new(RefusalCode::Busy, place, "try again in a moment, or ask another node")
         })
     }
@@ -148,12 +152,18 @@ impl Entry {
         Ok(started + Duration::from_millis(wait_ms))
     }
 
-    async fn search(&self, capture: &Capture, deadline: Instant) -> Result<(Merged, Verdict), Refusal> {
+    async fn search(
+        &self,
+        capture: &Capture,
+        priority: Priority,
+        deadline: Instant,
+    ) -> Result<(Merged, Verdict), Refusal> {
         let mut floor_max = f32::INFINITY;
         loop {
             let Question { shards, floor } = self.question(capture, deadline).await?;
             let floor = floor.min(floor_max);
-            let parts = shards.into_iter().map(|shard| self.search_shard(capture, floor, shard, deadline));
+            let urgency = (priority, deadline);
+            let parts = shards.into_iter().map(|shard| self.search_shard(capture, floor, shard, urgency));
             let parts = futures::future::try_join_all(parts).await?;
             let merged = merge(parts).ok_or_else(|| not_built(capture.journey))?;
             if let Some(verdict) = self.context.coordinator.with_state(|s| verdict(s, capture, &merged, floor)) {
@@ -183,10 +193,12 @@ impl Entry {
         capture: &Capture,
         floor: f32,
         (shard, version, mut placement): Route,
-        deadline: Instant,
+        (priority, deadline): (Priority, Instant),
     ) -> Result<ShardFound, Refusal> {
         let Sample::Template { model, values } = &capture.sample;
-        let search = ShardSearch { shard, version_min: version, model: *model, probe: values.clone(), floor };
+        let wait_ms = remaining_ms(deadline);
+        let (version_min, model, probe) = (version, *model, values.clone());
+        let search = ShardSearch { shard, version_min, model, probe, floor, priority, wait_ms };
         loop {
             let last = match self.search_round(&search, &placement, deadline).await {
                 Ok(found) => return Ok(found),
@@ -244,12 +256,13 @@ impl Entry {
     }
 
     async fn ask(&self, search: &ShardSearch, node: NodeId, deadline: Instant) -> Result<ShardFound, Refusal> {
+        let search = ShardSearch { wait_ms: remaining_ms(deadline), ..search.clone() };
         if node == self.context.me {
-            return search_here(&self.context, search.clone()).await;
+            return search_here(&self.context, search).await;
         }
         let started = Instant::now();
         let timeout = deadline.saturating_duration_since(started);
-        let found = self.context.ask(node, Lane::Search, &peer::Request::Search(search.clone()), timeout).await?;
+        let found = self.context.ask(node, Lane::Search, &peer::Request::Search(search), timeout).await?;
         if let Ok(mut hedge) = self.hedge.lock() {
             hedge.observe(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
         }
@@ -258,6 +271,11 @@ impl Entry {
             _ => Err(out_of_turn(node)),
         }
     }
+}
+
+/// Milliseconds that are left until then.
+fn remaining_ms(deadline: Instant) -> u32 {
+    u32::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Searches a shard that runs on this node.

@@ -128,6 +128,20 @@ pub struct ShardSearch {
     pub probe: Vec<f32>,
     /// Lowest score of interest: the entry node's policy decides, so that every replica answers alike.
     pub floor: f32,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long the answer is waited for, milliseconds from when this arrives.
+    pub wait_ms: u32,
+}
+
+/// How urgent a request is, the most urgent first: what an overloaded node sheds, it sheds from the other end
+/// (promise P9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Priority {
+    /// Somebody boards now.
+    Board,
+    /// Somebody is looked for; nothing is recorded.
+    Identify,
 }
 
 /// The candidates of one shard.

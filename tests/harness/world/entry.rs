@@ -5,7 +5,7 @@ use std::rc::Rc;
 use cluster_config::ids::{DeviceId, NodeId};
 use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::wire::gate::{self, Answer, Capture, Sample};
-use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
+use cluster_config::wire::peer::{self, Priority, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::blueprint::Placement;
 use futures::future::{Either, select, try_join_all};
@@ -115,7 +115,9 @@ impl World {
         deadline_us: u64,
     ) -> Result<ShardFound, Refusal> {
         let Sample::Template { model, values } = &capture.sample;
-        let search = ShardSearch { shard, version_min: version, model: *model, probe: values.clone(), floor };
+        let wait_ms = (deadline_us.saturating_sub(self.now_us()) / 1_000) as u32;
+        let (version_min, model, probe, priority) = (version, *model, values.clone(), Priority::Board);
+        let search = ShardSearch { shard, version_min, model, probe, floor, priority, wait_ms };
         loop {
             let last = match self.search_round(node, &search, &placement, deadline_us).await {
                 Ok(found) => return Ok(found),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use cluster_config::policy::Policy;
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use node_core::decide;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
@@ -26,8 +28,9 @@ const REPETITIONS_MIN: usize = 3;
 const GALLERIES: usize = 1_000;
 const GALLERY_ROWS: usize = 400;
 
-/// One gallery of as many rows as the ragged line of 256 probes reads.
-const AS_MANY_AS_256_GALLERIES: (usize, usize) = (256 * GALLERY_ROWS, 1);
+/// One gallery of all the bytes that the ragged lines choose from, so that as little of it stays in a cache: what their rate
+/// is held against.
+const ALL_IN_ONE: usize = GALLERIES * GALLERY_ROWS;
 
 /// What to measure.
 #[derive(Args)]
@@ -101,7 +104,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut random = ChaCha8Rng::seed_from_u64(1);
-    for (rows, probes) in [(400, 1), (400, 64), (10_000, 1), (10_000, 64), (10_000, 1_024), AS_MANY_AS_256_GALLERIES] {
+    for (rows, probes) in [(400, 1), (400, 64), (10_000, 1), (10_000, 64), (10_000, 1_024), (ALL_IN_ONE, 1)] {
         bar.set_message(format!("{rows} x {probes}"));
         dense(arguments, &mut report, &benches, &mut random, rows, &[probes]);
     }
@@ -162,18 +165,24 @@ fn dense(
     }
 }
 
-/// Probes that each go to another gallery, next to as many rows in one.
+/// Probes that each go to another gallery; of the best rows of all, and of those that can change a gate's decision.
 fn ragged(arguments: &Arguments, report: &mut Report, benches: &[Bench], random: &mut ChaCha8Rng) {
-    let batches = [1, 4, 16, 64, 256, 1_024];
-    let name = |batch| format!("ragged {batch} x (1 of {GALLERIES} x {GALLERY_ROWS})");
-    if !batches.iter().any(|batch| wanted(arguments, &name(*batch))) {
+    let gates_floor = decide::floor(&Policy::default(), GALLERY_ROWS as u64);
+    let all_rows = [1, 4, 16, 64, 256, 1_024].map(|batch| (batch, f32::NEG_INFINITY, ""));
+    let works = all_rows.into_iter().chain([(256, gates_floor, ", a gate's floor")]);
+    let works = works.map(|(batch, floor, suffix)| {
+        (batch, floor, format!("ragged {batch} x (1 of {GALLERIES} x {GALLERY_ROWS}){suffix}"))
+    });
+    let works: Vec<(usize, f32, String)> = works.filter(|(_, _, name)| wanted(arguments, name)).collect();
+    if works.is_empty() {
         return;
     }
     let galleries: Vec<Arc<Gallery>> = (0..GALLERIES).map(|_| gallery(random, GALLERY_ROWS)).collect();
     let all = galleries.len() as u32;
-    for batch in batches.into_iter().filter(|batch| wanted(arguments, &name(*batch))) {
+    for (batch, floor, name) in works {
         let job = |random: &mut ChaCha8Rng| {
-            Job::new(galleries[(random.next_u32() % all) as usize].clone(), units(random, 1), K)
+            let gallery = galleries[(random.next_u32() % all) as usize].clone();
+            Job { floor, ..Job::new(gallery, units(random, 1), K) }
         };
         // More batches than one, so that no gallery is still in a cache because of its own last time.
         let turns: Vec<Vec<Job>> =
@@ -182,7 +191,7 @@ fn ragged(arguments: &Arguments, report: &mut Report, benches: &[Bench], random:
             let rows = batch * GALLERY_ROWS;
             let mut turn = turns.iter().cycle();
             let next = || turn.next().map_or(&[][..], Vec::as_slice);
-            report.rows.push(timed(report, bench, &name(batch), GALLERY_ROWS, batch, rows, next));
+            report.rows.push(timed(report, bench, &name, GALLERY_ROWS, batch, rows, next));
         }
     }
 }
