@@ -26,6 +26,7 @@ mod panel;
 mod quantise;
 mod sealed;
 mod select;
+mod slab;
 mod storage;
 
 pub use batch::{Hit, Job, K_MAX};

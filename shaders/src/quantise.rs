@@ -12,22 +12,68 @@
 //! the row's radius `|e| * reach` with `reach = |c|`, and the probe's margin `(1 + tolerance) |f| / t`. The exact score
 //! lies within radius and margin of the centre.
 //!
-//! **Rounding.** `|q . c|` is at most `127 * 127 * 1024 < 2^24`, so the sum is exact in `i32` and in `f32`. A kernel
+//! The rows are in eight bits, since a pass reads them from memory. A probe that is alone has codes of twelve bits, from
+//! -2032 to 2032, that a kernel reads as two columns of eight: its margin is a sixteenth, and where memory is what takes
+//! the time the second column costs none.
+//!
+//! **Rounding.** `|q . c|` is at most `127 * 127 * 1024 < 2^24`, so the sum is exact in `i32` and in `f32`; of a probe of
+//! twelve bits it is below 2^28, exact in `i32`, and rounded in `f32` like a product. A kernel
 //! computes `s * (q . c) + error * reach` in `f32` with at most three roundings (products, sum), of relative size 2^-24 on
 //! a CPU and 2^-23 on a device: WGSL's "correctly rounded" names no direction (WGSL, section 15.7.4).
 //! `|s (q . c)| <= |s q| |c| <= (|x| + |e|) reach`, with `|x| <= 1.0011` and `|e| <= 0.13` (half a step of
 //! `1.001 / 127` in each of 1024 places), so that all three together stay below `2^-23 (1.14 + 0.14 + 1.28) reach
-//! < 2^-21 reach`. The stored error of a row is `|e| + 2^-20`, which covers twice that. Norms are summed in `f64`,
-//! whose rounding ([`NORM_SLACK`]) is counted as well.
+//! < 2^-21 reach`; with twelve bits, which only CPUs score, below `2^-24 (1.14 + 1.14 + 0.14 + 1.28) reach`. The stored error of a row is `|e| + 2^-20`, which covers twice that. How norms are
+//! rounded ([`NORM_SLACK`], [`REST_SLACK`]) is counted as well.
 
 use crate::exact;
 use crate::gallery::NORM_TOLERANCE;
 
-/// The largest code. Symmetric, so that a product of codes fits in 14 bits and a sign.
-const CODE_MAX: f32 = 127.0;
+/// Sixteenths of a step: a fine code is sixteen times a code of eight bits, plus a rest from -8 to 7.
+pub(crate) const FINE: i32 = 16;
 
-/// Covers the rounding of a norm summed in `f64` over at most 1024 terms (2^-43 at worst).
-const NORM_SLACK: f64 = 1.0 + 1e-9;
+/// A kind of code. Symmetric, so that a product of two of eight bits fits in 14 bits and a sign.
+pub(crate) trait Code: Copy {
+    /// The largest.
+    const MAX: f32;
+
+    /// The code of a whole number from `-MAX` to `MAX`.
+    fn of(whole: i32) -> Self;
+}
+
+impl Code for i8 {
+    const MAX: f32 = 127.0;
+
+    fn of(whole: i32) -> i8 {
+        whole as i8
+    }
+}
+
+/// Fine codes: as far as both columns of eight bits reach.
+impl Code for i16 {
+    const MAX: f32 = 127.0 * FINE as f32;
+
+    fn of(whole: i32) -> i16 {
+        whole as i16
+    }
+}
+
+/// Splits fine codes into two columns of eight bits: sixteen times the first plus the second.
+pub(crate) fn split(fine: &[i16], columns: [&mut [i8]; 2]) {
+    let [first, second] = columns;
+    for ((fine, first), second) in fine.iter().zip(first).zip(second) {
+        let coarse = (i32::from(*fine) + FINE / 2) >> FINE.ilog2();
+        *first = coarse as i8;
+        *second = (i32::from(*fine) - FINE * coarse) as i8;
+    }
+}
+
+/// Covers the rounding of a norm that was summed in `f64`, or in `f32` lanes of at most 64 terms each: 2^-24 for the square
+/// and for each addition, half of which is left of them under the root.
+const NORM_SLACK: f64 = 1.0 + 33.0 / (1u64 << 24) as f64;
+
+/// Covers the rounding of the rests in `f32`: product and difference are off by at most `2^-24 (|s q| + |e|)`, of which
+/// the norms are below 1.15 and 0.13. What underflows when it is squared is far less.
+const REST_SLACK: f64 = 1.0 / (1u64 << 23) as f64;
 
 /// Covers the rounding of the kernels' comparison; see above.
 const ROUNDING: f64 = 1.0 / (1u64 << 20) as f64;
@@ -48,7 +94,7 @@ pub(crate) struct Quantised {
     /// Sum of the codes.
     pub(crate) sum: i32,
     /// Sum of the squares of the codes, exact.
-    pub(crate) squares: i32,
+    pub(crate) squares: i64,
 }
 
 impl Quantised {
@@ -59,7 +105,7 @@ impl Quantised {
 }
 
 /// Writes the codes of a finite, non-zero template to `codes`, which has the same length.
-pub(crate) fn quantise(values: &[f32], codes: &mut [i8]) -> Quantised {
+pub(crate) fn quantise<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
     #[cfg(target_arch = "x86_64")]
     {
         if std::arch::is_x86_feature_detected!("avx2") {
@@ -73,12 +119,12 @@ pub(crate) fn quantise(values: &[f32], codes: &mut [i8]) -> Quantised {
 /// The portable code, compiled for AVX2. Unsafe to call only for what the processor must have.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn quantise_avx2(values: &[f32], codes: &mut [i8]) -> Quantised {
+fn quantise_avx2<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
     quantise_portable(values, codes)
 }
 
 #[inline(always)]
-fn quantise_portable(values: &[f32], codes: &mut [i8]) -> Quantised {
+fn quantise_portable<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
     assert_eq!(values.len(), codes.len());
     let mut largest = [0.0f32; LANES];
     let (chunks, tail) = values.as_chunks::<LANES>();
@@ -89,34 +135,61 @@ fn quantise_portable(values: &[f32], codes: &mut [i8]) -> Quantised {
     }
     let largest = largest.into_iter().chain(tail.iter().map(|value| value.abs())).fold(0.0, f32::max);
     // A subnormal step would make its inverse infinite; unit-norm templates are far above it.
-    let scale = (largest / CODE_MAX).max(f32::MIN_POSITIVE);
-    let inverse = 1.0 / scale;
-    let mut rest = [0.0f64; LANES];
-    let mut sums = [0i32; LANES];
-    let mut squares = [0i32; LANES];
-    let mut place = |value: f32, code: &mut i8, lane: usize| {
-        let rounded = ((value * inverse).clamp(-CODE_MAX, CODE_MAX) + ROUND_MAGIC).to_bits() as i32;
-        let whole = rounded.wrapping_sub(ROUND_MAGIC.to_bits() as i32);
-        *code = whole as i8;
-        let left = f64::from(value) - f64::from(scale) * f64::from(whole);
-        rest[lane] += left * left;
-        sums[lane] += whole;
-        squares[lane] += whole * whole;
-    };
+    let scale = (largest / C::MAX).max(f32::MIN_POSITIVE);
+    let mut sums = Sums { scale, inverse: 1.0 / scale, rest: [0.0; LANES], codes: [0; LANES], squares: [0; LANES] };
     let (code_chunks, code_tail) = codes.as_chunks_mut::<LANES>();
     for (chunk, codes) in chunks.iter().zip(code_chunks) {
-        for lane in 0..LANES {
-            place(chunk[lane], &mut codes[lane], lane);
-        }
+        sums.place(chunk, codes);
     }
-    for (lane, (value, code)) in tail.iter().zip(code_tail).enumerate() {
-        place(*value, code, lane);
+    if !tail.is_empty() {
+        // Zeros have the code 0 and leave nothing out.
+        let (mut values, mut codes) = ([0.0; LANES], [C::of(0); LANES]);
+        values[..tail.len()].copy_from_slice(tail);
+        sums.place(&values, &mut codes);
+        code_tail.copy_from_slice(&codes[..tail.len()]);
     }
     Quantised {
         scale,
-        error: rest.iter().sum::<f64>().sqrt() * NORM_SLACK,
-        sum: sums.iter().sum(),
-        squares: squares.iter().sum(),
+        error: sums.rest.into_iter().map(f64::from).sum::<f64>().sqrt() * NORM_SLACK + REST_SLACK,
+        sum: sums.codes.iter().sum(),
+        squares: sums.squares.into_iter().map(i64::from).sum(),
+    }
+}
+
+/// What is summed up in each lane while a template is quantised.
+struct Sums {
+    scale: f32,
+    inverse: f32,
+    /// Squares of what the codes leave out.
+    rest: [f32; LANES],
+    codes: [i32; LANES],
+    /// Squares of codes: at most 64 of fine ones, below 2^28.
+    squares: [i32; LANES],
+}
+
+impl Sums {
+    /// Quantises one value a lane. One short loop for each step over all lanes is what compilers turn into vector
+    /// instructions, and those of the caller only where this is inlined.
+    #[inline(always)]
+    fn place<C: Code>(&mut self, values: &[f32; LANES], codes: &mut [C; LANES]) {
+        let mut whole = [0i32; LANES];
+        for lane in 0..LANES {
+            let rounded = (values[lane] * self.inverse).clamp(-C::MAX, C::MAX) + ROUND_MAGIC;
+            whole[lane] = (rounded.to_bits() as i32).wrapping_sub(ROUND_MAGIC.to_bits() as i32);
+        }
+        for (code, whole) in codes.iter_mut().zip(whole) {
+            *code = C::of(whole);
+        }
+        for lane in 0..LANES {
+            let left = values[lane] - self.scale * whole[lane] as f32;
+            self.rest[lane] += left * left;
+        }
+        for (sum, whole) in self.codes.iter_mut().zip(whole) {
+            *sum = sum.wrapping_add(whole);
+        }
+        for (sum, whole) in self.squares.iter_mut().zip(whole) {
+            *sum = sum.wrapping_add(whole.wrapping_mul(whole));
+        }
     }
 }
 
@@ -138,7 +211,7 @@ impl Reach {
         let margin = (norm_max * quantised.error + exact::dot_error_max(dims)) / scale;
         Reach {
             scale,
-            reach: ((f64::from(quantised.squares).sqrt() * NORM_SLACK) as f32).next_up(),
+            reach: (((quantised.squares as f64).sqrt() * NORM_SLACK) as f32).next_up(),
             margin: margin * NORM_SLACK,
         }
     }
@@ -205,48 +278,78 @@ mod tests {
         all
     }
 
+    /// Each template's scale, rest and codes, as whole numbers.
+    fn quantise_all<C: Code + Default + Into<i32>>(all: &[Vec<f32>]) -> Vec<(Vec<i32>, Quantised)> {
+        let quantise = |values: &Vec<f32>| {
+            let mut codes = vec![C::default(); values.len()];
+            let quantised = quantise(values, &mut codes);
+            (codes.into_iter().map(Into::into).collect(), quantised)
+        };
+        all.iter().map(quantise).collect()
+    }
+
     #[test]
     fn every_exact_score_lies_within_the_bounds() {
         for dims in [128, 132, 508, 512, 1024] {
             let all = templates(dims);
-            let quantised: Vec<(Vec<i8>, Quantised)> = all
-                .iter()
-                .map(|values| {
-                    let mut codes = vec![0; dims];
-                    let quantised = quantise(values, &mut codes);
-                    (codes, quantised)
-                })
-                .collect();
-            for (probe, (probe_codes, probe_quantised)) in all.iter().zip(&quantised) {
-                let reach = Reach::new(probe_quantised, dims);
-                for (row, (row_codes, row_quantised)) in all.iter().zip(&quantised) {
-                    let sum = row_codes.iter().zip(probe_codes).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
-                    let (lower, upper) = reach.bounds(row_quantised.scale, row_quantised.error_stored(), sum);
-                    let score = exact::dot(row, probe) / reach.scale;
-                    assert!(lower - reach.margin <= score && score <= upper + reach.margin, "{dims}");
-                    assert!(reach.can_reach(upper, exact::dot(row, probe)));
+            let rows = quantise_all::<i8>(&all);
+            for probes in [quantise_all::<i8>(&all), quantise_all::<i16>(&all)] {
+                for (probe, (probe_codes, probe_quantised)) in all.iter().zip(&probes) {
+                    let reach = Reach::new(probe_quantised, dims);
+                    for (row, (row_codes, row_quantised)) in all.iter().zip(&rows) {
+                        let sum = row_codes.iter().zip(probe_codes).map(|(a, b)| a * b).sum();
+                        let (lower, upper) = reach.bounds(row_quantised.scale, row_quantised.error_stored(), sum);
+                        let score = exact::dot(row, probe) / reach.scale;
+                        assert!(lower - reach.margin <= score && score <= upper + reach.margin, "{dims}");
+                        assert!(reach.can_reach(upper, exact::dot(row, probe)));
+                    }
                 }
             }
         }
     }
 
     #[test]
+    fn a_fine_code_is_two_columns_and_its_margin_a_sixteenth() {
+        let fine: Vec<i16> = (-2_032..=2_032).collect();
+        let (mut first, mut second) = (vec![0; fine.len()], vec![0; fine.len()]);
+        split(&fine, [&mut first, &mut second]);
+        for ((fine, first), second) in fine.into_iter().zip(first).zip(second) {
+            assert_eq!(FINE * i32::from(first) + i32::from(second), i32::from(fine));
+            assert!(first != i8::MIN);
+        }
+        for values in templates(512).into_iter().skip(3) {
+            let values = [values];
+            let margin = |quantised: &Quantised| Reach::new(quantised, 512).margin * f64::from(quantised.scale);
+            let [(_, coarse)] = &quantise_all::<i8>(&values)[..] else { panic!("one") };
+            let [(_, fine)] = &quantise_all::<i16>(&values)[..] else { panic!("one") };
+            assert!(margin(fine) * 12.0 < margin(coarse), "{} {}", margin(fine), margin(coarse));
+        }
+    }
+
+    #[test]
     fn versions_agree_and_the_rest_is_as_counted() {
+        count_the_rest::<i8>();
+        count_the_rest::<i16>();
+    }
+
+    fn count_the_rest<C: Code + Default + PartialEq + std::fmt::Debug + Into<i32>>() {
         for dims in [128, 132, 508, 1024] {
             for values in templates(dims) {
-                let (mut codes, mut portable) = (vec![0; dims], vec![0; dims]);
+                let (mut codes, mut portable) = (vec![C::default(); dims], vec![C::default(); dims]);
                 let quantised = quantise(&values, &mut codes);
                 assert_eq!(quantised, quantise_portable(&values, &mut portable));
                 assert_eq!(codes, portable);
+                let codes: Vec<i32> = codes.into_iter().map(Into::into).collect();
                 let rest = values.iter().zip(&codes).map(|(value, code)| {
                     let left = f64::from(*value) - f64::from(quantised.scale) * f64::from(*code);
                     left * left
                 });
                 let rest = rest.sum::<f64>().sqrt();
-                assert!(rest <= quantised.error && quantised.error < rest * 1.001 + 1e-12);
+                assert!(rest <= quantised.error && quantised.error < rest * 1.001 + 2.0 * REST_SLACK);
                 assert!(f64::from(quantised.error_stored()) > quantised.error + ROUNDING * 0.99);
-                assert!(codes.iter().all(|code| *code != i8::MIN));
-                assert_eq!(quantised.sum, codes.iter().map(|code| i32::from(*code)).sum::<i32>());
+                assert!(codes.iter().all(|code| code.abs() <= C::MAX as i32));
+                assert_eq!(quantised.sum, codes.iter().sum::<i32>());
+                assert_eq!(quantised.squares, codes.iter().map(|code| i64::from(code * code)).sum::<i64>());
             }
         }
     }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 use memmap2::{Mmap, MmapMut};
 
-/// Smallest allocation that gets its own pages: from four huge pages on, what rounding up wastes is little.
-const HUGE_BYTES_MIN: usize = 8 << 20;
+use crate::slab::Place;
+
+/// Smallest piece that gets its own pages: from four huge pages on, what rounding up wastes is little.
+pub(crate) const OWN_PAGES_BYTES_MIN: usize = 8 << 20;
 
 /// One cache line. It exists for its alignment: a vector load never crosses a line.
 #[repr(C, align(64))]
@@ -17,8 +19,10 @@ pub(crate) struct Line([u8; 64]);
 /// Bytes whose address is a multiple of 64.
 #[derive(Debug)]
 pub(crate) enum Storage {
-    /// From the allocator.
+    /// From the allocator, where the system gives nothing better.
     Heap(Vec<Line>, usize),
+    /// A place among others' on huge pages.
+    Slab(Place),
     /// Pages of their own, huge ones where the system has them: a scan misses the address cache less often.
     Pages(MmapMut),
     /// A part of a mapped file, which the system may drop from memory and read again.
@@ -28,7 +32,12 @@ pub(crate) enum Storage {
 impl Storage {
     /// `bytes` zero bytes.
     pub(crate) fn zeroed(bytes: usize) -> Storage {
-        if bytes >= HUGE_BYTES_MIN
+        if bytes < OWN_PAGES_BYTES_MIN
+            && let Some(place) = Place::zeroed(bytes)
+        {
+            return Storage::Slab(place);
+        }
+        if bytes >= OWN_PAGES_BYTES_MIN
             && let Ok(pages) = MmapMut::map_anon(bytes)
         {
             // Where the system has no huge pages the small ones do; only time is lost.
@@ -48,6 +57,7 @@ impl Storage {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Storage::Heap(lines, length) => &bytemuck::cast_slice(lines)[..*length],
+            Storage::Slab(place) => place.bytes(),
             Storage::Pages(pages) => pages,
             Storage::File(map, range) => &map[range.clone()],
         }
@@ -57,6 +67,7 @@ impl Storage {
     pub(crate) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         match self {
             Storage::Heap(lines, length) => Some(&mut bytemuck::cast_slice_mut(lines)[..*length]),
+            Storage::Slab(place) => Some(place.bytes_mut()),
             Storage::Pages(pages) => Some(pages),
             Storage::File(..) => None,
         }
@@ -66,6 +77,7 @@ impl Storage {
     pub(crate) fn bytes_resident(&self) -> usize {
         match self {
             Storage::Heap(lines, _) => size_of_val(lines.as_slice()),
+            Storage::Slab(place) => place.bytes().len(),
             Storage::Pages(pages) => pages.len(),
             Storage::File(..) => 0,
         }

@@ -5,6 +5,7 @@ mod pool;
 mod portable;
 pub(crate) mod probes;
 mod scan;
+mod scanned;
 mod single;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -12,15 +13,14 @@ mod x86;
 mod x86_single;
 
 use crate::batch::{Group, Hit, Probe};
-use crate::dot;
 use crate::error::Error;
 use crate::exact;
 use crate::panel::Panel;
-use crate::quantise::Reach;
-use crate::select::{Candidate, Selection};
+use crate::select::Selection;
 use pool::Pool;
 use probes::Probes;
 use scan::{Ask, Sums};
+use scanned::Scanned;
 
 /// A set of CPU kernels. They differ in speed only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +72,10 @@ impl Kernel {
             // SAFETY: `Cpu::new` has checked that the processor runs this kernel.
             Kernel::Avx512 => unsafe {
                 match P {
-                    1 => x86::score_vnni::<P, 5>(panel, ask, ahead, sums),
-                    2 => x86::score_vnni::<P, 3>(panel, ask, ahead, sums),
-                    4 => x86::score_vnni::<P, 2>(panel, ask, ahead, sums),
-                    _ => x86::score_vnni::<P, 1>(panel, ask, ahead, sums),
+                    1 => x86::score_vnni::<P, 2, 3>(panel, ask, ahead, sums),
+                    2 => x86::score_vnni::<P, P, 3>(panel, ask, ahead, sums),
+                    4 => x86::score_vnni::<P, P, 2>(panel, ask, ahead, sums),
+                    _ => x86::score_vnni::<P, P, 1>(panel, ask, ahead, sums),
                 }
             },
             #[cfg(target_arch = "x86_64")]
@@ -124,9 +124,6 @@ const ERROR_MEAN_MAX: f64 = 0.02;
 /// million of them, and a small gallery's rows are in the asking processor's own cache.
 const SHARED_PRODUCTS_MIN: u64 = 16 << 20;
 
-/// Candidates whose templates are asked for before they are needed. Of a small gallery about as many are scored again.
-const ROWS_AHEAD: usize = 12;
-
 /// Multiplications of a group's coarse pass.
 fn products(group: &Group<'_>) -> u64 {
     (group.gallery.rows() * group.gallery.dims() * group.probes.len()) as u64
@@ -139,13 +136,6 @@ pub(crate) struct Cpu {
     kernel: Kernel,
     pass: Pass,
     pool: Pool,
-}
-
-/// A group whose coarse pass is done.
-struct Scanned<'a> {
-    group: &'a Group<'a>,
-    /// For each probe its bounds and its candidates, the highest upper bound first.
-    candidates: Vec<(Reach, Vec<Candidate>)>,
 }
 
 impl Cpu {
@@ -187,7 +177,7 @@ impl Cpu {
         let mut before: Option<Scanned<'_>> = None;
         for (index, group) in groups.iter().enumerate() {
             if self.in_f32(group) {
-                hits.extend(before.take().map(Scanned::hits));
+                hits.extend(before.take().map(|scanned| scanned.hits(1)));
                 hits.push(self.search_single(group));
                 continue;
             }
@@ -197,9 +187,9 @@ impl Cpu {
             if groups.len() > 1 {
                 scanned.ask_for_rows();
             }
-            hits.extend(before.replace(scanned).map(Scanned::hits));
+            hits.extend(before.replace(scanned).map(|scanned| scanned.hits(1)));
         }
-        hits.extend(before.map(Scanned::hits));
+        hits.extend(before.map(|scanned| scanned.hits(1)));
         hits
     }
 
@@ -238,34 +228,14 @@ impl Cpu {
     }
 
     fn scan<'a>(&self, group: &'a Group<'a>, ahead: &[u8]) -> Scanned<'a> {
-        let probes = Probes::new(group.gallery.dims(), &group.probes);
+        let probes = Probes::new(group.gallery.dims(), group.probes.iter().map(|probe| probe.values));
         let wanted = group.probes.iter().map(|probe| probe.wanted);
         let mut selections: Vec<Selection> =
             wanted.zip(&probes.reaches).map(|(wanted, reach)| Selection::new(wanted, *reach)).collect();
         for part in group.gallery.parts() {
             scan::scan(self.kernel, part, 0..part.block.panel_count(), &probes, &mut selections, ahead);
         }
-        let reaches = probes.reaches.into_iter();
-        Scanned { group, candidates: reaches.zip(selections).map(|(reach, found)| (reach, found.finish())).collect() }
-    }
-}
-
-impl Scanned<'_> {
-    /// Asks for the templates that are most likely scored again.
-    fn ask_for_rows(&self) {
-        for (_, candidates) in &self.candidates {
-            for candidate in candidates.iter().take(ROWS_AHEAD) {
-                dot::ask_for(self.group.gallery.row(candidate.row as usize));
-            }
-        }
-    }
-
-    fn hits(self) -> Vec<Vec<Hit>> {
-        let probes = self.group.probes.iter().zip(&self.candidates);
-        let answer = |(probe, (reach, candidates)): (&Probe<'_>, &(Reach, Vec<Candidate>))| {
-            exact::rescore_bounded(self.group.gallery, probe.values, reach, candidates, probe.wanted)
-        };
-        probes.map(answer).collect()
+        Scanned::new(group.gallery, group.probes.iter().map(|probe| probe.values).zip(selections))
     }
 }
 
@@ -274,6 +244,7 @@ mod tests {
     use super::*;
     use crate::layout::PANEL_ROWS;
     use crate::panel::{GROUP, GROUP_BYTES};
+    use crate::quantise::FINE;
 
     fn random(count: usize, mut state: u32) -> impl Iterator<Item = u8> {
         (0..count).map(move |_| {
@@ -288,18 +259,23 @@ mod tests {
         let bytes: Vec<u8> = (0..groups * GROUP_BYTES).map(&codes_at).collect();
         let scales: [f32; PANEL_ROWS] = std::array::from_fn(|lane| 0.001 + lane as f32 * 1e-5);
         let panel = Panel { codes: &bytes, scales: &scales, errors: &[0.007; PANEL_ROWS] };
-        let probe = |k: usize, place: usize| probes_at(k * P + place) as i8;
-        let packed: Vec<i32> = (0..groups * P)
+        let columns = if P == 1 { 2 } else { P };
+        let probe = |k: usize, column: usize| probes_at(k * columns + column) as i8;
+        let packed: Vec<i32> = (0..groups * columns)
             .map(|at| {
-                let bytes: [u8; GROUP] = std::array::from_fn(|k| probe(at / P * GROUP + k, at % P) as u8);
+                let bytes: [u8; GROUP] = std::array::from_fn(|k| probe(at / columns * GROUP + k, at % columns) as u8);
                 i32::from_ne_bytes(bytes)
             })
             .collect();
-        let starts = std::array::from_fn(|place| -128 * (0..dims).map(|k| i32::from(probe(k, place))).sum::<i32>());
+        let of_probe = |k: usize, place: usize| match P {
+            1 => FINE * i32::from(probe(k, 0)) + i32::from(probe(k, 1)),
+            _ => i32::from(probe(k, place)),
+        };
+        let starts = std::array::from_fn(|place| -128 * (0..dims).map(|k| of_probe(k, place)).sum::<i32>());
         let expected: Vec<Vec<i32>> = (0..P)
             .map(|place| {
                 let code = |row: usize, k: usize| bytes[k / GROUP * GROUP_BYTES + row * GROUP + k % GROUP];
-                let product = |row, k| (i32::from(code(row, k)) - 128) * i32::from(probe(k, place));
+                let product = |row, k| (i32::from(code(row, k)) - 128) * of_probe(k, place);
                 (0..PANEL_ROWS).map(|row| (0..dims).map(|k| product(row, k)).sum()).collect()
             })
             .collect();
@@ -331,7 +307,7 @@ mod tests {
     fn agree_on_all_codes<const P: usize>() {
         for dims in [128, 132, 140, 508, 512, 1024] {
             let (codes, probes): (Vec<u8>, Vec<u8>) =
-                (random(dims * PANEL_ROWS, 1).collect(), random(dims * P, 2).collect());
+                (random(dims * PANEL_ROWS, 1).collect(), random(dims * P.max(2), 2).collect());
             // Code -128 does not occur: the lowest is -127.
             agree::<P>(dims, |at| codes[at].max(1), |at| if probes[at] == 128 { 127 } else { probes[at] });
             agree::<P>(dims, |_| 255, |_| 127);

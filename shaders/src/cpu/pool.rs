@@ -7,38 +7,33 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use super::probes::Probes;
+use super::scanned::Scanned;
 use super::{Kernel, scan};
 use crate::batch::{Group, Hit, Wanted};
-use crate::exact;
 use crate::gallery::Gallery;
 use crate::select::Selection;
 
 /// Panels of one item at most: a megabyte of codes at 512 dimensions, so that taking an item costs nothing beside scoring
-/// it; and at least, of a gallery that is cut finer so that no thread waits long for another's last item.
+/// it; and at least, of a batch that is cut finer so that no thread waits long for another's last item.
 const ITEM_PANELS_MAX: usize = 64;
 /// See [`ITEM_PANELS_MAX`].
 const ITEM_PANELS_MIN: usize = 8;
 
-/// Items of one part of a gallery for each thread, where it is large enough.
+/// Items of a batch for each thread, where it is large enough.
 const ITEMS_A_THREAD: usize = 8;
-
-/// Probes from which on their candidates are scored by several threads: starting one costs as much as scoring the
-/// candidates of ten.
-const RESCORED_SHARED_MIN: usize = 128;
 
 /// One gallery of a batch with its probes.
 struct Task {
     gallery: Arc<Gallery>,
-    probes: Probes,
-    /// The probes in `f32`, for exact scores.
+    /// The probes as the pass reads them, made by the first thread that needs them.
+    probes: OnceLock<Probes>,
+    /// The probes in `f32`.
     values: Vec<f32>,
     wanted: Vec<Wanted>,
-    /// Threads that there are for one batch.
-    threads: usize,
     progress: Mutex<Progress>,
 }
 
@@ -58,6 +53,8 @@ struct Item {
 /// Work that several threads share.
 struct Batch {
     kernel: Kernel,
+    /// Threads that may work on it.
+    threads: usize,
     tasks: Vec<Task>,
     items: Vec<Item>,
     next: AtomicUsize,
@@ -132,14 +129,13 @@ fn help(batches: &Receiver<Arc<Batch>>) {
 }
 
 impl Task {
-    fn new(group: &Group<'_>, items_left: usize, threads: usize) -> Task {
+    fn new(group: &Group<'_>, items_left: usize) -> Task {
         let progress = Progress { items_left, selections: None, hits: Vec::new() };
         Task {
             gallery: group.gallery.clone(),
-            probes: Probes::new(group.gallery.dims(), &group.probes),
+            probes: OnceLock::new(),
             values: group.probes.iter().flat_map(|probe| probe.values).copied().collect(),
             wanted: group.probes.iter().map(|probe| probe.wanted).collect(),
-            threads,
             progress: Mutex::new(progress),
         }
     }
@@ -148,13 +144,18 @@ impl Task {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn probes(&self) -> &Probes {
+        let dims = self.gallery.dims();
+        self.probes.get_or_init(|| Probes::new(dims, self.values.chunks_exact(dims)))
+    }
+
     fn selections(&self) -> Vec<Selection> {
-        let reaches = self.wanted.iter().zip(&self.probes.reaches);
+        let reaches = self.wanted.iter().zip(&self.probes().reaches);
         reaches.map(|(wanted, reach)| Selection::new(*wanted, *reach)).collect()
     }
 
-    /// Adds what a thread found in `items` items; the last one scores the candidates of all.
-    fn add(&self, items: usize, found: Vec<Selection>) {
+    /// Adds what a thread found in `items` items; the one that adds the last gets what all have found, to be scored.
+    fn add(&self, items: usize, found: Vec<Selection>) -> Option<Scanned<'_>> {
         let mut progress = self.lock();
         let merged = match progress.selections.take() {
             None => found,
@@ -168,36 +169,9 @@ impl Task {
         progress.items_left -= items;
         if progress.items_left > 0 {
             progress.selections = Some(merged);
-            return;
+            return None;
         }
-        progress.hits = self.rescore(merged);
-    }
-
-    /// Scores the candidates of all probes exactly; of many probes on threads of its own, since the helpers may have gone on
-    /// to other work.
-    fn rescore(&self, selections: Vec<Selection>) -> Vec<Vec<Hit>> {
-        let answer = |(values, selection): (&[f32], Selection)| {
-            let (wanted, reach) = (selection.wanted(), *selection.reach());
-            exact::rescore_bounded(&self.gallery, values, &reach, &selection.finish(), wanted)
-        };
-        let mut work: Vec<(&[f32], Selection)> =
-            self.values.chunks_exact(self.gallery.dims()).zip(selections).collect();
-        if work.len() < RESCORED_SHARED_MIN {
-            return work.into_iter().map(answer).collect();
-        }
-        let share = work.len().div_ceil(self.threads);
-        std::thread::scope(|scope| {
-            let mut others = Vec::new();
-            while work.len() > share {
-                let part = work.split_off(work.len() - share);
-                others.push(scope.spawn(move || part.into_iter().map(answer).collect::<Vec<_>>()));
-            }
-            let mut hits: Vec<Vec<Hit>> = work.into_iter().map(answer).collect();
-            for other in others.into_iter().rev() {
-                hits.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            hits
-        })
+        Some(Scanned::new(&self.gallery, self.values.chunks_exact(self.gallery.dims()).zip(merged)))
     }
 }
 
@@ -205,20 +179,22 @@ impl Batch {
     fn new(kernel: Kernel, groups: &[Group<'_>], threads: usize) -> Batch {
         let mut items = Vec::new();
         let mut tasks = Vec::new();
+        let panels = groups.iter().flat_map(|group| group.gallery.parts()).map(|part| part.block.panel_count());
+        let size = panels.sum::<usize>().div_ceil(threads * ITEMS_A_THREAD).clamp(ITEM_PANELS_MIN, ITEM_PANELS_MAX);
         for (task, group) in groups.iter().enumerate() {
             let first = items.len();
             for (part, of_part) in group.gallery.parts().iter().enumerate() {
                 let panels = of_part.block.panel_count();
-                let size = panels.div_ceil(threads * ITEMS_A_THREAD).clamp(ITEM_PANELS_MIN, ITEM_PANELS_MAX);
                 for start in (0..panels).step_by(size) {
                     items.push(Item { task, part, panels: start..panels.min(start + size) });
                 }
             }
-            tasks.push(Task::new(group, items.len() - first, threads));
+            tasks.push(Task::new(group, items.len() - first));
         }
         let items_left = Mutex::new(items.len());
         Batch {
             kernel,
+            threads,
             tasks,
             items,
             next: AtomicUsize::new(0),
@@ -235,8 +211,10 @@ impl Batch {
         let mut index = self.next.fetch_add(1, Ordering::Relaxed);
         while let Some(item) = self.items.get(index) {
             taken.items += 1;
-            if let Some((task, items, found)) = current.take_if(|(task, ..)| *task != item.task) {
-                self.tasks[task].add(items, found);
+            // A task's candidates are scored after the next item: the templates asked for here have come by then.
+            let scanned = self.add(current.take_if(|(task, ..)| *task != item.task));
+            if let Some((_, scanned)) = &scanned {
+                scanned.ask_for_rows();
             }
             let task = &self.tasks[item.task];
             let (_, items, selections) = current.get_or_insert_with(|| (item.task, 0, task.selections()));
@@ -246,11 +224,22 @@ impl Batch {
                 let part = &self.tasks[next.task].gallery.parts()[next.part];
                 scan::panel_bytes_of(part, next.panels.start)
             });
-            scan::scan(self.kernel, part, item.panels.clone(), &task.probes, selections, ahead);
+            scan::scan(self.kernel, part, item.panels.clone(), task.probes(), selections, ahead);
             *items += 1;
+            self.score(scanned);
         }
-        if let Some((task, items, found)) = current {
-            self.tasks[task].add(items, found);
+        self.score(self.add(current));
+    }
+
+    /// Adds what was found in some items of a task; the one that adds the last gets the task with what is to be scored.
+    fn add(&self, found: Option<(usize, usize, Vec<Selection>)>) -> Option<(usize, Scanned<'_>)> {
+        let (task, items, found) = found?;
+        Some((task, self.tasks[task].add(items, found)?))
+    }
+
+    fn score(&self, scanned: Option<(usize, Scanned<'_>)>) {
+        if let Some((task, scanned)) = scanned {
+            self.tasks[task].lock().hits = scanned.hits(self.threads);
         }
     }
 }

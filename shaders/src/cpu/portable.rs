@@ -1,13 +1,16 @@
 //! The kernels without intrinsics. The loops are regular enough for the compiler to vectorise: SSE2 on x86-64, NEON on
 //! AArch64.
 
-use super::scan::{Ask, Sums, reached};
+use super::scan::{Ask, Sums, reached, score_alone};
 use crate::layout::PANEL_ROWS;
 use crate::panel::{GROUP_BYTES, Panel};
 
 /// Scores one panel against `P` probes. Returns for each probe the rows, as bits, whose upper bound is not below
 /// `lowest`; `sums` is written for all rows.
 pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
+    if P == 1 {
+        return score_alone(panel, ask, sums, |ask, columns| _ = score(panel, ask, columns));
+    }
     let (groups, _) = panel.codes.as_chunks::<GROUP_BYTES>();
     let (codes, _) = ask.codes.as_chunks::<P>();
     let mut all = [0; P];

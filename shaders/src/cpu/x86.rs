@@ -3,28 +3,30 @@
 
 use std::arch::x86_64::*;
 
-use super::scan::{Ask, Sums};
+use super::scan::{Ask, Sums, score_alone};
 use crate::layout::PANEL_ROWS;
 use crate::panel::{GROUP_BYTES, Panel};
+use crate::quantise::FINE;
 
-/// Scores one panel against `P` probes: two 512-bit registers of rows by `P` probes, in `SPLIT` independent sums over
+/// Scores one panel against `P` probes of `C` columns of codes, as many or two of one probe: two 512-bit registers of rows by `C` columns, in `SPLIT` independent sums over
 /// the dimensions, so that narrow tiles too have the ten chains that hide the latency of a multiply-add. Asks for the
 /// memory at `ahead` meanwhile, a line for each line of its own. Returns for each probe the rows, as bits, whose
 /// upper bound is not below `lowest`; `sums` is written only for probes that have such a row.
 ///
 /// Unsafe to call only for what the processor must have: AVX-512F, BW and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn score_vnni<const P: usize, const SPLIT: usize>(
+pub(super) fn score_vnni<const P: usize, const C: usize, const SPLIT: usize>(
     panel: &Panel<'_>,
     ask: &Ask<'_, P>,
     ahead: &[u8],
     sums: &mut Sums<P>,
 ) -> [u32; P] {
     let groups = panel.codes.len() / GROUP_BYTES;
-    assert!(panel.codes.len() == groups * GROUP_BYTES && ask.codes.len() == groups * P);
-    let mut parts = [[[_mm512_setzero_si512(); 2]; P]; SPLIT];
-    for (place, part) in parts[0].iter_mut().enumerate() {
-        *part = [_mm512_set1_epi32(ask.starts[place]); 2];
+    assert!(panel.codes.len() == groups * GROUP_BYTES && ask.codes.len() == groups * C && C >= P);
+    let mut parts = [[[_mm512_setzero_si512(); 2]; C]; SPLIT];
+    // The second of two columns counts once, the first sixteen times.
+    for (part, start) in parts[0][C - P..].iter_mut().zip(ask.starts) {
+        *part = [_mm512_set1_epi32(start); 2];
     }
     let (mut line, mut codes) = (panel.codes.as_ptr(), ask.codes.as_ptr());
     let mut ahead_line = ahead.as_ptr();
@@ -32,7 +34,7 @@ pub(super) fn score_vnni<const P: usize, const SPLIT: usize>(
     let mut group = 0;
     while group + SPLIT <= groups {
         for part in &mut parts {
-            // SAFETY: `group` counts these turns and stays below `groups`; each reads 128 bytes of the panel and `P` groups
+            // SAFETY: `group` counts these turns and stays below `groups`; each reads 128 bytes of the panel and `C` groups
             // of the probes and steps over them, which the assertion above says are there. Asking for memory ahead
             // reads nothing.
             unsafe {
@@ -41,7 +43,7 @@ pub(super) fn score_vnni<const P: usize, const SPLIT: usize>(
                 _mm_prefetch::<_MM_HINT_T0>(ahead_line.wrapping_add(64).cast());
             }
             line = line.wrapping_add(GROUP_BYTES);
-            codes = codes.wrapping_add(P);
+            codes = codes.wrapping_add(C);
             ahead_line = ahead_line.wrapping_add(step);
         }
         group += SPLIT;
@@ -50,7 +52,7 @@ pub(super) fn score_vnni<const P: usize, const SPLIT: usize>(
         // SAFETY: as above; these are the groups that do not make a whole turn.
         unsafe { multiply_add(line, codes, &mut parts[0]) };
         line = line.wrapping_add(GROUP_BYTES);
-        codes = codes.wrapping_add(P);
+        codes = codes.wrapping_add(C);
         group += 1;
     }
     let (scales, errors) = (panel.scales.as_ptr(), panel.errors.as_ptr());
@@ -61,13 +63,15 @@ pub(super) fn score_vnni<const P: usize, const SPLIT: usize>(
             [_mm512_loadu_ps(errors), _mm512_loadu_ps(errors.add(16))],
         )
     };
+    let sum = |column: usize, half: usize| {
+        parts[1..].iter().fold(parts[0][column][half], |sum, part| _mm512_add_epi32(sum, part[column][half]))
+    };
     let mut reached = [0u32; P];
     for place in 0..P {
-        let mut halves = parts[0][place];
-        for part in &parts[1..] {
-            halves[0] = _mm512_add_epi32(halves[0], part[place][0]);
-            halves[1] = _mm512_add_epi32(halves[1], part[place][1]);
-        }
+        let halves = [0, 1].map(|half| match C - P {
+            0 => sum(place, half),
+            _ => _mm512_add_epi32(_mm512_mullo_epi32(sum(0, half), _mm512_set1_epi32(FINE)), sum(1, half)),
+        });
         let (reach, lowest) = (_mm512_set1_ps(ask.reaches[place]), _mm512_set1_ps(ask.lowest[place]));
         for half in 0..2 {
             let centre = _mm512_mul_ps(scales[half], _mm512_cvtepi32_ps(halves[half]));
@@ -86,15 +90,15 @@ pub(super) fn score_vnni<const P: usize, const SPLIT: usize>(
     reached
 }
 
-/// One group of 32 rows times one group of each probe. The caller has 128 bytes at `line` and `P` values at `codes`.
+/// One group of 32 rows times one group of each column. The caller has 128 bytes at `line` and `C` values at `codes`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn multiply_add<const P: usize>(line: *const u8, codes: *const i32, sums: &mut [[__m512i; 2]; P]) {
+unsafe fn multiply_add<const C: usize>(line: *const u8, codes: *const i32, sums: &mut [[__m512i; 2]; C]) {
     // SAFETY: said above.
     unsafe {
         let (low, high) = (_mm512_loadu_si512(line.cast()), _mm512_loadu_si512(line.add(64).cast()));
-        for (place, sums) in sums.iter_mut().enumerate() {
-            let code = _mm512_set1_epi32(*codes.add(place));
+        for (column, sums) in sums.iter_mut().enumerate() {
+            let code = _mm512_set1_epi32(*codes.add(column));
             sums[0] = _mm512_dpbusd_epi32(sums[0], low, code);
             sums[1] = _mm512_dpbusd_epi32(sums[1], high, code);
         }
@@ -109,7 +113,7 @@ unsafe fn multiply_add<const P: usize>(line: *const u8, codes: *const i32, sums:
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn score_avx2<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
     match P {
-        1 => score_avx2_in::<P, 1>(panel, ask, sums),
+        1 => score_alone(panel, ask, sums, |ask, columns| _ = score_avx2_in::<2, 2>(panel, ask, columns)),
         2 => score_avx2_in::<P, 2>(panel, ask, sums),
         _ => score_avx2_in::<P, 4>(panel, ask, sums),
     }

@@ -2,22 +2,40 @@
 
 use crate::layout::PANEL_ROWS;
 use crate::panel::{self, Panel, panel_bytes};
-use crate::storage::Storage;
+use crate::storage::{OWN_PAGES_BYTES_MIN, Storage};
 
 /// Values of templates, row after row.
 #[derive(Debug)]
 enum Rows {
-    /// As the caller handed them in.
-    Heap(Vec<f32>),
-    /// A part of a mapped file.
-    File(Storage),
+    /// As the caller handed them in: a copy of a large gallery would take as much memory again.
+    Handed(Vec<f32>),
+    /// Of a small gallery, or a part of a mapped file.
+    Stored(Storage),
 }
 
 impl Rows {
+    fn of(values: Vec<f32>) -> Rows {
+        match size_of_val(values.as_slice()) {
+            OWN_PAGES_BYTES_MIN.. => Rows::Handed(values),
+            _ => Rows::joined(&values, &[]),
+        }
+    }
+
+    /// Copies of some values and of more behind them.
+    fn joined(values: &[f32], more: &[f32]) -> Rows {
+        let mut storage = Storage::zeroed(size_of_val(values) + size_of_val(more));
+        if let Some(bytes) = storage.bytes_mut() {
+            let (first, second) = bytes.split_at_mut(size_of_val(values));
+            first.copy_from_slice(bytemuck::cast_slice(values));
+            second.copy_from_slice(bytemuck::cast_slice(more));
+        }
+        Rows::Stored(storage)
+    }
+
     fn values(&self) -> &[f32] {
         match self {
-            Rows::Heap(values) => values,
-            Rows::File(storage) => bytemuck::cast_slice(storage.bytes()),
+            Rows::Handed(values) => values,
+            Rows::Stored(storage) => bytemuck::cast_slice(storage.bytes()),
         }
     }
 }
@@ -43,14 +61,14 @@ impl Block {
                 panel::write_rows(panel, dims, 0, rows, &mut codes);
             }
         }
-        Block::of(dims, row_count, Rows::Heap(rows), panels)
+        Block::of(dims, row_count, Rows::of(rows), panels)
     }
 
     /// A block of `row_count` templates that lies packed in a file, with the sum of their errors.
     pub(crate) fn from_file(dims: usize, row_count: usize, rows: Storage, panels: Storage, error_sum: f64) -> Block {
         assert_eq!(rows.bytes().len(), row_count * dims * size_of::<f32>());
         assert_eq!(panels.bytes().len(), row_count.div_ceil(PANEL_ROWS) * panel_bytes(dims));
-        Block { dims, row_count, rows: Rows::File(rows), panels, error_sum }
+        Block { dims, row_count, rows: Rows::Stored(rows), panels, error_sum }
     }
 
     fn of(dims: usize, row_count: usize, rows: Rows, panels: Storage) -> Block {
@@ -63,9 +81,8 @@ impl Block {
 
     /// A copy with more checked templates behind its own. Only what is new is quantised.
     pub(crate) fn with(&self, more: &[f32]) -> Block {
-        let mut rows = Vec::with_capacity((self.row_count * self.dims) + more.len());
-        rows.extend_from_slice(self.rows.values());
-        rows.extend_from_slice(more);
+        let joined = Rows::joined(self.rows.values(), more);
+        let rows = joined.values();
         let row_count = rows.len() / self.dims;
         let size = panel_bytes(self.dims);
         let mut panels = Storage::zeroed(row_count.div_ceil(PANEL_ROWS) * size);
@@ -81,7 +98,7 @@ impl Block {
                 row = end;
             }
         }
-        Block::of(self.dims, row_count, Rows::Heap(rows), panels)
+        Block::of(self.dims, row_count, joined, panels)
     }
 
     /// Values in one template.
@@ -127,8 +144,8 @@ impl Block {
     /// Host memory, bytes; a mapped file's does not count.
     pub(crate) fn bytes_resident(&self) -> usize {
         let rows = match &self.rows {
-            Rows::Heap(values) => values.capacity() * size_of::<f32>(),
-            Rows::File(storage) => storage.bytes_resident(),
+            Rows::Handed(values) => values.capacity() * size_of::<f32>(),
+            Rows::Stored(storage) => storage.bytes_resident(),
         };
         rows + self.panels.bytes_resident()
     }

@@ -1,8 +1,9 @@
 //! Where galleries' panels live on the device: slabs of the size that the adapter can bind, cut into segments.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Weak};
+
+use range_alloc::RangeAllocator;
 
 use super::block_on;
 use super::plan::Segment;
@@ -23,9 +24,8 @@ const WORD_BYTES: u64 = size_of::<u32>() as u64;
 
 struct Slab {
     buffer: wgpu::Buffer,
-    words: u32,
-    /// Free places, in words, in order and never touching one another.
-    free: Vec<Range<u32>>,
+    /// What of it is free, in words.
+    free: RangeAllocator<u32>,
 }
 
 struct Resident {
@@ -139,15 +139,10 @@ impl Arena {
 
     /// First fit over the slabs there are, else a new slab: slab and position in words.
     fn allocate(&mut self, words: u32) -> Option<(usize, u32)> {
-        for (index, slab) in self.slabs.iter_mut().enumerate() {
-            if let Some(place) = slab.free.iter().position(|range| range.end - range.start >= words) {
-                let start = slab.free[place].start;
-                slab.free[place].start += words;
-                if slab.free[place].is_empty() {
-                    slab.free.remove(place);
-                }
-                return Some((index, start));
-            }
+        let slabs = self.slabs.iter_mut().enumerate();
+        let mut found = slabs.filter_map(|(index, slab)| Some((index, slab.free.allocate_range(words).ok()?.start)));
+        if let Some(place) = found.next() {
+            return Some(place);
         }
         let bytes_needed = u64::from(words) * WORD_BYTES;
         let bytes_grown = SLAB_BYTES_MIN << self.slabs.len().min(5);
@@ -162,20 +157,19 @@ impl Arena {
         if block_on(scope.pop()).is_some() {
             return None;
         }
-        let slab_words = (bytes / WORD_BYTES) as u32;
-        let free = Vec::from_iter((words < slab_words).then_some(words..slab_words));
-        self.slabs.push(Slab { buffer, words: slab_words, free });
-        Some((self.slabs.len() - 1, 0))
+        let mut free = RangeAllocator::new(0..(bytes / WORD_BYTES) as u32);
+        let start = free.allocate_range(words).ok()?.start;
+        self.slabs.push(Slab { buffer, free });
+        Some((self.slabs.len() - 1, start))
     }
 
     fn free(&mut self, segments: &[Segment], panel_words: u32) {
         for segment in segments {
             let freed = segment.start..segment.start + segment.panels as u32 * panel_words;
-            free_range(&mut self.slabs[segment.slab].free, freed);
+            self.slabs[segment.slab].free.free_range(freed);
         }
         // Only from the end, because segments name slabs by position.
-        while self.slabs.len() > 1 && self.slabs.last().is_some_and(|slab| slab.free.first() == Some(&(0..slab.words)))
-        {
+        while self.slabs.len() > 1 && self.slabs.last().is_some_and(|slab| slab.free.is_empty()) {
             self.slabs.pop();
         }
     }
@@ -183,34 +177,4 @@ impl Arena {
 
 fn address(block: &Arc<Block>) -> usize {
     Arc::as_ptr(block) as usize
-}
-
-/// Puts a range back in order and joins it with its neighbours.
-fn free_range(free: &mut Vec<Range<u32>>, freed: Range<u32>) {
-    let place = free.partition_point(|range| range.start < freed.start);
-    free.insert(place, freed);
-    if place + 1 < free.len() && free[place].end == free[place + 1].start {
-        free[place].end = free[place + 1].end;
-        free.remove(place + 1);
-    }
-    if place > 0 && free[place - 1].end == free[place].start {
-        free[place - 1].end = free[place].end;
-        free.remove(place);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn freed_ranges_join_their_neighbours() {
-        let mut free = vec![0..10, 20..30];
-        free_range(&mut free, 40..50);
-        assert_eq!(free, [0..10, 20..30, 40..50]);
-        free_range(&mut free, 10..20);
-        assert_eq!(free, [0..30, 40..50]);
-        free_range(&mut free, 30..40);
-        assert_eq!((free.len(), free[0].clone()), (1, 0..50));
-    }
 }

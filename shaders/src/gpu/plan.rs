@@ -108,7 +108,7 @@ impl Plan {
             _ => (TILE_PROBES, dims / GROUP * TILE_PROBES),
         };
         self.probes.resize(start + TILE_PROBES + words, 0);
-        let mut codes = vec![0; dims];
+        let mut codes = vec![0i8; dims];
         for (place, probe) in probes.iter().enumerate() {
             let quantised = quantise(probe.values, &mut codes);
             let reach = Reach::new(&quantised, dims);
