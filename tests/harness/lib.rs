@@ -31,6 +31,17 @@ pub fn seed() -> u64 {
     std::env::var("TVS_SEED").map_or(1, |text| text.parse().expect("TVS_SEED is a whole number"))
 }
 
+/// Whether shaders can run here, on a software adapter too; a line says what is skipped where they cannot.
+///
+/// # Panics
+/// Where they cannot and `TVS_GPU=required`.
+pub fn gpu() -> bool {
+    let Err(error) = shaders::Engine::start(shaders::Choice::Gpu, 1) else { return true };
+    assert!(!std::env::var("TVS_GPU").is_ok_and(|value| value == "required"), "TVS_GPU=required, but {error}");
+    println!("skipped on the GPU: {error}");
+    false
+}
+
 /// Seconds since 1970, now.
 pub fn clock_s() -> i64 {
     i64::try_from(node::clock::now().0 / 1_000).unwrap_or(i64::MAX)

@@ -45,8 +45,10 @@ pub struct Setting {
     pub seed: u64,
     /// Whether gates and nodes reach each other through relays that can disturb their links.
     pub network: bool,
-    /// Whether the nodes' disks and clocks can be made to misbehave. Needs a C compiler.
+    /// Whether the nodes' disks, clocks and GPUs can be made to misbehave. Needs a C compiler.
     pub machine: bool,
+    /// What scores.
+    pub engine: EngineChoice,
 }
 
 impl Setting {
@@ -54,7 +56,8 @@ impl Setting {
     pub fn new(story: &'static str, nodes: u64) -> Self {
         let (log, seed) = ("info".to_owned(), crate::seed());
         let again = format!("TVS_SEED={seed} cargo test -p tests --test {story}");
-        Self { story, again, nodes, log, seed, network: false, machine: false }
+        let engine = EngineChoice::Auto;
+        Self { story, again, nodes, log, seed, network: false, machine: false, engine }
     }
 }
 
@@ -118,7 +121,7 @@ impl Live {
             nodes,
             folder: folder.path().join("cluster"),
             binary: binary::tvs(),
-            engine: EngineChoice::Auto,
+            engine: setting.engine,
             seed,
             log: setting.log.clone(),
             fronts: emulator.as_ref().map(Emulator::fronts).unwrap_or_default(),

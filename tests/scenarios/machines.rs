@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::NodeId;
+use cluster_config::process::EngineChoice;
 use cluster_config::wire::operator::Request;
 use harness::disk::SmallDisk;
 use harness::fault::Fault;
@@ -125,6 +126,44 @@ async fn a_bit_of_a_stopped_nodes_disk_turns_over_and_nothing_wrong_is_served() 
         if voters == 3 { Ok(()) } else { Err(format!("{voters} voters")) }
     })
     .await;
+}
+
+/// Waits until a node says that it scores with this.
+async fn scores_with(live: &Live, node: NodeId, engine: &str) {
+    wait_for(&format!("node {node} scores with {engine}"), LEVEL_DEADLINE, async || {
+        let scoring = live.status(node).await.map_err(|failure| failure.to_string())?.engine;
+        if scoring.starts_with(engine) { Ok(()) } else { Err(scoring) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owners_gpu_vanishes_and_comes_back() {
+    if !harness::gpu() {
+        return;
+    }
+    let engine = EngineChoice::Gpu;
+    let mut live = Live::start_as(Setting { machine: true, engine, ..Setting::new("machines", 3) }).await;
+    let bank = Arc::new(Bank::new(harness::seed(), 3, 120));
+    bank.submit(&live).await;
+    let gates = workload::gates(&live, &bank).await;
+    let mut boarding = workload::board(&bank, gates, Duration::from_millis(100));
+    boarding.reached(10).await;
+    let victim = workload::first_owner(&live, &bank).await;
+    scores_with(&live, victim, "gpu").await;
+    let began = Instant::now();
+    live.strike(Fault::Trouble(victim, Troubles { device_lost: true, ..Troubles::default() })).await;
+    scores_with(&live, victim, "cpu").await;
+    // As long as it is gone, it cannot be opened again either.
+    tokio::time::sleep(LASTS).await;
+    assert!(live.control(victim).struck().devices_lost > 1, "{:?}", live.control(victim).struck());
+    live.strike(Fault::Trouble(victim, Troubles::default())).await;
+    scores_with(&live, victim, "gpu").await;
+    let history = boarding.finish().await;
+    p3_no_failed_request::check(&history);
+    let counts = p1_exactly_once::check(&history, &live.same_ledger().await);
+    let latencies = p3_no_failed_request::check_failover(&history, began);
+    println!("{counts:?}; {}; {latencies}", true_answers::check(&history));
 }
 
 /// MiB of the small disk, and of what fills it: a node stands down when less than 256 are free.

@@ -52,6 +52,8 @@ pub enum Kind {
     FullDisk,
     /// A node's clock is wrong
     Clock,
+    /// A node's GPU is gone for a while; with `--gpu` only
+    Gpu,
     /// A node is killed and a bit of its disk turned over
     Bit,
     /// A node joins, or where one has, one leaves
@@ -165,6 +167,10 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
             let clock_shift_ms = sign * (1_000 + i64::from(dice.next_u32() % 86_400_000));
             let troubles = Troubles { clock_shift_ms, ..Troubles::default() };
             trouble(live, victim, troubles, lasts, |struck| struck.clocks_shifted).await
+        }
+        Kind::Gpu => {
+            let troubles = Troubles { device_lost: true, ..Troubles::default() };
+            trouble(live, victim, troubles, lasts, |struck| struck.devices_lost).await
         }
         Kind::BrokenDisk => {
             let troubles = Troubles { sync_error: INPUT_OUTPUT, ..Troubles::default() };

@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use cluster_config::process::EngineChoice;
 use harness::airport::{Airport, Plan};
 use harness::invariants::p4_epochs::Owners;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p6_purged, true_answers};
@@ -50,9 +51,12 @@ pub struct Arguments {
     /// The longest blow, seconds; as many are shorter than a tenth of it as are longer
     #[arg(long, default_value_t = 10)]
     longest_s: u64,
-    /// Kinds of blows, separated by commas; all where absent
+    /// Kinds of blows, separated by commas, one named twice as often as another; all where absent
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// Nodes score on a GPU, a software one too
+    #[arg(long)]
+    gpu: bool,
     /// Fail where a latency of promise P3 was exceeded; without it that is written down and counted
     #[arg(long)]
     strict: bool,
@@ -87,13 +91,14 @@ pub fn run(runtime: &Runtime, arguments: &Arguments) -> bool {
 }
 
 fn command(arguments: &Arguments, seed: u64) -> String {
-    let Arguments { strikes, nodes, gates, travellers, interval_ms, longest_s, faults, strict, .. } = arguments;
+    let Arguments { strikes, nodes, gates, travellers, interval_ms, longest_s, faults, strict, gpu, .. } = arguments;
     let names: Vec<String> = faults.iter().map(|kind| kind.name()).collect();
     let faults = if names.is_empty() { String::new() } else { format!(" --faults {}", names.join(",")) };
     let strict = if *strict { " --strict" } else { "" };
+    let gpu = if *gpu { " --gpu" } else { "" };
     format!(
         "cargo run -p chaos -- live --rounds 1 --seed {seed} --strikes {strikes} --nodes {nodes} --gates {gates} \
-         --travellers {travellers} --interval-ms {interval_ms} --longest-s {longest_s}{faults}{strict}"
+         --travellers {travellers} --interval-ms {interval_ms} --longest-s {longest_s}{faults}{gpu}{strict}"
     )
 }
 
@@ -104,6 +109,7 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
         seed,
         network: true,
         machine: true,
+        engine: if arguments.gpu { EngineChoice::Gpu } else { EngineChoice::Auto },
         again: command(arguments, seed),
         ..Setting::new("chaos", arguments.nodes)
     })
@@ -118,7 +124,9 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
     let airport = Airport::open(&live, plan).await;
     airport.board(u64::from(arguments.gates)).await;
     println!("seed {seed}: {} gates board on {} nodes", arguments.gates, arguments.nodes);
-    let kinds = if arguments.faults.is_empty() { clap::ValueEnum::value_variants() } else { &arguments.faults[..] };
+    let all: &[Kind] = clap::ValueEnum::value_variants();
+    let possible = all.iter().copied().filter(|kind| arguments.gpu || *kind != Kind::Gpu);
+    let kinds: Vec<Kind> = if arguments.faults.is_empty() { possible.collect() } else { arguments.faults.clone() };
     let mut owners = Owners::default();
     owners.look(&live).await;
     let mut account = Account::default();
@@ -126,7 +134,7 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
     let founders = arguments.nodes as usize;
     for number in 1..=arguments.strikes {
         // Every kind comes once before any comes again, in an order of its own.
-        let kind = account.next(kinds, dice.next_u32());
+        let kind = account.next(&kinds, dice.next_u32());
         let blow = blows::strike(&mut live, kind, founders, longest, &mut dice).await;
         live.ready(live.running().len()).await;
         live.replicated().await;

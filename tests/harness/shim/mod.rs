@@ -1,4 +1,5 @@
-//! A bad disk and a wrong clock for one node's process, by a library that is preloaded before the C library's.
+//! A bad disk, a wrong clock and a GPU that vanishes for one node's process, by a library that is preloaded before the C
+//! library's.
 //!
 //! It is compiled when it is needed, by the C compiler that building the product needs anyway. Every node has a page of
 //! its own, a file that its process and the harness share: the harness writes what is to go wrong, the library counts
@@ -14,6 +15,9 @@ use std::time::Duration;
 /// The C source.
 const SOURCE: &str = include_str!("shim.c");
 
+/// Numbers of eight bytes that the harness writes, and as many that the library counts in behind them.
+const NUMBERS: usize = 5;
+
 /// What can go wrong; the default is nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Troubles {
@@ -26,16 +30,18 @@ pub struct Troubles {
     /// How far the clock is ahead, milliseconds; negative where it is behind. Only the time of day is wrong: no clock
     /// that measures durations ever goes back.
     pub clock_shift_ms: i64,
+    /// Whether the GPU is gone: it refuses all work and cannot be opened (`VK_ERROR_DEVICE_LOST`).
+    pub device_lost: bool,
 }
 
 impl fmt::Display for Troubles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { write_error, sync_error, sync_delay, clock_shift_ms } = self;
+        let Self { write_error, sync_error, sync_delay, clock_shift_ms, device_lost } = self;
         if *self == Self::default() {
-            return f.write_str("disk and clock are right again");
+            return f.write_str("disk, clock and GPU are right again");
         }
         write!(f, "writes fail with {write_error}, syncs with {sync_error} after {} ms", sync_delay.as_millis())?;
-        write!(f, ", the clock is {clock_shift_ms} ms ahead")
+        write!(f, ", the clock is {clock_shift_ms} ms ahead{}", if *device_lost { ", the GPU is gone" } else { "" })
     }
 }
 
@@ -50,6 +56,8 @@ pub struct Struck {
     pub syncs_delayed: u64,
     /// Readings of the clock that were wrong.
     pub clocks_shifted: u64,
+    /// Calls that a GPU refused because it was gone.
+    pub devices_lost: u64,
 }
 
 /// Linux's number for "no space left on device".
@@ -90,7 +98,7 @@ impl Shim {
         let opened = File::options().create(true).truncate(true).read(true).write(true).open(path);
         let file = opened.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let control = Control { file, path: path.to_owned(), library: self.library.clone() };
-        control.file.write_all_at(&[0; 64], 0).expect("the page can be written");
+        control.file.write_all_at(&[0; 16 * NUMBERS], 0).expect("the page can be written");
         control
     }
 }
@@ -104,7 +112,7 @@ pub fn compile(folder: &Path, name: &str, text: &str) -> PathBuf {
     std::fs::write(&source, text).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let output = Command::new(&compiler)
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .args(["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o"])
         .args([&library, &source])
         .arg("-ldl")
         .output()
@@ -124,9 +132,11 @@ impl Control {
     /// # Panics
     /// Where the page cannot be written.
     pub fn set(&self, troubles: Troubles) {
-        let Troubles { write_error, sync_error, sync_delay, clock_shift_ms } = troubles;
-        let numbers = [write_error.into(), sync_error.into(), sync_delay.as_micros() as i64, clock_shift_ms];
-        let bytes: Vec<u8> = numbers.iter().flat_map(|number: &i64| number.to_ne_bytes()).collect();
+        let Troubles { write_error, sync_error, sync_delay, clock_shift_ms, device_lost } = troubles;
+        let sync_delay_us = sync_delay.as_micros() as i64;
+        let numbers: [i64; NUMBERS] =
+            [write_error.into(), sync_error.into(), sync_delay_us, clock_shift_ms, device_lost.into()];
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
         self.file.write_all_at(&bytes, 0).expect("the page can be written");
     }
 
@@ -135,10 +145,16 @@ impl Control {
     /// # Panics
     /// Where the page cannot be read.
     pub fn struck(&self) -> Struck {
-        let mut bytes = [0; 32];
-        self.file.read_exact_at(&mut bytes, 32).expect("the page can be read");
+        let mut bytes = [0; 8 * NUMBERS];
+        self.file.read_exact_at(&mut bytes, 8 * NUMBERS as u64).expect("the page can be read");
         let mut numbers = bytes.chunks_exact(8).map(|bytes| u64::from_ne_bytes(bytes.try_into().expect("eight bytes")));
         let mut next = || numbers.next().unwrap_or(0);
-        Struck { writes_failed: next(), syncs_failed: next(), syncs_delayed: next(), clocks_shifted: next() }
+        Struck {
+            writes_failed: next(),
+            syncs_failed: next(),
+            syncs_delayed: next(),
+            clocks_shifted: next(),
+            devices_lost: next(),
+        }
     }
 }

@@ -1,13 +1,18 @@
-/* A bad disk and a wrong clock for one process: preloaded before the C library, told what to do by a shared page.
+/* A bad disk, a wrong clock and a GPU that vanishes for one process: preloaded before the C library, told what to do by
+ * a shared page.
  *
- * The page is the file named by TVS_SHIM_CONTROL. The harness writes the first four numbers, the shim counts in the
- * next four. Only regular files are struck, and never standard output or error. Direct system calls pass by. */
+ * The page is the file named by TVS_SHIM_CONTROL. The harness writes the first five numbers, the shim counts in the
+ * next five. Only regular files are struck, and never standard output or error. Direct system calls pass by.
+ *
+ * Vulkan's functions are looked up by name, each by the one before: the library by dlsym, a device's functions by
+ * vkGetInstanceProcAddr and vkGetDeviceProcAddr (Vulkan 1.3, section 4.1). The shim puts itself between the lookups. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -20,10 +25,12 @@ struct control {
     volatile int64_t sync_errno;
     volatile int64_t sync_delay_us;
     volatile int64_t clock_shift_ms;
+    volatile int64_t device_lost;
     volatile uint64_t writes_failed;
     volatile uint64_t syncs_failed;
     volatile uint64_t syncs_delayed;
     volatile uint64_t clocks_shifted;
+    volatile uint64_t devices_lost;
 };
 
 static struct control nothing;
@@ -130,4 +137,69 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
         __atomic_add_fetch(&control->clocks_shifted, 1, __ATOMIC_RELAXED);
     }
     return result;
+}
+
+typedef void (*function)(void);
+
+/* Of VkResult: a device that is gone refuses all work, and cannot be opened. */
+enum { INITIALIZATION_FAILED = -3, DEVICE_LOST = -4 };
+
+static function (*real_instance_function)(void *, const char *);
+static function (*real_device_function)(void *, const char *);
+static int (*real_create_device)(void *, const void *, const void *, void **);
+static int (*real_submit)(void *, uint32_t, const void *, uint64_t);
+
+static int device_is_lost(void) {
+    if (control->device_lost == 0) {
+        return 0;
+    }
+    __atomic_add_fetch(&control->devices_lost, 1, __ATOMIC_RELAXED);
+    return 1;
+}
+
+static int create_device(void *adapter, const void *wanted, const void *allocator, void **device) {
+    return device_is_lost() ? INITIALIZATION_FAILED : real_create_device(adapter, wanted, allocator, device);
+}
+
+static int submit(void *queue, uint32_t count, const void *work, uint64_t fence) {
+    return device_is_lost() ? DEVICE_LOST : real_submit(queue, count, work, fence);
+}
+
+static function device_function(void *device, const char *name) {
+    function found = real_device_function(device, name);
+    if (found && strcmp(name, "vkQueueSubmit") == 0) {
+        real_submit = (int (*)(void *, uint32_t, const void *, uint64_t))found;
+        return (function)submit;
+    }
+    return found;
+}
+
+static function instance_function(void *instance, const char *name) {
+    function found = real_instance_function(instance, name);
+    if (found && strcmp(name, "vkGetDeviceProcAddr") == 0) {
+        real_device_function = (function (*)(void *, const char *))found;
+        return (function)device_function;
+    }
+    if (found && strcmp(name, "vkCreateDevice") == 0) {
+        real_create_device = (int (*)(void *, const void *, const void *, void **))found;
+        return (function)create_device;
+    }
+    return found;
+}
+
+void *dlsym(void *library, const char *name) {
+    static void *(*real_dlsym)(void *, const char *);
+    if (!real_dlsym) {
+        /* The versions under which C libraries know it: since 2.34, and before on x86-64 and on AArch64. */
+        static const char *versions[] = {"GLIBC_2.34", "GLIBC_2.2.5", "GLIBC_2.17"};
+        for (int i = 0; !real_dlsym && i < 3; i++) {
+            real_dlsym = (void *(*)(void *, const char *))dlvsym(RTLD_NEXT, "dlsym", versions[i]);
+        }
+    }
+    if (strcmp(name, "vkGetInstanceProcAddr") == 0) {
+        real_instance_function = (function (*)(void *, const char *))real_dlsym(library, name);
+        return real_instance_function ? (void *)instance_function : NULL;
+    }
+    /* A tail call, so that who asks for the next library is still seen to be the one that asked. */
+    return real_dlsym(library, name);
 }
