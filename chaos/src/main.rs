@@ -17,6 +17,7 @@ mod sim;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use harness::cables::Cables;
 
 /// Random faults on a cluster that boards flights.
 #[derive(Parser)]
@@ -60,7 +61,13 @@ fn main() -> std::io::Result<ExitCode> {
     let arguments = Arguments::parse();
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let held = match arguments.command {
-        Command::Live(arguments) => live::run(&runtime()?, &arguments),
+        Command::Live(arguments) => {
+            if arguments.machines {
+                // Before the runtime starts its threads: a namespace is a thread's.
+                Cables::enter().map_err(std::io::Error::other)?;
+            }
+            live::run(&runtime()?, &arguments)
+        }
         Command::Day(arguments) => runtime()?.block_on(day::run(&arguments)).unwrap_or_else(|problem| {
             eprintln!("chaos day: {problem}");
             false

@@ -41,7 +41,18 @@ const GOALS: [Goal; 7] = [
         what: "partitions of real processes",
         wanted: 300,
         done: |sums| {
-            let kinds = ["alone", "without-peers", "without-gates", "mute", "deaf", "bridge", "halves", "swizzle"];
+            let kinds = [
+                "alone",
+                "cable",
+                "card",
+                "without-peers",
+                "without-gates",
+                "mute",
+                "deaf",
+                "bridge",
+                "halves",
+                "swizzle",
+            ];
             sums.faults("live", &kinds)
         },
     },

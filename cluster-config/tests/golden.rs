@@ -162,6 +162,7 @@ fn operators(golden: &mut Golden) {
     golden.add("operator.request.status", &operator::Request::ClusterStatus);
     golden.add("operator.request.add", &operator::Request::AddMember { member: member(), voter: true });
     golden.add("operator.request.remove", &operator::Request::RemoveMember(NodeId(2)));
+    golden.add("operator.request.attest-destruction", &operator::Request::AttestDestruction(NodeId(2)));
     golden.add("operator.request.drain", &operator::Request::Drain { node: NodeId(2), draining: true });
     golden.add("operator.request.transfer", &operator::Request::TransferLeader(NodeId(2)));
     golden.add("operator.request.submit", &operator::Request::SubmitManifest(b"UNA".to_vec()));
@@ -228,7 +229,7 @@ fn operators(golden: &mut Golden) {
             standbys: vec![NodeId(2)],
             rosters: vec![NodeId(4)],
             holders: vec![NodeId(1), NodeId(2)],
-            receipts: vec![(NodeId(3), UnixMs(9))],
+            receipts: vec![operator::Receipt { node: NodeId(3), at: UnixMs(9), attested: false }],
         }],
     };
     let page = operator::LedgerPage {

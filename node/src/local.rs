@@ -69,6 +69,8 @@ pub struct Options {
     /// The addresses under which nodes are known to gates and to each other, node 1's first, where something stands
     /// before them: a relay that disturbs their links. Nodes beyond the list are known by where they listen.
     pub fronts: Vec<SocketAddr>,
+    /// The machines that nodes run on, node 1's first; those beyond the list run on this one, on loopback.
+    pub hosts: Vec<Ipv4Addr>,
 }
 
 /// One node of the cluster.
@@ -87,6 +89,8 @@ pub struct LocalNode {
     pub log: PathBuf,
     /// Variables that its process is started with besides those of this one.
     pub environment: Vec<(&'static str, OsString)>,
+    /// The words before its command that put it where it is to run.
+    pub launcher: Vec<OsString>,
     child: Option<Child>,
 }
 
@@ -155,13 +159,19 @@ impl LocalCluster {
         let front = self.options.fronts.get(place).copied();
         Member {
             id: NodeId(id),
-            address: front.unwrap_or_else(|| loopback(port)).to_string(),
+            address: front.unwrap_or_else(|| self.listen(id, port)).to_string(),
             zone: zone.parse().unwrap_or_else(|_| unreachable!("a constant that fits")),
         }
     }
 
+    /// Where a node listens.
+    fn listen(&self, id: u64, port: u16) -> SocketAddr {
+        let host = self.options.hosts.get(id as usize - 1).copied();
+        (host.unwrap_or(Ipv4Addr::LOCALHOST), port).into()
+    }
+
     fn configure(&self, member: &Member, port: u16, members: &[Member]) -> Result<LocalNode, Error> {
-        let listen = loopback(port);
+        let listen = self.listen(member.id.0, port);
         let folder = self.options.folder.join(format!("node-{}", member.id));
         create_folder(&folder)?;
         let name = format!("node-{}", member.id);
@@ -202,6 +212,7 @@ impl LocalCluster {
             data_dir: folder.join("data"),
             log: folder.join("log"),
             environment: Vec::new(),
+            launcher: Vec::new(),
             child: None,
         })
     }
@@ -283,7 +294,9 @@ impl LocalCluster {
         };
         let log = File::options().create(true).append(true).open(&node.log).map_err(failed("opened"))?;
         let also = log.try_clone().map_err(failed("opened"))?;
-        let child = Command::new(&binary)
+        let mut words = node.launcher.iter().cloned().chain([binary.clone().into_os_string()]);
+        let child = Command::new(words.next().unwrap_or_default())
+            .args(words)
             .args(["node", "run", "--config"])
             .arg(&node.config)
             .env("TVS_LOG", filter)
@@ -383,10 +396,6 @@ impl Drop for LocalCluster {
 
 fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), action: "created", source })
-}
-
-fn loopback(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// Ports that are free now. All are held until all are known, so that none comes twice.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use cluster_config::ids::{Incarnation, JourneyId, NodeId, ShardId};
 use cluster_config::wire::operator::{
-    ClusterStatus, Gallery, JourneyStatus, LedgerPage, LedgerRecord, MemberStatus, Request, Response, Shard, Submitted,
-    SubmittedJourney,
+    ClusterStatus, Gallery, JourneyStatus, LedgerPage, LedgerRecord, MemberStatus, Receipt, Request, Response, Shard,
+    Submitted, SubmittedJourney,
 };
 use cluster_config::wire::peer::{self, BuildOrder, Member};
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use node_link::Lane;
 
 use crate::actors::build;
+use crate::clock;
 use crate::context::{Context, out_of_turn};
 use crate::manifests::{self, Announcement};
 use crate::proposer::Proposer;
@@ -70,6 +71,9 @@ impl Operators {
             Request::Metrics => Response::Metrics(self.metrics.render()),
             Request::CloseJourney(id) => self.change(Command::CloseJourney(id)).await?,
             Request::PolicySet(policy) => self.change(Command::SetPolicy(policy)).await?,
+            Request::AttestDestruction(node) => {
+                self.change(Command::AttestDestruction { node, at: clock::now() }).await?
+            }
             Request::Drain { node, draining } => {
                 let drained = self.change(Command::SetDraining { node, draining }).await?;
                 if draining && coordinator.leader() == Some(node) {
@@ -289,7 +293,11 @@ fn gallery(state: &State, journey: &Journey) -> Gallery {
             standbys: placement.map(|p| p.standbys.clone()).unwrap_or_default(),
             rosters: placement.map(|p| p.rosters.clone()).unwrap_or_default(),
             holders: committed.holders.iter().copied().collect(),
-            receipts: committed.receipts.iter().map(|(node, at)| (*node, *at)).collect(),
+            receipts: committed
+                .receipts
+                .iter()
+                .map(|(node, receipt)| Receipt { node: *node, at: receipt.at, attested: receipt.attested })
+                .collect(),
         }
     });
     let shards: Vec<Shard> = shards.collect();

@@ -26,7 +26,11 @@ pub enum Fault {
     Worsen(NodeId, Conditions),
     /// All links are perfect again.
     Heal,
-    /// A node's disk and clock misbehave, in this way alone. Needs a target with the preloaded library.
+    /// The cable of a node's machine is pulled, or plugged in again. Needs machines of their own for nodes.
+    Pull(NodeId, bool),
+    /// The network card of a node's machine is switched off, or on again. Needs machines of their own.
+    SwitchOff(NodeId, bool),
+    /// A node's disk, clock and GPU misbehave, in this way alone. Needs a target with the preloaded library.
     Trouble(NodeId, Troubles),
     /// One bit of one file of a node that does not run is turned over; the number chooses file and bit.
     Flip(NodeId, u64),
@@ -43,6 +47,10 @@ impl fmt::Display for Fault {
             Self::Cut(shape) => shape.fmt(f),
             Self::Worsen(node, conditions) => write!(f, "worsen the links of node {node}: {conditions}"),
             Self::Heal => f.write_str("heal all links"),
+            Self::Pull(node, true) => write!(f, "pull the cable of node {node}"),
+            Self::Pull(node, false) => write!(f, "plug in the cable of node {node}"),
+            Self::SwitchOff(node, true) => write!(f, "switch off the network card of node {node}"),
+            Self::SwitchOff(node, false) => write!(f, "switch on the network card of node {node}"),
             Self::Trouble(node, troubles) => write!(f, "node {node}: {troubles}"),
             Self::Flip(node, _) => write!(f, "flip a bit on the disk of node {node}"),
         }

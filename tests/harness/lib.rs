@@ -6,6 +6,7 @@
 
 pub mod airport;
 pub mod binary;
+pub mod cables;
 pub mod crash;
 pub mod disk;
 pub mod emulator;

@@ -1,7 +1,7 @@
 //! The live target: real processes on loopback, on ports that the system chose, in a folder that is gone afterwards.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +17,7 @@ use node_link::{GateClient, GateClientOptions, Identity, OperatorClient};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::cables::Cables;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
 use crate::journal::Journal;
@@ -49,6 +50,8 @@ pub struct Setting {
     pub machine: bool,
     /// What scores.
     pub engine: EngineChoice,
+    /// Whether each node runs on a machine of its own; [`Cables::enter`] comes first.
+    pub cables: bool,
 }
 
 impl Setting {
@@ -57,7 +60,7 @@ impl Setting {
         let (log, seed) = ("info".to_owned(), crate::seed());
         let again = format!("TVS_SEED={seed} cargo test -p tests --test {story}");
         let engine = EngineChoice::Auto;
-        Self { story, again, nodes, log, seed, network: false, machine: false, engine }
+        Self { story, again, nodes, log, seed, network: false, machine: false, engine, cables: false }
     }
 }
 
@@ -69,6 +72,7 @@ pub struct Live {
     pub journal: Arc<Journal>,
     /// The network, where it is emulated.
     pub emulator: Option<Emulator>,
+    cables: Option<Cables>,
     again: String,
     operator: Identity,
     gates: AtomicUsize,
@@ -116,7 +120,10 @@ impl Live {
         let Setting { story, nodes, seed, .. } = *setting;
         let folder = tempfile::Builder::new().prefix(&format!("tvs-{story}-")).tempdir().expect("a folder");
         let journal = Arc::new(Journal::begin(&folder.path().join("journal")));
-        let emulator = setting.network.then(|| Emulator::start(seed, FRONTS));
+        let cables = setting.cables.then(Cables::default);
+        let here = if setting.cables { Cables::harness() } else { Ipv4Addr::LOCALHOST };
+        let emulator = setting.network.then(|| Emulator::start(seed, FRONTS, here));
+        let machines = cables.iter().flat_map(|_| (1..=FRONTS as u64).map(|id| Cables::host(NodeId(id))));
         let options = Options {
             nodes,
             folder: folder.path().join("cluster"),
@@ -125,6 +132,7 @@ impl Live {
             seed,
             log: setting.log.clone(),
             fronts: emulator.as_ref().map(Emulator::fronts).unwrap_or_default(),
+            hosts: machines.collect(),
         };
         let cluster = LocalCluster::prepare(options).expect("the nodes' files");
         let operator = cluster.operator().expect("the operator's certificate");
@@ -133,6 +141,7 @@ impl Live {
             cluster,
             journal,
             emulator,
+            cables,
             again: setting.again.clone(),
             operator,
             gates: AtomicUsize::new(0),
@@ -147,7 +156,7 @@ impl Live {
         live
     }
 
-    /// Puts a node behind its relay and before its preloaded library, where the cluster has them.
+    /// Puts a node behind its relay, on its machine and before its preloaded library, where the cluster has them.
     ///
     /// # Panics
     /// Where there is no such node.
@@ -155,6 +164,9 @@ impl Live {
         let node = self.cluster.node_mut(id).expect("a node of this cluster");
         if let Some(emulator) = &self.emulator {
             emulator.attach(id, node.address, node.listen);
+        }
+        if let Some(cables) = &mut self.cables {
+            node.launcher = cables.machine(id);
         }
         if let Some(shim) = &self.shim {
             let control = shim.control(&node.config.with_file_name("troubles"));
@@ -230,6 +242,10 @@ impl Live {
     /// Where a node listens, past all disturbance: observers are not part of the experiment.
     fn listen(&self, node: NodeId) -> SocketAddr {
         self.cluster.node(node).expect("a node of this cluster").listen
+    }
+
+    fn cables(&self) -> &Cables {
+        self.cables.as_ref().expect("a cluster whose setting says `cables`")
     }
 
     fn connect_options(&self, nearest: usize) -> GateClientOptions {
@@ -344,6 +360,14 @@ impl Target for Live {
             }
             Fault::Heal => {
                 self.emulator().heal();
+                Ok(())
+            }
+            Fault::Pull(node, pulled) => {
+                self.cables().pull(node, pulled);
+                Ok(())
+            }
+            Fault::SwitchOff(node, off) => {
+                self.cables().switch_off(node, off);
                 Ok(())
             }
             Fault::Trouble(node, troubles) => {

@@ -79,6 +79,9 @@ impl Live {
         self.journal.write(format!("node {node} has ended by itself"));
         self.cluster.forget(node).expect("a node of this cluster");
         self.remove(node).await;
+        // Whoever throws a disk away says so, or purges would wait for it.
+        std::fs::remove_dir_all(&self.cluster.node(node).expect("a node of this cluster").data_dir).expect("its disk");
+        self.change(Request::AttestDestruction(node)).await;
         Some(self.join().await)
     }
 

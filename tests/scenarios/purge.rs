@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::wire::RefusalCode;
-use cluster_config::wire::operator::{JourneyStatus, Request};
+use cluster_config::wire::operator::{JourneyStatus, Request, Response};
 use harness::fault::Fault;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request};
 use harness::level::wait_for;
@@ -69,7 +69,7 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
     })
     .await;
     let gallery = live.gallery(node, journey).await.expect("a gallery");
-    let receipts: BTreeSet<_> = gallery.shards[0].receipts.iter().map(|(node, _)| *node).collect();
+    let receipts: BTreeSet<_> = gallery.shards[0].receipts.iter().map(|receipt| receipt.node).collect();
     assert_eq!(receipts, live.running().into_iter().collect(), "every holder has answered with its receipt");
     assert!(gallery.shards[0].holders.is_empty());
     assert_eq!(files_of(&live, &journey.to_string()), Vec::<PathBuf>::new());
@@ -104,6 +104,38 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
 }
 
 /// Segment and key files of a journey in all data folders.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
+    let mut live = Live::start("purge", 3).await;
+    let bank = Arc::new(Bank::new(harness::seed(), 1, 40));
+    bank.submit(&live).await;
+    let journey = bank.flights[0].journey;
+    let owner = workload::first_owner(&live, &bank).await;
+    live.strike(Fault::Kill(owner)).await;
+    let attest = async || live.ask(live.leader().await, Request::AttestDestruction(owner)).await;
+    let too_early = attest().await.expect_err("it is a member").to_string();
+    assert!(too_early.contains("remove") && too_early.contains("first"), "{too_early}");
+    live.remove(owner).await;
+    live.ask(live.leader().await, Request::CloseJourney(journey)).await.expect("it is closed");
+
+    let shown = async || match live.ask(live.leader().await, Request::GalleryShow(journey)).await {
+        Ok(Response::Gallery(gallery)) => Ok(gallery),
+        other => Err(format!("{other:?}")),
+    };
+    wait_for("only the lost node's receipt is missing", LEVEL_DEADLINE, async || {
+        let gallery = shown().await?;
+        if gallery.shards[0].holders == [owner] { Ok(()) } else { Err(format!("{gallery:?}")) }
+    })
+    .await;
+    assert_eq!(shown().await.expect("the journey").status, JourneyStatus::Closing);
+    attest().await.expect("nothing is to be there any more");
+    let gallery = shown().await.expect("the journey");
+    assert_eq!(gallery.status, JourneyStatus::Purged);
+    for receipt in &gallery.shards[0].receipts {
+        assert_eq!(receipt.attested, receipt.node == owner, "{receipt:?}");
+    }
+}
+
 fn files_of(live: &Live, journey: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for node in live.cluster.ids() {

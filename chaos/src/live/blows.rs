@@ -32,6 +32,10 @@ pub enum Kind {
     Mute,
     /// A node is heard by its peers and hears none
     Deaf,
+    /// A node's cable is pulled; with `--machines` only
+    Cable,
+    /// A node's network card is switched off; with `--machines` only
+    Card,
     /// Two halves with one node that reaches both
     Bridge,
     /// Two halves
@@ -133,6 +137,8 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
         Kind::WithoutGates => cut(live, Shape::WithoutGates(victim), lasts).await,
         Kind::Mute => cut(live, Shape::Mute(victim), lasts).await,
         Kind::Deaf => cut(live, Shape::Deaf(victim), lasts).await,
+        Kind::Cable => between(live, Fault::Pull(victim, true), Fault::Pull(victim, false), lasts).await,
+        Kind::Card => between(live, Fault::SwitchOff(victim, true), Fault::SwitchOff(victim, false), lasts).await,
         Kind::Bridge => cut(live, Shape::Bridge(victim), lasts).await,
         Kind::Halves => cut(live, Shape::Halves(victim), lasts).await,
         Kind::Swizzle => swizzled(live, lasts, dice).await,

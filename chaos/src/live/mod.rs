@@ -57,6 +57,9 @@ pub struct Arguments {
     /// Nodes score on a GPU, a software one too
     #[arg(long)]
     gpu: bool,
+    /// Each node runs on a machine of its own, a network namespace, with a cable to a switch; for root only
+    #[arg(long)]
+    pub machines: bool,
     /// Fail where a latency of promise P3 was exceeded; without it that is written down and counted
     #[arg(long)]
     strict: bool,
@@ -91,14 +94,16 @@ pub fn run(runtime: &Runtime, arguments: &Arguments) -> bool {
 }
 
 fn command(arguments: &Arguments, seed: u64) -> String {
-    let Arguments { strikes, nodes, gates, travellers, interval_ms, longest_s, faults, strict, gpu, .. } = arguments;
+    let Arguments { strikes, nodes, gates, travellers, interval_ms, longest_s, faults, strict, gpu, machines, .. } =
+        arguments;
     let names: Vec<String> = faults.iter().map(|kind| kind.name()).collect();
     let faults = if names.is_empty() { String::new() } else { format!(" --faults {}", names.join(",")) };
     let strict = if *strict { " --strict" } else { "" };
     let gpu = if *gpu { " --gpu" } else { "" };
+    let machines = if *machines { " --machines" } else { "" };
     format!(
         "cargo run -p chaos -- live --rounds 1 --seed {seed} --strikes {strikes} --nodes {nodes} --gates {gates} \
-         --travellers {travellers} --interval-ms {interval_ms} --longest-s {longest_s}{faults}{gpu}{strict}"
+         --travellers {travellers} --interval-ms {interval_ms} --longest-s {longest_s}{faults}{gpu}{machines}{strict}"
     )
 }
 
@@ -109,6 +114,7 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
         seed,
         network: true,
         machine: true,
+        cables: arguments.machines,
         engine: if arguments.gpu { EngineChoice::Gpu } else { EngineChoice::Auto },
         again: command(arguments, seed),
         ..Setting::new("chaos", arguments.nodes)
@@ -125,7 +131,11 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
     airport.board(u64::from(arguments.gates)).await;
     println!("seed {seed}: {} gates board on {} nodes", arguments.gates, arguments.nodes);
     let all: &[Kind] = clap::ValueEnum::value_variants();
-    let possible = all.iter().copied().filter(|kind| arguments.gpu || *kind != Kind::Gpu);
+    let possible = all.iter().copied().filter(|kind| match kind {
+        Kind::Gpu => arguments.gpu,
+        Kind::Cable | Kind::Card => arguments.machines,
+        _ => true,
+    });
     let kinds: Vec<Kind> = if arguments.faults.is_empty() { possible.collect() } else { arguments.faults.clone() };
     let mut owners = Owners::default();
     owners.look(&live).await;

@@ -32,6 +32,8 @@ pub enum Request {
         /// On or off.
         draining: bool,
     },
+    /// State that the disks of a node that was taken out are destroyed, so that no purge waits for it.
+    AttestDestruction(NodeId),
     /// Hand leadership to that node.
     TransferLeader(NodeId),
     /// The bytes of one manifest file, whatever its format.
@@ -218,8 +220,19 @@ pub struct Shard {
     pub rosters: Vec<NodeId>,
     /// Nodes that have ever held a replica or its people and have not yet confirmed that these are destroyed.
     pub holders: Vec<NodeId>,
-    /// Nodes that confirmed that theirs is destroyed, and when.
-    pub receipts: Vec<(NodeId, UnixMs)>,
+    /// What stands for the destruction of those that were held.
+    pub receipts: Vec<Receipt>,
+}
+
+/// That a node's replica of a shard, or its people, is destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The node.
+    pub node: NodeId,
+    /// Since when.
+    pub at: UnixMs,
+    /// Whether an operator has stated it, in place of a node that was taken out.
+    pub attested: bool,
 }
 
 /// A run of ledger records.

@@ -13,7 +13,7 @@ use crate::blueprint::Change;
 use crate::check;
 use crate::command::{Command, GalleryCommit, Outcome, RecordOutcome};
 use crate::ledger::Record;
-use crate::state::{Journey, MemberState, ShardState, State};
+use crate::state::{Journey, MemberState, Receipt, ShardState, State};
 
 fn refused(code: RefusalCode, place: impl Into<String>, fix: impl Into<String>) -> Outcome {
     Outcome::Refused(Refusal::new(code, place, fix))
@@ -34,6 +34,7 @@ impl State {
             Command::Record(records) => Outcome::Recorded(records.iter().map(|record| self.record(record)).collect()),
             Command::CloseJourney(journey) => self.close_journey(*journey),
             Command::PurgeReceipt { shard, node, at } => self.purge_receipt(*shard, *node, *at),
+            Command::AttestDestruction { node, at } => self.attest_destruction(*node, *at),
         }
     }
 
@@ -244,9 +245,32 @@ impl State {
         if let Some(shard) = journey.shards.get_mut(usize::from(id.part))
             && shard.holders.remove(&node)
         {
-            shard.receipts.insert(node, at);
+            shard.receipts.insert(node, Receipt { at, attested: false });
         }
         journey.settle_purge();
+        Outcome::Done
+    }
+
+    fn attest_destruction(&mut self, node: NodeId, at: UnixMs) -> Outcome {
+        let place = format!("attestation for node {node}");
+        if self.members.contains_key(&node) {
+            return refused(RefusalCode::Conflict, place, "it is a member; `tvs cluster remove` comes first");
+        }
+        let placed = self.blueprint.placements.iter().find(|(_, placement)| placement.holders().any(|n| n == node));
+        if let Some((shard, _)) = placed {
+            return refused(
+                RefusalCode::Conflict,
+                place,
+                format!("it is still to hold {shard}; try again in a moment"),
+            );
+        }
+        for journey in self.journeys.values_mut() {
+            for shard in journey.shards.iter_mut().filter(|shard| shard.holders.contains(&node)) {
+                shard.holders.remove(&node);
+                shard.receipts.insert(node, Receipt { at, attested: true });
+            }
+            journey.settle_purge();
+        }
         Outcome::Done
     }
 }

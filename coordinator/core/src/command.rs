@@ -58,6 +58,13 @@ pub enum Command {
         /// When, by the node's clock.
         at: UnixMs,
     },
+    /// An operator states that the disks of a node that has left for good are destroyed: it gives no receipts any more.
+    AttestDestruction {
+        /// The node.
+        node: NodeId,
+        /// When, by the clock of the node that was told.
+        at: UnixMs,
+    },
 }
 
 /// See [`Command::CommitGallery`].

@@ -65,8 +65,17 @@ pub struct ShardState {
     pub without_photo: u32,
     /// Nodes that were ever given a replica or its people, and have not confirmed their destruction.
     pub holders: BTreeSet<NodeId>,
-    /// Nodes that have, and when.
-    pub receipts: BTreeMap<NodeId, UnixMs>,
+    /// What stands for the destruction of those that were held.
+    pub receipts: BTreeMap<NodeId, Receipt>,
+}
+
+/// That a node's replica of a shard, or its people, is destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Since when.
+    pub at: UnixMs,
+    /// Whether an operator has stated it, in place of a node that has left for good.
+    pub attested: bool,
 }
 
 impl Journey {

@@ -125,6 +125,7 @@ fn reads_only(request: &operator::Request) -> bool {
         | Request::Metrics => true,
         Request::AddMember { .. }
         | Request::RemoveMember(_)
+        | Request::AttestDestruction(_)
         | Request::Drain { .. }
         | Request::TransferLeader(_)
         | Request::SubmitManifest(_)

@@ -45,6 +45,14 @@ pub enum Command {
         /// The node
         id: NodeId,
     },
+    /// State that the disks of a node that was taken out are destroyed, so that no purge waits for its receipts
+    #[command(after_help = "Example: tvs cluster attest-destruction --node 127.0.0.1:7101 4")]
+    AttestDestruction {
+        #[command(flatten)]
+        connection: Connection,
+        /// The node
+        id: NodeId,
+    },
     /// Move leadership and galleries off a node before a planned stop
     #[command(after_help = "Example: tvs cluster drain --node 127.0.0.1:7101 2")]
     Drain {
@@ -92,6 +100,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             (connection, Request::AddMember { member, voter: !learner })
         }
         Command::Remove { connection, id } => (connection, Request::RemoveMember(id)),
+        Command::AttestDestruction { connection, id } => (connection, Request::AttestDestruction(id)),
         Command::Drain { connection, id, undo } => (connection, Request::Drain { node: id, draining: !undo }),
         Command::Lead { connection, id } => (connection, Request::TransferLeader(id)),
     };

@@ -67,7 +67,11 @@ fn table(galleries: &[Gallery]) -> String {
     let list = |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
     for gallery in galleries {
         for shard in &gallery.shards {
-            let receipts: Vec<NodeId> = shard.receipts.iter().map(|(node, _)| *node).collect();
+            let receipts: Vec<String> = shard
+                .receipts
+                .iter()
+                .map(|receipt| format!("{}{}", receipt.node, if receipt.attested { " (attested)" } else { "" }))
+                .collect();
             rows.push(vec![
                 gallery.journey.to_string(),
                 shard.shard.part.to_string(),
@@ -81,7 +85,7 @@ fn table(galleries: &[Gallery]) -> String {
                 shard.owner.map_or("-".to_owned(), |owner| owner.to_string()),
                 list(&shard.standbys),
                 list(&shard.rosters),
-                list(&receipts),
+                receipts.join("+"),
             ]);
         }
     }

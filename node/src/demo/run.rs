@@ -88,6 +88,7 @@ pub async fn demonstrate(options: Options, show: &impl Show) -> Result<Report, F
         seed: options.seed,
         log: std::env::var("TVS_LOG").unwrap_or_else(|_| NODE_LOGS.to_owned()),
         fronts: Vec::new(),
+        hosts: Vec::new(),
     })
     .map_err(|error| Failure::failure_of(&error))?;
     show.step(&format!("{} nodes started, each a process of its own", options.nodes));

@@ -62,25 +62,26 @@ pub struct Emulator {
 /// What all relays share.
 struct Shared {
     seed: u64,
+    host: Ipv4Addr,
     links: Mutex<BTreeMap<(Party, Party), Link>>,
     nodes: Mutex<BTreeMap<SocketAddr, NodeId>>,
     held: mpsc::UnboundedSender<Parcel>,
 }
 
 impl Emulator {
-    /// Starts the relays' thread and binds `fronts` relays, one for each node that there will be.
+    /// Starts the relays' thread and binds `fronts` relays at `host`, one for each node that there will be.
     ///
     /// # Panics
     /// Where the system gives no thread or socket.
-    pub fn start(seed: u64, fronts: usize) -> Self {
+    pub fn start(seed: u64, fronts: usize, host: Ipv4Addr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let handle = runtime.handle().clone();
         let (held, parcels) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let shared = Arc::new(Shared { seed, links: Mutex::default(), nodes: Mutex::default(), held });
+        let shared = Arc::new(Shared { seed, host, links: Mutex::default(), nodes: Mutex::default(), held });
         let fronts = {
             let _inside = handle.enter();
-            let bound = (0..fronts).map(|_| Arc::new(socket()));
+            let bound = (0..fronts).map(|_| Arc::new(socket(host)));
             bound.map(|socket| (socket.local_addr().expect("a bound socket"), socket)).collect()
         };
         let thread = std::thread::Builder::new().name("emulator".to_owned()).spawn(move || {
@@ -185,13 +186,13 @@ impl Shared {
 }
 
 /// A loopback socket on a port that the system chose.
-fn socket() -> tokio::net::UdpSocket {
+fn socket(host: Ipv4Addr) -> tokio::net::UdpSocket {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("a socket");
     // Less than asked for loses packets in bursts, as networks do.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     socket.set_nonblocking(true).expect("a socket that does not block");
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a port");
+    socket.bind(&SocketAddr::from((host, 0)).into()).expect("a port");
     tokio::net::UdpSocket::from_std(socket.into()).expect("a socket of this runtime")
 }
 

@@ -70,7 +70,7 @@ async fn open(
     source: SocketAddr,
     born: Instant,
 ) -> Flow {
-    let onward = Arc::new(socket());
+    let onward = Arc::new(socket(shared.host));
     onward.connect(listen).await.expect("loopback");
     let from = shared.party(source);
     let used_ms = Arc::new(AtomicU64::new(0));

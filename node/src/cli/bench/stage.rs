@@ -113,6 +113,7 @@ impl Stage {
             seed: options.seed,
             log: NODE_LOGS.to_owned(),
             fronts: Vec::new(),
+            hosts: Vec::new(),
         })
         .map_err(|error| Failure::failure_of(&error))?;
         let mut stage = Self {
