@@ -230,6 +230,7 @@ fn operators(golden: &mut Golden) {
             rosters: vec![NodeId(4)],
             holders: vec![NodeId(1), NodeId(2)],
             receipts: vec![operator::Receipt { node: NodeId(3), at: UnixMs(9), attested: false }],
+            memory_bytes: Some(1_000),
         }],
     };
     let page = operator::LedgerPage {

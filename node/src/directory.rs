@@ -91,6 +91,13 @@ impl Directory {
         shards.get(&shard)?.published.get()
     }
 
+    /// Memory of all templates that can be searched here, bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let serving = shards.values().filter_map(|handle| handle.published.get());
+        serving.map(|serving| serving.loaded.gallery.bytes_resident()).sum()
+    }
+
     /// Every shard with the version that can be searched.
     pub fn versions(&self) -> Vec<(ShardId, GalleryVersion)> {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);

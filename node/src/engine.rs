@@ -201,6 +201,11 @@ impl EngineHandle {
         })
     }
 
+    /// Memory of galleries on the device, bytes.
+    pub fn device_memory_bytes(&self) -> u64 {
+        self.engine.device_bytes_resident()
+    }
+
     /// Forgets what the device holds of a gallery that is no longer served.
     pub fn release(&self, loaded: &Loaded) {
         self.engine.release(&loaded.gallery);

@@ -19,6 +19,7 @@ use node_link::Lane;
 use crate::actors::build;
 use crate::clock;
 use crate::context::{Context, out_of_turn};
+use crate::directory::Directory;
 use crate::manifests::{self, Announcement};
 use crate::proposer::Proposer;
 
@@ -53,22 +54,24 @@ impl Operators {
     }
 
     async fn try_answer(&self, request: Request) -> Result<Response, Refusal> {
-        let coordinator = &self.context.coordinator;
+        let (coordinator, directory) = (&self.context.coordinator, &self.context.directory);
         Ok(match request {
             Request::ClusterStatus => Response::ClusterStatus(self.status()),
             Request::SubmitManifest(bytes) => Response::Submitted(self.submit(bytes).await?),
-            Request::GalleryList => Response::Galleries(
-                coordinator
-                    .with_state(|state| state.journeys.values().map(|journey| gallery(state, journey)).collect()),
-            ),
+            Request::GalleryList => Response::Galleries(coordinator.with_state(|state| {
+                state.journeys.values().map(|journey| gallery(directory, state, journey)).collect()
+            })),
             Request::GalleryShow(id) => Response::Gallery(coordinator.with_state(|state| {
-                state.journeys.get(&id).map(|journey| gallery(state, journey)).ok_or_else(|| unknown(id))
+                state.journeys.get(&id).map(|journey| gallery(directory, state, journey)).ok_or_else(|| unknown(id))
             })?),
             Request::LedgerPage { from, limit } => {
                 Response::LedgerPage(coordinator.with_state(|s| page(s, from, limit)))
             }
             Request::PolicyShow => Response::Policy(coordinator.with_state(|state| state.policy.clone())),
-            Request::Metrics => Response::Metrics(self.metrics.render()),
+            Request::Metrics => {
+                self.gauge_memory();
+                Response::Metrics(self.metrics.render())
+            }
             Request::CloseJourney(id) => self.change(Command::CloseJourney(id)).await?,
             Request::PolicySet(policy) => self.change(Command::SetPolicy(policy)).await?,
             Request::AttestDestruction(node) => {
@@ -85,6 +88,12 @@ impl Operators {
                 self.at_leader(request).await?
             }
         })
+    }
+
+    /// What is measured when somebody asks.
+    fn gauge_memory(&self) {
+        metrics::gauge!("tvs_galleries_memory_bytes").set(self.context.directory.memory_bytes() as f64);
+        metrics::gauge!("tvs_galleries_device_bytes").set(self.context.engine.device_memory_bytes() as f64);
     }
 
     async fn change(&self, command: Command) -> Result<Response, Refusal> {
@@ -278,7 +287,7 @@ fn unknown(id: JourneyId) -> Refusal {
     Refusal::new(RefusalCode::NotFound, format!("journey {id}"), "see `tvs gallery list` for the journeys")
 }
 
-fn gallery(state: &State, journey: &Journey) -> Gallery {
+fn gallery(directory: &Directory, state: &State, journey: &Journey) -> Gallery {
     let shards = journey.shard_ids().zip(&journey.shards).map(|(shard, committed)| {
         let placement = state.blueprint.placements.get(&shard);
         Shard {
@@ -298,6 +307,7 @@ fn gallery(state: &State, journey: &Journey) -> Gallery {
                 .iter()
                 .map(|(node, receipt)| Receipt { node: *node, at: receipt.at, attested: receipt.attested })
                 .collect(),
+            memory_bytes: directory.serving(shard).map(|serving| serving.loaded.gallery.bytes_resident() as u64),
         }
     });
     let shards: Vec<Shard> = shards.collect();

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::JourneyId;
-use cluster_config::wire::operator::{JourneyStatus, Request, Response};
+use cluster_config::wire::operator::{Request, Response};
 use node_link::{Identity, OperatorClient};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::level::wait_for;
 use crate::live::{Live, LiveGate};
 use crate::oracle::History;
-use crate::target::Target;
+use crate::target::{LEVEL_DEADLINE, Target};
 use crate::workload::{Bank, board_one};
 
 /// How long one question of the desk may take before it is asked again.
@@ -98,12 +99,18 @@ impl Airport {
         self.shared.progress()
     }
 
-    /// Waits until every stand has boarded at least so many travellers on average, counted from now.
+    /// Waits until so many more travellers have boarded.
+    ///
+    /// # Panics
+    /// Where that takes too long, with what the desk's problems are.
     pub async fn board(&self, travellers: u64) {
         let wanted = self.shared.travellers.load(Ordering::Relaxed) + travellers;
-        while self.shared.travellers.load(Ordering::Relaxed) < wanted {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_for("boarding goes on", LEVEL_DEADLINE, async || {
+            let boarded = self.shared.travellers.load(Ordering::Relaxed);
+            let problems = lock(&self.shared.problems).join("; ");
+            if boarded >= wanted { Ok(()) } else { Err(format!("{boarded} of {wanted} travellers; {problems}")) }
+        })
+        .await;
     }
 
     /// Announces no more flights and calls nobody more to a gate, waits until all flights are closed, and gives what gates asked and were told,
@@ -191,7 +198,8 @@ async fn board(
 /// asked for again.
 #[derive(Clone)]
 pub struct Desk {
-    addresses: Vec<SocketAddr>,
+    /// Of the members: founders may have left.
+    addresses: Arc<Mutex<Vec<SocketAddr>>>,
     identity: Identity,
     turn: Arc<AtomicU32>,
 }
@@ -199,7 +207,7 @@ pub struct Desk {
 impl Desk {
     /// A desk of this cluster.
     pub fn new(live: &Live) -> Self {
-        let addresses = live.cluster.addresses();
+        let addresses = live.addresses.clone();
         Self { addresses, identity: live.operator().clone(), turn: Arc::new(AtomicU32::new(0)) }
     }
 
@@ -210,8 +218,12 @@ impl Desk {
     pub async fn done(&self, request: &Request) -> Result<Response, String> {
         let begun = Instant::now();
         loop {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize % self.addresses.len();
-            let problem = match OperatorClient::connect(vec![self.addresses[turn]], &self.identity).await {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+            let address = {
+                let addresses = lock(&self.addresses);
+                addresses[turn % addresses.len()]
+            };
+            let problem = match OperatorClient::connect(vec![address], &self.identity).await {
                 Err(error) => error.to_string(),
                 Ok(client) => match client.call(request, DESK_TIMEOUT).await {
                     Ok(Response::Refused(refusal)) if !refusal.code.retryable() => return Err(refusal.to_string()),
@@ -224,17 +236,6 @@ impl Desk {
                 return Err(problem);
             }
             tokio::time::sleep(DESK_PAUSE).await;
-        }
-    }
-
-    /// Whether every node that ever held a replica of the journey has answered that it is destroyed.
-    ///
-    /// # Errors
-    /// What is there instead, or why nobody says.
-    pub async fn purged(&self, journey: JourneyId) -> Result<(), String> {
-        match self.done(&Request::GalleryShow(journey)).await? {
-            Response::Gallery(gallery) if gallery.status == JourneyStatus::Purged => Ok(()),
-            other => Err(format!("{other:?}")),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster_config::ids::NodeId;
@@ -70,6 +70,8 @@ pub struct Live {
     pub cluster: LocalCluster,
     /// What happened.
     pub journal: Arc<Journal>,
+    /// Where the members are reached.
+    pub addresses: Arc<Mutex<Vec<SocketAddr>>>,
     /// The network, where it is emulated.
     pub emulator: Option<Emulator>,
     cables: Option<Cables>,
@@ -140,6 +142,7 @@ impl Live {
         let mut live = Self {
             cluster,
             journal,
+            addresses: Arc::default(),
             emulator,
             cables,
             again: setting.again.clone(),
@@ -162,6 +165,7 @@ impl Live {
     /// Where there is no such node.
     pub fn equip(&mut self, id: NodeId) {
         let node = self.cluster.node_mut(id).expect("a node of this cluster");
+        self.addresses.lock().expect("nobody panicked with it").push(node.address);
         if let Some(emulator) = &self.emulator {
             emulator.attach(id, node.address, node.listen);
         }

@@ -55,6 +55,8 @@ impl Live {
     pub async fn remove(&self, node: NodeId) {
         self.journal.write(format!("remove node {node}"));
         self.change(Request::RemoveMember(node)).await;
+        let address = self.address(node);
+        self.addresses.lock().expect("nobody panicked with it").retain(|other| *other != address);
     }
 
     /// Waits until a node whose disk has suffered either works again or has ended by itself; in its place comes a new

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use harness::invariants::p3_no_failed_request::{self, Took};
-use harness::oracle::History;
+use harness::oracle::{Entry, History, Kind};
 
 use super::AFTERMATH;
-use super::blows::{Blow, Kind};
+use super::blows::{self, Blow};
 use crate::results::Run;
 
 /// The blows of a round, each with the time until the cluster was well again.
@@ -14,12 +14,12 @@ use crate::results::Run;
 pub struct Account {
     blows: Vec<(Blow, Duration)>,
     /// What is left of the present turn of all kinds.
-    turn: Vec<Kind>,
+    turn: Vec<blows::Kind>,
 }
 
 impl Account {
     /// The next kind: each comes once in a turn.
-    pub fn next(&mut self, kinds: &[Kind], choice: u32) -> Kind {
+    pub fn next(&mut self, kinds: &[blows::Kind], choice: u32) -> blows::Kind {
         if self.turn.is_empty() {
             self.turn = kinds.to_vec();
         }
@@ -57,6 +57,7 @@ impl Account {
                     *run.counts.entry("latency_misses".to_owned()).or_default() += 1;
                     let line = line(blow, what, &took);
                     println!("  P3 latency missed: {line}");
+                    println!("    the slowest: {}", slowest(history, blow.began, length, what));
                     if strict {
                         run.failures.push(format!("P3 latency: {line}"));
                     }
@@ -70,6 +71,19 @@ impl Account {
 fn line(blow: &Blow, what: &str, took: &Took) -> String {
     let Took { requests, p50, p99, longest, .. } = took;
     format!("{}: {requests} {what}: p50 {p50:.1?} p99 {p99:.1?} max {longest:.1?}", blow.text)
+}
+
+/// The three slowest requests of a kind: when after the blow they were asked, how long they took, and which node searched.
+fn slowest(history: &History, began: Instant, length: Duration, what: &str) -> String {
+    let kind = if what == "board" { Kind::Board } else { Kind::Identify };
+    let mut met: Vec<&Entry> = history.around(began, length).filter(|entry| entry.kind == kind).collect();
+    met.sort_by_key(|entry| std::cmp::Reverse(entry.took));
+    let describe = |entry: &&Entry| {
+        let after_ms = entry.begun.saturating_duration_since(began).as_millis();
+        let by = entry.outcome.answer().map_or("nobody".to_owned(), |answer| format!("node {}", answer.searched_by));
+        format!("{} at {after_ms} ms, {:.0?}, searched by {by}", entry.journey, entry.took)
+    };
+    met.iter().take(3).map(describe).collect::<Vec<_>>().join("; ")
 }
 
 fn worst(run: &mut Run, name: String, took: Duration) {

@@ -62,8 +62,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
 
 fn table(galleries: &[Gallery]) -> String {
     let head = ["journey", "part", "status", "version", "people", "boarded", "templates", "no photo", "epoch", "owner"];
-    let mut rows =
-        vec![head.iter().chain(&["standbys", "rosters", "receipts"]).map(ToString::to_string).collect::<Vec<_>>()];
+    let mut rows = vec![
+        head.iter().chain(&["standbys", "rosters", "receipts", "MB here"]).map(ToString::to_string).collect::<Vec<_>>(),
+    ];
     let list = |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
     for gallery in galleries {
         for shard in &gallery.shards {
@@ -86,6 +87,7 @@ fn table(galleries: &[Gallery]) -> String {
                 list(&shard.standbys),
                 list(&shard.rosters),
                 receipts.join("+"),
+                shard.memory_bytes.map_or("-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6)),
             ]);
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cluster_config::ids::JourneyId;
+use cluster_config::wire::operator::{JourneyStatus, Request, Response};
 
-use crate::airport::Desk;
 use crate::binary::visit;
 use crate::level::wait_for;
 use crate::live::Live;
@@ -15,10 +15,19 @@ use crate::target::{LEVEL_DEADLINE, Target};
 /// # Panics
 /// With a journey that is not purged, or a file that is left.
 pub async fn check(live: &Live, journeys: &[JourneyId]) -> usize {
-    let desk = Desk::new(live);
-    for journey in journeys {
-        wait_for("a closed journey is purged", LEVEL_DEADLINE, async || desk.purged(*journey).await).await;
-    }
+    wait_for("every closed journey is purged", LEVEL_DEADLINE, async || {
+        let listed =
+            live.ask(live.leader().await, Request::GalleryList).await.map_err(|failure| failure.to_string())?;
+        let Response::Galleries(galleries) = listed else { return Err(format!("{listed:?}")) };
+        let left = |journey: &&JourneyId| {
+            !galleries.iter().any(|g| g.journey == **journey && g.status == JourneyStatus::Purged)
+        };
+        match journeys.iter().find(left) {
+            None => Ok(()),
+            Some(first) => Err(format!("{first}: {:?}", galleries.iter().find(|gallery| gallery.journey == *first))),
+        }
+    })
+    .await;
     let closed: BTreeSet<String> = journeys.iter().map(ToString::to_string).collect();
     for node in live.running() {
         let folder = &live.cluster.node(node).expect("a node").data_dir;
