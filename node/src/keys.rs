@@ -97,6 +97,8 @@ impl Keys {
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
         let folder = data_dir.join("keys");
         fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), action: "created", source })?;
+        let swept = remove_unfinished(&folder);
+        swept.map_err(|source| Error::Io { path: folder.clone(), action: "swept", source })?;
         let path = folder.join("master.key");
         let bytes = match read_exact(&path)? {
             Some(bytes) => bytes.try_into().map_err(|_| Error::DoesNotOpen { what: path.display().to_string() })?,
@@ -179,6 +181,20 @@ fn read_exact(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
+/// The ending of a file that is being written.
+const UNFINISHED: &str = "new";
+
+/// Removes what [`replace_file`] had not finished when its process ended.
+pub(crate) fn remove_unfinished(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+            fs::remove_file(path)?;
+        }
+    }
+    sync_folder(folder)
+}
+
 /// Writes a file so that it is there whole or not at all: temporary, fsync, rename, fsync of the folder.
 fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::Io { path: path.to_owned(), action: "written", source };
@@ -187,7 +203,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 /// See [`write_durably`]; the file is readable by its owner alone.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension("new");
+    let temporary = path.with_extension(UNFINISHED);
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -18,7 +18,7 @@ use cluster_config::wire::codec;
 use cluster_config::wire::peer::Segment;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{self, Keys, replace_file, sync_folder};
+use crate::keys::{self, Keys, remove_unfinished, replace_file, sync_folder};
 
 /// Why galleries cannot be kept. All of these are the operator's: the disk.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +116,11 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
         let folder = data_dir.join("galleries");
         let segments = folder.join("segments");
-        fs::create_dir_all(&segments).map_err(|source| Error::Io { path: segments, action: "created", source })?;
+        fs::create_dir_all(&segments).and_then(|()| remove_unfinished(&segments)).map_err(|source| Error::Io {
+            path: segments,
+            action: "created or swept",
+            source,
+        })?;
         let database = sled::Config::new()
             .path(folder.join("index"))
             .cache_capacity(4 << 20)
@@ -275,6 +279,18 @@ mod tests {
     use cluster_config::ids::JourneyId;
 
     use super::*;
+
+    #[test]
+    fn what_a_killed_process_had_half_written_is_gone_after_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Store::open(folder.path()).unwrap());
+        let left = ["galleries/segments/ZT1-20261125-JFK.0.1.ab.segment.new", "keys/ZT1-20261125-JFK.0.new"];
+        let left = left.map(|name| folder.path().join(name));
+        left.iter().for_each(|path| fs::write(path, [7; 10]).unwrap());
+        drop(Store::open(folder.path()).unwrap());
+        assert!(!left.iter().any(|path| path.exists()));
+        assert!(folder.path().join("keys/master.key").exists());
+    }
 
     #[test]
     fn a_shard_whose_key_was_damaged_can_be_kept_again() {

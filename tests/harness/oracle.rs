@@ -119,6 +119,14 @@ impl History {
         self.entries.iter().filter(move |entry| entry.begun + entry.took >= from && entry.begun <= from + length)
     }
 
+    /// The requests that were asked from `from` on and before `until`, as they stood then: one that was still under way had
+    /// taken so long by then.
+    pub fn between(&self, from: Instant, until: Instant) -> Self {
+        let asked = self.entries.iter().filter(|entry| entry.begun >= from && entry.begun < until);
+        let as_then = |entry: &Entry| Entry { took: entry.took.min(until - entry.begun), ..entry.clone() };
+        Self { entries: asked.map(as_then).collect() }
+    }
+
     /// The requests that were not under way in any of these times.
     pub fn outside(&self, times: &[(Instant, Instant)]) -> Self {
         let met =

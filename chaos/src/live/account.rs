@@ -40,15 +40,18 @@ impl Account {
 
     /// Writes down how often each kind struck, and the longest that each made people wait.
     pub fn measure(&self, history: &History, run: &mut Run, strict: bool) {
-        for (blow, recovered) in &self.blows {
+        let next = self.blows.iter().skip(1).map(|(blow, _)| Some(blow.began)).chain([None]);
+        for ((blow, recovered), next) in self.blows.iter().zip(next) {
             let name = blow.kind.name();
             *run.faults.entry(name.clone()).or_default() += 1;
             worst(run, format!("{name}_recovery_ms"), *recovered);
             if !blow.one_node {
                 continue;
             }
-            let length = blow.ended.duration_since(blow.began) + AFTERMATH;
-            let (identified, boarded) = p3_no_failed_request::measure(history, blow.began, length);
+            // From the next blow on two nodes may be struck, which is not what P3 speaks of.
+            let until = next.map_or(blow.ended + AFTERMATH, |next| next.min(blow.ended + AFTERMATH));
+            let met = history.between(blow.began, until);
+            let (identified, boarded) = p3_no_failed_request::measure(&met);
             for (what, took) in [("identify", identified), ("board", boarded)] {
                 *run.counts.entry(format!("{what}s_under_fault")).or_default() += took.requests as u64;
                 worst(run, format!("{name}_{what}_p99_ms"), took.p99);
@@ -57,7 +60,7 @@ impl Account {
                     *run.counts.entry("latency_misses".to_owned()).or_default() += 1;
                     let line = line(blow, what, &took);
                     println!("  P3 latency missed: {line}");
-                    println!("    the slowest: {}", slowest(history, blow.began, length, what));
+                    println!("    the slowest: {}", slowest(&met, blow.began, what));
                     if strict {
                         run.failures.push(format!("P3 latency: {line}"));
                     }
@@ -74,9 +77,9 @@ fn line(blow: &Blow, what: &str, took: &Took) -> String {
 }
 
 /// The three slowest requests of a kind: when after the blow they were asked, how long they took, and which node searched.
-fn slowest(history: &History, began: Instant, length: Duration, what: &str) -> String {
+fn slowest(met: &History, began: Instant, what: &str) -> String {
     let kind = if what == "board" { Kind::Board } else { Kind::Identify };
-    let mut met: Vec<&Entry> = history.around(began, length).filter(|entry| entry.kind == kind).collect();
+    let mut met: Vec<&Entry> = met.entries().iter().filter(|entry| entry.kind == kind).collect();
     met.sort_by_key(|entry| std::cmp::Reverse(entry.took));
     let describe = |entry: &&Entry| {
         let after_ms = entry.begun.saturating_duration_since(began).as_millis();

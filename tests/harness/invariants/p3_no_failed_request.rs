@@ -96,10 +96,10 @@ impl Took {
     }
 }
 
-/// How long identifications and boardings took that were under way from `from` on, for `length`: for runs that write
-/// down what they measure on whatever machine they run, instead of ending at the first figure that is too large.
-pub fn measure(history: &History, from: Instant, length: Duration) -> (Took, Took) {
-    let met = |kind| history.around(from, length).filter(move |entry| entry.kind == kind);
+/// How long identifications and boardings took: for runs that write down what they measure on whatever machine they
+/// run, instead of ending at the first figure that is too large.
+pub fn measure(history: &History) -> (Took, Took) {
+    let met = |kind| history.entries().iter().filter(move |entry| entry.kind == kind);
     (Took::of(met(Kind::Identify), IDENTIFY), Took::of(met(Kind::Board), BOARD))
 }
 
