@@ -34,6 +34,18 @@ fn every_number_of_probes_around_the_tile_sizes() {
     agree("all of them in one batch, on one gallery", &jobs);
 }
 
+/// So many candidates that the device gives them back in three rounds, of which each is read while the next is scored.
+#[test]
+fn a_call_of_several_rounds() {
+    let Some(gpu) = gpu() else { return };
+    let mut random = Random(9);
+    let jobs = [Job::new(gallery(128, random.units(2_100, 128)), random.units(1_800, 128), 64)];
+    let cpu = Engine::start_with(Kernel::available()[0], Pass::Auto, 1).expect("an available kernel starts");
+    let (found, expected) = (gpu.score(&jobs), cpu.score(&jobs));
+    assert_eq!(gpu.description().engine, "gpu", "it is not lost");
+    assert!(found == expected, "the GPU's answers are not the CPU's");
+}
+
 #[test]
 fn duplicates_and_all_equal_go_to_the_lower_row() {
     let mut random = Random(3);

@@ -2,7 +2,8 @@
 //!
 //! Galleries stay on the device in slabs, uploaded at their first use. A call becomes one work list, cut by
 //! slab and kernel, in one submission with one read-back (more only where the candidates of a huge call would not
-//! fit); per tile only the best candidates come back. One call at a time uses the device.
+//! fit: then one round is scored while the one before is read back and merged); per tile only the best candidates come
+//! back. One call at a time uses the device.
 
 mod arena;
 mod cache;
@@ -50,9 +51,23 @@ pub(crate) struct Gpu {
 struct State {
     arena: Arena,
     probes: Buffer,
+    /// Rounds take turns with them.
+    stages: [Stage; 2],
+}
+
+/// The buffers of one round.
+struct Stage {
     work: Buffer,
     results: Buffer,
     read_back: Buffer,
+}
+
+/// A round that the device works on.
+struct Submitted {
+    submission: wgpu::SubmissionIndex,
+    read_back: wgpu::Buffer,
+    bytes: u64,
+    mapped: mpsc::Receiver<bool>,
 }
 
 /// A buffer that is kept between calls and replaced by a larger one when needed.
@@ -90,12 +105,15 @@ impl Gpu {
     pub(crate) fn open(software_too: bool, cache: Option<&Path>) -> Result<Gpu, String> {
         use wgpu::BufferUsages as Usage;
         let device = device::open(software_too, cache)?;
-        let state = State {
-            arena: Arena::new(device.device.clone(), device.queue.clone()),
-            probes: Buffer::new("probes", Usage::STORAGE | Usage::COPY_DST),
+        let stage = || Stage {
             work: Buffer::new("work", Usage::STORAGE | Usage::COPY_DST),
             results: Buffer::new("results", Usage::STORAGE | Usage::COPY_SRC),
             read_back: Buffer::new("read back", Usage::MAP_READ | Usage::COPY_DST),
+        };
+        let state = State {
+            arena: Arena::new(device.device.clone(), device.queue.clone()),
+            probes: Buffer::new("probes", Usage::STORAGE | Usage::COPY_DST),
+            stages: [stage(), stage()],
         };
         Ok(Gpu { device, state: Mutex::new(state) })
     }
@@ -163,13 +181,22 @@ impl Gpu {
             on_device.flat_map(|(group, _)| group.probes.iter().map(|_| group.gallery.as_ref())).collect();
         let probes = state.probes.of_size(&self.device.device, size_of_val(plan.probes.as_slice()) as u64);
         self.device.queue.write_buffer(&probes, 0, bytemuck::cast_slice(&plan.probes));
-        for (index, round) in plan.rounds.iter().enumerate() {
-            let last = index + 1 == plan.rounds.len();
-            let candidates = self.run_round(&mut state, &probes, round, last)?;
+        let mut merge = |round: &Round, candidates: &[Candidate]| {
             for piece in &round.pieces {
                 let run = &candidates[piece.start..piece.start + piece.length];
                 plan.merges[piece.probe].take(galleries[piece.probe], run, piece.cut);
             }
+        };
+        let mut before: Option<(&Round, Submitted)> = None;
+        for (index, round) in plan.rounds.iter().enumerate() {
+            let last = index + 1 == plan.rounds.len();
+            let submitted = self.submit(&mut state, index, &probes, round, last);
+            if let Some((round, submitted)) = before.replace((round, submitted)) {
+                merge(round, &self.collect(submitted)?);
+            }
+        }
+        if let Some((round, submitted)) = before {
+            merge(round, &self.collect(submitted)?);
         }
         let mut merged = plan.merges.into_iter().map(plan::Merge::finish);
         let coarse = groups.iter().zip(planned).map(|(group, planned)| {
@@ -179,21 +206,16 @@ impl Gpu {
         Ok(coarse.collect())
     }
 
-    /// Submits one round and waits for its candidates. The last one also wipes the probes from the device.
-    fn run_round(
-        &self,
-        state: &mut State,
-        probes: &wgpu::Buffer,
-        round: &Round,
-        last: bool,
-    ) -> Result<Vec<Candidate>, Lost> {
+    /// Submits one round. The last one also wipes the probes from the device.
+    fn submit(&self, state: &mut State, index: usize, probes: &wgpu::Buffer, round: &Round, last: bool) -> Submitted {
+        let stage = &mut state.stages[index % 2];
         let Device { device, queue, .. } = &self.device;
         let (work_items, dispatches) = lay_out_work(&round.work, device.limits().max_compute_workgroups_per_dimension);
-        let work = state.work.of_size(device, size_of_val(work_items.as_slice()) as u64);
+        let work = stage.work.of_size(device, size_of_val(work_items.as_slice()) as u64);
         queue.write_buffer(&work, 0, bytemuck::cast_slice(&work_items));
-        let result_bytes = (round.candidates * size_of::<Candidate>()) as u64;
-        let results = state.results.of_size(device, result_bytes);
-        let read_back = state.read_back.of_size(device, result_bytes);
+        let bytes = (round.candidates * size_of::<Candidate>()) as u64;
+        let results = stage.results.of_size(device, bytes);
+        let read_back = stage.read_back.of_size(device, bytes);
 
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("score") });
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -223,23 +245,29 @@ impl Gpu {
             pass.dispatch_workgroups(dispatch.grid.0, dispatch.grid.1, 1);
         }
         drop(pass);
-        encoder.copy_buffer_to_buffer(&results, 0, &read_back, 0, result_bytes);
+        encoder.copy_buffer_to_buffer(&results, 0, &read_back, 0, bytes);
         if last {
             encoder.clear_buffer(probes, 0, None);
         }
         let submission = queue.submit([encoder.finish()]);
 
-        let (sender, receiver) = mpsc::channel();
-        read_back.map_async(wgpu::MapMode::Read, 0..result_bytes, move |mapped| {
+        let (sender, mapped) = mpsc::channel();
+        read_back.map_async(wgpu::MapMode::Read, 0..bytes, move |mapped| {
             // The receiver is gone only where this round was already given up.
             let _ = sender.send(mapped.is_ok());
         });
+        Submitted { submission, read_back, bytes, mapped }
+    }
+
+    /// Waits for a round's candidates.
+    fn collect(&self, submitted: Submitted) -> Result<Vec<Candidate>, Lost> {
+        let Submitted { submission, read_back, bytes, mapped } = submitted;
         let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(ROUND_TIMEOUT) };
-        if device.poll(wait).is_err() || receiver.try_recv() != Ok(true) {
+        if self.device.device.poll(wait).is_err() || mapped.try_recv() != Ok(true) {
             self.device.failed.store(true, Ordering::Release);
         }
         self.alive()?;
-        let candidates = match read_back.get_mapped_range(0..result_bytes) {
+        let candidates = match read_back.get_mapped_range(0..bytes) {
             Ok(bytes) => bytemuck::pod_collect_to_vec(&bytes),
             Err(_) => return Err(Lost),
         };
