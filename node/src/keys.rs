@@ -185,7 +185,7 @@ fn read_exact(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 const UNFINISHED: &str = "new";
 
 /// Removes what [`replace_file`] had not finished when its process ended.
-pub(crate) fn remove_unfinished(folder: &Path) -> std::io::Result<()> {
+fn remove_unfinished(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == UNFINISHED) {

@@ -18,7 +18,7 @@ use cluster_config::wire::codec;
 use cluster_config::wire::peer::Segment;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{self, Keys, remove_unfinished, replace_file, sync_folder};
+use crate::keys::{self, Keys, replace_file, sync_folder};
 
 /// Why galleries cannot be kept. All of these are the operator's: the disk.
 #[derive(Debug, thiserror::Error)]
@@ -116,18 +116,34 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
         let folder = data_dir.join("galleries");
         let segments = folder.join("segments");
-        fs::create_dir_all(&segments).and_then(|()| remove_unfinished(&segments)).map_err(|source| Error::Io {
-            path: segments,
-            action: "created or swept",
-            source,
-        })?;
+        fs::create_dir_all(&segments).map_err(|source| Error::Io { path: segments, action: "created", source })?;
         let database = sled::Config::new()
             .path(folder.join("index"))
             .cache_capacity(4 << 20)
             .flush_every_ms(None)
             .open()
             .map_err(|source| Error::Index { path: folder.join("index"), source })?;
-        Ok(Self { database, keys: Keys::open(data_dir)?, folder, busy: std::array::from_fn(|_| Mutex::new(())) })
+        let busy = std::array::from_fn(|_| Mutex::new(()));
+        let store = Self { database, keys: Keys::open(data_dir)?, folder, busy };
+        store.remove_unnamed()?;
+        Ok(store)
+    }
+
+    /// Removes the files that no entry names: whoever wrote or dropped them was killed in the middle, and no purge would
+    /// find them.
+    fn remove_unnamed(&self) -> Result<(), Error> {
+        let named: BTreeSet<PathBuf> = self.list()?.into_iter().map(|kept| self.path(kept)).collect();
+        let segments = self.folder.join("segments");
+        let sweep = || -> std::io::Result<()> {
+            for file in fs::read_dir(&segments)? {
+                let path = file?.path();
+                if !named.contains(&path) {
+                    fs::remove_file(path)?;
+                }
+            }
+            sync_folder(&segments)
+        };
+        sweep().map_err(|source| Error::Io { path: segments.clone(), action: "swept", source })
     }
 
     fn lock(&self, shard: ShardId) -> MutexGuard<'_, ()> {
@@ -283,11 +299,19 @@ mod tests {
     #[test]
     fn what_a_killed_process_had_half_written_is_gone_after_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Store::open(folder.path()).unwrap());
-        let left = ["galleries/segments/ZT1-20261125-JFK.0.1.ab.segment.new", "keys/ZT1-20261125-JFK.0.new"];
+        let journey: JourneyId = "ZT1-20261125-JFK".parse().unwrap();
+        let shard = ShardId { journey, part: 0 };
+        let segment = Segment { shard, version: GalleryVersion(1), hash: ContentHash([1; 32]), bytes: vec![7; 100] };
+        Store::open(folder.path()).unwrap().put(Kind::Gallery, &segment).unwrap();
+        let left = [
+            "galleries/segments/ZT1-20261125-JFK.0.2.ab.segment.new",
+            "galleries/segments/ZT1-20261125-JFK.0.1.ab.roster.sealed",
+            "keys/ZT1-20261125-JFK.0.new",
+        ];
         let left = left.map(|name| folder.path().join(name));
         left.iter().for_each(|path| fs::write(path, [7; 10]).unwrap());
-        drop(Store::open(folder.path()).unwrap());
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.get(Kept::of(Kind::Gallery, &segment)).unwrap(), Some(segment), "what is named is kept");
         assert!(!left.iter().any(|path| path.exists()));
         assert!(folder.path().join("keys/master.key").exists());
     }
