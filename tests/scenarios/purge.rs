@@ -112,9 +112,13 @@ async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
     let journey = bank.flights[0].journey;
     let owner = workload::first_owner(&live, &bank).await;
     live.strike(Fault::Kill(owner)).await;
-    let attest = async || live.ask(live.leader().await, Request::AttestDestruction(owner)).await;
-    let too_early = attest().await.expect_err("it is a member").to_string();
-    assert!(too_early.contains("remove") && too_early.contains("first"), "{too_early}");
+    let asked = live.connection(live.leader().await, "operator");
+    let id = owner.to_string();
+    let words = ["cluster", "attest-destruction", &id].into_iter().chain(asked.iter().map(String::as_str));
+    let words: Vec<&str> = words.collect();
+    let too_early = live.tvs(&words);
+    let said = String::from_utf8_lossy(&too_early.stderr).into_owned();
+    assert!(!too_early.status.success() && said.contains("`tvs cluster remove` comes first"), "{said}");
     live.remove(owner).await;
     live.ask(live.leader().await, Request::CloseJourney(journey)).await.expect("it is closed");
 
@@ -128,7 +132,8 @@ async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
     })
     .await;
     assert_eq!(shown().await.expect("the journey").status, JourneyStatus::Closing);
-    attest().await.expect("nothing is to be there any more");
+    let attested = live.tvs(&words);
+    assert!(attested.status.success(), "{}", String::from_utf8_lossy(&attested.stderr));
     let gallery = shown().await.expect("the journey");
     assert_eq!(gallery.status, JourneyStatus::Purged);
     for receipt in &gallery.shards[0].receipts {

@@ -42,6 +42,10 @@ impl Account {
     pub fn measure(&self, history: &History, run: &mut Run, strict: bool) {
         let next = self.blows.iter().skip(1).map(|(blow, _)| Some(blow.began)).chain([None]);
         for ((blow, recovered), next) in self.blows.iter().zip(next) {
+            if !blow.struck {
+                *run.counts.entry("blows_that_met_nothing".to_owned()).or_default() += 1;
+                continue;
+            }
             let name = blow.kind.name();
             *run.faults.entry(name.clone()).or_default() += 1;
             worst(run, format!("{name}_recovery_ms"), *recovered);

@@ -81,6 +81,8 @@ pub struct Blow {
     pub ended: Instant,
     /// What was done, in words.
     pub text: String,
+    /// Whether it met anything: a GPU that nobody used while it was gone proves nothing.
+    pub struck: bool,
 }
 
 impl Kind {
@@ -128,6 +130,7 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
     let victim = victim(live, dice).await;
     let lasts = lasts(dice, longest);
     let began = Instant::now();
+    let mut struck = true;
     let text = match kind {
         Kind::Kill => between(live, Fault::Kill(victim), Fault::Start(victim), lasts.min(longest / 2)).await,
         Kind::Stop => between(live, Fault::Stop(victim), Fault::Start(victim), lasts.min(longest / 2)).await,
@@ -166,17 +169,17 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
         }
         Kind::SlowDisk => {
             let troubles = Troubles { sync_delay: ms(5 + dice.next_u64() % 60), ..Troubles::default() };
-            trouble(live, victim, troubles, lasts, |struck| struck.syncs_delayed).await
+            trouble(live, victim, troubles, lasts, &mut struck, |struck| struck.syncs_delayed).await
         }
         Kind::Clock => {
             let sign = if dice.next_u32().is_multiple_of(2) { 1 } else { -1 };
             let clock_shift_ms = sign * (1_000 + i64::from(dice.next_u32() % 86_400_000));
             let troubles = Troubles { clock_shift_ms, ..Troubles::default() };
-            trouble(live, victim, troubles, lasts, |struck| struck.clocks_shifted).await
+            trouble(live, victim, troubles, lasts, &mut struck, |struck| struck.clocks_shifted).await
         }
         Kind::Gpu => {
             let troubles = Troubles { device_lost: true, ..Troubles::default() };
-            trouble(live, victim, troubles, lasts, |struck| struck.devices_lost).await
+            trouble(live, victim, troubles, lasts, &mut struck, |struck| struck.devices_lost).await
         }
         Kind::BrokenDisk => {
             let troubles = Troubles { sync_error: INPUT_OUTPUT, ..Troubles::default() };
@@ -209,7 +212,7 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
             format!("node {leader} hands over to {heir}: {handed}")
         }
     };
-    Blow { kind, one_node: kind.one_node(), began, ended: Instant::now(), text }
+    Blow { kind, one_node: kind.one_node(), began, ended: Instant::now(), text, struck }
 }
 
 fn ms(milliseconds: u64) -> Duration {
@@ -246,18 +249,21 @@ async fn swizzled(live: &mut Live, lasts: Duration, dice: &mut ChaCha8Rng) -> St
     text
 }
 
-/// A machine that misbehaves for a while, and whose node bears it.
+/// A machine that misbehaves for a while, and whose node bears it; `met` says whether that struck anything.
 async fn trouble(
     live: &mut Live,
     victim: NodeId,
     troubles: Troubles,
     lasts: Duration,
+    met: &mut bool,
     count: impl Fn(Struck) -> u64,
 ) -> String {
     let before = count(live.control(victim).struck());
     let text =
         between(live, Fault::Trouble(victim, troubles), Fault::Trouble(victim, Troubles::default()), lasts).await;
-    format!("{text} ({} times)", count(live.control(victim).struck()) - before)
+    let times = count(live.control(victim).struck()) - before;
+    *met = times > 0;
+    format!("{text} ({times} times)")
 }
 
 /// A disk that fails: its node ends by itself, and starts again on a disk that works.
