@@ -10,10 +10,11 @@ use crate::cpu::Cpu;
 use crate::error::Error;
 use crate::exact;
 use crate::gallery::Gallery;
-use crate::gpu::{Gpu, Lost};
+use crate::gpu::{DevicePass, Gpu, Lost};
 
 /// Pauses before a lost device is opened again: the first, and the longest after doubling. A driver that resets is back
-/// within a second or two; one that is gone costs a try a minute, on a thread of its own.
+/// within a second or two; one that is gone costs a try a minute, on a thread of its own. A device that has served for the
+/// longest pause is trusted like a new one.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// See [`PAUSE_MIN`].
 const PAUSE_MAX: Duration = Duration::from_secs(64);
@@ -77,6 +78,7 @@ pub(crate) struct Open {
     pub(crate) gpu: Gpu,
     /// None where the device was asked for by name: then it scores everything.
     costs: Option<Costs>,
+    since: Instant,
 }
 
 impl Open {
@@ -153,7 +155,8 @@ impl Accelerator {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if state.open.as_ref().is_some_and(|open| Arc::ptr_eq(open, lost)) {
             state.open = None;
-            let pause = state.again.map_or(PAUSE_MIN, |(_, pause)| pause);
+            let known = state.again.filter(|_| lost.since.elapsed() < PAUSE_MAX);
+            let pause = known.map_or(PAUSE_MIN, |(_, pause)| pause);
             state.again = Some((Instant::now() + pause, (pause * 2).min(PAUSE_MAX)));
         }
     }
@@ -168,17 +171,22 @@ impl Accelerator {
         test(&gpu)?;
         let costs = if self.by_name { None } else { Some(measure(&gpu, &self.cpu)?) };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.open = Some(Arc::new(Open { gpu, costs }));
+        state.open = Some(Arc::new(Open { gpu, costs, since: Instant::now() }));
         Ok(())
     }
 }
 
-/// Lets a device answer known jobs: a driver that miscompiles the kernels is not used.
+/// Lets a device answer known jobs with each of the kernels: a driver that miscompiles them is not used.
 fn test(gpu: &Gpu) -> Result<(), String> {
-    let lost = |Lost| format!("{} fails its self-test", gpu.adapter());
     let jobs = test_jobs().map_err(|error| error.to_string())?;
-    let (_, groups) = group_by_gallery(&jobs);
-    for (group, coarse) in groups.iter().zip(gpu.coarse(&groups).map_err(lost)?) {
+    test_pass(gpu, &jobs, DevicePass::Rank)?;
+    test_pass(gpu, &jobs, DevicePass::Sieve)
+}
+
+fn test_pass(gpu: &Gpu, jobs: &[Job], pass: DevicePass) -> Result<(), String> {
+    let lost = |Lost| format!("{} fails its self-test", gpu.adapter());
+    let (_, groups) = group_by_gallery(jobs);
+    for (group, coarse) in groups.iter().zip(gpu.coarse(&groups, pass).map_err(lost)?) {
         for (probe, candidates) in group.probes.iter().zip(coarse) {
             let best = exact::rescore(group.gallery, probe.values, 0..group.gallery.rows() as u32, probe.wanted);
             let found = candidates.map(|(reach, candidates)| {
@@ -193,12 +201,12 @@ fn test(gpu: &Gpu) -> Result<(), String> {
     Ok(())
 }
 
-/// Three hundred well-spread rows (more than one tile) against one probe and against five, so that both kernels run.
+/// Three hundred well-spread rows (more than one tile) against one probe and against seventeen, so that all kernels run.
 fn test_jobs() -> Result<Vec<Job>, Error> {
     const DIMS: usize = 132;
     let mut spread = Spread(1);
     let mut jobs = Vec::new();
-    for probes in [1, 5] {
+    for probes in [1, 17] {
         let gallery = Arc::new(Gallery::new(DIMS, spread.rows(300, DIMS))?);
         jobs.push(Job::new(gallery, spread.rows(probes, DIMS), 5));
     }
@@ -229,7 +237,8 @@ fn measure(gpu: &Gpu, cpu: &Cpu) -> Result<Costs, String> {
         std::hint::black_box(cpu.search(groups));
         Ok(())
     });
-    let on_device = timed(&|groups| gpu.coarse(groups).map(|coarse| drop(std::hint::black_box(coarse))));
+    let on_device =
+        timed(&|groups| gpu.coarse(groups, DevicePass::Auto).map(|coarse| drop(std::hint::black_box(coarse))));
     gpu.release(&small);
     gpu.release(&large);
     let lost = |Lost| format!("{} is lost while it is timed", gpu.adapter());

@@ -10,7 +10,7 @@ use crate::cpu::{Cpu, Kernel, Pass};
 use crate::error::Error;
 use crate::exact;
 use crate::gallery::Gallery;
-use crate::gpu::Lost;
+use crate::gpu::{DevicePass, Lost};
 
 /// Which engine is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub struct Description {
 pub struct Engine {
     cpu: Arc<Cpu>,
     accelerator: Option<Arc<Accelerator>>,
+    device_pass: DevicePass,
     probes_unproved: AtomicU64,
     /// Why the CPU scores, where no device was opened.
     cpu_reason: String,
@@ -73,6 +74,23 @@ impl Engine {
     /// # Errors
     /// As [`Engine::start`].
     pub fn start_in(choice: Choice, threads: usize, cache: Option<PathBuf>) -> Result<Engine, Error> {
+        Engine::start_pass(choice, threads, cache, DevicePass::Auto)
+    }
+
+    /// Starts an engine on any adapter with one certain device pass, for tests and benchmarks.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`].
+    pub fn start_on_device(pass: DevicePass) -> Result<Engine, Error> {
+        Engine::start_pass(Choice::Gpu, 1, None, pass)
+    }
+
+    fn start_pass(
+        choice: Choice,
+        threads: usize,
+        cache: Option<PathBuf>,
+        device_pass: DevicePass,
+    ) -> Result<Engine, Error> {
         let cpu = Cpu::new(Kernel::available()[0], Pass::Auto, threads)?;
         if choice == Choice::Cpu {
             return Ok(Engine::on_cpu(cpu, "as configured"));
@@ -83,7 +101,7 @@ impl Engine {
             Err(detail) if choice == Choice::Gpu => return Err(Error::NoAdapter { detail }),
             Err(detail) => (None, format!("because no GPU adapter is usable: {detail}")),
         };
-        Ok(Engine { cpu, accelerator, probes_unproved: AtomicU64::new(0), cpu_reason })
+        Ok(Engine { cpu, accelerator, device_pass, probes_unproved: AtomicU64::new(0), cpu_reason })
     }
 
     /// Starts the CPU engine with one certain kernel and coarse pass, for tests and benchmarks.
@@ -95,8 +113,13 @@ impl Engine {
     }
 
     fn on_cpu(cpu: Cpu, reason: &str) -> Engine {
-        let probes_unproved = AtomicU64::new(0);
-        Engine { cpu: Arc::new(cpu), accelerator: None, probes_unproved, cpu_reason: reason.to_owned() }
+        Engine {
+            cpu: Arc::new(cpu),
+            accelerator: None,
+            device_pass: DevicePass::Auto,
+            probes_unproved: AtomicU64::new(0),
+            cpu_reason: reason.to_owned(),
+        }
     }
 
     /// What scores now. It changes when a device is lost, and when it is back.
@@ -144,7 +167,7 @@ impl Engine {
     pub fn score(&self, jobs: &[Job]) -> Vec<Result<Vec<Vec<Hit>>, Error>> {
         let (mut results, groups) = group_by_gallery(jobs);
         let device = self.usable_gpu().filter(|open| open.pays(&groups));
-        let coarse = device.as_ref().map(|open| open.gpu.coarse(&groups));
+        let coarse = device.as_ref().map(|open| open.gpu.coarse(&groups, self.device_pass));
         if let (Some(accelerator), Some(open), Some(Err(Lost))) = (&self.accelerator, &device, &coarse) {
             accelerator.lost(open);
         }
@@ -175,7 +198,7 @@ impl Engine {
         self.usable_gpu().map_or(0, |open| open.gpu.bytes_resident())
     }
 
-    /// Probes so far that the device answered without proof and the CPU scanned again: more rows than a tile returns
+    /// Probes so far that the device answered without proof and the CPU scanned again: more rows than come back
     /// were within the error bound of the k-th, or the gallery did not fit on the device. A metric; answers are exact anyway.
     pub fn probes_unproved(&self) -> u64 {
         self.probes_unproved.load(Ordering::Relaxed)

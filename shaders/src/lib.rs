@@ -34,4 +34,5 @@ pub use cpu::{Kernel, Pass};
 pub use engine::{Choice, Description, Engine};
 pub use error::{Error, VectorProblem};
 pub use gallery::{DIMS_MAX, DIMS_MIN, Gallery, NORM_TOLERANCE, check_probe};
+pub use gpu::DevicePass;
 pub use sealed::{SealedError, SealedWriter};

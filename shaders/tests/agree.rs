@@ -37,13 +37,30 @@ fn every_number_of_probes_around_the_tile_sizes() {
 /// So many candidates that the device gives them back in three rounds, of which each is read while the next is scored.
 #[test]
 fn a_call_of_several_rounds() {
-    let Some(gpu) = gpu() else { return };
     let mut random = Random(9);
     let jobs = [Job::new(gallery(128, random.units(2_100, 128)), random.units(1_800, 128), 64)];
-    let cpu = Engine::start_with(Kernel::available()[0], Pass::Auto, 1).expect("an available kernel starts");
-    let (found, expected) = (gpu.score(&jobs), cpu.score(&jobs));
-    assert_eq!(gpu.description().engine, "gpu", "it is not lost");
-    assert!(found == expected, "the GPU's answers are not the CPU's");
+    let (gpus, cpus): (Vec<_>, Vec<_>) = engines().iter().partition(|(name, _)| name.starts_with("gpu"));
+    let expected = cpus[0].1.score(&jobs);
+    for (name, gpu) in gpus {
+        let found = gpu.score(&jobs);
+        assert_eq!((gpu.description().engine, gpu.probes_unproved()), ("gpu", 0), "{name}");
+        assert!(found == expected, "{name}: its answers are not the CPU's");
+    }
+}
+
+/// A gallery in three slabs' worth of parts, sieved with full sets of probes and with a rest, on every engine.
+#[test]
+fn a_large_gallery_that_has_changed() {
+    let mut random = Random(24);
+    let dims = 128;
+    let large = gallery(dims, random.units(17_000, dims));
+    let changed = large.with_added(&random.units(300, dims)).expect("good templates");
+    let changed = Arc::new(changed.with_removed(16_999).expect("a row").with_removed(17_001).expect("a row"));
+    let mut probes = random.units(17, dims);
+    for row in [16_999, 17_001, 17_299] {
+        probes.extend_from_slice(changed.row(row));
+    }
+    agree("a large gallery", &[Job::new(changed.clone(), probes, 5), Job::new(large, random.unit(dims), 64)]);
 }
 
 #[test]
@@ -268,15 +285,17 @@ fn released_galleries_leave_the_device_and_come_back_when_used() {
 fn the_device_proves_ordinary_answers_itself_and_admits_what_it_cannot() {
     let Some(engine) = gpu() else { return };
     let mut random = Random(12);
-    for (rows, probes) in [(400, 1), (3_000, 9)] {
+    for (rows, probes) in [(400, 1), (3_000, 9), (17_000, 21)] {
         let gallery = gallery(512, random.units(rows, 512));
         let jobs = [Job::new(gallery, random.units(probes, 512), 64)];
         assert!(engine.score(&jobs)[0].is_ok());
     }
     assert_eq!(engine.probes_unproved(), 0);
-    let equal = gallery(512, random.unit(512).repeat(300));
-    assert!(engine.score(&[Job::new(equal, random.unit(512), 5)])[0].is_ok());
-    assert_eq!(engine.probes_unproved(), 1);
+    for (rows, unproved) in [(300, 1), (17_000, 2)] {
+        let equal = gallery(512, random.unit(512).repeat(rows));
+        assert!(engine.score(&[Job::new(equal, random.unit(512), 5)])[0].is_ok());
+        assert_eq!(engine.probes_unproved(), unproved);
+    }
     assert_eq!(engine.description().engine, "gpu");
 }
 

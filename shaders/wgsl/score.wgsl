@@ -1,48 +1,12 @@
 // Coarse scores in eight bits and the best of each tile, for a ragged list of work.
 //
 // One workgroup takes one work item: a tile of up to 256 rows of one gallery against one probe (score_one)
-// or four (score_four). Invocation i scores row i. The gallery lies in the panels that the CPU reads too (src/panel.rs):
-// groups of four codes of 32 rows, so that 32 neighbouring invocations read 128 neighbouring bytes, then the rows'
-// scales, then their errors. A row's sum of products is exact; its upper bound, `scale * sum + error * reach`, is
-// rounded at most three times, for which its error allows (src/quantise.rs). The matrix of all bounds is never written:
-// each finds its rank within the tile by counting, and only the best `keep` leave the workgroup, sorted. The host
-// proves from them that nothing was lost, or scans again (Merge in src/gpu/plan.rs).
-//
-// Structs and constants have twins in src/layout.rs. Every store is guarded, every loop ends: the module is trusted.
-
-const PANEL_ROWS: u32 = 32u;
-const TILE_ROWS: u32 = 256u;
-// A gallery's codes are stored plus 128.
-const OFFSET: u32 = 0x80808080u;
-
-struct WorkItem {
-    panel_start: u32,
-    dims: u32,
-    row_first: u32,
-    rows: u32,
-    probe_start: u32,
-    keep: u32,
-    result_start: u32,
-    padding: u32,
-}
-
-struct Candidate {
-    upper: f32,
-    row: u32,
-}
-
-@group(0) @binding(0) var<storage, read> slab: array<u32>;
-@group(0) @binding(1) var<storage, read> probes: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> work: array<WorkItem>;
-@group(0) @binding(3) var<storage, read_write> results: array<Candidate>;
+// or four (score_four). Invocation i scores row i. The matrix of all bounds is never written: each finds its rank within
+// the tile by counting, and only the best `keep` leave the workgroup, sorted. The host proves from them that nothing was
+// lost, or scans again (Merge in src/gpu/merge.rs).
 
 var<workgroup> tile_one: array<f32, TILE_ROWS>;
 var<workgroup> tile_four: array<vec4<f32>, TILE_ROWS>;
-
-// Where a lane's first group of codes is.
-fn first_group(item: WorkItem, lane: u32) -> u32 {
-    return item.panel_start + (lane / PANEL_ROWS) * (item.dims * PANEL_ROWS / 4u + 2u * PANEL_ROWS) + lane % PANEL_ROWS;
-}
 
 // A probe's reach stands in front of its codes. Of one probe the vec4 at k holds the groups 4 k to 4 k + 3, the last one
 // filled up with zeros.

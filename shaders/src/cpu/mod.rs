@@ -85,14 +85,14 @@ impl Kernel {
         }
     }
 
-    /// Scores eight rows against three probes in `f32`; see [`single::score_portable`].
-    fn score_single(
+    /// Scores eight rows against some probes in `f32`; see [`single::score_portable`].
+    fn score_single<const P: usize>(
         self,
         rows: &[f32],
         probes: &[f32],
-        lowest: &[f32; single::PROBES],
-        scores: &mut single::Scores,
-    ) -> [u32; single::PROBES] {
+        lowest: &[f32; P],
+        scores: &mut single::Scores<P>,
+    ) -> [u32; P] {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -325,8 +325,7 @@ mod tests {
         agree_on_all_codes::<12>();
     }
 
-    #[test]
-    fn single_precision_kernels_stay_within_their_bound() {
+    fn single_precision_stays_within_its_bound<const P: usize>() {
         for dims in [128, 132, 140, 508, 1024] {
             let unit = |seed| -> Vec<f32> {
                 let values: Vec<f64> = random(dims, seed).map(|byte| f64::from(byte) - 127.5).collect();
@@ -334,10 +333,10 @@ mod tests {
                 values.iter().map(|value| (value / norm) as f32).collect()
             };
             let rows: Vec<f32> = (0..single::ROWS as u32).flat_map(unit).collect();
-            let probes: Vec<f32> = (50..50 + single::PROBES as u32).flat_map(unit).collect();
+            let probes: Vec<f32> = (50..50 + P as u32).flat_map(unit).collect();
             for kernel in Kernel::available() {
-                let mut scores = [[f32::NAN; single::ROWS]; single::PROBES];
-                let reached = kernel.score_single(&rows, &probes, &[0.0; single::PROBES], &mut scores);
+                let mut scores = [[f32::NAN; single::ROWS]; P];
+                let reached = kernel.score_single(&rows, &probes, &[0.0; P], &mut scores);
                 for (place, probe) in probes.chunks(dims).enumerate() {
                     for (lane, row) in rows.chunks(dims).enumerate() {
                         let score = scores[place][lane];
@@ -348,5 +347,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn single_precision_kernels_stay_within_their_bound() {
+        single_precision_stays_within_its_bound::<1>();
+        single_precision_stays_within_its_bound::<2>();
+        single_precision_stays_within_its_bound::<{ single::PROBES }>();
     }
 }

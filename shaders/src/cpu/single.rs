@@ -1,8 +1,8 @@
 //! The `f32` coarse pass, over the templates as they are, row after row: for galleries or probes whose eight-bit codes
 //! leave out too much, so that their bound would exclude too little.
 //!
-//! A step scores eight rows against three probes. The eight rows stay in the first-level cache while all probes of a
-//! stretch, which stay in the second, pass by.
+//! A step scores eight rows against three probes, or fewer at the end. The eight rows stay in the first-level cache while
+//! all probes of a stretch, which stay in the second, pass by.
 
 use super::Kernel;
 use crate::batch::Probe;
@@ -14,7 +14,7 @@ use crate::layout::PANEL_ROWS;
 /// Rows of one step.
 pub(super) const ROWS: usize = 8;
 
-/// Probes of one step.
+/// Probes of one step, at most.
 pub(super) const PROBES: usize = 3;
 
 /// Probes that stay in the second-level cache while the rows pass, a multiple of [`PROBES`]: 384 KiB at 512 dimensions.
@@ -23,8 +23,8 @@ const STRETCH_PROBES: usize = 192;
 /// Rows up to this many bytes stay in the second-level cache, so that there is nothing to ask for ahead.
 const CACHED_BYTES_MAX: usize = 1 << 20;
 
-/// Scores of one step.
-pub(super) type Scores = [[f32; ROWS]; PROBES];
+/// Scores of one step with `P` probes.
+pub(super) type Scores<const P: usize> = [[f32; ROWS]; P];
 
 /// One of several equal shares of a gallery's rows.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +37,7 @@ pub(super) struct Share {
 pub(super) fn scan(kernel: Kernel, gallery: &Gallery, probes: &[Probe<'_>], share: Share) -> Vec<Vec<u32>> {
     let dims = gallery.dims();
     let mut selections: Vec<Selection> = probes.iter().map(|probe| Selection::new(probe.wanted, dims)).collect();
-    let mut packed = vec![0.0; probes.len().next_multiple_of(PROBES) * dims];
-    for (place, probe) in packed.chunks_exact_mut(dims).zip(probes) {
-        place.copy_from_slice(probe.values);
-    }
+    let packed: Vec<f32> = probes.iter().flat_map(|probe| probe.values).copied().collect();
     let mut padded = vec![0.0; ROWS * dims];
     let stretches = packed.chunks(STRETCH_PROBES * dims).zip(selections.chunks_mut(STRETCH_PROBES));
     for (packed, selections) in stretches {
@@ -76,35 +73,63 @@ fn offer(
 ) {
     let dims = rows.len() / ROWS;
     let live = part.live(row / PANEL_ROWS) >> (row % PANEL_ROWS) & 0xFF;
-    let mut scores = [[0.0; ROWS]; PROBES];
-    let mut ahead = ahead.chunks(ahead.len().div_ceil(probes.len() / (PROBES * dims)).max(1));
-    for (probes, selections) in probes.chunks_exact(PROBES * dims).zip(selections.chunks_mut(PROBES)) {
+    let first = part.first + row as u32;
+    let mut ahead = ahead.chunks(ahead.len().div_ceil(selections.len().div_ceil(PROBES)).max(1));
+    let mut done = 0;
+    while done < selections.len() {
         dot::ask_for(ahead.next().unwrap_or_default());
-        let mut lowest = [f32::INFINITY; PROBES];
-        for (lowest, selection) in lowest.iter_mut().zip(selections.iter()) {
-            *lowest = selection.threshold();
+        let count = step_probes(selections.len() - done);
+        let (probes, selections) = (&probes[done * dims..], &mut selections[done..]);
+        match count {
+            1 => step::<1>(kernel, rows, probes, selections, first, live),
+            2 => step::<2>(kernel, rows, probes, selections, first, live),
+            _ => step::<PROBES>(kernel, rows, probes, selections, first, live),
         }
-        let reached = kernel.score_single(rows, probes, &lowest, &mut scores);
-        for ((selection, scores), reached) in selections.iter_mut().zip(&scores).zip(reached) {
-            if reached & live != 0 {
-                selection.insert(scores, part.first + row as u32, reached & live);
-            }
+        done += count;
+    }
+}
+
+/// Probes of the next step where so many are left: four go by twos, since a step with one waits for its rows.
+fn step_probes(left: usize) -> usize {
+    match left {
+        1 => 1,
+        2 | 4 => 2,
+        _ => PROBES,
+    }
+}
+
+/// Scores eight rows, of which the first has the number `first` and those in `live` are there, against the first `P`
+/// probes.
+fn step<const P: usize>(
+    kernel: Kernel,
+    rows: &[f32],
+    probes: &[f32],
+    selections: &mut [Selection],
+    first: u32,
+    live: u32,
+) {
+    let mut scores: Scores<P> = [[0.0; ROWS]; P];
+    let lowest: [f32; P] = std::array::from_fn(|place| selections[place].threshold());
+    let reached = kernel.score_single(rows, &probes[..P * rows.len() / ROWS], &lowest, &mut scores);
+    for ((selection, scores), reached) in selections.iter_mut().zip(&scores).zip(reached) {
+        if reached & live != 0 {
+            selection.insert(scores, first, reached & live);
         }
     }
 }
 
-/// Scores eight rows against three probes, `dims` values each. Returns for each probe the rows, as bits, whose score is
+/// Scores eight rows against `P` probes, `dims` values each. Returns for each probe the rows, as bits, whose score is
 /// not below `lowest`; `scores` is written for all.
-pub(super) fn score_portable(
+pub(super) fn score_portable<const P: usize>(
     rows: &[f32],
     probes: &[f32],
-    lowest: &[f32; PROBES],
-    scores: &mut Scores,
-) -> [u32; PROBES] {
+    lowest: &[f32; P],
+    scores: &mut Scores<P>,
+) -> [u32; P] {
     const LANES: usize = 16;
     let dims = rows.len() / ROWS;
-    let mut reached = [0; PROBES];
-    for (place, probe) in probes.chunks_exact(dims).take(PROBES).enumerate() {
+    let mut reached = [0; P];
+    for (place, probe) in probes.chunks_exact(dims).take(P).enumerate() {
         for (lane, row) in rows.chunks_exact(dims).take(ROWS).enumerate() {
             let (chunks, tail) = row.as_chunks::<LANES>();
             let (probe_chunks, probe_tail) = probe.as_chunks::<LANES>();

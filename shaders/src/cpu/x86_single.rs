@@ -3,17 +3,22 @@
 
 use std::arch::x86_64::*;
 
-use super::single::{PROBES, ROWS, Scores};
+use super::single::{ROWS, Scores};
 
-/// Eight rows by three probes in 24 registers of sums over the dimensions; the sums of the eight rows of one probe are
+/// Eight rows by three probes, at most, in 24 registers of sums over the dimensions; the sums of the eight rows of one probe are
 /// then added across by a tree of shuffles. See [`super::single::score_portable`].
 ///
 /// Unsafe to call only for what the processor must have: AVX-512F.
 #[target_feature(enable = "avx512f")]
-pub(super) fn score_avx512(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES], scores: &mut Scores) -> [u32; PROBES] {
+pub(super) fn score_avx512<const P: usize>(
+    rows: &[f32],
+    probes: &[f32],
+    lowest: &[f32; P],
+    scores: &mut Scores<P>,
+) -> [u32; P] {
     let dims = rows.len() / ROWS;
-    assert!(rows.len() == dims * ROWS && probes.len() == dims * PROBES);
-    let mut sums = [[_mm512_setzero_ps(); ROWS]; PROBES];
+    assert!(rows.len() == dims * ROWS && probes.len() == dims * P);
+    let mut sums = [[_mm512_setzero_ps(); ROWS]; P];
     let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
     let mut element = 0;
     while element < dims {
@@ -22,12 +27,12 @@ pub(super) fn score_avx512(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES],
         // SAFETY: `element` is below `dims`, and the mask keeps what lies behind a template's last value from being
         // read; the assertion says that there are so many templates.
         unsafe {
-            let mut values = [_mm512_setzero_ps(); PROBES];
+            let mut values = [_mm512_setzero_ps(); P];
             for (place, value) in values.iter_mut().enumerate() {
                 let at = probes.add(place * dims + element);
                 *value = _mm512_maskz_loadu_ps(mask, at);
-                // The next three probes come from the second-level cache.
-                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(PROBES * dims).cast());
+                // The next step's probes come from the second-level cache.
+                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(P * dims).cast());
             }
             for lane in 0..ROWS {
                 let row = _mm512_maskz_loadu_ps(mask, rows.add(lane * dims + element));
@@ -38,8 +43,8 @@ pub(super) fn score_avx512(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES],
         }
         element += 16;
     }
-    let mut reached = [0; PROBES];
-    for place in 0..PROBES {
+    let mut reached = [0; P];
+    for place in 0..P {
         let score = add_across(&sums[place]);
         // SAFETY: `scores[place]` has eight values.
         unsafe { _mm256_storeu_ps(scores[place].as_mut_ptr(), score) };
@@ -66,17 +71,22 @@ fn add_across(rows: &[__m512; ROWS]) -> __m256 {
     _mm512_castps512_ps256(_mm512_add_ps(even, odd))
 }
 
-/// As [`score_avx512`], four rows by three probes at a time: 12 sums, 3 probes and a row in the 16 registers there are.
+/// As [`score_avx512`], four rows by at most three probes at a time: 12 sums, 3 probes and a row in the 16 registers there are.
 ///
 /// Unsafe to call only for what the processor must have: AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn score_avx2(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES], scores: &mut Scores) -> [u32; PROBES] {
+pub(super) fn score_avx2<const P: usize>(
+    rows: &[f32],
+    probes: &[f32],
+    lowest: &[f32; P],
+    scores: &mut Scores<P>,
+) -> [u32; P] {
     const HALF: usize = ROWS / 2;
     let dims = rows.len() / ROWS;
-    assert!(rows.len() == dims * ROWS && probes.len() == dims * PROBES && dims.is_multiple_of(4));
-    let mut reached = [0; PROBES];
+    assert!(rows.len() == dims * ROWS && probes.len() == dims * P && dims.is_multiple_of(4));
+    let mut reached = [0; P];
     for first in [0, HALF] {
-        let mut sums = [[_mm256_setzero_ps(); HALF]; PROBES];
+        let mut sums = [[_mm256_setzero_ps(); HALF]; P];
         let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
         let mut element = 0;
         while element < dims {
@@ -87,7 +97,7 @@ pub(super) fn score_avx2(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES], s
             };
             // SAFETY: places and lanes are those of the templates that the assertion counts.
             unsafe {
-                let mut values = [_mm256_setzero_ps(); PROBES];
+                let mut values = [_mm256_setzero_ps(); P];
                 for (place, value) in values.iter_mut().enumerate() {
                     *value = load(probes.add(place * dims + element));
                 }
@@ -100,7 +110,7 @@ pub(super) fn score_avx2(rows: &[f32], probes: &[f32], lowest: &[f32; PROBES], s
             }
             element += 8;
         }
-        for place in 0..PROBES {
+        for place in 0..P {
             let [a, b, c, d] = sums[place];
             let sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
             let score = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));

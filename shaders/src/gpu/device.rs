@@ -6,17 +6,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block_on;
 use super::cache::PipelineCache;
+use super::plan::DeviceKernel;
 
-/// An open device with the two pipelines on it.
+/// An open device with the pipelines on it.
 pub(super) struct Device {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) layout: wgpu::BindGroupLayout,
-    pub(super) score_one: wgpu::ComputePipeline,
-    pub(super) score_four: wgpu::ComputePipeline,
+    score_one: wgpu::ComputePipeline,
+    score_four: wgpu::ComputePipeline,
+    sieve_four: wgpu::ComputePipeline,
+    sieve_sixteen: wgpu::ComputePipeline,
     /// Set by wgpu's callbacks when the device is lost or refuses something; never cleared.
     pub(super) failed: Arc<AtomicBool>,
     pub(super) info: wgpu::AdapterInfo,
+}
+
+impl Device {
+    pub(super) fn pipeline(&self, kernel: DeviceKernel) -> &wgpu::ComputePipeline {
+        match kernel {
+            DeviceKernel::ScoreOne => &self.score_one,
+            DeviceKernel::ScoreFour => &self.score_four,
+            DeviceKernel::SieveFour => &self.sieve_four,
+            DeviceKernel::SieveSixteen => &self.sieve_sixteen,
+        }
+    }
+}
+
+/// A kernel's source, behind what all share.
+fn source(constants: &str, kernel: &str) -> String {
+    [include_str!("../../wgsl/layout.wgsl"), constants, kernel].join("\n")
+}
+
+/// The sieving kernel's source, for sets of four times `quads` probes.
+fn sieve(quads: usize) -> String {
+    source(&format!("const QUADS: u32 = {quads}u;"), include_str!("../../wgsl/sieve.wgsl"))
 }
 
 /// Whether the adapter computes on the CPU.
@@ -66,13 +90,16 @@ fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<
     device.set_device_lost_callback(move |_, _| on_lost.store(true, Ordering::Release));
     device.on_uncaptured_error(Arc::new(move |_| on_error.store(true, Ordering::Release)));
 
-    let source = wgpu::ShaderModuleDescriptor {
-        label: Some("score.wgsl"),
-        source: wgpu::ShaderSource::Wgsl(include_str!("../../wgsl/score.wgsl").into()),
+    let module = |label, source: String| {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        // SAFETY: the modules are ours; their loops end, their stores are guarded, and `Plan` writes only work items whose
+        // tiles, probes, results and counts lie within the buffers that are bound.
+        unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
     };
-    // SAFETY: the module is ours; its loops end, its stores are guarded, and `Plan` writes only work items whose
-    // tiles, probes and results lie within the buffers that are bound.
-    let module = unsafe { device.create_shader_module_trusted(source, wgpu::ShaderRuntimeChecks::unchecked()) };
+    let score = module("score.wgsl", source("", include_str!("../../wgsl/score.wgsl")));
+    let four = module("sieve.wgsl, four probes", sieve(DeviceKernel::SieveFour.set_probes() / 4));
+    let sixteen = module("sieve.wgsl, sixteen probes", sieve(DeviceKernel::SieveSixteen.set_probes() / 4));
     let storage = |binding, read_only| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -85,7 +112,7 @@ fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<
     };
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some("score"),
-        entries: &[storage(0, true), storage(1, true), storage(2, true), storage(3, false)],
+        entries: &[storage(0, true), storage(1, true), storage(2, true), storage(3, false), storage(4, false)],
     });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some("score"),
@@ -93,26 +120,27 @@ fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<
         immediate_size: 0,
     });
     let cache = cache.and_then(|folder| PipelineCache::open(folder, &device, &info));
-    let pipeline = |entry_point| {
+    let pipeline = |module, entry_point| {
         device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(entry_point),
             layout: Some(&pipeline_layout),
-            module: &module,
+            module,
             entry_point: Some(entry_point),
             compilation_options: wgpu::PipelineCompilationOptions {
-                // Every place of the tile is written before the barrier.
+                // What is read behind a barrier was written before it.
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
             cache: cache.as_ref().map(PipelineCache::cache),
         })
     };
-    let (score_one, score_four) = (pipeline("score_one"), pipeline("score_four"));
+    let (score_one, score_four) = (pipeline(&score, "score_one"), pipeline(&score, "score_four"));
+    let (sieve_four, sieve_sixteen) = (pipeline(&four, "sieve"), pipeline(&sixteen, "sieve"));
     if failed.load(Ordering::Acquire) {
         return Err(format!("{} does not take the kernels", info.name));
     }
     if let Some(cache) = &cache {
         cache.save();
     }
-    Ok(Device { device, queue, layout, score_one, score_four, failed, info })
+    Ok(Device { device, queue, layout, score_one, score_four, sieve_four, sieve_sixteen, failed, info })
 }

@@ -3,14 +3,16 @@
 //! Galleries stay on the device in slabs, uploaded at their first use. A call becomes one work list, cut by
 //! slab and kernel, in one submission with one read-back (more only where the candidates of a huge call would not
 //! fit: then one round is scored while the one before is read back and merged); per tile only the best candidates come
-//! back. One call at a time uses the device.
+//! back, and of large galleries only the rows that reach a floor, for which a sample is ranked before. One call at a time
+//! uses the device.
 
 mod arena;
 mod cache;
 mod device;
+mod merge;
 mod plan;
+mod sieve;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
@@ -22,11 +24,11 @@ use std::time::Duration;
 
 use crate::batch::{Coarse, Group};
 use crate::gallery::Gallery;
-use crate::layout::{Candidate, TILE_PROBES, WorkItem};
-use crate::panel::GROUP;
+use crate::layout::{Candidate, WorkItem};
 use arena::Arena;
 use device::Device;
-use plan::{DeviceKernel, Plan, Round};
+use merge::Merge;
+use plan::{DeviceKernel, Placed, Plan, Round, Sieve};
 
 /// A device that has not finished a round by then is given up. A round takes milliseconds on a GPU and at most
 /// seconds on a software one.
@@ -37,6 +39,18 @@ const WORK_ALIGNMENT: usize = 256 / size_of::<WorkItem>();
 
 /// Smallest size of the buffers that are kept between calls.
 const BUFFER_BYTES_MIN: u64 = 64 << 10;
+
+/// How a device searches, for tests and benchmarks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DevicePass {
+    /// Whichever is quicker for the gallery.
+    #[default]
+    Auto,
+    /// The rows of each tile are ranked, and the best of each come back.
+    Rank,
+    /// A sample is ranked, and of all rows those come back that reach the floor that it gives.
+    Sieve,
+}
 
 /// The device is lost, hung or refused something; nothing can be expected of it any more.
 #[derive(Debug)]
@@ -59,6 +73,7 @@ struct State {
 struct Stage {
     work: Buffer,
     results: Buffer,
+    counts: Buffer,
     read_back: Buffer,
 }
 
@@ -66,6 +81,8 @@ struct Stage {
 struct Submitted {
     submission: wgpu::SubmissionIndex,
     read_back: wgpu::Buffer,
+    /// Of the candidates, behind which the counts stand.
+    result_bytes: u64,
     bytes: u64,
     mapped: mpsc::Receiver<bool>,
 }
@@ -108,6 +125,7 @@ impl Gpu {
         let stage = || Stage {
             work: Buffer::new("work", Usage::STORAGE | Usage::COPY_DST),
             results: Buffer::new("results", Usage::STORAGE | Usage::COPY_SRC),
+            counts: Buffer::new("counts", Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST),
             read_back: Buffer::new("read back", Usage::MAP_READ | Usage::COPY_DST),
         };
         let state = State {
@@ -154,70 +172,103 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Lost`]; the whole call is then to be answered by the CPU.
-    pub(crate) fn coarse(&self, groups: &[Group<'_>]) -> Result<Vec<Coarse>, Lost> {
+    pub(crate) fn coarse(&self, groups: &[Group<'_>], pass: DevicePass) -> Result<Vec<Coarse>, Lost> {
         let mut state = self.lock();
         self.alive()?;
         state.arena.release_dropped();
-        let binding_bytes_max = self.device.device.limits().max_storage_buffer_binding_size;
-        let mut plan = Plan::default();
-        let mut planned = vec![false; groups.len()];
-        for (planned, group) in planned.iter_mut().zip(groups) {
-            // Four words in front of each four probes or one, and at most four probes' codes.
-            let tiles = group.probes.len().div_ceil(TILE_PROBES);
-            let probe_words = plan.probes.len() + tiles * TILE_PROBES * (1 + group.gallery.dims() / GROUP);
-            if ((probe_words * size_of::<u32>()) as u64).next_power_of_two() > binding_bytes_max {
-                continue;
-            }
-            let parts = group.gallery.parts().iter();
-            let segments: Option<Vec<_>> =
-                parts.map(|part| Some((part, state.arena.segments(&part.block)?.to_vec()))).collect();
-            if let Some(segments) = segments {
-                plan.add(group, &segments);
-                *planned = true;
-            }
-        }
-        let on_device = groups.iter().zip(&planned).filter(|(_, planned)| **planned);
-        let galleries: Vec<&Gallery> =
-            on_device.flat_map(|(group, _)| group.probes.iter().map(|_| group.gallery.as_ref())).collect();
-        let probes = state.probes.of_size(&self.device.device, size_of_val(plan.probes.as_slice()) as u64);
-        self.device.queue.write_buffer(&probes, 0, bytemuck::cast_slice(&plan.probes));
-        let mut merge = |round: &Round, candidates: &[Candidate]| {
-            for piece in &round.pieces {
-                let run = &candidates[piece.start..piece.start + piece.length];
-                plan.merges[piece.probe].take(galleries[piece.probe], run, piece.cut);
-            }
+        let placed = self.place(&mut state, groups);
+        let sieved = |placed: &Placed<'_>| match pass {
+            DevicePass::Auto => sieve::pays(sieve::tiles(placed)),
+            DevicePass::Rank => false,
+            DevicePass::Sieve => true,
         };
-        let mut before: Option<(&Round, Submitted)> = None;
-        for (index, round) in plan.rounds.iter().enumerate() {
-            let last = index + 1 == plan.rounds.len();
-            let submitted = self.submit(&mut state, index, &probes, round, last);
-            if let Some((round, submitted)) = before.replace((round, submitted)) {
-                merge(round, &self.collect(submitted)?);
+        let (mut ranked, mut sampled, mut large) = (Plan::default(), Plan::default(), Vec::new());
+        for (group, placed) in groups.iter().zip(&placed) {
+            match placed {
+                Some(placed) if sieved(placed) => {
+                    let stride = sieve::stride(sieve::tiles(placed));
+                    sampled.rank(group, placed, stride);
+                    large.push((group, placed, stride));
+                }
+                Some(placed) => ranked.rank(group, placed, 1),
+                None => {}
             }
         }
-        if let Some((round, submitted)) = before {
-            merge(round, &self.collect(submitted)?);
+        let mut floors = self.run(&mut state, sampled)?.into_iter().map(Merge::threshold);
+        let mut rest = Plan::default();
+        for (group, placed, stride) in large {
+            let floors: Vec<f32> = floors.by_ref().take(group.probes.len()).collect();
+            rest.sieve(group, placed, stride, &floors);
         }
-        let mut merged = plan.merges.into_iter().map(plan::Merge::finish);
-        let coarse = groups.iter().zip(planned).map(|(group, planned)| {
-            let of_probe = |_| if planned { merged.next().flatten() } else { None };
-            group.probes.iter().map(of_probe).collect()
+        let mut ranked = self.run(&mut state, ranked)?.into_iter();
+        let mut rest = self.run(&mut state, rest)?.into_iter();
+        let coarse = groups.iter().zip(&placed).map(|(group, placed)| {
+            let merges = match placed {
+                Some(placed) if sieved(placed) => &mut rest,
+                Some(_) => &mut ranked,
+                None => return group.probes.iter().map(|_| None).collect(),
+            };
+            merges.take(group.probes.len()).map(Merge::finish).collect()
         });
         Ok(coarse.collect())
     }
 
+    /// Where each group's gallery lies on the device; none where it, or its probes, have no room.
+    fn place<'a>(&self, state: &mut State, groups: &[Group<'a>]) -> Vec<Option<Placed<'a>>> {
+        let binding_bytes_max = self.device.device.limits().max_storage_buffer_binding_size;
+        let mut probe_words = 0;
+        let mut place = |group: &Group<'a>| {
+            // Whatever the kernel, sets of it are no larger.
+            let probes = group.probes.len().next_multiple_of(DeviceKernel::SieveSixteen.set_probes());
+            let words = probe_words + sieve::words(group.gallery.dims(), probes);
+            if ((words * size_of::<u32>()) as u64).next_power_of_two() > binding_bytes_max {
+                return None;
+            }
+            let parts = group.gallery.parts().iter();
+            let placed = parts.map(|part| Some((part, state.arena.segments(&part.block)?.to_vec()))).collect();
+            probe_words = words;
+            placed
+        };
+        groups.iter().map(&mut place).collect()
+    }
+
+    /// Lets the device do what is planned: one round is scored while the one before is read back and merged.
+    fn run<'a>(&self, state: &mut State, plan: Plan<'a>) -> Result<Vec<Merge<'a>>, Lost> {
+        let Plan { probes, rounds, mut merges } = plan;
+        let Some(last) = rounds.len().checked_sub(1) else {
+            return Ok(merges);
+        };
+        let buffer = state.probes.of_size(&self.device.device, size_of_val(probes.as_slice()) as u64);
+        self.device.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&probes));
+        let mut before: Option<(&Round, Submitted)> = None;
+        for (index, round) in rounds.iter().enumerate() {
+            let submitted = self.submit(&mut state.stages[index % 2], &state.arena, &buffer, round, index == last);
+            if let Some((round, submitted)) = before.replace((round, submitted)) {
+                self.collect(submitted, round, &mut merges)?;
+            }
+        }
+        if let Some((round, submitted)) = before {
+            self.collect(submitted, round, &mut merges)?;
+        }
+        Ok(merges)
+    }
+
     /// Submits one round. The last one also wipes the probes from the device.
-    fn submit(&self, state: &mut State, index: usize, probes: &wgpu::Buffer, round: &Round, last: bool) -> Submitted {
-        let stage = &mut state.stages[index % 2];
+    fn submit(&self, stage: &mut Stage, arena: &Arena, probes: &wgpu::Buffer, round: &Round, last: bool) -> Submitted {
         let Device { device, queue, .. } = &self.device;
-        let (work_items, dispatches) = lay_out_work(&round.work, device.limits().max_compute_workgroups_per_dimension);
+        let (work_items, dispatches) = lay_out_work(round, device.limits().max_compute_workgroups_per_dimension);
         let work = stage.work.of_size(device, size_of_val(work_items.as_slice()) as u64);
         queue.write_buffer(&work, 0, bytemuck::cast_slice(&work_items));
-        let bytes = (round.candidates * size_of::<Candidate>()) as u64;
-        let results = stage.results.of_size(device, bytes);
-        let read_back = stage.read_back.of_size(device, bytes);
+        let result_bytes = (round.candidates * size_of::<Candidate>()) as u64;
+        let count_bytes = (round.lots.len() * size_of::<u32>()) as u64;
+        let results = stage.results.of_size(device, result_bytes);
+        let counts = stage.counts.of_size(device, count_bytes);
+        let read_back = stage.read_back.of_size(device, result_bytes + count_bytes);
 
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("score") });
+        if count_bytes > 0 {
+            encoder.clear_buffer(&counts, 0, Some(count_bytes));
+        }
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for dispatch in &dispatches {
             let work_binding = wgpu::BufferBinding {
@@ -225,7 +276,7 @@ impl Gpu {
                 offset: (dispatch.item_first * size_of::<WorkItem>()) as u64,
                 size: std::num::NonZero::new((dispatch.item_count * size_of::<WorkItem>()) as u64),
             };
-            let slab = state.arena.slab_buffer(dispatch.slab);
+            let slab = arena.slab_buffer(dispatch.slab);
             let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
             let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("score"),
@@ -235,44 +286,53 @@ impl Gpu {
                     entry(1, probes.as_entire_binding()),
                     entry(2, wgpu::BindingResource::Buffer(work_binding)),
                     entry(3, results.as_entire_binding()),
+                    entry(4, counts.as_entire_binding()),
                 ],
             });
-            pass.set_pipeline(match dispatch.kernel {
-                DeviceKernel::ScoreOne => &self.device.score_one,
-                DeviceKernel::ScoreFour => &self.device.score_four,
-            });
+            pass.set_pipeline(self.device.pipeline(dispatch.kernel));
             pass.set_bind_group(0, &bind_group, &[]);
             pass.dispatch_workgroups(dispatch.grid.0, dispatch.grid.1, 1);
         }
         drop(pass);
-        encoder.copy_buffer_to_buffer(&results, 0, &read_back, 0, bytes);
+        encoder.copy_buffer_to_buffer(&results, 0, &read_back, 0, result_bytes);
+        if count_bytes > 0 {
+            encoder.copy_buffer_to_buffer(&counts, 0, &read_back, result_bytes, count_bytes);
+        }
         if last {
             encoder.clear_buffer(probes, 0, None);
         }
         let submission = queue.submit([encoder.finish()]);
 
+        let bytes = result_bytes + count_bytes;
         let (sender, mapped) = mpsc::channel();
         read_back.map_async(wgpu::MapMode::Read, 0..bytes, move |mapped| {
             // The receiver is gone only where this round was already given up.
             let _ = sender.send(mapped.is_ok());
         });
-        Submitted { submission, read_back, bytes, mapped }
+        Submitted { submission, read_back, result_bytes, bytes, mapped }
     }
 
-    /// Waits for a round's candidates.
-    fn collect(&self, submitted: Submitted) -> Result<Vec<Candidate>, Lost> {
-        let Submitted { submission, read_back, bytes, mapped } = submitted;
+    /// Waits for a round's candidates and hands them to their probes.
+    fn collect(&self, submitted: Submitted, round: &Round, merges: &mut [Merge<'_>]) -> Result<(), Lost> {
+        let Submitted { submission, read_back, result_bytes, bytes, mapped } = submitted;
         let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(ROUND_TIMEOUT) };
         if self.device.device.poll(wait).is_err() || mapped.try_recv() != Ok(true) {
             self.device.failed.store(true, Ordering::Release);
         }
         self.alive()?;
-        let candidates = match read_back.get_mapped_range(0..bytes) {
-            Ok(bytes) => bytemuck::pod_collect_to_vec(&bytes),
-            Err(_) => return Err(Lost),
-        };
+        let view = read_back.get_mapped_range(0..bytes).map_err(|_| Lost)?;
+        let (results, counts) = view.split_at(result_bytes as usize);
+        let candidates: &[Candidate] = bytemuck::try_cast_slice(results).map_err(|_| Lost)?;
+        let counts: &[u32] = bytemuck::try_cast_slice(counts).map_err(|_| Lost)?;
+        for piece in &round.pieces {
+            merges[piece.probe].take_run(&candidates[piece.start..piece.start + piece.length], piece.cut);
+        }
+        for (lot, count) in round.lots.iter().zip(counts) {
+            merges[lot.probe].take_lot(&candidates[lot.start..lot.start + lot.length], *count as usize);
+        }
+        drop(view);
         read_back.unmap();
-        Ok(candidates)
+        Ok(())
     }
 
     fn alive(&self) -> Result<(), Lost> {
@@ -293,14 +353,12 @@ struct Dispatch {
     grid: (u32, u32),
 }
 
-/// Puts all work lists one behind the other, each padded with idle items to a full grid and to the alignment of a binding.
-fn lay_out_work(
-    work: &BTreeMap<(usize, DeviceKernel), Vec<WorkItem>>,
-    groups_max: u32,
-) -> (Vec<WorkItem>, Vec<Dispatch>) {
+/// Puts all work one behind the other, each dispatch's padded with idle items to a full grid and to the alignment of a
+/// binding.
+fn lay_out_work(round: &Round, groups_max: u32) -> (Vec<WorkItem>, Vec<Dispatch>) {
     let mut items: Vec<WorkItem> = Vec::new();
     let mut dispatches = Vec::new();
-    for (&(slab, kernel), list) in work {
+    for (&(slab, kernel), list) in &round.work {
         let item_first = items.len();
         let count = list.len() as u32;
         let height = count.div_ceil(groups_max);
@@ -309,6 +367,12 @@ fn lay_out_work(
         let item_count = (width * height) as usize;
         items.resize((item_first + item_count).next_multiple_of(WORK_ALIGNMENT), WorkItem::default());
         dispatches.push(Dispatch { slab, kernel, item_first, item_count, grid: (width, height) });
+    }
+    for &Sieve { slab, kernel, item, sets, tiles } in &round.sieves {
+        let item_first = items.len();
+        items.push(item);
+        items.resize((item_first + 1).next_multiple_of(WORK_ALIGNMENT), WorkItem::default());
+        dispatches.push(Dispatch { slab, kernel, item_first, item_count: 1, grid: (sets, tiles) });
     }
     (items, dispatches)
 }

@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use shaders::{Choice, Engine, Gallery, Hit, Job, Kernel, Pass};
+use shaders::{Choice, DevicePass, Engine, Gallery, Hit, Job, Kernel, Pass};
 
 /// SplitMix64 (Steele, Lea and Flood 2014): small, seeded, the same everywhere.
 pub struct Random(pub u64);
@@ -35,22 +35,33 @@ impl Random {
     }
 }
 
-/// The engines of this machine by name: each CPU kernel with each pass, and the GPU where there is any adapter.
-pub fn engines() -> Vec<(String, Engine)> {
-    let mut engines = Vec::new();
-    for kernel in Kernel::available() {
-        for pass in [Pass::Int8, Pass::F32] {
-            let engine = Engine::start_with(kernel, pass, 1).expect("an available kernel starts");
-            engines.push((format!("{} in {pass:?}", kernel.name()), engine));
+/// The engines of this machine by name: each CPU kernel with each pass, and the GPU with each where there is any adapter.
+/// Opened once a process.
+pub fn engines() -> &'static [(String, Engine)] {
+    static ENGINES: OnceLock<Vec<(String, Engine)>> = OnceLock::new();
+    ENGINES.get_or_init(|| {
+        let mut engines = Vec::new();
+        for kernel in Kernel::available() {
+            for pass in [Pass::Int8, Pass::F32] {
+                let engine = Engine::start_with(kernel, pass, 1).expect("an available kernel starts");
+                engines.push((format!("{} in {pass:?}", kernel.name()), engine));
+            }
         }
-    }
-    engines.extend(gpu().map(|engine| ("gpu".to_owned(), engine)));
-    engines
+        for pass in [DevicePass::Rank, DevicePass::Sieve] {
+            let engine = or_skip(Engine::start_on_device(pass));
+            engines.extend(engine.map(|engine| (format!("gpu, {pass:?}"), engine)));
+        }
+        engines
+    })
 }
 
 /// The GPU engine; without an adapter a failure where `TVS_GPU=required`, else a line that says what was skipped.
 pub fn gpu() -> Option<Engine> {
-    match Engine::start(Choice::Gpu, 1) {
+    or_skip(Engine::start(Choice::Gpu, 1))
+}
+
+fn or_skip(started: Result<Engine, shaders::Error>) -> Option<Engine> {
+    match started {
         Ok(engine) => Some(engine),
         Err(error) if std::env::var("TVS_GPU").is_ok_and(|value| value == "required") => {
             panic!("TVS_GPU=required, but {error}")
@@ -121,6 +132,6 @@ fn agree_on(name: &str, jobs: &[Job]) {
                 );
             }
         }
-        assert_eq!(engine.description().engine, if engine_name == "gpu" { "gpu" } else { "cpu" });
+        assert_eq!(engine.description().engine, if engine_name.starts_with("gpu") { "gpu" } else { "cpu" });
     }
 }
