@@ -1,6 +1,6 @@
 //! The entry node's part of a capture: check it, search the gallery wherever its shards are, decide, record, answer.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::{DeviceId, NodeId};
@@ -15,7 +15,7 @@ use node_core::encounter::{
     Missing, Next, Purpose, Question, Route, after_record, after_search, answered_before_closing, not_built, not_open,
     question, verdict,
 };
-use node_core::hedge::HedgeDelay;
+use node_core::hedge::Hedge;
 use node_core::search::{Merged, merge, route};
 use node_link::Lane;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -36,7 +36,9 @@ const CATCH_UP: Duration = Duration::from_millis(250);
 pub struct Entry {
     context: Arc<Context>,
     proposer: Proposer,
-    hedge: Mutex<HedgeDelay>,
+    hedge: Mutex<Hedge>,
+    /// From where `hedge` counts.
+    began: Instant,
     slots: Semaphore,
     /// What identifications need besides.
     identify_slots: Semaphore,
@@ -51,6 +53,7 @@ impl Entry {
             context,
             proposer,
             hedge: Mutex::default(),
+            began: Instant::now(),
             slots: Semaphore::new(SEARCHES_IN_FLIGHT_MAX),
             identify_slots: Semaphore::new(IDENTIFICATIONS_IN_FLIGHT_MAX),
             // Looking a metric up costs more than counting it.
@@ -225,16 +228,21 @@ impl Entry {
         if let Some(found) = serving.and_then(|serving| self.context.engine.search_at_once(&serving, search)) {
             return found;
         }
-        let replicas = route(placement, self.context.me, local_ready);
-        let delay = Duration::from_micros(self.hedge.lock().map(|hedge| hedge.delay_us()).unwrap_or_default());
+        let (replicas, delay) = {
+            let (hedge, now_us) = (self.hedge(), self.now_us());
+            let replicas = route(placement, self.context.me, local_ready, |node| hedge.is_silent(node, now_us));
+            (replicas, Duration::from_micros(hedge.delay_us()))
+        };
         let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}: no replica"), "try again");
         let mut asked = FuturesUnordered::new();
         let mut next = replicas.into_iter();
+        let mut asked_last = None;
         loop {
             if let Some(node) = next.next() {
                 if !asked.is_empty() {
                     metrics::counter!("tvs_search_hedges_total").increment(1);
                 }
+                asked_last = Some(node);
                 asked.push(self.ask(search, node, deadline));
             }
             let patience = if next.len() > 0 { Instant::now() + delay } else { deadline };
@@ -250,9 +258,21 @@ impl Entry {
                     if Instant::now() >= deadline {
                         return Err(last);
                     }
+                    if let Some(node) = asked_last {
+                        self.hedge().was_silent(node, self.now_us());
+                    }
                 }
             }
         }
+    }
+
+    fn hedge(&self) -> MutexGuard<'_, Hedge> {
+        // Nothing that holds the lock can panic half-way through a change.
+        self.hedge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_us(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
     }
 
     async fn ask(&self, search: &ShardSearch, node: NodeId, deadline: Instant) -> Result<ShardFound, Refusal> {
@@ -263,9 +283,7 @@ impl Entry {
         let started = Instant::now();
         let timeout = deadline.saturating_duration_since(started);
         let found = self.context.ask(node, Lane::Search, &peer::Request::Search(search), timeout).await?;
-        if let Ok(mut hedge) = self.hedge.lock() {
-            hedge.observe(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
-        }
+        self.hedge().answered(node, started.elapsed().as_micros() as u64);
         match found {
             peer::Response::Found(found) => Ok(found),
             _ => Err(out_of_turn(node)),

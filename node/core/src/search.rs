@@ -7,10 +7,13 @@ use cluster_config::wire::peer::{Candidate, ShardFound};
 use coordinator_core::blueprint::Placement;
 
 /// The replicas in the order in which they are asked: this node's own where it can answer (that saves a hop), then
-/// the owner, then the standbys. The next one is asked when the one before fails, or is not there by the hedge delay.
-pub fn route(placement: &Placement, local: NodeId, local_ready: bool) -> Vec<NodeId> {
+/// the owner, then the standbys, those that are silent last. The next one is asked when the one before fails, or is not
+/// there by the hedge delay.
+pub fn route(placement: &Placement, local: NodeId, local_ready: bool, silent: impl Fn(NodeId) -> bool) -> Vec<NodeId> {
     let own = (local_ready && placement.has(local)).then_some(local);
-    own.into_iter().chain(placement.replicas().filter(|node| *node != local)).collect()
+    let mut others: Vec<NodeId> = placement.replicas().filter(|node| *node != local).collect();
+    others.sort_by_key(|node| silent(*node));
+    own.into_iter().chain(others).collect()
 }
 
 /// Whether a replica that serves this version may answer a search that asks for `version_min` at least: an older one
@@ -66,9 +69,13 @@ mod tests {
     fn the_own_replica_is_asked_first_only_where_it_can_answer() {
         let placement =
             Placement { epoch: Epoch(1), owner: NodeId(1), standbys: vec![NodeId(2), NodeId(3)], rosters: vec![] };
-        assert_eq!(route(&placement, NodeId(2), true), [NodeId(2), NodeId(1), NodeId(3)]);
-        assert_eq!(route(&placement, NodeId(2), false), [NodeId(1), NodeId(3)]);
-        assert_eq!(route(&placement, NodeId(9), true), [NodeId(1), NodeId(2), NodeId(3)]);
+        let route =
+            |local, ready, silent: &[u64]| route(&placement, NodeId(local), ready, |node| silent.contains(&node.0));
+        assert_eq!(route(2, true, &[]), [NodeId(2), NodeId(1), NodeId(3)]);
+        assert_eq!(route(2, false, &[]), [NodeId(1), NodeId(3)]);
+        assert_eq!(route(9, true, &[]), [NodeId(1), NodeId(2), NodeId(3)]);
+        assert_eq!(route(9, true, &[1]), [NodeId(2), NodeId(3), NodeId(1)]);
+        assert_eq!(route(9, true, &[1, 2, 3]), [NodeId(1), NodeId(2), NodeId(3)]);
     }
 
     #[test]

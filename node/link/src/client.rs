@@ -2,7 +2,8 @@
 //!
 //! A [`GateClient`] keeps warm connections to two nodes. A request goes to the first; where that one is silent for an
 //! adaptive delay, the same request, under the same encounter id, goes to the second as well, and whichever answers
-//! first is right, because every step behind it is idempotent in the encounter. Lost connections and refusals that
+//! first is right, because every step behind it is idempotent in the encounter; a third connection is made meanwhile,
+//! for the case that the second node is silent as well. Lost connections and refusals that
 //! another node may not give are retried there at once, all within one deadline.
 
 mod error;
@@ -32,8 +33,8 @@ use pace::{Budget, Pace};
 use warm::Pool;
 
 /// Bounds of the delay after which an identification is asked of a second node. Below 10 ms scheduling noise would
-/// trigger it; 60 ms leave room for the answer within P3's 150 ms.
-const IDENTIFY_HEDGE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(60));
+/// trigger it; 45 ms, and as much again where the second node is silent too, leave room for the answer within P3's 150 ms.
+const IDENTIFY_HEDGE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(45));
 
 /// The same for a boarding, which waits for a quorum's disks; P3 gives it 600 ms.
 const BOARD_HEDGE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(150));

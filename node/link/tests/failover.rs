@@ -72,6 +72,29 @@ async fn a_frozen_handler_costs_the_hedge_and_is_asked_last_then() {
     assert_ne!(client.statistics().warm[0], first);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_both_warm_nodes_fall_silent_a_third_answers() {
+    let world = World::new();
+    let servers: Vec<Server> = (1..=3).map(|node| start(&world, node)).collect();
+    let addresses: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
+    let client = client(&world, &addresses, 2).await;
+    let warm = client.statistics().warm;
+    for server in servers.iter().filter(|server| warm.contains(&server.address)) {
+        server.handler.set(Mood::Silent);
+    }
+    for encounter in 0..20 {
+        // Two hedge delays of a boarding are 300 ms at most; the rest is for a busy machine.
+        let took = board(&client, encounter).await;
+        assert!(took < Duration::from_millis(900), "{took:?}");
+    }
+    let asked = |address| {
+        let server = servers.iter().find(|server| server.address == address).expect("a server");
+        server.handler.captures.load(Ordering::SeqCst)
+    };
+    assert_eq!([asked(warm[0]), asked(warm[1])], [2, 2], "two lost races each, then the third node comes first");
+    assert_eq!(client.statistics().hedges, 4, "beside a silent node one is asked that is not silent");
+}
+
 /// Runs a node on a runtime of its own, which can be stopped from one moment to the next like a killed process.
 fn start_apart(identity: &Identity, address: SocketAddr) -> (Runtime, SocketAddr) {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");

@@ -142,12 +142,15 @@ impl World {
         let shard = search.shard;
         let version = node.with(|process| process.running.get(&shard).map(|running| running.version())).flatten();
         let local_ready = may_answer(version.unwrap_or_default(), search.version_min);
-        let delay_us = node.with(|process| process.hedge.delay_us()).unwrap_or_default();
+        let hedge = node.with(|process| process.hedge.clone()).unwrap_or_default();
+        let (delay_us, began_us) = (hedge.delay_us(), self.now_us());
         let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}: no replica"), "try again");
         let mut asked = FuturesUnordered::new();
-        let mut next = route(placement, node.id, local_ready).into_iter();
+        let mut next = route(placement, node.id, local_ready, |node| hedge.is_silent(node, began_us)).into_iter();
+        let mut asked_last = None;
         loop {
             if let Some(replica) = next.next() {
+                asked_last = Some(replica);
                 if !asked.is_empty() {
                     self.count("search hedged");
                 }
@@ -160,7 +163,11 @@ impl World {
                 Either::Left((Some(Err(refusal)), _)) => last = refusal,
                 Either::Left((None, _)) => return Err(last),
                 Either::Right(_) if self.now_us() >= deadline_us => return Err(last),
-                Either::Right(_) => {}
+                Either::Right(_) => {
+                    if let Some(replica) = asked_last {
+                        node.with(|process| process.hedge.was_silent(replica, self.now_us()));
+                    }
+                }
             }
         }
     }
@@ -178,7 +185,7 @@ impl World {
         let begun_us = self.now_us();
         let request = peer::Request::Search(search.clone());
         let found = self.ask(node, replica, &request, deadline_us.saturating_sub(begun_us)).await?;
-        node.with(|process| process.hedge.observe(self.now_us() - begun_us));
+        node.with(|process| process.hedge.answered(replica, self.now_us() - begun_us));
         match found {
             peer::Response::Found(found) => Ok(found),
             _ => Err(Refusal::new(RefusalCode::Internal, format!("node {replica}"), "answered out of turn")),

@@ -15,11 +15,10 @@ use cluster_config::wire::{Channel, codec, gate};
 use coordinator_core::inventory::Inventory;
 use coordinator_core::{Command, Outcome, State};
 use futures::channel::oneshot;
-use node_core::hedge::HedgeDelay;
+use node_core::hedge::Hedge;
 
 use super::World;
 use super::content::BEGINS;
-use super::dice::Dice;
 use super::disk::Disk;
 use super::executor::{Due, Owner};
 use super::network::{Address, Packet, body, channel};
@@ -27,6 +26,7 @@ use super::proposer::Waiting;
 use super::raft::{Message, Output, Payload, Raft};
 use super::rosters::Roster;
 use super::shards::Running;
+use crate::dice::Dice;
 
 /// How often a process looks at its clock, microseconds.
 const TICK_US: u64 = 25_000;
@@ -107,7 +107,7 @@ pub struct Process {
     /// Whether the state is known not to be an old one.
     pub caught_up: bool,
     /// When to ask a second replica.
-    pub hedge: HedgeDelay,
+    pub hedge: Hedge,
     /// Proposals that wait for their entry.
     pub waiting: BTreeMap<u64, (u64, oneshot::Sender<Outcome>)>,
     /// Records that wait for a batch.
@@ -228,7 +228,7 @@ impl World {
             on_disk: node.disk.borrow().shards(),
             purging: BTreeSet::new(),
             caught_up: false,
-            hedge: HedgeDelay::default(),
+            hedge: Hedge::default(),
             waiting: BTreeMap::new(),
             batch: Vec::new(),
             inventory: Inventory::default(),

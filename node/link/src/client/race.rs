@@ -59,7 +59,7 @@ pub(super) async fn run(
     // Nodes that refused: the others come first.
     let mut refusing: Vec<SocketAddr> = Vec::new();
     let mut launches = 0;
-    let mut hedge_after = pace.delay();
+    let hedge_after = pace.delay();
     let mut pause = RETRY_PAUSE;
     let mut launch_at = Instant::now();
     loop {
@@ -78,7 +78,14 @@ pub(super) async fn run(
             if running.len() < RUNNING_MAX && launches < LAUNCHES_MAX {
                 let mut except = refusing.clone();
                 except.extend(running.iter().map(|attempt| attempt.node.address));
-                match client.pool.pick(&except) {
+                let picked = if running.is_empty() {
+                    client.pool.pick(&except)
+                } else {
+                    let silent = running.iter().filter(|attempt| now - attempt.launched >= hedge_after);
+                    silent.for_each(|attempt| client.pool.doubt(&attempt.node));
+                    client.pool.pick_beside(&except)
+                };
+                match picked {
                     Some(_) if !running.is_empty() && !client.budget.spend() => launch_at = now + hedge_after,
                     Some(node) => {
                         if !running.is_empty() {
@@ -90,7 +97,6 @@ pub(super) async fn run(
                         answers.push(attempt(node.clone(), frame.clone()));
                         running.push(Attempt { node, launched: now });
                         launch_at = now + hedge_after;
-                        hedge_after *= 2;
                     }
                     None if running.is_empty() => {
                         launch_at = now + pause;
@@ -100,7 +106,8 @@ pub(super) async fn run(
                             refusing.clear();
                         }
                     }
-                    None => launch_at = now + hedge_after,
+                    // A third connection is being made.
+                    None => launch_at = now + RETRY_PAUSE,
                 }
             }
         }

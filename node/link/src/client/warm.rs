@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub(super) struct Node {
     pub(super) connection: Connection,
     /// Races lost in a row: another node, asked later, answered sooner.
     strikes: AtomicU32,
+    /// Asked, and silent for the delay of a hedge; until it answers.
+    silent: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,7 @@ struct Cooling {
     failure: Failure,
 }
 
-/// Connections to as many different nodes as wanted.
+/// Connections to as many different nodes as wanted, and to a spare one while one of them is silent.
 #[derive(Debug)]
 pub(super) struct Pool {
     endpoint: Endpoint,
@@ -99,6 +101,13 @@ impl Pool {
         self.lock().warm.iter().find(|node| !except.contains(&node.address)).cloned()
     }
 
+    /// The node to ask beside those that are silent, which is none of `except`: one that is not silent itself, if any.
+    pub(super) fn pick_beside(&self, except: &[SocketAddr]) -> Option<Arc<Node>> {
+        let state = self.lock();
+        let others = state.warm.iter().filter(|node| !except.contains(&node.address));
+        others.min_by_key(|node| node.silent.load(Ordering::Relaxed)).cloned()
+    }
+
     /// The nodes that are warm now, first choice first.
     pub(super) fn warm(&self) -> Vec<SocketAddr> {
         self.lock().warm.iter().map(|node| node.address).collect()
@@ -121,6 +130,25 @@ impl Pool {
         if node.strikes.load(Ordering::Relaxed) != 0 {
             node.strikes.store(0, Ordering::Relaxed);
         }
+        if node.silent.load(Ordering::Relaxed) {
+            node.silent.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// A node has been silent for the delay of a hedge. If the other one is about to be silent too, a third must be warm
+    /// by then: it is connected to now.
+    pub(super) fn doubt(&self, node: &Node) {
+        if !node.silent.swap(true, Ordering::Relaxed) {
+            self.lost.notify_one();
+        }
+    }
+
+    /// Whether there are `count` nodes that are not silent, or a spare one beside the silent ones.
+    fn enough(&self, count: usize) -> bool {
+        let state = self.lock();
+        let spare = usize::from(self.wanted > 1);
+        let sound = state.warm.iter().filter(|node| !node.silent.load(Ordering::Relaxed)).count();
+        sound >= count || state.warm.len() >= count + spare
     }
 
     /// Another node, asked later, answered sooner than this one.
@@ -155,12 +183,12 @@ impl Pool {
         self.lost.notify_one();
     }
 
-    /// Connects until `count` nodes are warm or every address that may be tried has failed; the addresses in order,
+    /// Connects until there are [`Pool::enough`] of `count` nodes or every address that may be tried has failed; the addresses in order,
     /// each a little after the one before.
     pub(super) async fn fill(&self, count: usize) {
         let mut waiting = self.candidates().into_iter();
         let mut greetings = JoinSet::new();
-        while self.lock().warm.len() < count {
+        while !self.enough(count) {
             if let Some(address) = waiting.next() {
                 greetings.spawn(greet(self.endpoint.clone(), address, self.hello.clone()));
             } else if greetings.is_empty() {
@@ -180,11 +208,9 @@ impl Pool {
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
             self.bury();
-            if self.lock().warm.len() < self.wanted {
-                self.fill(self.wanted).await;
-            }
+            self.fill(self.wanted).await;
             let warm = self.lock().warm.clone();
-            let missing = warm.len() < self.wanted;
+            let missing = !self.enough(self.wanted);
             tokio::select! {
                 () = self.lost.notified() => {}
                 () = any_closed(&warm) => {}
@@ -228,7 +254,12 @@ impl Pool {
         if state.warm.iter().any(|node| node.address == address) {
             return;
         }
-        state.warm.push(Arc::new(Node { address, connection, strikes: AtomicU32::new(0) }));
+        state.warm.push(Arc::new(Node {
+            address,
+            connection,
+            strikes: AtomicU32::new(0),
+            silent: AtomicBool::new(false),
+        }));
     }
 }
 
