@@ -10,8 +10,8 @@ use cluster_config::wire::peer::{BuildOrder, Person};
 use cluster_config::wire::{Refusal, RefusalCode};
 
 use crate::clock;
-use crate::holdings::Holdings;
-use crate::segment::{Enrolled, Head};
+use crate::holdings::{Holdings, Template};
+use crate::segment::{Enrolled, Head, Loaded};
 
 /// What a build starts from.
 pub struct Sources<'a> {
@@ -31,34 +31,44 @@ pub struct Sources<'a> {
 }
 
 /// Builds the version after `before`. People who were in it keep their subject ids, so that a change of the manifest
-/// changes nobody's identity (R43); somebody who is listed twice is one person. People without a template stay in the head: the biographic path (R47).
+/// changes nobody's identity (R43); somebody who is listed twice is one person. Who was in it as the same person and had
+/// templates keeps these as well: the holdings are asked for the others alone, so that one more traveller costs one
+/// question. People without a template stay in the head: the biographic path (R47).
 ///
 /// # Errors
 /// A refusal that names the person by number, the source, or the limit.
 pub fn build(
     sources: &Sources<'_>,
     order: &BuildOrder,
-    before: Option<&Head>,
+    before: Option<&Loaded>,
     version: GalleryVersion,
 ) -> Result<(Head, Vec<f32>), Refusal> {
     let place = format!("gallery {}", order.shard);
-    let listed = if order.merge { merged(before, &order.people) } else { order.people.clone() };
+    let head_before = before.map(|before| &before.head);
+    let listed = if order.merge { merged(head_before, &order.people) } else { order.people.clone() };
     if listed.len() > SHARD_PEOPLE_MAX {
         let fix = format!("a shard holds at most {SHARD_PEOPLE_MAX} people");
         return Err(Refusal::new(RefusalCode::TooLarge, place, fix));
     }
+    let kept = before.map(kept).unwrap_or_default();
+    let mut found: Vec<Option<Vec<Template>>> = listed.iter().map(|person| kept.of(person)).collect();
+    let unknown: Vec<Person> =
+        listed.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(person, _)| person.clone()).collect();
     let held = sources
         .holdings
-        .templates(&listed)
+        .templates(&unknown)
         .map_err(|error| Refusal::new(RefusalCode::Unavailable, place.clone(), error.to_string()))?;
+    for (found, held) in found.iter_mut().filter(|found| found.is_none()).zip(held) {
+        *found = Some(held);
+    }
     let mut known: BTreeMap<PersonKey, SubjectId> =
-        before.iter().flat_map(|head| &head.people).map(|e| (key(&e.person), e.subject)).collect();
+        head_before.iter().flat_map(|head| &head.people).map(|e| (key(&e.person), e.subject)).collect();
 
     let mut people = Vec::with_capacity(listed.len());
     let mut owners = Vec::new();
     let mut values = Vec::new();
-    for (index, (person, templates)) in listed.into_iter().zip(held).enumerate() {
-        for template in templates.into_iter().take(TEMPLATES_PER_PERSON_MAX) {
+    for (index, (person, templates)) in listed.into_iter().zip(found).enumerate() {
+        for template in templates.into_iter().flatten().take(TEMPLATES_PER_PERSON_MAX) {
             shaders::check_probe(sources.dims, &template.values).map_err(|error| {
                 let place = format!("{place}: template of person {}", person.manifest_ordinal);
                 Refusal::new(RefusalCode::BadValue, place, error.to_string())
@@ -86,6 +96,30 @@ pub fn build(
         owners,
     };
     Ok((head, values))
+}
+
+/// The templates of a gallery by their person.
+#[derive(Default)]
+struct Kept<'a>(BTreeMap<PersonKey, (&'a Person, Vec<&'a [f32]>)>);
+
+fn kept(before: &Loaded) -> Kept<'_> {
+    let mut templates: Vec<Vec<&[f32]>> = vec![Vec::new(); before.head.people.len()];
+    for (row, owner) in before.head.owners.iter().enumerate() {
+        if let Some(templates) = templates.get_mut(*owner as usize) {
+            templates.push(before.gallery.row(row));
+        }
+    }
+    let of_person = before.head.people.iter().zip(templates).filter(|(_, templates)| !templates.is_empty());
+    Kept(of_person.map(|(enrolled, templates)| (key(&enrolled.person), (&enrolled.person, templates))).collect())
+}
+
+impl Kept<'_> {
+    /// The templates of a person of whom nothing but the number on the manifest is another.
+    fn of(&self, person: &Person) -> Option<Vec<Template>> {
+        let (before, templates) = self.0.get(&key(person))?;
+        let same = Person { manifest_ordinal: person.manifest_ordinal, ..(*before).clone() } == *person;
+        same.then(|| templates.iter().map(|values| Template { values: values.to_vec() }).collect())
+    }
 }
 
 /// The people of the version before and those of a further part of its manifest, numbered on; a person who is on both
@@ -171,7 +205,76 @@ pub fn unix_ms(year: u32, month: u32, day: u32, hour: u32, minute: u32) -> UnixM
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use cluster_config::ids::{ContentHash, ShardId};
+
     use super::*;
+    use crate::{holdings, segment};
+
+    /// A source that knows everybody but number 9, and notes who was asked for.
+    #[derive(Default)]
+    struct Noted(Mutex<Vec<u32>>);
+
+    impl Holdings for Noted {
+        fn templates(&self, people: &[Person]) -> Result<Vec<Vec<Template>>, holdings::Error> {
+            let numbers = people.iter().map(|person| person.manifest_ordinal);
+            self.0.lock().expect("a lock").extend(numbers.clone());
+            let template = |number: u32| {
+                let mut values = vec![0.0; 128];
+                values[number as usize] = 1.0;
+                Template { values }
+            };
+            Ok(numbers.map(|number| if number == 9 { Vec::new() } else { vec![template(number)] }).collect())
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_manifest_asks_the_holdings_for_nobody_whose_templates_are_there() {
+        let holdings = Noted::default();
+        let policy = Policy::default();
+        let sources = Sources {
+            holdings: &holdings,
+            policy: &policy,
+            departs_at: unix_ms(2026, 11, 23, 12, 0),
+            model: holdings::synthetic::model(),
+            dims: 128,
+            boarded: BTreeMap::new(),
+        };
+        let traveller = |number: u32| Person {
+            manifest_ordinal: number,
+            family_name: format!("F{number}"),
+            ..person("GBR", 19_800_101)
+        };
+        let built = |people: Vec<Person>, before: Option<&Loaded>, version: u32| {
+            let shard = ShardId { journey: "AA100-20261124-JFK".parse().expect("a journey"), part: 0 };
+            let order = BuildOrder { shard, manifest: ContentHash([version as u8; 32]), people, merge: false };
+            let (head, values) = build(&sources, &order, before, GalleryVersion(version)).expect("a gallery");
+            let segment = segment::encode(&head, &values).expect("a segment");
+            segment::decode(&segment).expect("the same segment")
+        };
+        let asked = || std::mem::take(&mut *holdings.0.lock().expect("a lock"));
+        let first = built([1, 2, 3, 9].map(traveller).to_vec(), None, 1);
+        assert_eq!(asked(), [1, 2, 3, 9]);
+
+        // One leaves, one comes, one has another nationality now, and all but the first have another number.
+        let renumbered = |number, person: Person| Person { manifest_ordinal: number, ..person };
+        let corrected = Person { nationality: Some("FRA".into()), ..traveller(3) };
+        let people =
+            vec![traveller(1), renumbered(2, corrected), renumbered(3, traveller(9)), renumbered(4, traveller(4))];
+        let second = built(people, Some(&first), 2);
+        assert_eq!(asked(), [2, 3, 4], "who is as before and has templates is not asked for");
+        assert_eq!(second.gallery.row(0), first.gallery.row(0));
+        assert_eq!(second.head.people[0].subject, first.head.people[0].subject);
+        assert_eq!(
+            second.head.people[1].subject, first.head.people[2].subject,
+            "a correction changes nobody's identity"
+        );
+
+        let roster = segment::decode(&segment::roster(&second.head).expect("a roster")).expect("the same roster");
+        built([1, 2].map(traveller).to_vec(), Some(&roster), 3);
+        assert_eq!(asked(), [1, 2], "a roster has no templates");
+    }
 
     fn person(nationality: &str, born: u32) -> Person {
         Person {

@@ -143,7 +143,7 @@ impl Job {
                 dims: shared.settings.template_dims,
                 boarded,
             };
-            let (head, values) = builder::build(&sources, &order, before.as_ref().map(|b| &b.head), version)?;
+            let (head, values) = builder::build(&sources, &order, before.as_deref(), version)?;
             segment::encode(&head, &values)
                 .map_err(|error| Refusal::new(RefusalCode::Internal, "segment", error.to_string()))
         });
