@@ -4,7 +4,9 @@ usage: peers.py MATCH.json OUT.json
 
 Top-5 by inner product of 512 dimensions. FAISS "stock" is IndexFlatIP as pip installs it; "tuned" lets OpenBLAS take its
 AVX-512 kernels and use them from the first probe on; SQ8 is IndexScalarQuantizer with 8 bits a value, which is not exact.
-NumKong has dot products without a top-k. numpy is a matrix product with argpartition. Each figure is a median.
+NumKong has dot products without a top-k. numpy is a matrix product with argpartition. Where there is a CUDA device, torch
+multiplies matrices on it, in fp32 and in fp16 (which is not exact), and takes the top-k there; probes go to the device and
+hits come back within the time, and the rate of a copy on the device is measured beside. Each figure is a median.
 """
 
 import json
@@ -52,7 +54,39 @@ def measure(peer, works):
     print(json.dumps(results))
 
 
+def device_copy_gb_per_s():
+    """Bytes read and written by a copy of a gibibyte on the device."""
+    import torch
+
+    source = torch.ones(1 << 30, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+
+    def copy():
+        target.copy_(source)
+        torch.cuda.synchronize()
+
+    return 2 * source.numel() / median(copy) / 1e3
+
+
 def prepare(peer, gallery):
+    if peer.startswith("torch"):
+        import torch
+
+        if not torch.cuda.is_available():
+            sys.exit("no CUDA device")
+        kind = torch.float16 if peer.endswith("fp16") else torch.float32
+        columns = torch.from_numpy(gallery).to("cuda", kind).T
+        # Scores of so many probes at once take 16 GB at most.
+        together = max(1, (16 << 30) // (len(gallery) * kind.itemsize))
+
+        def search(probes, threads):
+            del threads
+            for start in range(0, len(probes), together):
+                scores = torch.from_numpy(probes[start : start + together]).to("cuda", kind) @ columns
+                best = scores.topk(min(K, len(gallery)), dim=1)
+                best.values.cpu(), best.indices.cpu()
+
+        return search
     if peer.startswith("faiss"):
         import faiss
 
@@ -96,12 +130,16 @@ def prepare(peer, gallery):
 def main():
     if sys.argv[1] == "--measure":
         return measure(sys.argv[2], json.loads(sys.argv[3]))
+    if sys.argv[1] == "--device-copy":
+        return print(device_copy_gb_per_s())
     with open(sys.argv[1], encoding="utf-8") as file:
         report = json.load(file)
     rows = report["rows"]
     dense = sorted({(r["rows"], r["probes"], r["threads"]) for r in rows if not r["work"].startswith("ragged")})
     peers = {}
-    for peer in ["faiss stock", "faiss tuned", "faiss sq8", "numkong i8 dots", "numpy"]:
+    on_device = any(row["engine"].startswith("gpu") for row in rows)
+    torches = ["torch fp32", "torch fp16"] if on_device else []
+    for peer in ["faiss stock", "faiss tuned", "faiss sq8", "numkong i8 dots", "numpy", *torches]:
         environment = dict(os.environ)
         environment.pop("OPENBLAS_L2_SIZE", None)
         environment.pop("OPENBLAS_CORETYPE", None)
@@ -112,6 +150,8 @@ def main():
             environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
             # Neither keeps the best of a matrix of a billion scores in bounded memory.
             works = [work for work in dense if work[2] == 1 and work[0] * work[1] <= 20_000_000]
+        if peer in torches:
+            works = [work for work in dense if work[2] == 1]
         command = [sys.executable, __file__, "--measure", peer, json.dumps(works)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -120,6 +160,10 @@ def main():
         peers[peer] = json.loads(done.stdout)
     for limits in report["limits"]:
         print(f"{limits['threads']} thread(s): " + ", ".join(f"{k} {v:.0f}" for k, v in limits.items() if k != "threads" and v))
+    if on_device:
+        copied = subprocess.run([sys.executable, __file__, "--device-copy"], capture_output=True, text=True, check=False)
+        rate = f"{float(copied.stdout):.0f} GB/s" if copied.returncode == 0 else "not measured: no torch with CUDA"
+        print(f"a copy on the device, bytes read and written: {rate}")
     names = list(peers)
     print(f"{'rows x probes':>18} {'threads':>7} {'ours':>14} {'us':>11} " + " ".join(f"{n:>15}" for n in names) + "   (us, and how many times ours)")
     for row in rows:
