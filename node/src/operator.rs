@@ -12,7 +12,7 @@ use cluster_config::wire::operator::{
 use cluster_config::wire::peer::{self, BuildOrder, Member};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::state::Journey;
-use coordinator_core::{Command, Outcome, Record, State};
+use coordinator_core::{Command, Outcome, State};
 use metrics_exporter_prometheus::PrometheusHandle;
 use node_link::Lane;
 
@@ -330,25 +330,8 @@ fn gallery(directory: &Directory, state: &State, journey: &Journey) -> Gallery {
 fn page(state: &State, from: u64, limit: u32) -> LedgerPage {
     let until = from.saturating_add(u64::from(limit.min(PAGE_RECORDS_MAX)));
     let records: Vec<LedgerRecord> = (from..until)
-        .map_while(|position| state.ledger.get(position).map(|record| ledger_record(position, record)))
+        .map_while(|position| state.ledger.get(position).map(|record| record.exported(position)))
         .collect();
     let next = from + records.len() as u64;
     LedgerPage { records, next: (next < state.ledger.len()).then_some(next) }
-}
-
-fn ledger_record(position: u64, record: &Record) -> LedgerRecord {
-    LedgerRecord {
-        position,
-        encounter: record.encounter,
-        journey: record.journey,
-        device: record.device,
-        at: record.at,
-        directive: record.directive,
-        reason: record.reason,
-        subject: record.subject,
-        manifest_ordinal: record.manifest_ordinal,
-        crossing: record.is_crossing(),
-        epoch: record.epoch,
-        gallery_version: record.gallery_version,
-    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
 use cluster_config::wire::gate::{Directive, Reason};
+use cluster_config::wire::operator::LedgerRecord;
 use serde::{Deserialize, Serialize};
 
 /// Records in one chunk. Chunks are shared with snapshots, so taking one copies at most this many records.
@@ -40,6 +41,24 @@ impl Record {
     /// Whether this is a crossing: a boarding by a person in scope (R4).
     pub fn is_crossing(&self) -> bool {
         self.directive == Directive::Proceed && self.subject.is_some()
+    }
+
+    /// The record as it is given to systems of record, with its position in the ledger.
+    pub fn exported(&self, position: u64) -> LedgerRecord {
+        LedgerRecord {
+            position,
+            encounter: self.encounter,
+            journey: self.journey,
+            device: self.device,
+            at: self.at,
+            directive: self.directive,
+            reason: self.reason,
+            subject: self.subject,
+            manifest_ordinal: self.manifest_ordinal,
+            crossing: self.is_crossing(),
+            epoch: self.epoch,
+            gallery_version: self.gallery_version,
+        }
     }
 }
 

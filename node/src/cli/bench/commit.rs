@@ -16,8 +16,7 @@ use serde::Serialize;
 
 use super::load::{HEADS, Row, Tally};
 use super::stage::{Options, Stage};
-use super::{Failure, output};
-use crate::cli::connect::block_on;
+use super::{Failure, output, until_interrupted};
 
 /// Bytes of one bare append: about one record in its log entry.
 const APPEND_BYTES: usize = 256;
@@ -73,12 +72,7 @@ struct Report {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let report = block_on(async {
-        tokio::select! {
-            report = measure(arguments) => report,
-            _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
-        }
-    })?;
+    let report = until_interrupted(measure(arguments))?;
     if arguments.options.json { output::json(&report) } else { output::print(&describe(&report)) }
 }
 

@@ -15,8 +15,7 @@ use serde::Serialize;
 use super::echo::{self, Echo};
 use super::load::{HEADS, Row, Tally};
 use super::stage::{Options, Stage};
-use super::{Failure, output};
-use crate::cli::connect::block_on;
+use super::{Failure, output, until_interrupted};
 
 /// Captures made beforehand and asked in turn: enough that none finds its gallery still in a cache because of its
 /// own last time.
@@ -72,12 +71,7 @@ struct Report {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let report = block_on(async {
-        tokio::select! {
-            report = measure(arguments) => report,
-            _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
-        }
-    })?;
+    let report = until_interrupted(measure(arguments))?;
     if arguments.options.json { output::json(&report) } else { output::print(&describe(&report)) }
 }
 

@@ -9,6 +9,7 @@ mod stage;
 
 use clap::Subcommand;
 
+use super::connect::block_on;
 use super::{Failure, output};
 
 #[derive(Subcommand)]
@@ -34,4 +35,14 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Match(arguments) => matching::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
     }
+}
+
+/// Waits for a measurement, whose processes and files go with it also where somebody interrupts it.
+fn until_interrupted<T>(measurement: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    block_on(async {
+        tokio::select! {
+            report = measurement => report,
+            _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
+        }
+    })
 }
