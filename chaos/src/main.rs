@@ -1,13 +1,16 @@
 //! What can go wrong: long runs of random faults, judged by the invariants of the tests' harness.
 //!
-//! `live` strikes real processes; `sim` strikes a simulated world, thousands of times as fast; `crash` cuts the store off
-//! at its writes. They run for as long as they are told to, and a failure prints the seed and the command that repeats
-//! it. `canary` plants faults in the product itself, which the others have to catch.
+//! `live` strikes real processes; `sim` strikes a simulated world, thousands of times as fast; `group` strikes the raft
+//! group for real in simulated time; `crash` cuts the store off at its writes. They run for as long as they are told to,
+//! and a failure prints the seed and the command that repeats it. `canary` plants faults in the product itself, which the
+//! others have to catch.
 
 #[cfg(feature = "canary")]
 mod canary;
 mod crash;
 mod day;
+#[cfg(feature = "simulated-time")]
+mod group;
 mod live;
 mod replay;
 mod report;
@@ -46,6 +49,10 @@ enum Command {
     #[cfg(feature = "canary")]
     #[command(after_help = "Example: cargo run -p chaos --features canary -- canary --only Fencing")]
     Canary(canary::Arguments),
+    /// Strike the raft group, openraft and its log on sled for real, in simulated time
+    #[cfg(feature = "simulated-time")]
+    #[command(after_help = "Example: cargo run -p chaos --features simulated-time -- group --seeds 20")]
+    Group(group::Arguments),
     /// Write chaos/REPORT.md out of the results of runs
     #[command(after_help = "Example: cargo run -p chaos -- report target/chaos/results.jsonl")]
     Report(report::Arguments),
@@ -76,6 +83,8 @@ fn main() -> std::io::Result<ExitCode> {
         Command::Crash(arguments) => crash::main(&arguments)?,
         #[cfg(feature = "canary")]
         Command::Canary(arguments) => canary::main(&arguments)?,
+        #[cfg(feature = "simulated-time")]
+        Command::Group(arguments) => group::main(&arguments)?,
         Command::CrashWriter(writer) => {
             crash::write(&writer);
             true

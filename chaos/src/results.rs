@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// One run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// `sim`, `live`, `crash`, `canary`, `replay` or `day`.
+    /// `sim`, `live`, `crash`, `group`, `canary`, `replay` or `day`.
     pub kind: String,
     /// The first seed.
     pub seed: u64,

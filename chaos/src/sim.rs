@@ -19,15 +19,39 @@ const SHRINK_RUNS_MAX: usize = 200;
 /// Failures after which no new seed is begun.
 const FAILURES_MAX: usize = 8;
 
-/// Which seeds, and how long each.
+/// Which seeds.
 #[derive(Args, Clone)]
-pub struct Arguments {
+pub struct Seeds {
     /// How many seeds, or which, as A..B (B is not run)
     #[arg(long, default_value = "100")]
     seeds: String,
     /// The first seed, where --seeds is a number
     #[arg(long, default_value_t = 1)]
     from: u64,
+}
+
+impl Seeds {
+    /// The first seed, and the one behind the last.
+    ///
+    /// # Errors
+    /// Where they make no sense.
+    pub fn range(&self) -> std::io::Result<(u64, u64)> {
+        let bad = |_| std::io::Error::other(format!("--seeds {:?}: give a number, or A..B", self.seeds));
+        match self.seeds.split_once("..") {
+            Some((from, until)) => Ok((from.parse().map_err(bad)?, until.parse().map_err(bad)?)),
+            None => {
+                let count: u64 = self.seeds.parse().map_err(bad)?;
+                Ok((self.from, self.from.saturating_add(count)))
+            }
+        }
+    }
+}
+
+/// Which seeds, and how long each.
+#[derive(Args, Clone)]
+pub struct Arguments {
+    #[command(flatten)]
+    seeds: Seeds,
     /// Seconds of virtual time under faults in each run; healing and its end come on top
     #[arg(long, default_value_t = 90)]
     seconds: u64,
@@ -79,7 +103,10 @@ impl Sum {
 /// # Errors
 /// Where the arguments make no sense, or results cannot be written.
 pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
-    let (from, until) = range(arguments)?;
+    let (from, until) = match arguments.hours {
+        Some(_) => (arguments.seeds.from, u64::MAX),
+        None => arguments.seeds.range()?,
+    };
     let threads = arguments.threads.unwrap_or_else(threads);
     let begun = Instant::now();
     silence();
@@ -128,20 +155,6 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
 /// A thread for each core.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn range(arguments: &Arguments) -> std::io::Result<(u64, u64)> {
-    let bad = |_| std::io::Error::other(format!("--seeds {:?}: give a number, or A..B", arguments.seeds));
-    if arguments.hours.is_some() {
-        return Ok((arguments.from, u64::MAX));
-    }
-    match arguments.seeds.split_once("..") {
-        Some((from, until)) => Ok((from.parse().map_err(bad)?, until.parse().map_err(bad)?)),
-        None => {
-            let count: u64 = arguments.seeds.parse().map_err(bad)?;
-            Ok((arguments.from, arguments.from.saturating_add(count)))
-        }
-    }
 }
 
 /// A broken invariant is a panic inside of a run, whose message the run's report has; printing it once more, with a

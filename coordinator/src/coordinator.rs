@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use cluster_config::wire::peer::{Member, RaftCall};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, State};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
-use openraft::storage::Snapshot;
+use openraft::storage::{RaftLogStorage, Snapshot};
 use openraft::{ChangeMembers, ReadPolicy, ServerState};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use crate::OnFault;
-use crate::batcher::LedgerBatcher;
 use crate::error::{Error, ProposeError};
-use crate::machine::{SharedState, StateGuard};
-use crate::opening::open;
+use crate::log::Log;
+use crate::machine::StateGuard;
+use crate::opening::{Parts, open};
 use crate::raft::{self, Peer, Proposal, Raft, TypeConfig};
 use crate::transport::{SnapshotMessage, Transport};
 
@@ -59,13 +59,8 @@ pub struct Coordinator {
 }
 
 struct Inner {
-    node_id: NodeId,
-    raft: Raft,
-    shared: Arc<SharedState>,
+    parts: Parts,
     runtime: Handle,
-    batcher: LedgerBatcher,
-    disk_full: Arc<AtomicBool>,
-    leader: watch::Receiver<Leadership>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     stopped: watch::Receiver<bool>,
 }
@@ -103,7 +98,7 @@ impl Coordinator {
                         return;
                     }
                 };
-                let parts = runtime.block_on(open(&options, transport));
+                let parts = runtime.block_on(open(&options, transport, |log| log));
                 let started = parts.is_ok();
                 // The starter waits for exactly this message.
                 let _ = ready.send(parts.map(|parts| (parts, runtime.handle().clone())));
@@ -117,92 +112,98 @@ impl Coordinator {
             .map_err(Error::disk(&data_dir, "start the raft thread"))?;
         let (parts, runtime) =
             opened.recv().map_err(|_| Error::Stopped("the raft thread ended while starting".to_owned()))??;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                node_id: parts.node_id,
-                raft: parts.raft,
-                shared: parts.shared,
-                runtime,
-                batcher: parts.batcher,
-                disk_full: parts.disk_full,
-                leader: parts.leader,
-                stop: Mutex::new(Some(stop)),
-                stopped: stopped_seen,
-            }),
-        })
+        Ok(Self::of(parts, runtime, Some(stop), stopped_seen))
+    }
+
+    /// As [`Coordinator::start`], on the current runtime instead of a thread and a runtime of its own: where tokio's clock
+    /// is paused, the group lives in simulated time. `wrap` puts something between openraft and the log.
+    ///
+    /// # Errors
+    /// As [`Coordinator::start`].
+    pub async fn start_within<L: RaftLogStorage<TypeConfig>>(
+        options: Options,
+        transport: Arc<dyn Transport>,
+        wrap: impl FnOnce(Log) -> L,
+    ) -> Result<Self, Error> {
+        let parts = open(&options, transport, wrap).await?;
+        Ok(Self::of(parts, Handle::current(), None, watch::channel(true).1))
+    }
+
+    fn of(parts: Parts, runtime: Handle, stop: Option<oneshot::Sender<()>>, stopped: watch::Receiver<bool>) -> Self {
+        Self { inner: Arc::new(Inner { parts, runtime, stop: Mutex::new(stop), stopped }) }
     }
 
     /// This node.
     pub fn node_id(&self) -> NodeId {
-        self.inner.node_id
+        self.inner.parts.node_id
     }
 
     /// The state as applied on this node. Hold the guard briefly and never across an await.
     pub fn state(&self) -> StateGuard<'_> {
-        self.inner.shared.state()
+        self.inner.parts.shared.state()
     }
 
     /// Runs `read` on the state.
     pub fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
-        read(&self.inner.shared.state())
+        read(&self.inner.parts.shared.state())
     }
 
     /// Changes whenever anything but the ledger changes; the value is the log index.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.inner.shared.changes()
+        self.inner.parts.shared.changes()
     }
 
     /// Who leads, and every change of it.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.inner.leader.clone()
+        self.inner.parts.leader.clone()
     }
 
     /// The leader, as this node knows it.
     pub fn leader(&self) -> Option<NodeId> {
-        let metrics = self.inner.raft.metrics();
+        let metrics = self.inner.parts.raft.metrics();
         metrics.borrow_watched().current_leader.map(NodeId)
     }
 
     /// Whether this node leads, as far as it knows. Only [`Self::propose`] and [`Self::read_barrier`] make sure.
     pub fn is_leader(&self) -> bool {
-        let metrics = self.inner.raft.metrics();
+        let metrics = self.inner.parts.raft.metrics();
         metrics.borrow_watched().state == ServerState::Leader
     }
 
     /// The current term.
     pub fn term(&self) -> u64 {
-        self.inner.raft.metrics().borrow_watched().current_term
+        self.inner.parts.raft.metrics().borrow_watched().current_term
     }
 
     /// Index of the last entry that this node has applied.
     pub fn applied_index(&self) -> Option<u64> {
-        self.inner.shared.applied_index()
+        self.inner.parts.shared.applied_index()
     }
 
     /// Index up to which snapshots have replaced the log.
     pub fn snapshot_index(&self) -> Option<u64> {
-        let metrics = self.inner.raft.metrics();
+        let metrics = self.inner.parts.raft.metrics();
         let snapshot = metrics.borrow_watched().snapshot;
         snapshot.map(|id| id.index)
     }
 
     /// Index up to which the log is gone.
     pub fn purged_index(&self) -> Option<u64> {
-        let metrics = self.inner.raft.metrics();
+        let metrics = self.inner.parts.raft.metrics();
         let purged = metrics.borrow_watched().purged;
         purged.map(|id| id.index)
     }
 
     /// Whether this node belongs to a group.
     pub fn initialised(&self) -> bool {
-        let metrics = self.inner.raft.metrics();
+        let metrics = self.inner.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.nodes().next().is_some()
     }
 
     /// The nodes that vote.
     pub fn voters(&self) -> BTreeSet<NodeId> {
-        let metrics = self.inner.raft.metrics();
+        let metrics = self.inner.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().map(NodeId).collect()
     }
@@ -216,7 +217,7 @@ impl Coordinator {
 
     /// All nodes of the group with address and zone.
     pub fn members(&self) -> BTreeMap<NodeId, Peer> {
-        let metrics = self.inner.raft.metrics();
+        let metrics = self.inner.parts.raft.metrics();
         let metrics = metrics.borrow_watched();
         let nodes = metrics.membership_config.nodes();
         nodes.map(|(id, peer)| (NodeId(*id), peer.clone())).collect()
@@ -233,10 +234,10 @@ impl Coordinator {
     /// # Errors
     /// See [`ProposeError`]. The node forwards to the leader on [`ProposeError::NotLeader`].
     pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
-        if self.inner.disk_full.load(Ordering::Relaxed) {
+        if self.inner.parts.disk_full.load(Ordering::Relaxed) {
             return Err(ProposeError::DiskFull);
         }
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.parts.raft.clone();
         self.on_raft(async move { submit(&raft, command).await })
             .await
             .map_err(|error| ProposeError::Fault(error.to_string()))?
@@ -247,10 +248,10 @@ impl Coordinator {
     /// # Errors
     /// See [`ProposeError`]; [`ProposeError::Busy`] when too many wait already.
     pub async fn record(&self, record: Record) -> Result<RecordOutcome, ProposeError> {
-        if self.inner.disk_full.load(Ordering::Relaxed) {
+        if self.inner.parts.disk_full.load(Ordering::Relaxed) {
             return Err(ProposeError::DiskFull);
         }
-        self.inner.batcher.record(record).await
+        self.inner.parts.batcher.record(record).await
     }
 
     /// Waits until this node, the leader, has applied everything that was committed before the call, and has made
@@ -259,7 +260,7 @@ impl Coordinator {
     /// # Errors
     /// [`ProposeError::NotLeader`], [`ProposeError::Unavailable`] without a quorum, [`ProposeError::Fault`].
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.parts.raft.clone();
         let barrier = self.on_raft(async move {
             let wait = Duration::from_millis(PROPOSE_MS_MAX);
             tokio::time::timeout(wait, raft.ensure_linearizable(ReadPolicy::ReadIndex)).await
@@ -282,7 +283,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error::Message`], [`Error::Stopped`].
     pub async fn handle(&self, call: RaftCall, body: &[u8]) -> Result<Vec<u8>, Error> {
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.parts.raft.clone();
         match call {
             RaftCall::Append => {
                 let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
@@ -320,7 +321,7 @@ impl Coordinator {
     /// [`Error::Membership`], [`Error::Stopped`].
     pub async fn initialise(&self, members: &[Member]) -> Result<(), Error> {
         let nodes: BTreeMap<u64, Peer> = members.iter().map(|m| (m.id.0, m.into())).collect();
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.parts.raft.clone();
         let answer = self.on_raft(async move { raft.initialize(nodes).await });
         match answer.await? {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
@@ -338,7 +339,7 @@ impl Coordinator {
         let known = self.members().remove(&member.id);
         let peer = Peer::from(&member);
         let id = member.id.0;
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.parts.raft.clone();
         let answer = self.on_raft(async move {
             if known.is_some_and(|known| known != peer) {
                 let nodes = BTreeMap::from([(id, peer.clone())]);
@@ -387,7 +388,7 @@ impl Coordinator {
         } else {
             ChangeMembers::RemoveNodes(ids)
         };
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.parts.raft.clone();
         let answer = self.on_raft(async move { raft.change_membership(change, false).await });
         answer.await?.map_err(membership_error)?;
         self.announce(Command::RemoveMember(node)).await
@@ -412,7 +413,7 @@ impl Coordinator {
         if !self.voters().contains(&to) {
             return Err(Error::Membership(format!("node {to} is no voter")));
         }
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.parts.raft.clone();
         let answer = self.on_raft(async move {
             raft.trigger().transfer_leader(to.0).await?;
             let wait = raft.wait(Some(Duration::from_millis(TRANSFER_MS_MAX)));
@@ -430,9 +431,10 @@ impl Coordinator {
 
     /// Stops this node's part in the group and waits until its store is closed. A second call waits as well.
     pub async fn shutdown(&self) {
-        let raft = self.inner.raft.clone();
+        let raft = self.inner.parts.raft.clone();
         // An error means that it has stopped already.
         let _ = self.on_raft(async move { raft.shutdown().await }).await;
+        self.inner.parts.disk_watch.abort();
         let stop = self.inner.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(stop) = stop {
             let _ = stop.send(());

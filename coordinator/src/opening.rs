@@ -8,7 +8,9 @@ use std::time::Duration;
 use cluster_config::ids::NodeId;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::storage::RaftLogStorage;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use crate::OnFault;
 use crate::batcher::LedgerBatcher;
@@ -17,7 +19,7 @@ use crate::durable;
 use crate::error::Error;
 use crate::log::Log;
 use crate::machine::{Machine, SharedState};
-use crate::raft::{self, Raft};
+use crate::raft::{self, Raft, TypeConfig};
 use crate::snapshot::Snapshots;
 use crate::transport::{Network, Transport};
 
@@ -42,13 +44,20 @@ pub struct Parts {
     pub disk_full: Arc<AtomicBool>,
     /// Who leads.
     pub leader: watch::Receiver<Leadership>,
+    /// The task that watches the disk; it does not end by itself.
+    pub disk_watch: AbortHandle,
 }
 
-/// Opens the store, checks it, and starts openraft and what watches it on the current runtime.
+/// Opens the store, checks it, and starts openraft, on what `wrap` makes of the log, and what watches it on the current
+/// runtime.
 ///
 /// # Errors
 /// See [`crate::Coordinator::start`].
-pub async fn open(options: &Options, transport: Arc<dyn Transport>) -> Result<Parts, Error> {
+pub async fn open<L: RaftLogStorage<TypeConfig>>(
+    options: &Options,
+    transport: Arc<dyn Transport>,
+    wrap: impl FnOnce(Log) -> L,
+) -> Result<Parts, Error> {
     let config = raft::config(&options.settings)?;
     durable::create_folder(&options.data_dir)?;
     let node_id = options.node_id;
@@ -59,7 +68,7 @@ pub async fn open(options: &Options, transport: Arc<dyn Transport>) -> Result<Pa
     let machine = Machine::new(snapshots);
     let shared = machine.shared();
     let network = Network::new(transport);
-    let raft = Raft::new(node_id.0, Arc::new(config), network, log, machine)
+    let raft = Raft::new(node_id.0, Arc::new(config), network, wrap(log), machine)
         .await
         .map_err(|fatal| Error::Stopped(fatal.to_string()))?;
     if raft.is_initialized().await.map_err(|fatal| Error::Stopped(fatal.to_string()))? {
@@ -70,10 +79,11 @@ pub async fn open(options: &Options, transport: Arc<dyn Transport>) -> Result<Pa
             .map_err(|error| Error::Stopped(error.to_string()))?;
     }
     let disk_full = Arc::new(AtomicBool::new(false));
-    tokio::spawn(watch_disk(raft.clone(), options.data_dir.clone(), disk_full.clone()));
+    let disk_watch = tokio::spawn(watch_disk(raft.clone(), options.data_dir.clone(), disk_full.clone()));
     let (sender, leader) = watch::channel(Leadership::default());
     tokio::spawn(watch_leader(raft.clone(), sender, options.on_fault.clone()));
-    Ok(Parts { node_id, batcher: LedgerBatcher::start(raft.clone()), raft, shared, disk_full, leader })
+    let batcher = LedgerBatcher::start(raft.clone());
+    Ok(Parts { node_id, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
 }
 
 /// The log must go on where the newest readable snapshot ends.

@@ -8,9 +8,12 @@ pub mod airport;
 pub mod binary;
 pub mod cables;
 pub mod crash;
+mod dice;
 pub mod disk;
 pub mod emulator;
 pub mod fault;
+#[cfg(feature = "simulated-time")]
+pub mod group;
 pub mod invariants;
 pub mod journal;
 pub mod level;

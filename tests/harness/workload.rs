@@ -371,6 +371,16 @@ impl Boarding {
     }
 }
 
+/// Submits the manifests of a bank of flights with so many people on each, and boards them all, one after the other at
+/// each gate with `interval` between.
+pub async fn begin<T: Target>(target: &T, flights: u32, people: u32, interval: Duration) -> (Arc<Bank>, Boarding) {
+    let bank = Arc::new(Bank::new(crate::seed(), flights, people));
+    bank.submit(target).await;
+    let gates = gates(target, &bank).await;
+    let boarding = board(&bank, gates, interval);
+    (bank, boarding)
+}
+
 /// One gate for each flight, each with another node as its first choice.
 pub async fn gates<T: Target>(target: &T, bank: &Bank) -> Vec<T::Gate> {
     let mut gates = Vec::new();

@@ -1,7 +1,6 @@
 //! P1, P3: nodes on machines of their own lose their network as machines do, by a pulled cable and by a network card that is
 //! switched off, while the bank boards.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use harness::cables::Cables;
@@ -10,7 +9,7 @@ use harness::invariants::p4_epochs::Owners;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, true_answers};
 use harness::live::{Live, Setting};
 use harness::target::Target;
-use harness::workload::{self, Bank};
+use harness::workload;
 
 /// How long a machine is without its network.
 const LASTS: Duration = Duration::from_millis(1_500);
@@ -28,12 +27,8 @@ fn a_pulled_cable_and_a_dead_network_card_fail_nobody() {
 
 async fn lose_networks() {
     let mut live = Live::start_as(Setting { cables: true, ..Setting::new("cables", 3) }).await;
-    let bank = Arc::new(Bank::new(harness::seed(), 6, 120));
-    bank.submit(&live).await;
-    let gates = workload::gates(&live, &bank).await;
-    let mut owners = Owners::default();
-    owners.look(&live).await;
-    let mut boarding = workload::board(&bank, gates, Duration::from_millis(60));
+    let (bank, mut boarding) = workload::begin(&live, 6, 120, Duration::from_millis(60)).await;
+    let mut owners = Owners::of(&live).await;
     let mut struck = Vec::new();
     for (percent, leader) in [(15, true), (50, false)] {
         boarding.reached(percent).await;

@@ -24,12 +24,8 @@ const LASTS: Duration = Duration::from_millis(1_500);
 /// whether a node in such trouble has to end itself.
 async fn trouble(troubles: Troubles, ends: bool, struck: impl Fn(Struck) -> u64) {
     let mut live = Live::start_as(Setting { machine: true, ..Setting::new("machines", 3) }).await;
-    let bank = Arc::new(Bank::new(harness::seed(), 6, 120));
-    bank.submit(&live).await;
-    let gates = workload::gates(&live, &bank).await;
-    let mut owners = Owners::default();
-    owners.look(&live).await;
-    let mut boarding = workload::board(&bank, gates, Duration::from_millis(40));
+    let (_, mut boarding) = workload::begin(&live, 6, 120, Duration::from_millis(40)).await;
+    let mut owners = Owners::of(&live).await;
     boarding.reached(20).await;
 
     let victim = live.leader().await;
@@ -103,10 +99,7 @@ async fn the_leaders_clock_is_a_day_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bit_of_a_stopped_nodes_disk_turns_over_and_nothing_wrong_is_served() {
     let mut live = Live::start_as(Setting { machine: true, ..Setting::new("machines", 3) }).await;
-    let bank = Arc::new(Bank::new(harness::seed(), 4, 120));
-    bank.submit(&live).await;
-    let gates = workload::gates(&live, &bank).await;
-    let mut boarding = workload::board(&bank, gates, Duration::from_millis(60));
+    let (_, mut boarding) = workload::begin(&live, 4, 120, Duration::from_millis(60)).await;
     for (round, percent) in [15, 45].into_iter().enumerate() {
         boarding.reached(percent).await;
         let victim = live.leader().await;
@@ -144,10 +137,7 @@ async fn the_owners_gpu_vanishes_and_comes_back() {
     }
     let engine = EngineChoice::Gpu;
     let mut live = Live::start_as(Setting { machine: true, engine, ..Setting::new("machines", 3) }).await;
-    let bank = Arc::new(Bank::new(harness::seed(), 3, 120));
-    bank.submit(&live).await;
-    let gates = workload::gates(&live, &bank).await;
-    let mut boarding = workload::board(&bank, gates, Duration::from_millis(100));
+    let (bank, mut boarding) = workload::begin(&live, 3, 120, Duration::from_millis(100)).await;
     boarding.reached(10).await;
     let victim = workload::first_owner(&live, &bank).await;
     scores_with(&live, victim, "gpu").await;

@@ -28,11 +28,8 @@ fn operate(live: &Live, node: NodeId, words: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fourth_node_is_added_drained_and_removed_while_the_bank_boards() {
     let mut live = Live::start("membership", 3).await;
-    let bank = Arc::new(Bank::new(harness::seed(), 4, 150));
-    bank.submit(&live).await;
-    let gates = workload::gates(&live, &bank).await;
-    let mut owners = Owners::default();
-    let mut boarding = workload::board(&bank, gates, Duration::from_millis(40));
+    let (_, mut boarding) = workload::begin(&live, 4, 150, Duration::from_millis(40)).await;
+    let mut owners = Owners::of(&live).await;
     boarding.reached(10).await;
 
     let newcomer = live.cluster.prepare_newcomer().expect("a fourth node's files");

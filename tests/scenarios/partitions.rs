@@ -25,12 +25,8 @@ async fn start(nodes: u64) -> Live {
 /// Cuts links of the leader, then of an owner, then of a node that is neither, while the bank boards.
 async fn cut_each(shape: impl Fn(NodeId) -> Shape) {
     let mut live = start(3).await;
-    let bank = Arc::new(Bank::new(harness::seed(), 6, 300));
-    bank.submit(&live).await;
-    let gates = workload::gates(&live, &bank).await;
-    let mut owners = Owners::default();
-    owners.look(&live).await;
-    let mut boarding = workload::board(&bank, gates, Duration::from_millis(60));
+    let (bank, mut boarding) = workload::begin(&live, 6, 300, Duration::from_millis(60)).await;
+    let mut owners = Owners::of(&live).await;
     boarding.reached(5).await;
     let mut struck = Vec::new();
     for role in ["leader", "owner", "other"] {
@@ -113,12 +109,8 @@ async fn a_flight_announced_while_a_node_is_cut_off_from_its_peers_boards_at_gat
 /// more than one node is struck.
 async fn survive(nodes: u64, strike: impl AsyncFnOnce(&mut Live)) {
     let mut live = start(nodes).await;
-    let bank = Arc::new(Bank::new(harness::seed(), 6, 120));
-    bank.submit(&live).await;
-    let gates = workload::gates(&live, &bank).await;
-    let mut owners = Owners::default();
-    owners.look(&live).await;
-    let mut boarding = workload::board(&bank, gates, Duration::from_millis(60));
+    let (bank, mut boarding) = workload::begin(&live, 6, 120, Duration::from_millis(60)).await;
+    let mut owners = Owners::of(&live).await;
     boarding.reached(10).await;
     strike(&mut live).await;
     live.strike(Fault::Heal).await;

@@ -14,11 +14,14 @@ use crate::oracle::History;
 
 /// What clients saw of one record.
 #[derive(Debug, Clone, Copy)]
-struct Append {
-    encounter: EncounterId,
-    position: u64,
-    asked: Instant,
-    answered: Option<Instant>,
+pub(crate) struct Append {
+    pub(crate) encounter: EncounterId,
+    /// Where it stands in the ledger.
+    pub(crate) position: u64,
+    /// When it was asked for first.
+    pub(crate) asked: Instant,
+    /// When it was answered first.
+    pub(crate) answered: Option<Instant>,
 }
 
 /// The pairs of records that stand the wrong way round.
@@ -40,7 +43,8 @@ pub fn violations(history: &History, ledger: &[LedgerRecord]) -> Vec<String> {
     wrong_way_round(appends.into_values().collect())
 }
 
-fn wrong_way_round(mut asked: Vec<Append>) -> Vec<String> {
+/// The pairs of records that stand the wrong way round.
+pub(crate) fn wrong_way_round(mut asked: Vec<Append>) -> Vec<String> {
     let mut answered: Vec<(Instant, Append)> =
         asked.iter().filter_map(|append| Some((append.answered?, *append))).collect();
     answered.sort_by_key(|(at, _)| *at);

@@ -19,6 +19,16 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// The owners as they are now.
+    ///
+    /// # Panics
+    /// As [`Owners::look`].
+    pub async fn of(target: &impl Target) -> Self {
+        let mut owners = Self::default();
+        owners.look(target).await;
+        owners
+    }
+
     /// Looks at the placements as every running node knows them now. Nodes that do not answer are passed over.
     ///
     /// # Panics

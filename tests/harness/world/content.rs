@@ -15,7 +15,7 @@ use node::holdings::synthetic::{Population, model};
 use node::segment::{self, Enrolled, Head, Loaded};
 use shaders::{Choice, Engine, Job};
 
-use super::dice::Dice;
+use crate::dice::Dice;
 use crate::workload::Guest;
 
 /// Numbers in a template: few, since time is better spent on faults. The population's scores spread wider then, and the

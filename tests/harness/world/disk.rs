@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use cluster_config::ids::{ContentHash, GalleryVersion, Incarnation, NodeId, ShardId};
 
-use super::dice::Dice;
 use super::raft::{Entry, Snapshot};
+use crate::dice::Dice;
 
 /// A write to the log, in the order in which it was asked for.
 #[derive(Debug, Clone)]

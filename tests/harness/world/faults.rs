@@ -9,9 +9,9 @@ use cluster_config::ids::NodeId;
 use coordinator_core::Command;
 
 use super::World;
-use super::dice::Dice;
 use super::network::{Address, DELAY_US_CALM};
 use super::node::Status;
+use crate::dice::Dice;
 
 /// Whom a fault strikes; leaders and owners are looked up when it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,7 +43,7 @@ const ATTEMPTS_MAX: u8 = 3;
 impl World {
     /// The whole life of one flight: submitted, boarded while a newer manifest comes in, closed.
     pub async fn fly(self: Rc<Self>, flight: usize) {
-        let mut dice = super::dice::Dice::new(self.seed ^ (flight as u64) << 40, "flight");
+        let mut dice = crate::dice::Dice::new(self.seed ^ (flight as u64) << 40, "flight");
         self.sleep(dice.between(500_000, 15_000_000)).await;
         let manifests = self.content.flights[flight].manifests.clone();
         self.submit(flight, manifests[0].clone()).await;
@@ -89,7 +89,7 @@ impl World {
     }
 
     /// Closes a flight, while somebody comes who is late.
-    async fn close(self: &Rc<Self>, gate: Address, flight: usize, dice: &mut super::dice::Dice) {
+    async fn close(self: &Rc<Self>, gate: Address, flight: usize, dice: &mut crate::dice::Dice) {
         let journey = self.content.flights[flight].journey;
         self.closing.borrow_mut().insert(flight);
         let late_us = dice.between(0, 60_000);
@@ -102,7 +102,7 @@ impl World {
         self.note(format_args!("{journey} is closed"));
     }
 
-    async fn board_guest(self: &Rc<Self>, gate: Address, flight: usize, guest: usize, dice: &mut super::dice::Dice) {
+    async fn board_guest(self: &Rc<Self>, gate: Address, flight: usize, guest: usize, dice: &mut crate::dice::Dice) {
         if dice.chance(500) {
             self.present(gate, Kind::Identify, flight, Some(guest), 0, 1).await;
         }

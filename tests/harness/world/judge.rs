@@ -9,13 +9,13 @@ use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, Journ
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::policy::Policy;
 use cluster_config::wire::gate::{Capture, Directive, Sample};
-use cluster_config::wire::operator::{JourneyStatus, LedgerRecord};
+use cluster_config::wire::operator::JourneyStatus;
 use cluster_config::wire::peer::Segment;
 use cluster_config::wire::{RefusalCode, codec};
 use coordinator_core::blueprint::Change;
 use coordinator_core::check::Violation;
 use coordinator_core::state::Journey;
-use coordinator_core::{Command, Outcome, Record, State};
+use coordinator_core::{Command, Outcome, State};
 use node::segment;
 use node_core::encounter::Route;
 
@@ -380,7 +380,8 @@ impl Judge {
         }
         self.look("P1: exactly once");
         let ledger = first.ledger.len();
-        let records = (0..ledger).filter_map(|position| first.ledger.get(position).map(|r| exported(position, r)));
+        let records =
+            (0..ledger).filter_map(|position| first.ledger.get(position).map(|record| record.exported(position)));
         p1_exactly_once::check(&self.history, &records.collect::<Vec<_>>());
     }
 
@@ -411,22 +412,4 @@ fn print(entry: &Entry, applied: Option<&(Command, Outcome)>) -> u32 {
         bytes.extend(command);
     }
     super::trace::checksum(&bytes)
-}
-
-/// A record as operators see it (`node/src/operator.rs`).
-fn exported(position: u64, record: &Record) -> LedgerRecord {
-    LedgerRecord {
-        position,
-        encounter: record.encounter,
-        journey: record.journey,
-        device: record.device,
-        at: record.at,
-        directive: record.directive,
-        reason: record.reason,
-        subject: record.subject,
-        manifest_ordinal: record.manifest_ordinal,
-        crossing: record.is_crossing(),
-        epoch: record.epoch,
-        gallery_version: record.gallery_version,
-    }
 }

@@ -11,7 +11,6 @@
 //! purged, every node with the same state.
 
 mod content;
-mod dice;
 mod disk;
 mod entry;
 mod executor;
@@ -42,8 +41,8 @@ use futures::future::{Either, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::dice::Dice;
 use content::Content;
-use dice::Dice;
 use executor::{Due, Executor, Sleep};
 use faults::Plan;
 use judge::Judge;

@@ -8,7 +8,7 @@ use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, FrameHeader, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::dice::Dice;
+use crate::dice::Dice;
 
 /// One end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

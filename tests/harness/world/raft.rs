@@ -11,8 +11,8 @@ use std::rc::Rc;
 use cluster_config::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::dice::Dice;
 use super::disk::{Found, Write};
+use crate::dice::Dice;
 
 /// Between two heartbeats, microseconds.
 const HEARTBEAT_US: u64 = 50_000;
