@@ -10,6 +10,7 @@ use clap::Args;
 use cluster_config::process::EngineChoice;
 use harness::airport::{Airport, Plan};
 use harness::invariants::p4_epochs::Owners;
+use harness::invariants::p9_memory::Memory;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p6_purged, true_answers};
 use harness::live::{Live, Setting};
 use harness::target::Target;
@@ -140,6 +141,7 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
     let mut owners = Owners::default();
     owners.look(&live).await;
     let mut account = Account::default();
+    let mut memory = Memory::default();
     let longest = Duration::from_secs(arguments.longest_s);
     let founders = arguments.nodes as usize;
     for number in 1..=arguments.strikes {
@@ -150,6 +152,7 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
         live.replicated().await;
         let recovered = blow.ended.elapsed();
         owners.look(&live).await;
+        memory.look(&live);
         println!("  {number}: {}; well again {recovered:.1?} after its end", blow.text);
         account.struck(blow, recovered);
         // The next blow meets a cluster on which people board.
@@ -171,10 +174,12 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
         ("P3 no failed request", history.entries().len()),
         ("P4 epochs", owners.seen()),
         ("P6 purged", purged),
+        ("P9 memory", memory.looks() as usize),
         ("true answers", history.entries().len()),
     ] {
         run.invariants.insert(name.to_owned(), looked as u64);
     }
+    run.figures.insert("resident_mib".to_owned(), memory.largest_mib());
     let packets = live.emulator().counts();
     for (name, count) in [
         ("requests", history.entries().len() as u64),

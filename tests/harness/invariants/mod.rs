@@ -7,5 +7,6 @@ pub mod p3_no_failed_request;
 pub mod p4_epochs;
 pub mod p5_same_answer;
 pub mod p6_purged;
+pub mod p9_memory;
 pub mod reference;
 pub mod true_answers;
