@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{NodeId, ShardId};
+use cluster_config::wire::RefusalCode;
 use coordinator_core::State;
+use coordinator_core::state::Journey;
 
 use crate::shard::Order;
 
@@ -50,4 +52,18 @@ pub fn reconcile(state: &State, me: NodeId, kept: &BTreeSet<ShardId>, caught_up:
     }
     actions.extend(purged.into_iter().map(Action::Purge));
     actions
+}
+
+/// Whether node `me` may keep content of the shard, a replica's or a roster's.
+///
+/// # Errors
+/// `conflict` where the shard lives elsewhere by now: whoever wants it built asks its owner again. `not open` where its
+/// journey is closed.
+pub fn may_keep(state: &State, me: NodeId, shard: ShardId) -> Result<(), RefusalCode> {
+    let placement = state.blueprint.placements.get(&shard);
+    if placement.is_some_and(|placement| placement.holders().any(|holder| holder == me)) {
+        return Ok(());
+    }
+    let open = state.journeys.get(&shard.journey).is_some_and(Journey::is_open);
+    Err(if open { RefusalCode::Conflict } else { RefusalCode::NotOpen })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::State;
 use futures::stream::{FuturesUnordered, StreamExt};
+use node_core::reconcile::may_keep;
 use node_core::shard::Order;
 use node_link::Lane;
 
@@ -32,13 +32,10 @@ pub async fn keep(shared: &Arc<Shared>, kind: Kind, segment: Segment) -> Result<
         let loaded = segment::decode(&segment).map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
         let failed = |error: crate::store::Error| (RefusalCode::Internal, error.to_string());
         keeper.store.put(kind, &segment).map_err(failed)?;
-        // The journey may have been closed, and its galleries destroyed, while this was being written.
-        let placed = |state: &State| {
-            state.blueprint.placements.get(&segment.shard).is_some_and(|p| p.holders().any(|node| node == keeper.me))
-        };
-        if !keeper.coordinator.with_state(placed) {
+        // The journey may have been closed, and its galleries destroyed, or the shard moved while this was being written.
+        if let Err(code) = keeper.coordinator.with_state(|state| may_keep(state, keeper.me, segment.shard)) {
             keeper.store.destroy(segment.shard).map_err(failed)?;
-            return Err((RefusalCode::NotOpen, "this node keeps nothing of it any more".to_owned()));
+            return Err((code, "this node keeps nothing of it any more".to_owned()));
         }
         Ok(Arc::new(loaded))
     });

@@ -244,7 +244,10 @@ impl World {
                     let alive = || node.run.get() == run && node.status.get() != Status::Down;
                     match self.while_holds(built, alive).await {
                         Some(Ok(_)) => break,
-                        Some(Err(refusal)) => self.note(format_args!("{shard} is not built: {refusal}")),
+                        Some(Err(refusal)) => {
+                            self.note(format_args!("{shard} is not built: {refusal}"));
+                            self.judge.borrow_mut().not_built(&refusal, self.closing.borrow().contains(&flight));
+                        }
                         None => {}
                     }
                 }

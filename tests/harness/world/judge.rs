@@ -11,7 +11,7 @@ use cluster_config::policy::Policy;
 use cluster_config::wire::gate::{Capture, Directive, Sample};
 use cluster_config::wire::operator::JourneyStatus;
 use cluster_config::wire::peer::Segment;
-use cluster_config::wire::{RefusalCode, codec};
+use cluster_config::wire::{Refusal, RefusalCode, codec};
 use coordinator_core::blueprint::Change;
 use coordinator_core::check::Violation;
 use coordinator_core::state::Journey;
@@ -268,6 +268,12 @@ impl Judge {
         };
         let rows = loaded.head.owners.iter().enumerate().map(row).collect();
         self.segments.insert(made.hash, Rc::new(rows));
+    }
+
+    /// A gallery was not built. That its journey is not open is no answer while it is: who submits would give up.
+    pub fn not_built(&mut self, refusal: &Refusal, closing: bool) {
+        self.look("P10: no gallery of an open journey is refused because the journey is not open");
+        assert!(closing || refusal.code != RefusalCode::NotOpen, "P10: a journey is open, and yet: {refusal}");
     }
 
     /// A manifest was taken.

@@ -12,6 +12,7 @@ use coordinator_core::command::GalleryCommit;
 use coordinator_core::state::ShardState;
 use futures::future::join_all;
 use node_core::rebuild::{goes_on_from, may_begin_anew};
+use node_core::reconcile::may_keep;
 use node_core::shard::{Content, Effect, Message, Order, Phase, Replica};
 
 use super::World;
@@ -253,12 +254,9 @@ impl World {
             return Err(refuse(RefusalCode::Internal, node, shard, "the disk is full"));
         }
         node.disk.borrow_mut().put_segment(kind, shard, segment.version, segment.hash, Rc::new(segment.bytes));
-        let placed = node.state(|state| {
-            state.blueprint.placements.get(&shard).is_some_and(|p| p.holders().any(|holder| holder == node.id))
-        });
-        if placed != Some(true) {
+        if let Err(code) = node.state(|state| may_keep(state, node.id, shard)).unwrap_or(Err(RefusalCode::NotOpen)) {
             node.disk.borrow_mut().destroy(shard);
-            return Err(refuse(RefusalCode::NotOpen, node, shard, "no replica is kept here any more"));
+            return Err(refuse(code, node, shard, "no replica is kept here any more"));
         }
         Ok(loaded)
     }
