@@ -132,6 +132,12 @@ impl Airport {
 }
 
 impl Shared {
+    /// Takes a problem of the desk down, and says so at once: a flight that is not there is missed elsewhere first.
+    fn problem(&self, problem: String) {
+        eprintln!("  {problem}");
+        lock(&self.problems).push(problem);
+    }
+
     fn progress(&self) -> Progress {
         Progress {
             announced: self.numbers.load(Ordering::Relaxed) - 1,
@@ -156,13 +162,13 @@ async fn operate(shared: Arc<Shared>, gates: Vec<LiveGate>, stopping: watch::Rec
         let journey = bank.flights[0].journey;
         let announced = shared.desk.done(&Request::SubmitManifest(bank.flights[0].manifest.clone())).await;
         if let Err(problem) = announced {
-            lock(&shared.problems).push(format!("{journey} was not announced: {problem}"));
+            shared.problem(format!("{journey} was not announced: {problem}"));
             return;
         }
         board(&shared, &bank, &gates, interval, &stopping).await;
         match shared.desk.done(&Request::CloseJourney(journey)).await {
             Ok(_) => lock(&shared.closed).push(journey),
-            Err(problem) => lock(&shared.problems).push(format!("{journey} was not closed: {problem}")),
+            Err(problem) => shared.problem(format!("{journey} was not closed: {problem}")),
         }
     }
 }
