@@ -48,7 +48,7 @@ fn a_call_of_several_rounds() {
     }
 }
 
-/// A gallery in three slabs' worth of parts, sieved with full sets of probes and with a rest, on every engine.
+/// A gallery of two parts with removed rows, large enough to be sieved, with a full set of probes and a rest, on every engine.
 #[test]
 fn a_large_gallery_that_has_changed() {
     let mut random = Random(24);

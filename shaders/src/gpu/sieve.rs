@@ -7,13 +7,10 @@
 use super::merge::Merge;
 use super::plan::{DeviceKernel, Lot, Placed, Plan, ROUND_CANDIDATES_MAX, Round, Sieve, segments};
 use crate::batch::{Group, Probe};
-use crate::layout::{PANEL_ROWS, TILE_PANELS, WorkItem};
+use crate::layout::{PANEL_ROWS, TILE_PANELS, TILE_PROBES, WorkItem};
 use crate::panel::GROUP;
 use crate::quantise::{Reach, quantise};
 use crate::select::Selection;
-
-/// Probes side by side in the groups of four words that the kernels read.
-const QUAD: usize = 4;
 
 /// Tiles from which on a gallery is sieved: before, ranking all of them takes less than a second pass.
 const TILES_MIN: usize = 64;
@@ -53,8 +50,7 @@ impl<'a> Plan<'a> {
     /// Adds one group, whose gallery's parts lie in `placed` and whose probes have the proved `floors`, after a sample of one
     /// tile in `stride`.
     pub(super) fn sieve(&mut self, group: &Group<'a>, placed: &Placed<'a>, stride: usize, floors: &[f32]) {
-        let wide =
-            group.probes.len() / DeviceKernel::SieveSixteen.set_probes() * DeviceKernel::SieveSixteen.set_probes();
+        let wide = group.probes.len() - group.probes.len() % DeviceKernel::SieveSixteen.set_probes();
         let split = |kernel, from: usize, to: usize| (kernel, &group.probes[from..to], &floors[from..to]);
         let runs =
             [split(DeviceKernel::SieveSixteen, 0, wide), split(DeviceKernel::SieveFour, wide, group.probes.len())];
@@ -79,7 +75,7 @@ impl<'a> Plan<'a> {
     ) {
         let dims = group.gallery.dims();
         let probe_first = self.merges.len();
-        let probe_start = (self.probes.len() / QUAD) as u32;
+        let probe_start = (self.probes.len() / TILE_PROBES) as u32;
         for (set, floors) in probes.chunks(kernel.set_probes()).zip(floors.chunks(kernel.set_probes())) {
             self.pack_set(group, kernel, set, floors);
         }

@@ -178,8 +178,8 @@ impl Group {
         left
     }
 
-    /// Makes everything well.
-    pub(super) async fn heal(&self) {
+    /// Makes the network well; what else was struck is well at the end of its fault.
+    pub(super) fn heal(&self) {
         *self.network.weather() = Weather::default();
         self.tell("all is well".to_owned());
     }

@@ -109,7 +109,7 @@ pub fn run(seed: u64, seconds: u64) -> Report {
             .collect();
         group.strike(&mut Dice::new(seed, "faults"), Duration::from_secs(seconds)).await;
         group.over.set(true);
-        group.heal().await;
+        group.heal();
         for client in clients {
             let _ = client.await;
         }
@@ -246,6 +246,7 @@ impl Group {
             {
                 return;
             }
+            assert!(self.began.elapsed() < HEALING, "nobody leads the group that was founded");
             sleep(Duration::from_millis(10)).await;
         }
     }
