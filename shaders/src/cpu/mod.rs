@@ -18,7 +18,7 @@ use crate::exact;
 use crate::panel::Panel;
 use crate::select::Selection;
 use pool::Pool;
-use probes::Probes;
+use probes::{Packing, Probes};
 use scan::{Ask, Sums};
 use scanned::Scanned;
 
@@ -65,6 +65,14 @@ impl Kernel {
         }
     }
 
+    /// How it reads the codes of probes.
+    fn packing(self) -> Packing {
+        match self {
+            Kernel::Avx512 => Packing::Bytes,
+            Kernel::Avx2 | Kernel::Neon | Kernel::Portable => Packing::Pairs,
+        }
+    }
+
     /// Scores one panel against a tile of probes; see [`portable::score`]. Only for kernels that are [`Kernel::available`].
     fn score<const P: usize>(self, panel: &Panel<'_>, ask: &Ask<'_, P>, ahead: &[u8], sums: &mut Sums<P>) -> [u32; P] {
         match self {
@@ -80,7 +88,7 @@ impl Kernel {
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kernel::Avx2 => unsafe { x86::score_avx2(panel, ask, sums) },
+            Kernel::Avx2 => unsafe { x86::score_avx2(panel, ask, ahead, sums) },
             _ => portable::score(panel, ask, sums),
         }
     }
@@ -228,7 +236,8 @@ impl Cpu {
     }
 
     fn scan<'a>(&self, group: &'a Group<'a>, ahead: &[u8]) -> Scanned<'a> {
-        let probes = Probes::new(group.gallery.dims(), group.probes.iter().map(|probe| probe.values));
+        let probes =
+            Probes::new(self.kernel.packing(), group.gallery.dims(), group.probes.iter().map(|probe| probe.values));
         let wanted = group.probes.iter().map(|probe| probe.wanted);
         let mut selections: Vec<Selection> =
             wanted.zip(&probes.reaches).map(|(wanted, reach)| Selection::new(wanted, *reach)).collect();
@@ -253,24 +262,35 @@ mod tests {
         })
     }
 
-    /// All kernels' sums and masks of one panel against a naive computation; the extreme codes would overflow 16 bits.
-    fn agree<const P: usize>(dims: usize, codes_at: impl Fn(usize) -> u8, probes_at: impl Fn(usize) -> u8) {
+    /// The sums and masks of one panel of all kernels that read `packing` against a naive computation; the extreme codes would
+    /// overflow 16 bits.
+    fn agree<const P: usize>(
+        packing: Packing,
+        dims: usize,
+        codes_at: impl Fn(usize) -> u8,
+        probes_at: impl Fn(usize) -> u8,
+    ) {
         let groups = dims / GROUP;
         let bytes: Vec<u8> = (0..groups * GROUP_BYTES).map(&codes_at).collect();
         let scales: [f32; PANEL_ROWS] = std::array::from_fn(|lane| 0.001 + lane as f32 * 1e-5);
         let panel = Panel { codes: &bytes, scales: &scales, errors: &[0.007; PANEL_ROWS] };
-        let columns = if P == 1 { 2 } else { P };
-        let probe = |k: usize, column: usize| probes_at(k * columns + column) as i8;
-        let packed: Vec<i32> = (0..groups * columns)
+        let is_fine = P == 1 || packing == Packing::Pairs;
+        let columns = if is_fine { 2 * P } else { P };
+        let probe = |k: usize, column: usize| i32::from(probes_at(k * columns + column) as i8);
+        let of_probe = |k: usize, place: usize| match is_fine {
+            true => FINE * probe(k, 2 * place) + probe(k, 2 * place + 1),
+            false => probe(k, place),
+        };
+        let words = packing.group_words(P);
+        let packed: Vec<i32> = (0..groups * words)
             .map(|at| {
-                let bytes: [u8; GROUP] = std::array::from_fn(|k| probe(at / columns * GROUP + k, at % columns) as u8);
-                i32::from_ne_bytes(bytes)
+                let (k, word) = (at / words * GROUP, at % words);
+                match packing {
+                    Packing::Bytes => i32::from_ne_bytes(std::array::from_fn(|of| probe(k + of, word) as u8)),
+                    Packing::Pairs => bytemuck::cast([0, 2].map(|of| of_probe(k + of + word % 2, word / 2) as i16)),
+                }
             })
             .collect();
-        let of_probe = |k: usize, place: usize| match P {
-            1 => FINE * i32::from(probe(k, 0)) + i32::from(probe(k, 1)),
-            _ => i32::from(probe(k, place)),
-        };
         let starts = std::array::from_fn(|place| -128 * (0..dims).map(|k| of_probe(k, place)).sum::<i32>());
         let expected: Vec<Vec<i32>> = (0..P)
             .map(|place| {
@@ -286,7 +306,7 @@ mod tests {
             uppers.sort_by(f32::total_cmp);
             (uppers[15] + uppers[16]) / 2.0
         });
-        for kernel in Kernel::available() {
+        for kernel in Kernel::available().into_iter().filter(|kernel| kernel.packing() == packing) {
             let mut sums = [[0; PANEL_ROWS]; P];
             let mut ask = Ask { codes: &packed, starts, reaches: [900.0; P], lowest: [f32::NEG_INFINITY; P] };
             let name = kernel.name();
@@ -305,14 +325,22 @@ mod tests {
     }
 
     fn agree_on_all_codes<const P: usize>() {
-        for dims in [128, 132, 140, 508, 512, 1024] {
-            let (codes, probes): (Vec<u8>, Vec<u8>) =
-                (random(dims * PANEL_ROWS, 1).collect(), random(dims * P.max(2), 2).collect());
-            // Code -128 does not occur: the lowest is -127.
-            agree::<P>(dims, |at| codes[at].max(1), |at| if probes[at] == 128 { 127 } else { probes[at] });
-            agree::<P>(dims, |_| 255, |_| 127);
-            agree::<P>(dims, |_| 1, |_| 127);
-            agree::<P>(dims, |at| if at % 2 == 0 { 255 } else { 1 }, |at| if at % 3 == 0 { 129 } else { 127 });
+        for packing in [Packing::Bytes, Packing::Pairs] {
+            for dims in [128, 132, 140, 508, 512, 1024] {
+                let (codes, probes): (Vec<u8>, Vec<u8>) =
+                    (random(dims * PANEL_ROWS, 1).collect(), random(dims * P * 2, 2).collect());
+                // Code -128 does not occur: the lowest is -127.
+                let of_probe = |at| if probes[at] == 128 { 127 } else { probes[at] };
+                agree::<P>(packing, dims, |at| codes[at].max(1), of_probe);
+                agree::<P>(packing, dims, |_| 255, |_| 127);
+                agree::<P>(packing, dims, |_| 1, |_| 127);
+                agree::<P>(
+                    packing,
+                    dims,
+                    |at| if at % 2 == 0 { 255 } else { 1 },
+                    |at| if at % 3 == 0 { 129 } else { 127 },
+                );
+            }
         }
     }
 

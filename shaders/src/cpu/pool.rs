@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-use super::probes::Probes;
+use super::probes::{Packing, Probes};
 use super::scanned::Scanned;
 use super::{Kernel, scan};
 use crate::batch::{Group, Hit, Wanted};
@@ -31,6 +31,7 @@ struct Task {
     gallery: Arc<Gallery>,
     /// The probes as the pass reads them, made by the first thread that needs them.
     probes: OnceLock<Probes>,
+    packing: Packing,
     /// The probes in `f32`.
     values: Vec<f32>,
     wanted: Vec<Wanted>,
@@ -129,11 +130,12 @@ fn help(batches: &Receiver<Arc<Batch>>) {
 }
 
 impl Task {
-    fn new(group: &Group<'_>, items_left: usize) -> Task {
+    fn new(group: &Group<'_>, packing: Packing, items_left: usize) -> Task {
         let progress = Progress { items_left, selections: None, hits: Vec::new() };
         Task {
             gallery: group.gallery.clone(),
             probes: OnceLock::new(),
+            packing,
             values: group.probes.iter().flat_map(|probe| probe.values).copied().collect(),
             wanted: group.probes.iter().map(|probe| probe.wanted).collect(),
             progress: Mutex::new(progress),
@@ -146,7 +148,7 @@ impl Task {
 
     fn probes(&self) -> &Probes {
         let dims = self.gallery.dims();
-        self.probes.get_or_init(|| Probes::new(dims, self.values.chunks_exact(dims)))
+        self.probes.get_or_init(|| Probes::new(self.packing, dims, self.values.chunks_exact(dims)))
     }
 
     fn selections(&self) -> Vec<Selection> {
@@ -189,7 +191,7 @@ impl Batch {
                     items.push(Item { task, part, panels: start..panels.min(start + size) });
                 }
             }
-            tasks.push(Task::new(group, items.len() - first));
+            tasks.push(Task::new(group, kernel.packing(), items.len() - first));
         }
         let items_left = Mutex::new(items.len());
         Batch {

@@ -1,23 +1,20 @@
 //! The kernels without intrinsics. The loops are regular enough for the compiler to vectorise: SSE2 on x86-64, NEON on
 //! AArch64.
 
-use super::scan::{Ask, Sums, reached, score_alone};
+use super::scan::{Ask, Sums, reached};
 use crate::layout::PANEL_ROWS;
 use crate::panel::{GROUP_BYTES, Panel};
 
 /// Scores one panel against `P` probes. Returns for each probe the rows, as bits, whose upper bound is not below
 /// `lowest`; `sums` is written for all rows.
 pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
-    if P == 1 {
-        return score_alone(panel, ask, sums, |ask, columns| _ = score(panel, ask, columns));
-    }
     let (groups, _) = panel.codes.as_chunks::<GROUP_BYTES>();
-    let (codes, _) = ask.codes.as_chunks::<P>();
+    let codes = ask.codes.as_chunks::<2>().0.chunks_exact(P);
     let mut all = [0; P];
     for place in 0..P {
         let mut of_probe = [ask.starts[place]; PANEL_ROWS];
-        for (group, codes) in groups.iter().zip(codes) {
-            add_group(&mut of_probe, group, codes[place].to_ne_bytes());
+        for (group, codes) in groups.iter().zip(codes.clone()) {
+            add_group(&mut of_probe, group, codes[place].map(bytemuck::cast));
         }
         sums[place] = of_probe;
         all[place] = reached(panel, &sums[place], ask.reaches[place], ask.lowest[place]);
@@ -28,14 +25,14 @@ pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &
 /// Adds the products of one group of four codes. Masks and shifts tell the compiler that all factors fit 16 bits, so
 /// that it can take the widening multiply-add which SSE2 has.
 #[inline(always)]
-fn add_group(sums: &mut [i32; PANEL_ROWS], group: &[u8; GROUP_BYTES], codes: [u8; 4]) {
-    let codes = codes.map(|code| i32::from(code as i8));
+fn add_group(sums: &mut [i32; PANEL_ROWS], group: &[u8; GROUP_BYTES], [even, odd]: [[i16; 2]; 2]) {
+    let (even, odd) = (even.map(i32::from), odd.map(i32::from));
     let (rows, _) = group.as_chunks::<4>();
     for lane in 0..PANEL_ROWS {
         let row = u32::from_le_bytes(rows[lane]);
-        sums[lane] += (row & 0xFF) as i32 * codes[0]
-            + (row >> 8 & 0xFF) as i32 * codes[1]
-            + (row >> 16 & 0xFF) as i32 * codes[2]
-            + (row >> 24) as i32 * codes[3];
+        sums[lane] += (row & 0xFF) as i32 * even[0]
+            + (row >> 8 & 0xFF) as i32 * odd[0]
+            + (row >> 16 & 0xFF) as i32 * even[1]
+            + (row >> 24) as i32 * odd[1];
     }
 }

@@ -11,7 +11,6 @@ use super::probes::{Probes, Tile};
 use crate::gallery::Part;
 use crate::layout::PANEL_ROWS;
 use crate::panel::{Panel, panel_bytes};
-use crate::quantise::FINE;
 use crate::select::Selection;
 
 /// Bytes of panels that all probes meet before the next are read. Half of the smallest second-level cache of
@@ -27,7 +26,7 @@ pub(super) type Sums<const P: usize> = [[i32; PANEL_ROWS]; P];
 /// What a kernel is asked about one panel.
 #[derive(Debug)]
 pub(super) struct Ask<'a, const P: usize> {
-    /// Groups of four codes, `dims / 4 x P`; of a probe alone two columns, `dims / 4 x 2`.
+    /// `dims / 4` groups of four codes of each probe, as the kernel's [`Packing`](super::probes::Packing) has them.
     pub(super) codes: &'a [i32],
     /// Where each probe's sums start.
     pub(super) starts: [i32; P],
@@ -87,7 +86,7 @@ impl View<'_> {
     fn scan_tile<const P: usize>(&self, probes: &Probes, tile: &Tile, selections: &mut [Selection]) {
         let groups = probes.dims / crate::panel::GROUP;
         let mut ask = Ask::<P> {
-            codes: &probes.codes[tile.start..tile.start + groups * if P == 1 { 2 } else { P }],
+            codes: &probes.codes[tile.start..tile.start + groups * probes.packing.group_words(P)],
             starts: [0; P],
             reaches: [0.0; P],
             lowest: [f32::INFINITY; P],
@@ -160,20 +159,6 @@ impl View<'_> {
         }
         if self.cold { panel_bytes_of(self.part, index + 1) } else { &[] }
     }
-}
-
-/// Scores one panel against a probe that is alone, by a kernel that scores two probes: here its two columns.
-pub(super) fn score_alone<const P: usize>(
-    panel: &Panel<'_>,
-    ask: &Ask<'_, P>,
-    sums: &mut Sums<P>,
-    score: impl FnOnce(&Ask<'_, 2>, &mut Sums<2>),
-) -> [u32; P] {
-    let mut columns = [[0; PANEL_ROWS]; 2];
-    let everything = [f32::NEG_INFINITY; 2];
-    score(&Ask { codes: ask.codes, starts: [0, ask.starts[0]], reaches: [0.0; 2], lowest: everything }, &mut columns);
-    sums[0] = std::array::from_fn(|row| FINE * columns[0][row] + columns[1][row]);
-    [reached(panel, &sums[0], ask.reaches[0], ask.lowest[0]); P]
 }
 
 /// Raises each lane's best lower bound by one panel's rows. The `f32` rounding here is what the rows' errors allow for.

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::scan::{Ask, Sums, score_alone};
+use super::scan::{Ask, Sums};
 use crate::layout::PANEL_ROWS;
 use crate::panel::{GROUP_BYTES, Panel};
 use crate::quantise::FINE;
@@ -105,67 +105,86 @@ unsafe fn multiply_add<const C: usize>(line: *const u8, codes: *const i32, sums:
     }
 }
 
-/// As [`score_vnni`] without its instruction, in sub-tiles of two 256-bit registers of rows by up to four probes. `vpmaddubsw`
-/// would saturate at 255 x 127 twice; the codes at even and at odd places are widened to 16 bits and multiplied by
-/// `vpmaddwd`, which cannot.
+/// As [`score_vnni`] without its instruction, for codes in [`Packing::Pairs`](super::probes::Packing::Pairs). `vpmaddubsw`
+/// would saturate at 255 x 127 twice; a row's codes at even and at odd places are widened to 16 bits and multiplied by
+/// `vpmaddwd`, which cannot, and which takes fine codes as it takes coarse ones.
 ///
 /// Unsafe to call only for what the processor must have: AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn score_avx2<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
+pub(super) fn score_avx2<const P: usize>(
+    panel: &Panel<'_>,
+    ask: &Ask<'_, P>,
+    ahead: &[u8],
+    sums: &mut Sums<P>,
+) -> [u32; P] {
     match P {
-        1 => score_alone(panel, ask, sums, |ask, columns| _ = score_avx2_in::<2, 2>(panel, ask, columns)),
-        2 => score_avx2_in::<P, 2>(panel, ask, sums),
-        _ => score_avx2_in::<P, 4>(panel, ask, sums),
+        1 => score_avx2_in::<P, 1, 4>(panel, ask, ahead, sums),
+        2 => score_avx2_in::<P, 2, 2>(panel, ask, ahead, sums),
+        _ => score_avx2_in::<P, 4, 2>(panel, ask, ahead, sums),
     }
 }
 
-/// [`score_avx2`] for sub-tiles of `GROUP` probes; where `P` is no multiple of it, it is not called.
+/// [`score_avx2`] in sub-tiles of `LINES` 256-bit registers of rows by `GROUP` probes; where `P` is no multiple of it, it is
+/// not called.
 #[target_feature(enable = "avx2,fma")]
-fn score_avx2_in<const P: usize, const GROUP: usize>(
+fn score_avx2_in<const P: usize, const GROUP: usize, const LINES: usize>(
     panel: &Panel<'_>,
     ask: &Ask<'_, P>,
+    ahead: &[u8],
     sums: &mut Sums<P>,
 ) -> [u32; P] {
-    assert!(P.is_multiple_of(GROUP));
+    const ROWS: usize = 8;
     let groups = panel.codes.len() / GROUP_BYTES;
-    assert!(panel.codes.len() == groups * GROUP_BYTES && ask.codes.len() == groups * P);
+    assert!(P.is_multiple_of(GROUP) && PANEL_ROWS.is_multiple_of(ROWS * LINES));
+    assert!(panel.codes.len() == groups * GROUP_BYTES && ask.codes.len() == groups * 2 * P);
     let low_bytes = _mm256_set1_epi16(0xFF);
+    // Each sub-tile asks for its share of the lines ahead.
+    let step = if ahead.len() >= panel.codes.len() { ROWS * LINES * 4 * GROUP / P } else { 0 };
+    let mut ahead_line = ahead.as_ptr();
     let mut reached = [0u32; P];
     for first in (0..P).step_by(GROUP) {
-        for row in (0..PANEL_ROWS).step_by(16) {
-            let mut parts = [[_mm256_setzero_si256(); 2]; GROUP];
+        for row in (0..PANEL_ROWS).step_by(ROWS * LINES) {
+            let mut parts = [[_mm256_setzero_si256(); LINES]; GROUP];
             for (place, part) in parts.iter_mut().enumerate() {
-                *part = [_mm256_set1_epi32(ask.starts[first + place]); 2];
+                *part = [_mm256_set1_epi32(ask.starts[first + place]); LINES];
             }
             for group in 0..groups {
-                // SAFETY: 64 of the group's 128 bytes from row 0 or 16 on, and `GROUP` of its `P` probes from `first` on;
-                // the assertion says that `groups` of both are there.
+                // SAFETY: 32 x `LINES` of the group's 128 bytes from `row` on, and `GROUP` of its `P` probes from `first` on; the
+                // assertions say that `groups` of both are there. Asking for memory ahead reads nothing.
                 let (line, codes) = unsafe {
-                    (panel.codes.as_ptr().add(group * GROUP_BYTES + row * 4), ask.codes.as_ptr().add(group * P + first))
+                    for part in 0..(ROWS * LINES * 4).div_ceil(64) {
+                        _mm_prefetch::<_MM_HINT_T0>(ahead_line.wrapping_add(part * 64).cast());
+                    }
+                    (
+                        panel.codes.as_ptr().add(group * GROUP_BYTES + row * 4),
+                        ask.codes.as_ptr().add((group * P + first) * 2),
+                    )
                 };
-                // SAFETY: as above.
-                let lines = unsafe { [_mm256_loadu_si256(line.cast()), _mm256_loadu_si256(line.add(32).cast())] };
-                let even = [_mm256_and_si256(lines[0], low_bytes), _mm256_and_si256(lines[1], low_bytes)];
-                let odd = [_mm256_srli_epi16::<8>(lines[0]), _mm256_srli_epi16::<8>(lines[1])];
+                ahead_line = ahead_line.wrapping_add(step);
+                let (mut even, mut odd) = ([low_bytes; LINES], [low_bytes; LINES]);
+                for (place, (even, odd)) in even.iter_mut().zip(&mut odd).enumerate() {
+                    // SAFETY: as above.
+                    let line = unsafe { _mm256_loadu_si256(line.add(place * 32).cast()) };
+                    *even = _mm256_and_si256(line, low_bytes);
+                    *odd = _mm256_srli_epi16::<8>(line);
+                }
                 for (place, part) in parts.iter_mut().enumerate() {
                     // SAFETY: as above.
-                    let code = _mm256_set1_epi32(unsafe { *codes.add(place) });
-                    let code_even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(code));
-                    let code_odd = _mm256_srai_epi16::<8>(code);
-                    for half in 0..2 {
-                        let products = _mm256_add_epi32(
-                            _mm256_madd_epi16(even[half], code_even),
-                            _mm256_madd_epi16(odd[half], code_odd),
-                        );
-                        part[half] = _mm256_add_epi32(part[half], products);
+                    let (code_even, code_odd) = unsafe {
+                        (_mm256_set1_epi32(*codes.add(2 * place)), _mm256_set1_epi32(*codes.add(2 * place + 1)))
+                    };
+                    for (part, (even, odd)) in part.iter_mut().zip(even.iter().zip(&odd)) {
+                        *part = _mm256_add_epi32(*part, _mm256_madd_epi16(*even, code_even));
+                        *part = _mm256_add_epi32(*part, _mm256_madd_epi16(*odd, code_odd));
                     }
                 }
             }
             for (place, part) in parts.iter().enumerate() {
                 let probe = first + place;
                 let (reach, lowest) = (_mm256_set1_ps(ask.reaches[probe]), _mm256_set1_ps(ask.lowest[probe]));
-                for (half, part) in part.iter().enumerate() {
-                    let lanes = row + 8 * half..row + 8 * half + 8;
+                for (line, part) in part.iter().enumerate() {
+                    let first = row + ROWS * line;
+                    let lanes = first..first + ROWS;
                     let (scales, errors) = (&panel.scales[lanes.clone()], &panel.errors[lanes.clone()]);
                     let out = &mut sums[probe][lanes];
                     // SAFETY: each of the slices has 8 values.
@@ -175,7 +194,7 @@ fn score_avx2_in<const P: usize, const GROUP: usize>(
                         _mm256_fmadd_ps(_mm256_loadu_ps(errors.as_ptr()), reach, centre)
                     };
                     let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(upper, lowest)) as u32;
-                    reached[probe] |= mask << (row + 8 * half);
+                    reached[probe] |= mask << first;
                 }
             }
         }
