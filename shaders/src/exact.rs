@@ -173,13 +173,17 @@ impl Selection {
             let lane = reached.trailing_zeros();
             reached &= reached - 1;
             let score = scores[lane as usize];
-            if score < self.threshold {
-                continue;
+            if score >= self.threshold {
+                self.offer(score, row_first + lane);
             }
-            self.candidates.push(Candidate { score, row: row_first + lane });
-            if self.candidates.len() >= self.sieve_at {
-                self.sieve();
-            }
+        }
+    }
+
+    /// Takes one row whose score is not below the threshold.
+    pub(crate) fn offer(&mut self, score: f32, row: u32) {
+        self.candidates.push(Candidate { score, row });
+        if self.candidates.len() >= self.sieve_at {
+            self.sieve();
         }
     }
 

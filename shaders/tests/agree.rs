@@ -48,7 +48,7 @@ fn a_call_of_several_rounds() {
     }
 }
 
-/// A gallery of two parts with removed rows, large enough to be sieved, with a full set of probes and a rest, on every engine.
+/// A gallery of two parts with removed rows, large enough to be sieved, with full sets of probes and a rest, on every engine.
 #[test]
 fn a_large_gallery_that_has_changed() {
     let mut random = Random(24);
@@ -56,9 +56,10 @@ fn a_large_gallery_that_has_changed() {
     let large = gallery(dims, random.units(17_000, dims));
     let changed = large.with_added(&random.units(300, dims)).expect("good templates");
     let changed = Arc::new(changed.with_removed(16_999).expect("a row").with_removed(17_001).expect("a row"));
-    let mut probes = random.units(17, dims);
+    let mut probes = Vec::new();
     for row in [16_999, 17_001, 17_299] {
         probes.extend_from_slice(changed.row(row));
+        probes.extend(random.units(26, dims));
     }
     agree("a large gallery", &[Job::new(changed.clone(), probes, 5), Job::new(large, random.unit(dims), 64)]);
 }

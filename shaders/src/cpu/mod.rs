@@ -7,6 +7,7 @@ pub(crate) mod probes;
 mod scan;
 mod scanned;
 mod single;
+mod wide;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 #[cfg(target_arch = "x86_64")]
@@ -70,6 +71,25 @@ impl Kernel {
         match self {
             Kernel::Avx512 => Packing::Bytes,
             Kernel::Avx2 | Kernel::Neon | Kernel::Portable => Packing::Pairs,
+        }
+    }
+
+    /// Scores twelve rows against a panel of probes in `f32`; see [`wide::score_portable`].
+    fn score_wide(
+        self,
+        rows: &[f32],
+        probes: &[f32],
+        lowest: &[f32; wide::PROBES],
+        scores: &mut wide::Scores,
+    ) -> [u32; wide::ROWS] {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Cpu::new` has checked that the processor runs this kernel.
+            Kernel::Avx512 => unsafe { x86_single::score_wide_avx512(rows, probes, lowest, scores) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kernel::Avx2 => unsafe { x86_single::score_wide_avx2(rows, probes, lowest, scores) },
+            _ => wide::score_portable(rows, probes, lowest, scores),
         }
     }
 
@@ -353,13 +373,36 @@ mod tests {
         agree_on_all_codes::<12>();
     }
 
+    /// A template of unit norm.
+    fn unit(dims: usize, seed: u32) -> Vec<f32> {
+        let values: Vec<f64> = random(dims, seed).map(|byte| f64::from(byte) - 127.5).collect();
+        let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+        values.iter().map(|value| (value / norm) as f32).collect()
+    }
+
+    fn wide_steps_stay_within_their_bound() {
+        for dims in [128, 132, 140, 508, 1024] {
+            let rows: Vec<f32> = (0..wide::ROWS as u32).flat_map(|seed| unit(dims, seed)).collect();
+            let probes: Vec<Vec<f32>> = (50..50 + wide::PROBES as u32).map(|seed| unit(dims, seed)).collect();
+            let panel: Vec<f32> = (0..dims).flat_map(|k| probes.iter().map(move |probe| probe[k])).collect();
+            for kernel in Kernel::available() {
+                let mut scores = [[f32::NAN; wide::PROBES]; wide::ROWS];
+                let reached = kernel.score_wide(&rows, &panel, &[0.0; wide::PROBES], &mut scores);
+                for (place, row) in rows.chunks(dims).enumerate() {
+                    for (lane, probe) in probes.iter().enumerate() {
+                        let score = scores[place][lane];
+                        let off = (f64::from(score) - exact::dot(row, probe)).abs();
+                        assert!(off <= exact::coarse_error_max(dims), "{}, {dims} dimensions", kernel.name());
+                        assert_eq!(reached[place] >> lane & 1 == 1, score >= 0.0);
+                    }
+                }
+            }
+        }
+    }
+
     fn single_precision_stays_within_its_bound<const P: usize>() {
         for dims in [128, 132, 140, 508, 1024] {
-            let unit = |seed| -> Vec<f32> {
-                let values: Vec<f64> = random(dims, seed).map(|byte| f64::from(byte) - 127.5).collect();
-                let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
-                values.iter().map(|value| (value / norm) as f32).collect()
-            };
+            let unit = |seed| unit(dims, seed);
             let rows: Vec<f32> = (0..single::ROWS as u32).flat_map(unit).collect();
             let probes: Vec<f32> = (50..50 + P as u32).flat_map(unit).collect();
             for kernel in Kernel::available() {
@@ -379,6 +422,7 @@ mod tests {
 
     #[test]
     fn single_precision_kernels_stay_within_their_bound() {
+        wide_steps_stay_within_their_bound();
         single_precision_stays_within_its_bound::<1>();
         single_precision_stays_within_its_bound::<2>();
         single_precision_stays_within_its_bound::<{ single::PROBES }>();

@@ -1,15 +1,15 @@
 //! The `f32` coarse pass, over the templates as they are, row after row: for galleries or probes whose eight-bit codes
 //! leave out too much, so that their bound would exclude too little.
 //!
-//! A step scores eight rows against three probes, or fewer at the end. The eight rows stay in the first-level cache while
-//! all probes of a stretch, which stay in the second, pass by.
+//! A tile of rows stays in the first two caches while all probes of a stretch, which stay in the second, pass by: many of
+//! them in panels ([`super::wide`]), the rest as they are, eight rows against three probes a step, or fewer at the end.
 
 use super::Kernel;
+use super::wide::{self, Panels};
 use crate::batch::Probe;
 use crate::dot;
 use crate::exact::Selection;
-use crate::gallery::{Gallery, Part};
-use crate::layout::PANEL_ROWS;
+use crate::gallery::Gallery;
 
 /// Rows of one step.
 pub(super) const ROWS: usize = 8;
@@ -17,7 +17,12 @@ pub(super) const ROWS: usize = 8;
 /// Probes of one step, at most.
 pub(super) const PROBES: usize = 3;
 
-/// Probes that stay in the second-level cache while the rows pass, a multiple of [`PROBES`]: 384 KiB at 512 dimensions.
+/// Rows of a tile: whole steps of both kinds.
+const TILE_ROWS: usize = 24;
+
+const _: () = assert!(TILE_ROWS.is_multiple_of(ROWS) && TILE_ROWS.is_multiple_of(wide::ROWS));
+
+/// Probes that stay in the second-level cache while the rows pass, whole steps of both kinds: 384 KiB at 512 dimensions.
 const STRETCH_PROBES: usize = 192;
 
 /// Rows up to this many bytes stay in the second-level cache, so that there is nothing to ask for ahead.
@@ -33,59 +38,82 @@ pub(super) struct Share {
     pub(super) of: usize,
 }
 
+/// Rows that all probes of a stretch meet before the next are read.
+pub(super) struct Rows<'a> {
+    /// Values of [`TILE_ROWS`] rows, fewer at the end, but whole steps.
+    pub(super) values: &'a [f32],
+    /// Number of the first.
+    pub(super) first: u32,
+    /// Those that are there, as bits.
+    pub(super) live: u64,
+}
+
 /// For each probe the rows of a share that the bound of [`crate::exact::coarse_error_max`] cannot exclude.
 pub(super) fn scan(kernel: Kernel, gallery: &Gallery, probes: &[Probe<'_>], share: Share) -> Vec<Vec<u32>> {
     let dims = gallery.dims();
     let mut selections: Vec<Selection> = probes.iter().map(|probe| Selection::new(probe.wanted, dims)).collect();
     let packed: Vec<f32> = probes.iter().flat_map(|probe| probe.values).copied().collect();
-    let mut padded = vec![0.0; ROWS * dims];
+    let mut padded = Vec::new();
     let stretches = packed.chunks(STRETCH_PROBES * dims).zip(selections.chunks_mut(STRETCH_PROBES));
     for (packed, selections) in stretches {
+        let mut panels = Panels::new(dims, packed, selections);
+        let whole = if panels.len() > 0 { TILE_ROWS } else { ROWS } * dims;
         for part in gallery.parts() {
-            let steps = part.block.row_count().div_ceil(ROWS);
-            let (first, end) = (steps * share.index / share.of, steps * (share.index + 1) / share.of);
+            let tiles = part.block.row_count().div_ceil(TILE_ROWS);
+            let (first, end) = (tiles * share.index / share.of, tiles * (share.index + 1) / share.of);
             let all = part.block.rows();
-            for (step, rows) in all.chunks(ROWS * dims).enumerate().take(end).skip(first) {
-                let next = if size_of_val(all) > CACHED_BYTES_MAX { (step + 1) * ROWS * dims } else { all.len() };
-                let ahead = &all[next.min(all.len())..(next + ROWS * dims).min(all.len())];
-                let rows = if rows.len() == padded.len() {
-                    rows
+            for (tile, values) in all.chunks(TILE_ROWS * dims).enumerate().take(end).skip(first) {
+                let next = if size_of_val(all) > CACHED_BYTES_MAX { (tile + 1) * TILE_ROWS * dims } else { all.len() };
+                let ahead = &all[next.min(all.len())..(next + TILE_ROWS * dims).min(all.len())];
+                let values = if values.len().is_multiple_of(whole) {
+                    values
                 } else {
-                    padded[..rows.len()].copy_from_slice(rows);
+                    padded.clear();
+                    padded.extend_from_slice(values);
+                    padded.resize(values.len().next_multiple_of(whole), 0.0);
                     padded.as_slice()
                 };
-                offer(kernel, part, step * ROWS, [rows, ahead], packed, selections);
+                let row = tile * TILE_ROWS;
+                let rows = Rows { values, first: part.first + row as u32, live: part.live_from(row) };
+                offer(kernel, dims, &rows, ahead, &mut panels, packed, selections);
             }
         }
     }
     selections.into_iter().map(|selection| selection.finish().collect()).collect()
 }
 
-/// Scores eight rows from `row` of the part on against all probes and hands over what reaches a threshold. The rows that
-/// come next are asked for meanwhile, some for each step.
+/// Scores a tile of rows against all probes and hands over what reaches a threshold. The rows that come next are asked for
+/// meanwhile, some for each step.
 fn offer(
     kernel: Kernel,
-    part: &Part,
-    row: usize,
-    [rows, ahead]: [&[f32]; 2],
+    dims: usize,
+    rows: &Rows<'_>,
+    ahead: &[f32],
+    panels: &mut Panels,
     probes: &[f32],
     selections: &mut [Selection],
 ) {
-    let dims = rows.len() / ROWS;
-    let live = part.live(row / PANEL_ROWS) >> (row % PANEL_ROWS) & 0xFF;
-    let first = part.first + row as u32;
-    let mut ahead = ahead.chunks(ahead.len().div_ceil(selections.len().div_ceil(PROBES)).max(1));
-    let mut done = 0;
-    while done < selections.len() {
+    let left = selections.len() - panels.count;
+    let steps = panels.len() + left.div_ceil(PROBES) * (TILE_ROWS / ROWS);
+    let mut ahead = ahead.chunks(ahead.len().div_ceil(steps).max(1));
+    for panel in 0..panels.len() {
         dot::ask_for(ahead.next().unwrap_or_default());
-        let count = step_probes(selections.len() - done);
-        let (probes, selections) = (&probes[done * dims..], &mut selections[done..]);
-        match count {
-            1 => step::<1>(kernel, rows, probes, selections, first, live),
-            2 => step::<2>(kernel, rows, probes, selections, first, live),
-            _ => step::<PROBES>(kernel, rows, probes, selections, first, live),
+        panels.offer(kernel, panel, rows, selections);
+    }
+    for (step, values) in rows.values.chunks_exact(ROWS * dims).enumerate().take_while(|_| left > 0) {
+        let (first, live) = (rows.first + (step * ROWS) as u32, (rows.live >> (step * ROWS)) as u32 & 0xFF);
+        let mut done = panels.count;
+        while done < selections.len() {
+            dot::ask_for(ahead.next().unwrap_or_default());
+            let count = step_probes(selections.len() - done);
+            let (probes, selections) = (&probes[done * dims..], &mut selections[done..]);
+            match count {
+                1 => self::step::<1>(kernel, values, probes, selections, first, live),
+                2 => self::step::<2>(kernel, values, probes, selections, first, live),
+                _ => self::step::<PROBES>(kernel, values, probes, selections, first, live),
+            }
+            done += count;
         }
-        done += count;
     }
 }
 

@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::single::{ROWS, Scores};
+use super::wide;
 
 /// Eight rows by three probes, at most, in 24 registers of sums over the dimensions; the sums of the eight rows of one probe are
 /// then added across by a tree of shuffles. See [`super::single::score_portable`].
@@ -118,6 +119,100 @@ pub(super) fn score_avx2<const P: usize>(
             unsafe { _mm_storeu_ps(scores[place][first..first + HALF].as_mut_ptr(), score) };
             let mask = _mm_movemask_ps(_mm_cmpge_ps(score, _mm_set1_ps(lowest[place]))) as u32;
             reached[place] |= mask << first;
+        }
+    }
+    reached
+}
+
+/// Two registers of probes by twelve rows, in 24 registers of sums. See [`wide::score_portable`].
+///
+/// Unsafe to call only for what the processor must have: AVX-512F.
+#[target_feature(enable = "avx512f")]
+pub(super) fn score_wide_avx512(
+    rows: &[f32],
+    probes: &[f32],
+    lowest: &[f32; wide::PROBES],
+    scores: &mut wide::Scores,
+) -> [u32; wide::ROWS] {
+    const LANES: usize = 16;
+    let dims = probes.len() / wide::PROBES;
+    assert!(probes.len() == dims * wide::PROBES && rows.len() == dims * wide::ROWS);
+    let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
+    let mut sums = [[_mm512_setzero_ps(); 2]; wide::ROWS];
+    for element in 0..dims {
+        // SAFETY: `element` is below `dims`, and the assertion says that there are so many values of each row and of each
+        // probe.
+        unsafe {
+            let probes = probes.add(element * wide::PROBES);
+            let probes = [_mm512_loadu_ps(probes), _mm512_loadu_ps(probes.add(LANES))];
+            for (place, sums) in sums.iter_mut().enumerate() {
+                let value = _mm512_set1_ps(*rows.add(place * dims + element));
+                sums[0] = _mm512_fmadd_ps(value, probes[0], sums[0]);
+                sums[1] = _mm512_fmadd_ps(value, probes[1], sums[1]);
+            }
+        }
+    }
+    let mut reached = [0; wide::ROWS];
+    for (place, sums) in sums.into_iter().enumerate() {
+        for (half, sum) in sums.into_iter().enumerate() {
+            let out = &mut scores[place][half * LANES..];
+            // SAFETY: from the start of a half on there are 16 values of either.
+            let lowest = unsafe {
+                _mm512_storeu_ps(out.as_mut_ptr(), sum);
+                _mm512_loadu_ps(lowest[half * LANES..].as_ptr())
+            };
+            reached[place] |= u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(sum, lowest)) << (half * LANES);
+        }
+    }
+    reached
+}
+
+/// As [`score_wide_avx512`], in four sub-tiles of two registers of probes by six rows: 12 sums, two of probes and a row's
+/// value in the 16 registers there are.
+///
+/// Unsafe to call only for what the processor must have: AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn score_wide_avx2(
+    rows: &[f32],
+    probes: &[f32],
+    lowest: &[f32; wide::PROBES],
+    scores: &mut wide::Scores,
+) -> [u32; wide::ROWS] {
+    const LANES: usize = 8;
+    const SUB_ROWS: usize = wide::ROWS / 2;
+    let dims = probes.len() / wide::PROBES;
+    assert!(probes.len() == dims * wide::PROBES && rows.len() == dims * wide::ROWS);
+    let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
+    let mut reached = [0; wide::ROWS];
+    for row in [0, SUB_ROWS] {
+        for lane in [0, 2 * LANES] {
+            let mut sums = [[_mm256_setzero_ps(); 2]; SUB_ROWS];
+            for element in 0..dims {
+                // SAFETY: `element` is below `dims`, and the assertion says that there are so many values of each row and of
+                // each probe.
+                unsafe {
+                    let probes = probes.add(element * wide::PROBES + lane);
+                    let probes = [_mm256_loadu_ps(probes), _mm256_loadu_ps(probes.add(LANES))];
+                    for (place, sums) in sums.iter_mut().enumerate() {
+                        let value = _mm256_set1_ps(*rows.add((row + place) * dims + element));
+                        sums[0] = _mm256_fmadd_ps(value, probes[0], sums[0]);
+                        sums[1] = _mm256_fmadd_ps(value, probes[1], sums[1]);
+                    }
+                }
+            }
+            for (place, sums) in sums.into_iter().enumerate() {
+                for (half, sum) in sums.into_iter().enumerate() {
+                    let lane = lane + half * LANES;
+                    let out = &mut scores[row + place][lane..];
+                    // SAFETY: from `lane` on there are eight values of either.
+                    let lowest = unsafe {
+                        _mm256_storeu_ps(out.as_mut_ptr(), sum);
+                        _mm256_loadu_ps(lowest[lane..].as_ptr())
+                    };
+                    let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(sum, lowest)) as u32;
+                    reached[row + place] |= mask << lane;
+                }
+            }
         }
     }
     reached

@@ -40,6 +40,13 @@ impl Part {
         let there = if rows < PANEL_ROWS { (1 << rows) - 1 } else { u32::MAX };
         there & !self.removed.as_ref().map_or(0, |removed| removed[panel])
     }
+
+    /// As [`Part::live`], from any row on: those of 32 rows at least.
+    pub(crate) fn live_from(&self, row: usize) -> u64 {
+        let panel = row / PANEL_ROWS;
+        let next = if panel + 1 < self.block.panel_count() { self.live(panel + 1) } else { 0 };
+        (u64::from(next) << PANEL_ROWS | u64::from(self.live(panel))) >> (row % PANEL_ROWS)
+    }
 }
 
 /// Templates of one shard. Of each it holds the `f32` values, for exact scores, and eight-bit codes in panels of 32
