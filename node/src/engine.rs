@@ -5,7 +5,7 @@
 //! all shards, hands whatever waits to the engine as one ragged batch, and answers each; the engine shares very large
 //! batches with a helper for each further processor. It never waits for a batch to fill: alone, a job is scored at once;
 //! while one batch is being scored, the next gathers, the most urgent first ([`Queue`]). What nobody waits for any more
-//! is not scored.
+//! is not scored. A GPU has two such threads: while it scores one's batch, the other uploads, reads back and answers.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -48,6 +48,8 @@ struct Desk {
     opened: Instant,
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// What scores, as it was last said in the log.
+    scoring: Mutex<String>,
 }
 
 struct Waiting {
@@ -58,7 +60,7 @@ struct Waiting {
 /// The askers' side of the desk. It closes when the last of them is gone.
 struct Counter(Arc<Desk>);
 
-/// Access to the engine. Its thread ends when the last handle is dropped.
+/// Access to the engine. Its threads end when the last handle is dropped.
 #[derive(Clone)]
 pub struct EngineHandle {
     node: NodeId,
@@ -110,7 +112,7 @@ impl Desk {
         let mut waiting = self.lock();
         waiting.closed = true;
         waiting.jobs = Queue::new(0);
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 }
 
@@ -120,7 +122,7 @@ impl Drop for Counter {
     }
 }
 
-/// Closes the desk when the engine's thread ends, by a panic too: nobody must wait for it.
+/// Closes the desk when a thread of the engine ends, by a panic too: nobody must wait for it.
 struct Closing<'a>(&'a Desk);
 
 impl Drop for Closing<'_> {
@@ -137,7 +139,7 @@ impl ScoreJob {
 }
 
 impl EngineHandle {
-    /// Starts the engine and its thread. What a device's driver compiles is kept in the data folder.
+    /// Starts the engine and its threads. What a device's driver compiles is kept in the data folder.
     ///
     /// # Errors
     /// Where the engine that was asked for is not to be had, or the system gives no thread.
@@ -154,12 +156,17 @@ impl EngineHandle {
         );
         tracing::info!(engine = %describe(&engine), "{}", engine.description().note);
         let waiting = Mutex::new(Waiting { jobs: Queue::new(SEARCHES_IN_FLIGHT_MAX), closed: false });
-        let desk = Arc::new(Desk { node, opened: Instant::now(), waiting, changed: Condvar::new() });
-        let (scorer, counter) = (engine.clone(), Arc::new(Counter(desk.clone())));
-        std::thread::Builder::new()
-            .name("engine".into())
-            .spawn(move || run(&scorer, &desk))
-            .map_err(crate::process::Error::Thread)?;
+        let scoring = Mutex::new(describe(&engine));
+        let desk = Arc::new(Desk { node, opened: Instant::now(), waiting, changed: Condvar::new(), scoring });
+        let counter = Arc::new(Counter(desk.clone()));
+        let batches_at_once = if engine.description().adapter.is_some() { 2 } else { 1 };
+        for _ in 0..batches_at_once {
+            let (scorer, desk) = (engine.clone(), desk.clone());
+            std::thread::Builder::new()
+                .name("engine".into())
+                .spawn(move || run(&scorer, &desk))
+                .map_err(crate::process::Error::Thread)?;
+        }
         Ok(Self { node, engine, counter, scored: metrics::counter!("tvs_engine_jobs_total") })
     }
 
@@ -225,7 +232,6 @@ fn run(engine: &Engine, desk: &Desk) {
     let batches = metrics::histogram!("tvs_engine_batch_jobs");
     let scored = metrics::counter!("tvs_engine_jobs_total");
     let late = metrics::counter!("tvs_engine_late_total");
-    let mut scoring = describe(engine);
     while let Some(Taken { mut due, late: too_late }) = desk.take() {
         late.increment(too_late.len() as u64);
         for job in too_late {
@@ -245,10 +251,11 @@ fn run(engine: &Engine, desk: &Desk) {
         }
         // A device is lost while it scores, and what it is back for comes here.
         let now = describe(engine);
-        if now != scoring {
+        let mut scoring = desk.scoring.lock().unwrap_or_else(PoisonError::into_inner);
+        if now != *scoring {
             metrics::counter!("tvs_engine_changes_total").increment(1);
             tracing::warn!(engine = %now, before = %scoring, "{}", engine.description().note);
-            scoring = now;
+            *scoring = now;
         }
     }
 }

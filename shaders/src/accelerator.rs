@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::exact;
 use crate::gallery::Gallery;
 use crate::gpu::{DevicePass, Gpu, Lost};
+use crate::quantise::{Reach, quantise};
+use crate::select::Candidate;
 
 /// Pauses before a lost device is opened again: the first, and the longest after doubling. A driver that resets is back
 /// within a second or two; one that is gone costs a try a minute, on a thread of its own. A device that has served for the
@@ -24,6 +26,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(64);
 const TIMED_ROWS: usize = 16_384;
 /// See [`TIMED_ROWS`].
 const TIMED_PROBES: usize = 16;
+/// See [`TIMED_ROWS`].
+const TIMED_DIMS: usize = 512;
+
+/// What passes are held against each other with: enough to fill a device's processors, and half a second's work of a software
+/// device.
+const CHOICE_ROWS: usize = 8_192;
+/// See [`CHOICE_ROWS`].
+const CHOICE_PROBES: usize = 64;
 
 /// What a call costs, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,6 +119,7 @@ struct State {
 /// A device that may be lost and come back.
 pub(crate) struct Accelerator {
     by_name: bool,
+    pass: DevicePass,
     cache: Option<PathBuf>,
     cpu: Arc<Cpu>,
     state: RwLock<State>,
@@ -117,13 +128,19 @@ pub(crate) struct Accelerator {
 
 impl Accelerator {
     /// Opens a device. One that was asked for `by_name` may be a software one and scores everything; any other scores what
-    /// it is quicker with than the CPU. Compiled pipelines are kept in the folder `cache`.
+    /// it is quicker with than the CPU. Compiled pipelines are kept in the folder `cache`. A certain `pass` is one that the
+    /// device has to have.
     ///
     /// # Errors
     /// In words, why there is none.
-    pub(crate) fn start(by_name: bool, cache: Option<PathBuf>, cpu: Arc<Cpu>) -> Result<Arc<Accelerator>, String> {
+    pub(crate) fn start(
+        by_name: bool,
+        pass: DevicePass,
+        cache: Option<PathBuf>,
+        cpu: Arc<Cpu>,
+    ) -> Result<Arc<Accelerator>, String> {
         let accelerator =
-            Accelerator { by_name, cache, cpu, state: RwLock::default(), opening: AtomicBool::new(false) };
+            Accelerator { by_name, pass, cache, cpu, state: RwLock::default(), opening: AtomicBool::new(false) };
         accelerator.open()?;
         Ok(Arc::new(accelerator))
     }
@@ -167,8 +184,14 @@ impl Accelerator {
     }
 
     fn open(&self) -> Result<(), String> {
-        let gpu = Gpu::open(self.by_name, self.cache.as_deref())?;
-        test(&gpu)?;
+        let mut gpu = Gpu::open(self.by_name, self.cache.as_deref())?;
+        test(&mut gpu)?;
+        if !gpu.has(self.pass) {
+            return Err(format!("{} has not what the pass {:?} needs", gpu.adapter(), self.pass));
+        }
+        if self.pass == DevicePass::Auto {
+            choose(&mut gpu)?;
+        }
         let costs = if self.by_name { None } else { Some(measure(&gpu, &self.cpu)?) };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.open = Some(Arc::new(Open { gpu, costs, since: Instant::now() }));
@@ -177,10 +200,49 @@ impl Accelerator {
 }
 
 /// Lets a device answer known jobs with each of the kernels: a driver that miscompiles them is not used.
-fn test(gpu: &Gpu) -> Result<(), String> {
+fn test(gpu: &mut Gpu) -> Result<(), String> {
     let jobs = test_jobs().map_err(|error| error.to_string())?;
-    test_pass(gpu, &jobs, DevicePass::Rank)?;
-    test_pass(gpu, &jobs, DevicePass::Sieve)
+    for pass in DevicePass::ALL {
+        if !gpu.has(pass) {
+            continue;
+        }
+        match test_pass(gpu, &jobs, pass) {
+            Ok(()) => {}
+            // A device does without what it has and computes wrongly.
+            Err(_) if !pass.is_plain() => gpu.leave_out(pass),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Chooses the special passes that are quicker than the plain ones that do the same: with one probe and with many.
+fn choose(gpu: &mut Gpu) -> Result<(), String> {
+    for (plain, special, probes) in [
+        (DevicePass::Rank, DevicePass::RankBySubgroups, 1),
+        (DevicePass::Sieve, DevicePass::SieveByMatrices, CHOICE_PROBES),
+    ] {
+        if gpu.has(special) && quickest(gpu, special, probes)? < quickest(gpu, plain, probes)? {
+            gpu.choose(special);
+        }
+    }
+    Ok(())
+}
+
+/// The shortest of some times that a pass takes, nanoseconds.
+fn quickest(gpu: &Gpu, pass: DevicePass, probes: usize) -> Result<u128, String> {
+    let mut spread = Spread(3);
+    let gallery = Gallery::new(TIMED_DIMS, spread.rows(CHOICE_ROWS, TIMED_DIMS)).map_err(|error| error.to_string())?;
+    let jobs = [Job::new(Arc::new(gallery), spread.rows(probes, TIMED_DIMS), 16)];
+    let (_, groups) = group_by_gallery(&jobs);
+    let mut shortest = u128::MAX;
+    for _ in 0..3 {
+        let begun = Instant::now();
+        gpu.coarse(&groups, pass).map_err(|Lost| format!("{} is lost while it is timed", gpu.adapter()))?;
+        shortest = shortest.min(begun.elapsed().as_nanos());
+    }
+    gpu.release(&jobs[0].gallery);
+    Ok(shortest)
 }
 
 fn test_pass(gpu: &Gpu, jobs: &[Job], pass: DevicePass) -> Result<(), String> {
@@ -188,12 +250,18 @@ fn test_pass(gpu: &Gpu, jobs: &[Job], pass: DevicePass) -> Result<(), String> {
     let (_, groups) = group_by_gallery(jobs);
     for (group, coarse) in groups.iter().zip(gpu.coarse(&groups, pass).map_err(lost)?) {
         for (probe, candidates) in group.probes.iter().zip(coarse) {
+            let wrong = || format!("{} computes wrong scores in its self-test", gpu.adapter());
+            let (reach, uppers) = uppers(group.gallery, probe.values);
+            let off = |found: &Candidate| (found.upper - uppers[found.row as usize]).abs();
+            if candidates.iter().flat_map(|(_, all)| all).any(|found| off(found) > reach * UPPER_ERROR_MAX) {
+                return Err(wrong());
+            }
             let best = exact::rescore(group.gallery, probe.values, 0..group.gallery.rows() as u32, probe.wanted);
             let found = candidates.map(|(reach, candidates)| {
                 exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted)
             });
             if found.as_ref() != Some(&best) {
-                return Err(format!("{} computes wrong scores in its self-test", gpu.adapter()));
+                return Err(wrong());
             }
         }
         gpu.release(group.gallery);
@@ -201,27 +269,45 @@ fn test_pass(gpu: &Gpu, jobs: &[Job], pass: DevicePass) -> Result<(), String> {
     Ok(())
 }
 
-/// Three hundred well-spread rows (more than one tile) against one probe and against seventeen, so that all kernels run.
+/// How far a device's upper bound may be off, in units of the probe's reach: what [`crate::quantise`] counts with.
+const UPPER_ERROR_MAX: f64 = 1.0 / (1u64 << 21) as f64;
+
+/// The upper bound of each row against a probe of eight bits, and the probe's reach.
+fn uppers(gallery: &Gallery, probe: &[f32]) -> (f64, Vec<f64>) {
+    let (mut probe_codes, mut codes) = (vec![0i8; gallery.dims()], vec![0i8; gallery.dims()]);
+    let reach = Reach::new(&quantise(probe, &mut probe_codes), gallery.dims());
+    let upper = |row| {
+        let quantised = quantise(gallery.row(row), &mut codes);
+        let sum = codes.iter().zip(&probe_codes).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
+        reach.bounds(quantised.scale, quantised.error_stored(), sum).1
+    };
+    (f64::from(reach.reach), (0..gallery.rows()).map(upper).collect())
+}
+
+/// Three hundred well-spread rows (more than one tile) against one probe, seventeen and eighty-one, so that all kernels run.
+/// And two dozen nearly level ones of the largest width, all of them candidates, whose sums of products take all the 24 bits
+/// that sums may take.
 fn test_jobs() -> Result<Vec<Job>, Error> {
-    const DIMS: usize = 132;
     let mut spread = Spread(1);
     let mut jobs = Vec::new();
-    for probes in [1, 17] {
-        let gallery = Arc::new(Gallery::new(DIMS, spread.rows(300, DIMS))?);
-        jobs.push(Job::new(gallery, spread.rows(probes, DIMS), 5));
+    for (dims, rows, probes, level) in
+        [(132, 300, 1, 0.0), (132, 300, 17, 0.0), (132, 300, 81, 0.0), (1024, 24, 81, 60.0)]
+    {
+        let gallery = Arc::new(Gallery::new(dims, spread.rows_around(level, rows, dims))?);
+        jobs.push(Job::new(gallery, spread.rows_around(level, probes, dims), 5));
     }
     Ok(jobs)
 }
 
 /// Times both sides, each twice and the second time for good: the first uploads and warms up.
 fn measure(gpu: &Gpu, cpu: &Cpu) -> Result<Costs, String> {
-    const DIMS: usize = 512;
     let mut spread = Spread(2);
-    let mut gallery = |rows| Gallery::new(DIMS, spread.rows(rows, DIMS)).map(Arc::new).map_err(|e| e.to_string());
+    let mut gallery =
+        |rows| Gallery::new(TIMED_DIMS, spread.rows(rows, TIMED_DIMS)).map(Arc::new).map_err(|e| e.to_string());
     let (small, large) = (gallery(400)?, gallery(TIMED_ROWS)?);
-    let probes = spread.rows(TIMED_PROBES, DIMS);
+    let probes = spread.rows(TIMED_PROBES, TIMED_DIMS);
     let jobs = [(&small, 1), (&large, 1), (&large, TIMED_PROBES)]
-        .map(|(gallery, count)| Job::new(gallery.clone(), probes[..count * DIMS].to_vec(), 16));
+        .map(|(gallery, count)| Job::new(gallery.clone(), probes[..count * TIMED_DIMS].to_vec(), 16));
     let timed = |score: &dyn Fn(&[Group<'_>]) -> Result<(), Lost>| {
         let mut times = [(Work::default(), 0.0); 3];
         for (job, time) in jobs.iter().zip(&mut times) {
@@ -229,7 +315,7 @@ fn measure(gpu: &Gpu, cpu: &Cpu) -> Result<Costs, String> {
             score(&groups)?;
             let begun = Instant::now();
             score(&groups)?;
-            *time = (Work::of(&job.gallery, job.probes.len() / DIMS), begun.elapsed().as_nanos() as f64);
+            *time = (Work::of(&job.gallery, job.probes.len() / TIMED_DIMS), begun.elapsed().as_nanos() as f64);
         }
         Ok(Cost::of(times[0], times[1], times[2]))
     };
@@ -251,12 +337,17 @@ struct Spread(u32);
 impl Spread {
     /// `count` templates of unit norm.
     fn rows(&mut self, count: usize, dims: usize) -> Vec<f32> {
+        self.rows_around(0.0, count, dims)
+    }
+
+    /// As [`Spread::rows`], of values within one half of `level` before they are normalised.
+    fn rows_around(&mut self, level: f64, count: usize, dims: usize) -> Vec<f32> {
         let mut rows = Vec::with_capacity(count * dims);
         for _ in 0..count {
             let start = rows.len();
             for _ in 0..dims {
                 self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                rows.push((f64::from(self.0) / f64::from(u32::MAX) - 0.5) as f32);
+                rows.push((f64::from(self.0) / f64::from(u32::MAX) - 0.5 + level) as f32);
             }
             let row = &mut rows[start..];
             let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();

@@ -41,7 +41,8 @@ pub struct Description {
 }
 
 /// Scores jobs. Shared by reference between threads; on the CPU calls run side by side, each on its caller's thread
-/// (large ones share the engine's helping threads), on a GPU one after the other.
+/// (large ones share the engine's helping threads). A GPU scores one after the other; meanwhile the next is brought to it and
+/// the one before is read back.
 pub struct Engine {
     cpu: Arc<Cpu>,
     accelerator: Option<Arc<Accelerator>>,
@@ -96,7 +97,8 @@ impl Engine {
             return Ok(Engine::on_cpu(cpu, "as configured"));
         }
         let cpu = Arc::new(cpu);
-        let (accelerator, cpu_reason) = match Accelerator::start(choice == Choice::Gpu, cache, cpu.clone()) {
+        let (accelerator, cpu_reason) = match Accelerator::start(choice == Choice::Gpu, device_pass, cache, cpu.clone())
+        {
             Ok(accelerator) => (Some(accelerator), String::new()),
             Err(detail) if choice == Choice::Gpu => return Err(Error::NoAdapter { detail }),
             Err(detail) => (None, format!("because no GPU adapter is usable: {detail}")),
@@ -141,7 +143,7 @@ impl Engine {
         let kind = if software { "software " } else { "" };
         Description {
             engine: "gpu",
-            note: format!("scoring on the {kind}GPU adapter {adapter} by {backend}"),
+            note: format!("scoring on the {kind}GPU adapter {adapter} by {backend}{}", open.gpu.choices()),
             adapter: Some(adapter),
             backend: Some(backend),
             software,

@@ -368,6 +368,7 @@ fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call_and_comes_back() {
     assert!(engine.device_bytes_resident() > 0);
 }
 
+/// While some search, another releases their galleries again and again: what a call uses is there until it ends.
 #[test]
 fn calls_from_several_threads_do_not_disturb_each_other() {
     let mut random = Random(11);
@@ -383,6 +384,11 @@ fn calls_from_several_threads_do_not_disturb_each_other() {
                     }
                 });
             }
+            scope.spawn(|| {
+                for job in jobs.iter().cycle().take(400) {
+                    engine.release(&job.gallery);
+                }
+            });
         });
     }
 }

@@ -33,7 +33,12 @@ struct Resident {
     block: Weak<Block>,
     segments: Vec<Segment>,
     panel_words: u32,
+    /// Calls that use it now.
+    holders: usize,
 }
+
+/// A resident block: its address.
+pub(super) type Key = usize;
 
 /// All device-resident blocks. Galleries that differ by a few people share the rest of their blocks here too.
 pub(super) struct Arena {
@@ -41,8 +46,7 @@ pub(super) struct Arena {
     queue: wgpu::Queue,
     slab_bytes_max: u64,
     slabs: Vec<Slab>,
-    /// By the block's address.
-    residents: BTreeMap<usize, Resident>,
+    residents: BTreeMap<Key, Resident>,
 }
 
 impl Arena {
@@ -52,8 +56,31 @@ impl Arena {
         Arena { device, queue, slab_bytes_max, slabs: Vec::new(), residents: BTreeMap::new() }
     }
 
-    pub(super) fn slab_buffer(&self, slab: usize) -> &wgpu::Buffer {
-        &self.slabs[slab].buffer
+    /// Each slab's buffer.
+    pub(super) fn buffers(&self) -> Vec<wgpu::Buffer> {
+        self.slabs.iter().map(|slab| slab.buffer.clone()).collect()
+    }
+
+    /// Keeps a resident block until it is let go.
+    pub(super) fn hold(&mut self, block: &Arc<Block>) -> Key {
+        let key = key(block);
+        if let Some(resident) = self.residents.get_mut(&key) {
+            resident.holders += 1;
+        }
+        key
+    }
+
+    /// Takes back what [`Arena::hold`] was asked for.
+    pub(super) fn let_go(&mut self, held: &[Key]) {
+        for key in held {
+            if let Some(resident) = self.residents.get_mut(key) {
+                resident.holders -= 1;
+            }
+        }
+    }
+
+    pub(super) fn is_held(&self, block: &Arc<Block>) -> bool {
+        self.residents.get(&key(block)).is_some_and(|resident| resident.holders > 0)
     }
 
     /// Bytes of galleries on the device.
@@ -67,7 +94,7 @@ impl Arena {
 
     /// The block's segments, uploaded now if it is not resident; none where the device has no room for it.
     pub(super) fn segments(&mut self, block: &Arc<Block>) -> Option<&[Segment]> {
-        let key = address(block);
+        let key = key(block);
         if !self.residents.contains_key(&key) {
             let resident = self.place(block)?;
             self.residents.insert(key, resident);
@@ -92,15 +119,15 @@ impl Arena {
             segments.push(segment);
             panel_first += panels;
         }
-        Some(Resident { block: Arc::downgrade(block), segments, panel_words })
+        Some(Resident { block: Arc::downgrade(block), segments, panel_words, holders: 0 })
     }
 
     /// Wipes and frees one block, if it is resident.
     pub(super) fn release(&mut self, block: &Arc<Block>) {
-        self.release_at(address(block));
+        self.release_at(key(block));
     }
 
-    fn release_at(&mut self, key: usize) {
+    fn release_at(&mut self, key: Key) {
         let Some(resident) = self.residents.remove(&key) else {
             return;
         };
@@ -118,7 +145,7 @@ impl Arena {
     /// was released brings the copy back; this takes it away again.
     pub(super) fn release_dropped(&mut self) {
         let dropped = self.residents.iter().filter(|(_, resident)| resident.block.strong_count() == 0);
-        for key in dropped.map(|(key, _)| *key).collect::<Vec<usize>>() {
+        for key in dropped.map(|(key, _)| *key).collect::<Vec<Key>>() {
             self.release_at(key);
         }
     }
@@ -175,6 +202,6 @@ impl Arena {
     }
 }
 
-fn address(block: &Arc<Block>) -> usize {
+fn key(block: &Arc<Block>) -> Key {
     Arc::as_ptr(block) as usize
 }

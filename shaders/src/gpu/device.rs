@@ -1,46 +1,41 @@
 //! Finding an adapter and opening it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::block_on;
 use super::cache::PipelineCache;
-use super::plan::DeviceKernel;
+use super::kernels::{self, Module};
+use super::plan::{DeviceKernel, Ranking, Side, Ways};
 
 /// An open device with the pipelines on it.
 pub(super) struct Device {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     pub(super) layout: wgpu::BindGroupLayout,
-    score_one: wgpu::ComputePipeline,
-    score_four: wgpu::ComputePipeline,
-    sieve_four: wgpu::ComputePipeline,
-    sieve_sixteen: wgpu::ComputePipeline,
+    pipelines: BTreeMap<DeviceKernel, wgpu::ComputePipeline>,
     /// Set by wgpu's callbacks when the device is lost or refuses something; never cleared.
     pub(super) failed: Arc<AtomicBool>,
     pub(super) info: wgpu::AdapterInfo,
 }
 
 impl Device {
+    /// # Panics
+    /// Where the device has no such kernel; see [`Device::fullest`].
     pub(super) fn pipeline(&self, kernel: DeviceKernel) -> &wgpu::ComputePipeline {
-        match kernel {
-            DeviceKernel::ScoreOne => &self.score_one,
-            DeviceKernel::ScoreFour => &self.score_four,
-            DeviceKernel::SieveFour => &self.sieve_four,
-            DeviceKernel::SieveSixteen => &self.sieve_sixteen,
-        }
+        &self.pipelines[&kernel]
     }
-}
 
-/// A kernel's source, behind what all share.
-fn source(constants: &str, kernel: &str) -> String {
-    [include_str!("../../wgsl/layout.wgsl"), constants, kernel].join("\n")
-}
-
-/// The sieving kernel's source, for sets of four times `quads` probes.
-fn sieve(quads: usize) -> String {
-    source(&format!("const QUADS: u32 = {quads}u;"), include_str!("../../wgsl/sieve.wgsl"))
+    /// Of each kind the kernel that needs most of a device, as far as this one has what it needs.
+    pub(super) fn fullest(&self) -> Ways {
+        let has = |kernel: DeviceKernel| self.pipelines.contains_key(&kernel);
+        let ranking =
+            if has(DeviceKernel::ScoreOne(Ranking::Subgroups)) { Ranking::Subgroups } else { Ranking::Counting };
+        let sides = [Side::Sixteen, Side::Eight];
+        Ways { ranking, matrices: sides.into_iter().find(|side| has(DeviceKernel::SieveMatrices(*side))) }
+    }
 }
 
 /// Whether the adapter computes on the CPU.
@@ -76,30 +71,38 @@ pub(super) fn open(software_too: bool, cache: Option<&Path>) -> Result<Device, S
 }
 
 fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<&Path>) -> Result<Device, String> {
-    let (device, queue) = block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-        label: Some("score"),
-        // The default limits are those of a phone; a binding is to be as large as this adapter can have it.
-        required_limits: adapter.limits(),
-        required_features: adapter.features() & wgpu::Features::PIPELINE_CACHE,
-        ..wgpu::DeviceDescriptor::default()
-    }))
-    .map_err(|error| format!("{} cannot be opened: {error}", info.name))?;
+    let limits = adapter.limits();
+    let mut matrices = kernels::matrices(adapter, &info);
+    let mut features = adapter.features() & (wgpu::Features::PIPELINE_CACHE | wgpu::Features::SUBGROUP);
+    let request = |features: wgpu::Features| {
+        block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("score"),
+            // The default limits are those of a phone; a binding is to be as large as this adapter can have it.
+            required_limits: limits.clone(),
+            required_features: features,
+            experimental_features: match features.contains(kernels::MATRICES) {
+                // SAFETY: only matrices are used of what is experimental, and what they answer is tested at each start.
+                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+                false => wgpu::ExperimentalFeatures::disabled(),
+            },
+            ..wgpu::DeviceDescriptor::default()
+        }))
+    };
+    let with_matrices = matrices.and_then(|_| request(features | kernels::MATRICES).ok());
+    let (device, queue) = match with_matrices {
+        Some(opened) => opened,
+        None => {
+            matrices = None;
+            request(features).map_err(|error| format!("{} cannot be opened: {error}", info.name))?
+        }
+    };
+    features = device.features();
 
     let failed = Arc::new(AtomicBool::new(false));
     let (on_lost, on_error) = (failed.clone(), failed.clone());
     device.set_device_lost_callback(move |_, _| on_lost.store(true, Ordering::Release));
     device.on_uncaptured_error(Arc::new(move |_| on_error.store(true, Ordering::Release)));
 
-    let module = |label, source: String| {
-        let descriptor =
-            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
-        // SAFETY: the modules are ours; their loops end, their stores are guarded, and `Plan` writes only work items whose
-        // tiles, probes, results and counts lie within the buffers that are bound.
-        unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-    };
-    let score = module("score.wgsl", source("", include_str!("../../wgsl/score.wgsl")));
-    let four = module("sieve.wgsl, four probes", sieve(DeviceKernel::SieveFour.set_probes() / 4));
-    let sixteen = module("sieve.wgsl, sixteen probes", sieve(DeviceKernel::SieveSixteen.set_probes() / 4));
     let storage = |binding, read_only| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
@@ -120,27 +123,45 @@ fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<
         immediate_size: 0,
     });
     let cache = cache.and_then(|folder| PipelineCache::open(folder, &device, &info));
-    let pipeline = |module, entry_point| {
-        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(entry_point),
-            layout: Some(&pipeline_layout),
-            module,
-            entry_point: Some(entry_point),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                // What is read behind a barrier was written before it.
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: cache.as_ref().map(PipelineCache::cache),
-        })
+    let compile = |module: Module| -> Vec<(DeviceKernel, wgpu::ComputePipeline)> {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(module.name),
+            source: wgpu::ShaderSource::Wgsl(module.source.into()),
+        };
+        // SAFETY: the modules are ours; their loops end, their stores are guarded, and `Plan` writes only work items whose
+        // tiles, probes, results and counts lie within the buffers that are bound.
+        let compiled =
+            unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) };
+        let pipeline = |entry_point| {
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(entry_point),
+                layout: Some(&pipeline_layout),
+                module: &compiled,
+                entry_point: Some(entry_point),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    // What is read behind a barrier was written before it.
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: cache.as_ref().map(PipelineCache::cache),
+            })
+        };
+        module.kernels.into_iter().map(|(kernel, entry_point)| (kernel, pipeline(entry_point))).collect()
     };
-    let (score_one, score_four) = (pipeline(&score, "score_one"), pipeline(&score, "score_four"));
-    let (sieve_four, sieve_sixteen) = (pipeline(&four, "sieve"), pipeline(&sixteen, "sieve"));
+    let mut pipelines: BTreeMap<_, _> = kernels::plain().into_iter().flat_map(&compile).collect();
     if failed.load(Ordering::Acquire) {
         return Err(format!("{} does not take the kernels", info.name));
+    }
+    for module in kernels::special(features, matrices, &info) {
+        // A driver that does not take them goes on without.
+        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let compiled = compile(module);
+        if block_on(scope.pop()).is_none() {
+            pipelines.extend(compiled);
+        }
     }
     if let Some(cache) = &cache {
         cache.save();
     }
-    Ok(Device { device, queue, layout, score_one, score_four, sieve_four, sieve_sixteen, failed, info })
+    Ok(Device { device, queue, layout, pipelines, failed, info })
 }

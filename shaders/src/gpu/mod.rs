@@ -3,12 +3,15 @@
 //! Galleries stay on the device in slabs, uploaded at their first use. A call becomes one work list, cut by
 //! slab and kernel, in one submission with one read-back (more only where the candidates of a huge call would not
 //! fit: then one round is scored while the one before is read back and merged); per tile only the best candidates come
-//! back, and of large galleries only the rows that reach a floor, for which a sample is ranked before. One call at a time
-//! uses the device.
+//! back, and of large galleries only the rows that reach a floor, for which a sample is ranked before.
+//!
+//! Calls overlap: while the device scores for one, the next uploads its galleries and submits, and the one before is read
+//! back. What a call uses stays on the device until it ends.
 
 mod arena;
 mod cache;
 mod device;
+mod kernels;
 mod merge;
 mod plan;
 mod sieve;
@@ -17,7 +20,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
@@ -28,7 +31,7 @@ use crate::layout::{Candidate, WorkItem};
 use arena::Arena;
 use device::Device;
 use merge::Merge;
-use plan::{DeviceKernel, Placed, Plan, Round, Sieve};
+use plan::{DeviceKernel, Placed, Plan, Ranking, Round, SET_PROBES_MAX, Sieve, Ways};
 
 /// A device that has not finished a round by then is given up. A round takes milliseconds on a GPU and at most
 /// seconds on a software one.
@@ -48,8 +51,23 @@ pub enum DevicePass {
     Auto,
     /// The rows of each tile are ranked, and the best of each come back.
     Rank,
+    /// As `Rank`, where the rows of a subgroup are ranked among themselves first.
+    RankBySubgroups,
     /// A sample is ranked, and of all rows those come back that reach the floor that it gives.
     Sieve,
+    /// As `Sieve`, where cooperative matrices are multiplied for many probes.
+    SieveByMatrices,
+}
+
+impl DevicePass {
+    /// The passes there are, without the choice between them.
+    pub const ALL: [DevicePass; 4] =
+        [DevicePass::Rank, DevicePass::RankBySubgroups, DevicePass::Sieve, DevicePass::SieveByMatrices];
+
+    /// Whether every device has what it needs.
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self, DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve)
+    }
 }
 
 /// The device is lost, hung or refused something; nothing can be expected of it any more.
@@ -59,14 +77,35 @@ pub(crate) struct Lost;
 /// The open device and what is on it.
 pub(crate) struct Gpu {
     device: Device,
+    /// What of the device's special kernels may be used.
+    special: Ways,
+    /// What is used where there is a choice.
+    chosen: Ways,
     state: Mutex<State>,
+    /// Calls have ended.
+    ended: Condvar,
 }
 
 struct State {
     arena: Arena,
+    /// Buffers that no call uses.
+    spare: Vec<Buffers>,
+}
+
+/// The buffers of one call.
+struct Buffers {
     probes: Buffer,
     /// Rounds take turns with them.
     stages: [Stage; 2],
+}
+
+/// What a call uses of the device until it ends.
+struct Call<'a> {
+    gpu: &'a Gpu,
+    /// Each slab's buffer as it was when the call began.
+    slabs: Vec<wgpu::Buffer>,
+    held: Vec<arena::Key>,
+    buffers: Buffers,
 }
 
 /// The buffers of one round.
@@ -95,7 +134,7 @@ struct Buffer {
 }
 
 impl Buffer {
-    fn new(label: &'static str, usage: wgpu::BufferUsages) -> Buffer {
+    const fn new(label: &'static str, usage: wgpu::BufferUsages) -> Buffer {
         Buffer { label, usage, buffer: None }
     }
 
@@ -116,24 +155,82 @@ impl Buffer {
     }
 }
 
-impl Gpu {
-    /// Opens the best adapter, a software one only where `software_too` says so; the error says in words why not.
-    /// `cache` is a folder for compiled pipelines.
-    pub(crate) fn open(software_too: bool, cache: Option<&Path>) -> Result<Gpu, String> {
+impl Buffers {
+    fn new() -> Buffers {
         use wgpu::BufferUsages as Usage;
-        let device = device::open(software_too, cache)?;
         let stage = || Stage {
             work: Buffer::new("work", Usage::STORAGE | Usage::COPY_DST),
             results: Buffer::new("results", Usage::STORAGE | Usage::COPY_SRC),
             counts: Buffer::new("counts", Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST),
             read_back: Buffer::new("read back", Usage::MAP_READ | Usage::COPY_DST),
         };
-        let state = State {
-            arena: Arena::new(device.device.clone(), device.queue.clone()),
-            probes: Buffer::new("probes", Usage::STORAGE | Usage::COPY_DST),
-            stages: [stage(), stage()],
-        };
-        Ok(Gpu { device, state: Mutex::new(state) })
+        Buffers { probes: Buffer::new("probes", Usage::STORAGE | Usage::COPY_DST), stages: [stage(), stage()] }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gpu.lock();
+        state.arena.let_go(&self.held);
+        // A call that panicked may have left a buffer mapped.
+        if !std::thread::panicking() {
+            state.spare.push(std::mem::replace(&mut self.buffers, Buffers::new()));
+        }
+        drop(state);
+        self.gpu.ended.notify_all();
+    }
+}
+
+impl Gpu {
+    /// Opens the best adapter, a software one only where `software_too` says so; the error says in words why not.
+    /// `cache` is a folder for compiled pipelines.
+    pub(crate) fn open(software_too: bool, cache: Option<&Path>) -> Result<Gpu, String> {
+        let device = device::open(software_too, cache)?;
+        let state = State { arena: Arena::new(device.device.clone(), device.queue.clone()), spare: Vec::new() };
+        Ok(Gpu {
+            special: device.fullest(),
+            device,
+            chosen: Ways::default(),
+            state: Mutex::new(state),
+            ended: Condvar::new(),
+        })
+    }
+
+    /// Whether it can search so.
+    pub(crate) fn has(&self, pass: DevicePass) -> bool {
+        match pass {
+            DevicePass::RankBySubgroups => self.special.ranking == Ranking::Subgroups,
+            DevicePass::SieveByMatrices => self.special.matrices.is_some(),
+            DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve => true,
+        }
+    }
+
+    /// Leaves a special pass out.
+    pub(crate) fn leave_out(&mut self, pass: DevicePass) {
+        match pass {
+            DevicePass::RankBySubgroups => self.special.ranking = Ranking::Counting,
+            DevicePass::SieveByMatrices => self.special.matrices = None,
+            DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve => {}
+        }
+    }
+
+    /// Takes a special pass that it has wherever there is a choice.
+    pub(crate) fn choose(&mut self, pass: DevicePass) {
+        match pass {
+            DevicePass::RankBySubgroups => self.chosen.ranking = self.special.ranking,
+            DevicePass::SieveByMatrices => self.chosen.matrices = self.special.matrices,
+            DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve => {}
+        }
+    }
+
+    /// In words, which special passes are taken.
+    pub(crate) fn choices(&self) -> &'static str {
+        match (self.chosen.ranking, self.chosen.matrices) {
+            (Ranking::Counting, None) => "",
+            (Ranking::Subgroups, None) => ", with subgroups",
+            (Ranking::Counting, Some(_)) => ", with matrices",
+            (Ranking::Subgroups, Some(_)) => ", with subgroups and matrices",
+        }
     }
 
     pub(crate) fn adapter(&self) -> String {
@@ -153,11 +250,16 @@ impl Gpu {
         self.lock().arena.bytes_resident()
     }
 
-    /// Wipes and frees what only this gallery has on the device.
+    /// Wipes and frees what only this gallery has on the device, once the calls that use it have ended.
     pub(crate) fn release(&self, gallery: &Gallery) {
         let mut state = self.lock();
-        for part in gallery.parts().iter().filter(|part| Arc::strong_count(&part.block) == 1) {
-            state.arena.release(&part.block);
+        for part in gallery.parts() {
+            while state.arena.is_held(&part.block) {
+                state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            if Arc::strong_count(&part.block) == 1 {
+                state.arena.release(&part.block);
+            }
         }
         state.arena.release_dropped();
     }
@@ -173,16 +275,21 @@ impl Gpu {
     /// # Errors
     /// [`Lost`]; the whole call is then to be answered by the CPU.
     pub(crate) fn coarse(&self, groups: &[Group<'_>], pass: DevicePass) -> Result<Vec<Coarse>, Lost> {
-        let mut state = self.lock();
         self.alive()?;
-        state.arena.release_dropped();
-        let placed = self.place(&mut state, groups);
+        let (mut call, placed) = self.begin(groups);
         let sieved = |placed: &Placed<'_>| match pass {
             DevicePass::Auto => sieve::pays(sieve::tiles(placed)),
-            DevicePass::Rank => false,
-            DevicePass::Sieve => true,
+            DevicePass::Rank | DevicePass::RankBySubgroups => false,
+            DevicePass::Sieve | DevicePass::SieveByMatrices => true,
         };
-        let (mut ranked, mut sampled, mut large) = (Plan::default(), Plan::default(), Vec::new());
+        let ways = match pass {
+            DevicePass::Auto => self.chosen,
+            DevicePass::Rank | DevicePass::Sieve => Ways::default(),
+            DevicePass::RankBySubgroups => Ways { matrices: None, ..self.special },
+            DevicePass::SieveByMatrices => Ways { ranking: Ranking::Counting, ..self.special },
+        };
+        let plan = || Plan::new(ways);
+        let (mut ranked, mut sampled, mut large) = (plan(), plan(), Vec::new());
         for (group, placed) in groups.iter().zip(&placed) {
             match placed {
                 Some(placed) if sieved(placed) => {
@@ -194,14 +301,14 @@ impl Gpu {
                 None => {}
             }
         }
-        let mut floors = self.run(&mut state, sampled)?.into_iter().map(Merge::threshold);
-        let mut rest = Plan::default();
+        let mut floors = call.run(sampled)?.into_iter().map(Merge::threshold);
+        let mut rest = plan();
         for (group, placed, stride) in large {
             let floors: Vec<f32> = floors.by_ref().take(group.probes.len()).collect();
             rest.sieve(group, placed, stride, &floors);
         }
-        let mut ranked = self.run(&mut state, ranked)?.into_iter();
-        let mut rest = self.run(&mut state, rest)?.into_iter();
+        let mut ranked = call.run(ranked)?.into_iter();
+        let mut rest = call.run(rest)?.into_iter();
         let coarse = groups.iter().zip(&placed).map(|(group, placed)| {
             let merges = match placed {
                 Some(placed) if sieved(placed) => &mut rest,
@@ -213,13 +320,23 @@ impl Gpu {
         Ok(coarse.collect())
     }
 
-    /// Where each group's gallery lies on the device; none where it, or its probes, have no room.
+    /// Brings the groups' galleries to the device and holds them there, and says where each lies; none where it, or its
+    /// probes, have no room.
+    fn begin<'a>(&self, groups: &[Group<'a>]) -> (Call<'_>, Vec<Option<Placed<'a>>>) {
+        let mut state = self.lock();
+        state.arena.release_dropped();
+        let placed = self.place(&mut state, groups);
+        let parts = placed.iter().flatten().flatten();
+        let held = parts.map(|(part, _)| state.arena.hold(&part.block)).collect();
+        let buffers = state.spare.pop().unwrap_or_else(Buffers::new);
+        (Call { gpu: self, slabs: state.arena.buffers(), held, buffers }, placed)
+    }
+
     fn place<'a>(&self, state: &mut State, groups: &[Group<'a>]) -> Vec<Option<Placed<'a>>> {
         let binding_bytes_max = self.device.device.limits().max_storage_buffer_binding_size;
         let mut probe_words = 0;
         let mut place = |group: &Group<'a>| {
-            // Whatever the kernel, sets of it are no larger.
-            let probes = group.probes.len().next_multiple_of(DeviceKernel::SieveSixteen.set_probes());
+            let probes = group.probes.len().next_multiple_of(SET_PROBES_MAX);
             let words = probe_words + sieve::words(group.gallery.dims(), probes);
             if ((words * size_of::<u32>()) as u64).next_power_of_two() > binding_bytes_max {
                 return None;
@@ -232,29 +349,15 @@ impl Gpu {
         groups.iter().map(&mut place).collect()
     }
 
-    /// Lets the device do what is planned: one round is scored while the one before is read back and merged.
-    fn run<'a>(&self, state: &mut State, plan: Plan<'a>) -> Result<Vec<Merge<'a>>, Lost> {
-        let Plan { probes, rounds, mut merges } = plan;
-        let Some(last) = rounds.len().checked_sub(1) else {
-            return Ok(merges);
-        };
-        let buffer = state.probes.of_size(&self.device.device, size_of_val(probes.as_slice()) as u64);
-        self.device.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&probes));
-        let mut before: Option<(&Round, Submitted)> = None;
-        for (index, round) in rounds.iter().enumerate() {
-            let submitted = self.submit(&mut state.stages[index % 2], &state.arena, &buffer, round, index == last);
-            if let Some((round, submitted)) = before.replace((round, submitted)) {
-                self.collect(submitted, round, &mut merges)?;
-            }
-        }
-        if let Some((round, submitted)) = before {
-            self.collect(submitted, round, &mut merges)?;
-        }
-        Ok(merges)
-    }
-
     /// Submits one round. The last one also wipes the probes from the device.
-    fn submit(&self, stage: &mut Stage, arena: &Arena, probes: &wgpu::Buffer, round: &Round, last: bool) -> Submitted {
+    fn submit(
+        &self,
+        stage: &mut Stage,
+        slabs: &[wgpu::Buffer],
+        probes: &wgpu::Buffer,
+        round: &Round,
+        last: bool,
+    ) -> Submitted {
         let Device { device, queue, .. } = &self.device;
         let (work_items, dispatches) = lay_out_work(round, device.limits().max_compute_workgroups_per_dimension);
         let work = stage.work.of_size(device, size_of_val(work_items.as_slice()) as u64);
@@ -276,13 +379,12 @@ impl Gpu {
                 offset: (dispatch.item_first * size_of::<WorkItem>()) as u64,
                 size: std::num::NonZero::new((dispatch.item_count * size_of::<WorkItem>()) as u64),
             };
-            let slab = arena.slab_buffer(dispatch.slab);
             let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
             let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("score"),
                 layout: &self.device.layout,
                 entries: &[
-                    entry(0, slab.as_entire_binding()),
+                    entry(0, slabs[dispatch.slab].as_entire_binding()),
                     entry(1, probes.as_entire_binding()),
                     entry(2, wgpu::BindingResource::Buffer(work_binding)),
                     entry(3, results.as_entire_binding()),
@@ -316,7 +418,8 @@ impl Gpu {
     fn collect(&self, submitted: Submitted, round: &Round, merges: &mut [Merge<'_>]) -> Result<(), Lost> {
         let Submitted { submission, read_back, result_bytes, bytes, mapped } = submitted;
         let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(ROUND_TIMEOUT) };
-        if self.device.device.poll(wait).is_err() || mapped.try_recv() != Ok(true) {
+        // Another call that polls may be the one that passes on what this one waits for.
+        if self.device.device.poll(wait).is_err() || mapped.recv_timeout(ROUND_TIMEOUT) != Ok(true) {
             self.device.failed.store(true, Ordering::Release);
         }
         self.alive()?;
@@ -340,8 +443,33 @@ impl Gpu {
     }
 
     /// A call that panicked leaves at worst a buffer mapped, which the next call's submission reports as a failure.
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Call<'_> {
+    /// Lets the device do what is planned: one round is scored while the one before is read back and merged.
+    fn run<'a>(&mut self, plan: Plan<'a>) -> Result<Vec<Merge<'a>>, Lost> {
+        let Plan { probes, rounds, mut merges, .. } = plan;
+        let Some(last) = rounds.len().checked_sub(1) else {
+            return Ok(merges);
+        };
+        let Device { device, queue, .. } = &self.gpu.device;
+        let buffer = self.buffers.probes.of_size(device, size_of_val(probes.as_slice()) as u64);
+        queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&probes));
+        let mut before: Option<(&Round, Submitted)> = None;
+        for (index, round) in rounds.iter().enumerate() {
+            let stage = &mut self.buffers.stages[index % 2];
+            let submitted = self.gpu.submit(stage, &self.slabs, &buffer, round, index == last);
+            if let Some((round, submitted)) = before.replace((round, submitted)) {
+                self.gpu.collect(submitted, round, &mut merges)?;
+            }
+        }
+        if let Some((round, submitted)) = before {
+            self.gpu.collect(submitted, round, &mut merges)?;
+        }
+        Ok(merges)
     }
 }
 

@@ -41,24 +41,69 @@ pub(super) fn segments<'p, 'a: 'p>(placed: &'p Placed<'a>) -> impl Iterator<Item
     placed.iter().flat_map(|(part, segments)| segments.iter().map(|segment| (*part, segment)))
 }
 
-/// The kernels: two that rank the rows of a tile, and two that sieve a gallery, for four probes a set and for sixteen.
+/// How a tile's rows find their ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ranking {
+    #[default]
+    Counting,
+    Subgroups,
+}
+
+/// Rows and columns of the square matrices that a device multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Eight,
+    Sixteen,
+}
+
+impl Side {
+    pub(super) const fn length(self) -> usize {
+        match self {
+            Side::Eight => 8,
+            Side::Sixteen => 16,
+        }
+    }
+}
+
+/// The kernels: two that rank the rows of a tile, and those that sieve a gallery, for some probes a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeviceKernel {
-    ScoreOne,
-    ScoreFour,
+    ScoreOne(Ranking),
+    ScoreFour(Ranking),
     SieveFour,
     SieveSixteen,
+    SieveMatrices(Side),
 }
 
 impl DeviceKernel {
     /// Probes in a set.
     pub(super) const fn set_probes(self) -> usize {
         match self {
-            DeviceKernel::ScoreOne => 1,
-            DeviceKernel::ScoreFour | DeviceKernel::SieveFour => TILE_PROBES,
+            DeviceKernel::ScoreOne(_) => 1,
+            DeviceKernel::ScoreFour(_) | DeviceKernel::SieveFour => TILE_PROBES,
             DeviceKernel::SieveSixteen => 16,
+            DeviceKernel::SieveMatrices(side) => 4 * side.length(),
         }
     }
+
+    /// Panels in a tile.
+    pub(super) const fn tile_panels(self) -> usize {
+        match self {
+            DeviceKernel::SieveMatrices(side) => 8 * side.length() / PANEL_ROWS,
+            _ => TILE_PANELS,
+        }
+    }
+}
+
+/// Whatever the kernel, a set has no more probes.
+pub(super) const SET_PROBES_MAX: usize = DeviceKernel::SieveMatrices(Side::Sixteen).set_probes();
+
+/// Which of the kernels that do the same are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ways {
+    pub(super) ranking: Ranking,
+    /// Matrices where they are used for many probes.
+    pub(super) matrices: Option<Side>,
 }
 
 /// A sorted run of candidates of one probe within a round's results.
@@ -103,8 +148,9 @@ pub(super) struct Round {
 }
 
 /// Work for the device whose rounds do not wait for each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Plan<'a> {
+    pub(super) ways: Ways,
     /// The probes as the kernels read them; see the comments at the entry points of the shader.
     pub(super) probes: Vec<u32>,
     pub(super) rounds: Vec<Round>,
@@ -113,6 +159,10 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
+    pub(super) fn new(ways: Ways) -> Plan<'a> {
+        Plan { ways, probes: Vec::new(), rounds: Vec::new(), merges: Vec::new() }
+    }
+
     /// Adds one group, whose gallery's parts lie in `placed`: of every `stride` tiles the first one.
     pub(super) fn rank(&mut self, group: &Group<'a>, placed: &Placed<'a>, stride: usize) {
         let dims = group.gallery.dims();
@@ -169,8 +219,8 @@ impl<'a> Plan<'a> {
     fn push_item(&mut self, slab: usize, mut item: WorkItem, probe_first: usize, probe_count: usize) {
         let keep = item.keep as usize;
         let (kernel, width) = match probe_count {
-            1 => (DeviceKernel::ScoreOne, 1),
-            _ => (DeviceKernel::ScoreFour, TILE_PROBES),
+            1 => (DeviceKernel::ScoreOne(self.ways.ranking), 1),
+            _ => (DeviceKernel::ScoreFour(self.ways.ranking), TILE_PROBES),
         };
         if self.rounds.last().is_none_or(|round| round.candidates + width * keep > ROUND_CANDIDATES_MAX) {
             self.rounds.push(Round::default());

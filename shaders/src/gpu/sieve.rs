@@ -50,10 +50,20 @@ impl<'a> Plan<'a> {
     /// Adds one group, whose gallery's parts lie in `placed` and whose probes have the proved `floors`, after a sample of one
     /// tile in `stride`.
     pub(super) fn sieve(&mut self, group: &Group<'a>, placed: &Placed<'a>, stride: usize, floors: &[f32]) {
-        let wide = group.probes.len() - group.probes.len() % DeviceKernel::SieveSixteen.set_probes();
+        let all = group.probes.len();
+        let by_matrices = self.ways.matrices.map(DeviceKernel::SieveMatrices);
+        // A set of matrices that is half empty takes about as long as sets without.
+        let many = by_matrices.map_or(0, |kernel| match all % kernel.set_probes() {
+            rest if 2 * rest >= kernel.set_probes() => all,
+            rest => all - rest,
+        });
+        let wide = all - (all - many) % DeviceKernel::SieveSixteen.set_probes();
         let split = |kernel, from: usize, to: usize| (kernel, &group.probes[from..to], &floors[from..to]);
-        let runs =
-            [split(DeviceKernel::SieveSixteen, 0, wide), split(DeviceKernel::SieveFour, wide, group.probes.len())];
+        let runs = [
+            split(by_matrices.unwrap_or(DeviceKernel::SieveSixteen), 0, many),
+            split(DeviceKernel::SieveSixteen, many, wide),
+            split(DeviceKernel::SieveFour, wide, all),
+        ];
         for (kernel, probes, floors) in runs {
             let room = room(probes.iter().map(|probe| probe.wanted.k).max().unwrap_or(0), stride);
             // So many that they fill a round.
@@ -104,7 +114,7 @@ impl<'a> Plan<'a> {
                 kernel,
                 item,
                 sets: probes.len().div_ceil(kernel.set_probes()) as u32,
-                tiles: segment.panels.div_ceil(TILE_PANELS) as u32,
+                tiles: segment.panels.div_ceil(kernel.tile_panels()) as u32,
             });
         }
         let lots = (0..probes.len()).map(|place| Lot {

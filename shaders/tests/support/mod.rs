@@ -47,8 +47,8 @@ pub fn engines() -> &'static [(String, Engine)] {
                 engines.push((format!("{} in {pass:?}", kernel.name()), engine));
             }
         }
-        for pass in [DevicePass::Rank, DevicePass::Sieve] {
-            let engine = or_skip(Engine::start_on_device(pass));
+        for pass in DevicePass::ALL {
+            let engine = or_skip(&format!("the pass {pass:?}"), is_required(pass), Engine::start_on_device(pass));
             engines.extend(engine.map(|engine| (format!("gpu, {pass:?}"), engine)));
         }
         engines
@@ -57,17 +57,21 @@ pub fn engines() -> &'static [(String, Engine)] {
 
 /// The GPU engine; without an adapter a failure where `TVS_GPU=required`, else a line that says what was skipped.
 pub fn gpu() -> Option<Engine> {
-    or_skip(Engine::start(Choice::Gpu, 1))
+    or_skip("the GPU", is_required(DevicePass::Auto), Engine::start(Choice::Gpu, 1))
 }
 
-fn or_skip(started: Result<Engine, shaders::Error>) -> Option<Engine> {
+/// Where `TVS_GPU=required`, what every device has has to be there; where `TVS_GPU=every`, each pass.
+fn is_required(pass: DevicePass) -> bool {
+    let has_it = !matches!(pass, DevicePass::RankBySubgroups | DevicePass::SieveByMatrices);
+    std::env::var("TVS_GPU").is_ok_and(|value| value == "every" || value == "required" && has_it)
+}
+
+fn or_skip(name: &str, required: bool, started: Result<Engine, shaders::Error>) -> Option<Engine> {
     match started {
         Ok(engine) => Some(engine),
-        Err(error) if std::env::var("TVS_GPU").is_ok_and(|value| value == "required") => {
-            panic!("TVS_GPU=required, but {error}")
-        }
+        Err(error) if required => panic!("{name} is required here (TVS_GPU), but {error}"),
         Err(error) => {
-            println!("skipped on the GPU: {error}");
+            println!("skipped: {name}: {error}");
             None
         }
     }
