@@ -13,6 +13,8 @@ use coordinator_core::Command;
 use coordinator_core::blueprint::Placement;
 use coordinator_core::command::GalleryCommit;
 use coordinator_core::state::ShardState;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use node_core::rebuild::{goes_on_from, may_begin_anew};
 use node_core::shard::Order;
 use node_link::Lane;
@@ -27,6 +29,9 @@ use crate::store::Kind;
 
 /// How long standbys are waited for. One that is not there by then fetches the version once it is committed.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the other standbys are waited for once one has the version; as long again as that one took, if that is more.
+const PUSH_GRACE: Duration = Duration::from_millis(300);
 
 /// Pause before a standby that does not know its order yet is asked again.
 const PUSH_PAUSE: Duration = Duration::from_millis(20);
@@ -155,11 +160,19 @@ impl Job {
     async fn push(&self, segment: Segment) -> Result<(), Refusal> {
         let shard = segment.shard;
         let request = peer::Request::StoreSegment(segment);
-        let deadline = Instant::now() + PUSH_TIMEOUT;
+        let begun = Instant::now();
+        let deadline = begun + PUSH_TIMEOUT;
         let standbys = &self.placement.standbys;
-        let pushes = standbys.iter().map(|node| push_to(&self.shared, *node, &request, deadline));
-        let kept = futures::future::join_all(pushes).await.into_iter().filter(|kept| *kept).count();
-        if standbys.is_empty() || kept > 0 {
+        let mut pushes: FuturesUnordered<_> =
+            standbys.iter().map(|node| push_to(&self.shared, *node, &request, deadline)).collect();
+        let (mut is_kept, mut until) = (standbys.is_empty(), deadline);
+        while let Ok(Some(kept)) = tokio::time::timeout_at(until.into(), pushes.next()).await {
+            if kept {
+                is_kept = true;
+                until = until.min(Instant::now() + PUSH_GRACE.max(begun.elapsed()));
+            }
+        }
+        if is_kept {
             return Ok(());
         }
         let place = format!("gallery {shard}: no standby took the new version");
