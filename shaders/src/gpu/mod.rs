@@ -254,10 +254,11 @@ impl Gpu {
     pub(crate) fn release(&self, gallery: &Gallery) {
         let mut state = self.lock();
         for part in gallery.parts() {
-            while state.arena.is_held(&part.block) {
+            let is_alone = || Arc::strong_count(&part.block) == 1;
+            while is_alone() && state.arena.is_held(&part.block) {
                 state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            if Arc::strong_count(&part.block) == 1 {
+            if is_alone() {
                 state.arena.release(&part.block);
             }
         }
@@ -288,31 +289,27 @@ impl Gpu {
             DevicePass::RankBySubgroups => Ways { matrices: None, ..self.special },
             DevicePass::SieveByMatrices => Ways { ranking: Ranking::Counting, ..self.special },
         };
-        let plan = || Plan::new(ways);
-        let (mut ranked, mut sampled, mut large) = (plan(), plan(), Vec::new());
-        for (group, placed) in groups.iter().zip(&placed) {
-            match placed {
-                Some(placed) if sieved(placed) => {
-                    let stride = sieve::stride(sieve::tiles(placed));
-                    sampled.rank(group, placed, stride);
-                    large.push((group, placed, stride));
-                }
-                Some(placed) => ranked.rank(group, placed, 1),
-                None => {}
-            }
+        let there = || groups.iter().zip(&placed).filter_map(|(group, placed)| Some((group, placed.as_ref()?)));
+        let stride = |placed: &Placed<'_>| sieve::stride(sieve::tiles(placed));
+        // The samples of the large galleries, and the small ones as a whole.
+        let mut plan = Plan::new(ways);
+        for (group, placed) in there().filter(|(_, placed)| sieved(placed)) {
+            plan.rank(group, placed, stride(placed));
         }
-        let mut floors = call.run(sampled)?.into_iter().map(Merge::threshold);
-        let mut rest = plan();
-        for (group, placed, stride) in large {
-            let floors: Vec<f32> = floors.by_ref().take(group.probes.len()).collect();
-            rest.sieve(group, placed, stride, &floors);
+        for (group, placed) in there().filter(|(_, placed)| !sieved(placed)) {
+            plan.rank(group, placed, 1);
         }
-        let mut ranked = call.run(ranked)?.into_iter();
-        let mut rest = call.run(rest)?.into_iter();
+        let mut small = call.run(plan)?.into_iter();
+        let mut plan = Plan::new(ways);
+        for (group, placed) in there().filter(|(_, placed)| sieved(placed)) {
+            let floors: Vec<f32> = small.by_ref().take(group.probes.len()).map(Merge::threshold).collect();
+            plan.sieve(group, placed, stride(placed), &floors);
+        }
+        let mut large = call.run(plan)?.into_iter();
         let coarse = groups.iter().zip(&placed).map(|(group, placed)| {
             let merges = match placed {
-                Some(placed) if sieved(placed) => &mut rest,
-                Some(_) => &mut ranked,
+                Some(placed) if sieved(placed) => &mut large,
+                Some(_) => &mut small,
                 None => return group.probes.iter().map(|_| None).collect(),
             };
             merges.take(group.probes.len()).map(Merge::finish).collect()
