@@ -285,13 +285,13 @@ fn uppers(gallery: &Gallery, probe: &[f32]) -> (f64, Vec<f64>) {
 }
 
 /// Three hundred well-spread rows (more than one tile) against one probe, seventeen and eighty-one, so that all kernels run.
-/// And two dozen nearly level ones of the largest width, all of them candidates, whose sums of products take all the 24 bits
+/// And forty nearly level ones of the largest width, all of them candidates, whose sums of products take all the 24 bits
 /// that sums may take.
 fn test_jobs() -> Result<Vec<Job>, Error> {
     let mut spread = Spread(1);
     let mut jobs = Vec::new();
     for (dims, rows, probes, level) in
-        [(132, 300, 1, 0.0), (132, 300, 17, 0.0), (132, 300, 81, 0.0), (1024, 24, 81, 60.0)]
+        [(132, 300, 1, 0.0), (132, 300, 17, 0.0), (132, 300, 81, 0.0), (1024, 40, 81, 60.0)]
     {
         let gallery = Arc::new(Gallery::new(dims, spread.rows_around(level, rows, dims))?);
         jobs.push(Job::new(gallery, spread.rows_around(level, probes, dims), 5));
