@@ -57,14 +57,10 @@ impl Code for i16 {
     }
 }
 
-/// Splits fine codes into two columns of eight bits: sixteen times the first plus the second.
-pub(crate) fn split(fine: &[i16], columns: [&mut [i8]; 2]) {
-    let [first, second] = columns;
-    for ((fine, first), second) in fine.iter().zip(first).zip(second) {
-        let coarse = (i32::from(*fine) + FINE / 2) >> FINE.ilog2();
-        *first = coarse as i8;
-        *second = (i32::from(*fine) - FINE * coarse) as i8;
-    }
+/// Splits a fine code into two of eight bits: sixteen times the first plus the second.
+pub(crate) fn split(fine: i16) -> [i8; 2] {
+    let coarse = (i32::from(fine) + FINE / 2) >> FINE.ilog2();
+    [coarse as i8, (i32::from(fine) - FINE * coarse) as i8]
 }
 
 /// Covers the rounding of a norm that was summed in `f64`, or in `f32` lanes of at most 64 terms each: 2^-24 for the square
@@ -310,10 +306,8 @@ mod tests {
 
     #[test]
     fn a_fine_code_is_two_columns_and_its_margin_a_sixteenth() {
-        let fine: Vec<i16> = (-2_032..=2_032).collect();
-        let (mut first, mut second) = (vec![0; fine.len()], vec![0; fine.len()]);
-        split(&fine, [&mut first, &mut second]);
-        for ((fine, first), second) in fine.into_iter().zip(first).zip(second) {
+        for fine in -2_032..=2_032 {
+            let [first, second] = split(fine);
             assert_eq!(FINE * i32::from(first) + i32::from(second), i32::from(fine));
             assert!(first != i8::MIN);
         }

@@ -16,6 +16,7 @@ mod x86_single;
 use crate::batch::{Group, Hit, Probe};
 use crate::error::Error;
 use crate::exact;
+use crate::layout::PANEL_ROWS;
 use crate::panel::Panel;
 use crate::select::Selection;
 use pool::Pool;
@@ -110,6 +111,33 @@ impl Kernel {
             // SAFETY: as above.
             Kernel::Avx2 => unsafe { x86::score_avx2(panel, ask, ahead, sums) },
             _ => portable::score(panel, ask, sums),
+        }
+    }
+
+    /// Raises each lane's best lower bound by one panel's rows; see [`scan::raise_lanes`].
+    fn raise_lanes(
+        self,
+        best: &mut [f32; PANEL_ROWS],
+        panel: &Panel<'_>,
+        sums: &[i32; PANEL_ROWS],
+        reach: f32,
+        live: u32,
+    ) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above; whatever has AVX-512 has AVX2.
+            Kernel::Avx512 | Kernel::Avx2 => unsafe { x86::raise_lanes(best, panel, sums, reach, live) },
+            _ => scan::raise_lanes(best, panel, sums, reach, live),
+        }
+    }
+
+    /// The rows whose upper bound is not below `lowest`; see [`scan::reached`].
+    fn reached(self, panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], reach: f32, lowest: f32) -> u32 {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kernel::Avx512 | Kernel::Avx2 => unsafe { x86::reached(panel, sums, reach, lowest) },
+            _ => scan::reached(panel, sums, reach, lowest),
         }
     }
 
@@ -271,7 +299,6 @@ impl Cpu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::PANEL_ROWS;
     use crate::panel::{GROUP, GROUP_BYTES};
     use crate::quantise::FINE;
 

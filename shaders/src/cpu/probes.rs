@@ -62,7 +62,7 @@ impl Probes {
             starts: Vec::with_capacity(probes.len()),
             reaches: Vec::with_capacity(probes.len()),
         };
-        let (mut codes, mut fine) = (vec![0i8; dims], vec![0i16; dims]);
+        let (mut codes, mut fine) = (Vec::new(), Vec::new());
         while probes.len() > 0 {
             // A tile is worth its width where most of its places are taken.
             let width = match probes.len() {
@@ -75,15 +75,22 @@ impl Probes {
             let (first, start) = (packed.starts.len(), packed.codes.len());
             packed.codes.resize(start + groups * packing.group_words(width), 0);
             for (place, values) in probes.by_ref().take(width).enumerate() {
+                let at = [start, width, place];
+                if packing == Packing::Bytes && width > 1 {
+                    codes.resize(dims, 0);
+                    packed.add(&quantise(values, &mut codes));
+                    packed.write(at, &codes, |codes| [word(codes)]);
+                    continue;
+                }
+                fine.resize(dims, 0);
+                packed.add(&quantise(values, &mut fine));
                 match packing {
-                    Packing::Bytes if width == 1 => packed.add_alone(values, start, &mut fine),
-                    Packing::Bytes => {
-                        packed.add(&quantise(values, &mut codes));
-                        packed.write_column(start + place, width, &codes);
-                    }
+                    Packing::Bytes => packed.write(at, &fine, |fine| {
+                        let columns = fine.map(split);
+                        [0, 1].map(|column| word(columns.map(|columns| columns[column])))
+                    }),
                     Packing::Pairs => {
-                        packed.add(&quantise(values, &mut fine));
-                        packed.write_pairs(start + 2 * place, width, &fine);
+                        packed.write(at, &fine, |[a, b, c, d]| [[a, c], [b, d]].map(bytemuck::cast::<[i16; 2], i32>));
                     }
                 }
             }
@@ -97,30 +104,25 @@ impl Probes {
         self.reaches.push(Reach::new(quantised, self.dims));
     }
 
-    /// Adds a probe of fine codes, in two columns.
-    fn add_alone(&mut self, values: &[f32], start: usize, fine: &mut [i16]) {
-        self.add(&quantise(values, fine));
-        let mut columns = vec![0; 2 * self.dims];
-        let (first, second) = columns.split_at_mut(self.dims);
-        split(fine, [first, second]);
-        self.write_column(start, 2, first);
-        self.write_column(start + 1, 2, second);
-    }
-
-    /// Writes a column whose first group lies at `start`, among `width` of them.
-    fn write_column(&mut self, start: usize, width: usize, codes: &[i8]) {
-        let slots = self.codes[start..].iter_mut().step_by(width);
-        let (groups, _) = bytemuck::cast_slice::<i8, u8>(codes).as_chunks::<GROUP>();
-        for (slot, group) in slots.zip(groups) {
-            *slot = i32::from_ne_bytes(*group);
+    /// Writes a probe's groups, `N` words each, at its place in the tile for `width` probes that starts at `start`.
+    fn write<C: Copy, const N: usize>(
+        &mut self,
+        [start, width, place]: [usize; 3],
+        codes: &[C],
+        words: impl Fn([C; GROUP]) -> [i32; N],
+    ) {
+        let (slots, groups) = (self.codes[start..].as_chunks_mut::<N>().0, codes.as_chunks::<GROUP>().0);
+        if width == 1 {
+            // Without a step it is vector instructions.
+            slots.iter_mut().zip(groups).for_each(|(slot, group)| *slot = words(*group));
+        } else {
+            let slots = slots.iter_mut().skip(place).step_by(width);
+            slots.zip(groups).for_each(|(slot, group)| *slot = words(*group));
         }
     }
+}
 
-    /// Writes a probe's pairs, of which the first lies at `start`, in a tile for `width` probes.
-    fn write_pairs(&mut self, start: usize, width: usize, fine: &[i16]) {
-        let slots = self.codes[start..].chunks_mut(Packing::Pairs.group_words(width));
-        for (slot, [a, b, c, d]) in slots.zip(fine.as_chunks::<GROUP>().0) {
-            slot[..2].copy_from_slice(&[[*a, *c], [*b, *d]].map(bytemuck::cast::<[i16; 2], i32>));
-        }
-    }
+/// The bytes of a word.
+fn word(codes: [i8; GROUP]) -> i32 {
+    i32::from_ne_bytes(codes.map(|code| code as u8))
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::Kernel;
 use super::probes::{Probes, Tile};
+use crate::batch::K_MAX;
 use crate::gallery::Part;
 use crate::layout::PANEL_ROWS;
 use crate::panel::{Panel, panel_bytes};
@@ -132,15 +133,16 @@ impl View<'_> {
             let mut best = [[f32::NEG_INFINITY; PANEL_ROWS]; 2];
             for (index, sums) in panels.clone().zip(&sums) {
                 let panel = self.part.block.panel(index);
-                raise_lanes(&mut best[index % 2], &panel, &sums[place], ask.reaches[place], self.part.live(index));
+                let (best, reach, live) = (&mut best[index % 2], ask.reaches[place], self.part.live(index));
+                self.kernel.raise_lanes(best, &panel, &sums[place], reach, live);
             }
-            let mut best: [f32; 2 * PANEL_ROWS] = bytemuck::cast(best);
-            let kth = *best.select_nth_unstable_by(selection.wanted().k - 1, |a, b| b.total_cmp(a)).1;
+            let kth = kth_highest(best.as_flattened(), selection.wanted().k);
             selection.raise(selection.reach().threshold(f64::from(kth)));
             let lowest = selection.threshold();
             for (index, sums) in panels.clone().zip(&sums) {
                 let panel = self.part.block.panel(index);
-                let reached = reached(&panel, &sums[place], ask.reaches[place], lowest) & self.part.live(index);
+                let reached = self.kernel.reached(&panel, &sums[place], ask.reaches[place], lowest);
+                let reached = reached & self.part.live(index);
                 if reached != 0 {
                     selection.insert(&panel, &sums[place], self.row_first(index), reached);
                 }
@@ -161,9 +163,29 @@ impl View<'_> {
     }
 }
 
+/// The `k`-th highest of at least `k` values. Few of them come among the highest so far, which takes less than sorting.
+fn kth_highest(values: &[f32], k: usize) -> f32 {
+    let mut highest = [f32::NEG_INFINITY; K_MAX];
+    let highest = &mut highest[..k];
+    for value in values {
+        if *value > highest[k - 1] {
+            let place = highest.partition_point(|other| other >= value);
+            highest.copy_within(place..k - 1, place + 1);
+            highest[place] = *value;
+        }
+    }
+    highest[k - 1]
+}
+
 /// Raises each lane's best lower bound by one panel's rows. The `f32` rounding here is what the rows' errors allow for.
 #[inline(always)]
-fn raise_lanes(best: &mut [f32; PANEL_ROWS], panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], reach: f32, live: u32) {
+pub(super) fn raise_lanes(
+    best: &mut [f32; PANEL_ROWS],
+    panel: &Panel<'_>,
+    sums: &[i32; PANEL_ROWS],
+    reach: f32,
+    live: u32,
+) {
     for (lane, (best, sum)) in best.iter_mut().zip(sums).enumerate() {
         let lower = panel.scales[lane] * *sum as f32 - panel.errors[lane] * reach;
         let there = if live >> lane & 1 != 0 { lower } else { f32::NEG_INFINITY };

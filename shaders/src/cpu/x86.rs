@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::scan::{Ask, Sums};
+use super::scan::{self, Ask, Sums};
 use crate::layout::PANEL_ROWS;
 use crate::panel::{GROUP_BYTES, Panel};
 use crate::quantise::FINE;
@@ -103,6 +103,24 @@ unsafe fn multiply_add<const C: usize>(line: *const u8, codes: *const i32, sums:
             sums[1] = _mm512_dpbusd_epi32(sums[1], high, code);
         }
     }
+}
+
+/// [`scan::raise_lanes`], compiled for AVX2. Unsafe to call only for what the processor must have.
+#[target_feature(enable = "avx2")]
+pub(super) fn raise_lanes(
+    best: &mut [f32; PANEL_ROWS],
+    panel: &Panel<'_>,
+    sums: &[i32; PANEL_ROWS],
+    reach: f32,
+    live: u32,
+) {
+    scan::raise_lanes(best, panel, sums, reach, live);
+}
+
+/// [`scan::reached`], compiled for AVX2. Unsafe to call only for what the processor must have.
+#[target_feature(enable = "avx2")]
+pub(super) fn reached(panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], reach: f32, lowest: f32) -> u32 {
+    scan::reached(panel, sums, reach, lowest)
 }
 
 /// As [`score_vnni`] without its instruction, for codes in [`Packing::Pairs`](super::probes::Packing::Pairs). `vpmaddubsw`
