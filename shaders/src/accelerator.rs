@@ -184,8 +184,13 @@ impl Accelerator {
     }
 
     fn open(&self) -> Result<(), String> {
-        let mut gpu = Gpu::open(self.by_name, self.cache.as_deref())?;
-        test(&mut gpu)?;
+        let open = |with_special| Gpu::open(self.by_name, with_special, self.cache.as_deref());
+        let mut gpu = open(true)?;
+        if test(&mut gpu).is_err() {
+            // What only some devices have may have brought it down.
+            gpu = open(false)?;
+            test(&mut gpu)?;
+        }
         if !gpu.has(self.pass) {
             return Err(format!("{} has not what the pass {:?} needs", gpu.adapter(), self.pass));
         }
@@ -209,7 +214,7 @@ fn test(gpu: &mut Gpu) -> Result<(), String> {
         match test_pass(gpu, &jobs, pass) {
             Ok(()) => {}
             // A device does without what it has and computes wrongly.
-            Err(_) if !pass.is_plain() => gpu.leave_out(pass),
+            Err(_) if !pass.is_plain() && gpu.is_alive() => gpu.leave_out(pass),
             Err(error) => return Err(error),
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn is_software(info: &wgpu::AdapterInfo) -> bool {
 /// Opens the most capable adapter, or says in words why there is none. Software adapters come last and only
 /// where `software_too` asks for them.
 /// `cache` is a folder for compiled pipelines.
-pub(super) fn open(software_too: bool, cache: Option<&Path>) -> Result<Device, String> {
+pub(super) fn open(software_too: bool, with_special: bool, cache: Option<&Path>) -> Result<Device, String> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         // Vulkan's validation layers check drivers and wgpu, which is not this crate's work.
         flags: wgpu::InstanceFlags::empty(),
@@ -67,13 +67,19 @@ pub(super) fn open(software_too: bool, cache: Option<&Path>) -> Result<Device, S
     if is_software(&info) && !software_too {
         return Err(format!("only the software adapter {} is there", info.name));
     }
-    open_adapter(adapter, info, cache)
+    open_adapter(adapter, info, with_special, cache)
 }
 
-fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<&Path>) -> Result<Device, String> {
+fn open_adapter(
+    adapter: &wgpu::Adapter,
+    info: wgpu::AdapterInfo,
+    with_special: bool,
+    cache: Option<&Path>,
+) -> Result<Device, String> {
     let limits = adapter.limits();
-    let mut matrices = kernels::matrices(adapter, &info);
-    let mut features = adapter.features() & (wgpu::Features::PIPELINE_CACHE | wgpu::Features::SUBGROUP);
+    let mut matrices = kernels::matrices(adapter, &info).filter(|_| with_special);
+    let special = if with_special { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() };
+    let features = adapter.features() & (wgpu::Features::PIPELINE_CACHE | special);
     let request = |features: wgpu::Features| {
         block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("score"),
@@ -96,7 +102,6 @@ fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<
             request(features).map_err(|error| format!("{} cannot be opened: {error}", info.name))?
         }
     };
-    features = device.features();
 
     let failed = Arc::new(AtomicBool::new(false));
     let (on_lost, on_error) = (failed.clone(), failed.clone());
@@ -152,7 +157,7 @@ fn open_adapter(adapter: &wgpu::Adapter, info: wgpu::AdapterInfo, cache: Option<
     if failed.load(Ordering::Acquire) {
         return Err(format!("{} does not take the kernels", info.name));
     }
-    for module in kernels::special(features, matrices, &info) {
+    for module in kernels::special(device.features(), matrices, &info) {
         // A driver that does not take them goes on without.
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let compiled = compile(module);

@@ -182,10 +182,10 @@ impl Drop for Call<'_> {
 }
 
 impl Gpu {
-    /// Opens the best adapter, a software one only where `software_too` says so; the error says in words why not.
-    /// `cache` is a folder for compiled pipelines.
-    pub(crate) fn open(software_too: bool, cache: Option<&Path>) -> Result<Gpu, String> {
-        let device = device::open(software_too, cache)?;
+    /// Opens the best adapter, a software one only where `software_too` says so, `with_special` kernels where it has what they
+    /// need; the error says in words why not. `cache` is a folder for compiled pipelines.
+    pub(crate) fn open(software_too: bool, with_special: bool, cache: Option<&Path>) -> Result<Gpu, String> {
+        let device = device::open(software_too, with_special, cache)?;
         let state = State { arena: Arena::new(device.device.clone(), device.queue.clone()), spare: Vec::new() };
         Ok(Gpu {
             special: device.fullest(),
@@ -276,7 +276,7 @@ impl Gpu {
     /// # Errors
     /// [`Lost`]; the whole call is then to be answered by the CPU.
     pub(crate) fn coarse(&self, groups: &[Group<'_>], pass: DevicePass) -> Result<Vec<Coarse>, Lost> {
-        self.alive()?;
+        self.check_alive()?;
         let (mut call, placed) = self.begin(groups);
         let sieved = |placed: &Placed<'_>| match pass {
             DevicePass::Auto => sieve::pays(sieve::tiles(placed)),
@@ -419,7 +419,7 @@ impl Gpu {
         if self.device.device.poll(wait).is_err() || mapped.recv_timeout(ROUND_TIMEOUT) != Ok(true) {
             self.device.failed.store(true, Ordering::Release);
         }
-        self.alive()?;
+        self.check_alive()?;
         let view = read_back.get_mapped_range(0..bytes).map_err(|_| Lost)?;
         let (results, counts) = view.split_at(result_bytes as usize);
         let candidates: &[Candidate] = bytemuck::try_cast_slice(results).map_err(|_| Lost)?;
@@ -435,8 +435,12 @@ impl Gpu {
         Ok(())
     }
 
-    fn alive(&self) -> Result<(), Lost> {
-        if self.device.failed.load(Ordering::Acquire) { Err(Lost) } else { Ok(()) }
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.device.failed.load(Ordering::Acquire)
+    }
+
+    fn check_alive(&self) -> Result<(), Lost> {
+        if self.is_alive() { Ok(()) } else { Err(Lost) }
     }
 
     /// A call that panicked leaves at worst a buffer mapped, which the next call's submission reports as a failure.
