@@ -29,11 +29,11 @@ const TIMED_PROBES: usize = 16;
 /// See [`TIMED_ROWS`].
 const TIMED_DIMS: usize = 512;
 
-/// What passes are held against each other with: enough to fill a device's processors, and half a second's work of a software
-/// device.
-const CHOICE_ROWS: usize = 8_192;
-/// See [`CHOICE_ROWS`].
-const CHOICE_PROBES: usize = 64;
+/// Probes that passes for many are held against each other with: eight billion products are a tenth of a millisecond's work
+/// of a large device, more than it takes to begin.
+const TIMED_PROBES_MANY: usize = 1_024;
+/// Rows and such probes where the device is a software one: some hundredths of a second of the processors that nodes work on.
+const TIMED_IN_SOFTWARE: (usize, usize) = (2_048, 64);
 
 /// What a call costs, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -194,10 +194,16 @@ impl Accelerator {
         if !gpu.has(self.pass) {
             return Err(format!("{} has not what the pass {:?} needs", gpu.adapter(), self.pass));
         }
+        let mut costs = None;
         if self.pass == DevicePass::Auto {
-            choose(&mut gpu)?;
+            let timed = Timed::new(&gpu)?;
+            choose(&mut gpu, &timed)?;
+            if !self.by_name {
+                costs = Some(measure(&gpu, &self.cpu, &timed)?);
+            }
+            gpu.release(&timed.small);
+            gpu.release(&timed.large);
         }
-        let costs = if self.by_name { None } else { Some(measure(&gpu, &self.cpu)?) };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.open = Some(Arc::new(Open { gpu, costs, since: Instant::now() }));
         Ok(())
@@ -221,13 +227,44 @@ fn test(gpu: &mut Gpu) -> Result<(), String> {
     Ok(())
 }
 
+/// What devices are timed with.
+struct Timed {
+    small: Arc<Gallery>,
+    large: Arc<Gallery>,
+    probes: Vec<f32>,
+}
+
+impl Timed {
+    fn new(gpu: &Gpu) -> Result<Timed, String> {
+        let (rows, probes) = if gpu.is_software() { TIMED_IN_SOFTWARE } else { (TIMED_ROWS, TIMED_PROBES_MANY) };
+        let mut spread = Spread(2);
+        let mut gallery =
+            |rows| Gallery::new(TIMED_DIMS, spread.rows(rows, TIMED_DIMS)).map(Arc::new).map_err(|e| e.to_string());
+        let (small, large) = (gallery(400)?, gallery(rows)?);
+        Ok(Timed { small, large, probes: spread.rows(probes, TIMED_DIMS) })
+    }
+
+    fn job(&self, gallery: &Arc<Gallery>, probes: usize) -> Job {
+        Job::new(gallery.clone(), self.probes[..probes * TIMED_DIMS].to_vec(), 16)
+    }
+
+    fn many(&self) -> usize {
+        self.probes.len() / TIMED_DIMS
+    }
+}
+
+fn lost_while_timed(gpu: &Gpu) -> impl Fn(Lost) -> String {
+    move |Lost| format!("{} is lost while it is timed", gpu.adapter())
+}
+
 /// Chooses the special passes that are quicker than the plain ones that do the same: with one probe and with many.
-fn choose(gpu: &mut Gpu) -> Result<(), String> {
+fn choose(gpu: &mut Gpu, timed: &Timed) -> Result<(), String> {
     for (plain, special, probes) in [
         (DevicePass::Rank, DevicePass::RankBySubgroups, 1),
-        (DevicePass::Sieve, DevicePass::SieveByMatrices, CHOICE_PROBES),
+        (DevicePass::Sieve, DevicePass::SieveByMatrices, timed.many()),
     ] {
-        if gpu.has(special) && quickest(gpu, special, probes)? < quickest(gpu, plain, probes)? {
+        let job = timed.job(&timed.large, probes);
+        if gpu.has(special) && quickest(gpu, special, &job)? < quickest(gpu, plain, &job)? {
             gpu.choose(special);
         }
     }
@@ -235,18 +272,14 @@ fn choose(gpu: &mut Gpu) -> Result<(), String> {
 }
 
 /// The shortest of some times that a pass takes, nanoseconds.
-fn quickest(gpu: &Gpu, pass: DevicePass, probes: usize) -> Result<u128, String> {
-    let mut spread = Spread(3);
-    let gallery = Gallery::new(TIMED_DIMS, spread.rows(CHOICE_ROWS, TIMED_DIMS)).map_err(|error| error.to_string())?;
-    let jobs = [Job::new(Arc::new(gallery), spread.rows(probes, TIMED_DIMS), 16)];
-    let (_, groups) = group_by_gallery(&jobs);
+fn quickest(gpu: &Gpu, pass: DevicePass, job: &Job) -> Result<u128, String> {
+    let (_, groups) = group_by_gallery(std::slice::from_ref(job));
     let mut shortest = u128::MAX;
     for _ in 0..3 {
         let begun = Instant::now();
-        gpu.coarse(&groups, pass).map_err(|Lost| format!("{} is lost while it is timed", gpu.adapter()))?;
+        gpu.coarse(&groups, pass).map_err(lost_while_timed(gpu))?;
         shortest = shortest.min(begun.elapsed().as_nanos());
     }
-    gpu.release(&jobs[0].gallery);
     Ok(shortest)
 }
 
@@ -305,15 +338,10 @@ fn test_jobs() -> Result<Vec<Job>, Error> {
 }
 
 /// Times both sides, each twice and the second time for good: the first uploads and warms up.
-fn measure(gpu: &Gpu, cpu: &Cpu) -> Result<Costs, String> {
-    let mut spread = Spread(2);
-    let mut gallery =
-        |rows| Gallery::new(TIMED_DIMS, spread.rows(rows, TIMED_DIMS)).map(Arc::new).map_err(|e| e.to_string());
-    let (small, large) = (gallery(400)?, gallery(TIMED_ROWS)?);
-    let probes = spread.rows(TIMED_PROBES, TIMED_DIMS);
-    let jobs = [(&small, 1), (&large, 1), (&large, TIMED_PROBES)]
-        .map(|(gallery, count)| Job::new(gallery.clone(), probes[..count * TIMED_DIMS].to_vec(), 16));
-    let timed = |score: &dyn Fn(&[Group<'_>]) -> Result<(), Lost>| {
+fn measure(gpu: &Gpu, cpu: &Cpu, timed: &Timed) -> Result<Costs, String> {
+    let jobs = [(&timed.small, 1), (&timed.large, 1), (&timed.large, TIMED_PROBES)]
+        .map(|(gallery, probes)| timed.job(gallery, probes));
+    let times = |score: &dyn Fn(&[Group<'_>]) -> Result<(), Lost>| {
         let mut times = [(Work::default(), 0.0); 3];
         for (job, time) in jobs.iter().zip(&mut times) {
             let (_, groups) = group_by_gallery(std::slice::from_ref(job));
@@ -324,16 +352,14 @@ fn measure(gpu: &Gpu, cpu: &Cpu) -> Result<Costs, String> {
         }
         Ok(Cost::of(times[0], times[1], times[2]))
     };
-    let on_cpu = timed(&|groups| {
+    let on_cpu = times(&|groups| {
         std::hint::black_box(cpu.search(groups));
         Ok(())
     });
     let on_device =
-        timed(&|groups| gpu.coarse(groups, DevicePass::Auto).map(|coarse| drop(std::hint::black_box(coarse))));
-    gpu.release(&small);
-    gpu.release(&large);
-    let lost = |Lost| format!("{} is lost while it is timed", gpu.adapter());
-    Ok(Costs { cpu: on_cpu.map_err(lost)?, device: on_device.map_err(lost)? })
+        times(&|groups| gpu.coarse(groups, DevicePass::Auto).map(|coarse| drop(std::hint::black_box(coarse))));
+    let lost = lost_while_timed(gpu);
+    Ok(Costs { cpu: on_cpu.map_err(&lost)?, device: on_device.map_err(&lost)? })
 }
 
 /// Numerical Recipes' linear congruential generator: any spread will do.
