@@ -220,13 +220,26 @@ impl Cpu {
     /// The hits of all probes of all groups, in their order.
     pub(crate) fn search(&self, groups: &[Group<'_>]) -> Vec<Vec<Vec<Hit>>> {
         let large = groups.iter().map(products).sum::<u64>() >= SHARED_PRODUCTS_MIN;
-        if large
-            && self.pool.helpers() > 0
-            && !groups.iter().any(|group| self.in_f32(group))
-            && let Some(hits) = self.pool.search(self.kernel, groups)
-        {
-            return hits;
+        if !large || self.pool.helpers() == 0 {
+            return self.search_here(groups);
         }
+        if !groups.iter().any(|group| self.in_f32(group)) {
+            return self.pool.search(self.kernel, groups).unwrap_or_else(|| self.search_here(groups));
+        }
+        let (own, others) = groups.split_at(groups.len().div_ceil(self.threads()));
+        std::thread::scope(|scope| {
+            let others = others.chunks(own.len()).map(|groups| scope.spawn(|| self.search_here(groups)));
+            let others: Vec<_> = others.collect();
+            let mut hits = self.search_here(own);
+            for other in others {
+                hits.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            hits
+        })
+    }
+
+    /// As [`Cpu::search`], on the asking thread but for galleries that are large by themselves.
+    fn search_here(&self, groups: &[Group<'_>]) -> Vec<Vec<Vec<Hit>>> {
         // A group's candidates are scored while nothing waits for memory: their templates were asked for before the
         // next group's coarse pass.
         let mut hits = Vec::with_capacity(groups.len());
