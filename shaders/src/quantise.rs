@@ -12,9 +12,9 @@
 //! the row's radius `|e| * reach` with `reach = |c|`, and the probe's margin `(1 + tolerance) |f| / t`. The exact score
 //! lies within radius and margin of the centre.
 //!
-//! The rows are in eight bits, since a pass reads them from memory. A probe that is alone has codes of twelve bits, from
-//! -2032 to 2032, that a kernel reads as two columns of eight: its margin is a sixteenth, and where memory is what takes
-//! the time the second column costs none.
+//! The rows are in eight bits, since a pass reads them from memory. A probe may have codes of twelve bits, from -2032 to 2032:
+//! its margin is a sixteenth. Kernels that multiply sixteen bits take them as they are, for every probe. One that multiplies
+//! eight reads them as two columns, for a probe that is alone: where memory is what takes the time the second costs none.
 //!
 //! **Rounding.** `|q . c|` is at most `127 * 127 * 1024 < 2^24`, so the sum is exact in `i32` and in `f32`; of a probe of
 //! twelve bits it is below 2^28, exact in `i32`, and rounded in `f32` like a product. A kernel
