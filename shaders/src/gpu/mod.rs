@@ -65,7 +65,7 @@ impl DevicePass {
         [DevicePass::Rank, DevicePass::RankBySubgroups, DevicePass::Sieve, DevicePass::SieveByMatrices];
 
     /// Whether every device has what it needs.
-    pub(crate) fn is_plain(self) -> bool {
+    pub fn is_plain(self) -> bool {
         matches!(self, DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve)
     }
 }
@@ -134,7 +134,7 @@ struct Buffer {
 }
 
 impl Buffer {
-    const fn new(label: &'static str, usage: wgpu::BufferUsages) -> Buffer {
+    fn new(label: &'static str, usage: wgpu::BufferUsages) -> Buffer {
         Buffer { label, usage, buffer: None }
     }
 
@@ -329,6 +329,7 @@ impl Gpu {
         (Call { gpu: self, slabs: state.arena.buffers(), held, buffers }, placed)
     }
 
+    /// Where each group's gallery lies, uploaded where it was not there yet.
     fn place<'a>(&self, state: &mut State, groups: &[Group<'a>]) -> Vec<Option<Placed<'a>>> {
         let binding_bytes_max = self.device.device.limits().max_storage_buffer_binding_size;
         let mut probe_words = 0;
@@ -443,7 +444,7 @@ impl Gpu {
         if self.is_alive() { Ok(()) } else { Err(Lost) }
     }
 
-    /// A call that panicked leaves at worst a buffer mapped, which the next call's submission reports as a failure.
+    /// A call that panicked has changed nothing by halves here, and takes its buffers with it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -62,8 +62,7 @@ pub fn gpu() -> Option<Engine> {
 
 /// Where `TVS_GPU=required`, what every device has has to be there; where `TVS_GPU=every`, each pass.
 fn is_required(pass: DevicePass) -> bool {
-    let has_it = !matches!(pass, DevicePass::RankBySubgroups | DevicePass::SieveByMatrices);
-    std::env::var("TVS_GPU").is_ok_and(|value| value == "every" || value == "required" && has_it)
+    std::env::var("TVS_GPU").is_ok_and(|value| value == "every" || value == "required" && pass.is_plain())
 }
 
 fn or_skip(name: &str, required: bool, started: Result<Engine, shaders::Error>) -> Option<Engine> {
