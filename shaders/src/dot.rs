@@ -35,18 +35,6 @@ pub(crate) fn dots<const R: usize>(a: &[f32], rows: [&[f32]; R]) -> [f64; R] {
     })
 }
 
-/// Asks for the memory of `values`, so that it is in a cache when they are needed. Elsewhere than on x86-64 it does
-/// nothing.
-pub(crate) fn ask_for(values: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(64 / size_of::<f32>()) {
-        // SAFETY: SSE is part of x86-64, and asking for memory reads nothing.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
-}
-
 /// Chunks of one row.
 type Chunks<'a> = &'a [[f32; LANES]];
 
@@ -59,7 +47,7 @@ fn sum_lanes<const R: usize>(a: Chunks<'_>, rows: [Chunks<'_>; R]) -> [[f64; LAN
         }
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
             // SAFETY: the processor has AVX2 and FMA, which is all that the function asks for.
-            return rows.map(|row| unsafe { sum_lanes_avx2(a, row) });
+            return unsafe { sum_lanes_avx2(a, rows) };
         }
     }
     rows.map(|row| sum_lanes_portable(a, row))
@@ -94,24 +82,31 @@ fn sum_lanes_avx512<const R: usize>(a: Chunks<'_>, rows: [Chunks<'_>; R]) -> [[f
     lanes
 }
 
-/// Four 256-bit sums. Unsafe to call only for what the processor must have: AVX2 and FMA.
+/// Four 256-bit sums a row. Unsafe to call only for what the processor must have: AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn sum_lanes_avx2(a: Chunks<'_>, b: Chunks<'_>) -> [f64; LANES] {
+fn sum_lanes_avx2<const R: usize>(a: Chunks<'_>, rows: [Chunks<'_>; R]) -> [[f64; LANES]; R] {
     use std::arch::x86_64::*;
-    let mut sums = [_mm256_setzero_pd(); 4];
-    for index in 0..a.len().min(b.len()) {
-        for (quarter, sum) in sums.iter_mut().enumerate() {
-            let (x, y) = (a[index][quarter * 4..].as_ptr(), b[index][quarter * 4..].as_ptr());
-            // SAFETY: a quarter of a chunk is 4 values.
-            let (x, y) = unsafe { (_mm_loadu_ps(x), _mm_loadu_ps(y)) };
-            *sum = _mm256_fmadd_pd(_mm256_cvtps_pd(x), _mm256_cvtps_pd(y), *sum);
+    assert!(rows.iter().all(|row| row.len() >= a.len()));
+    let mut sums = [[_mm256_setzero_pd(); 4]; R];
+    for (index, chunk) in a.iter().enumerate() {
+        for quarter in 0..4 {
+            // SAFETY: `index` is below the length of `a` and, as asserted, of each row; a quarter of a chunk is 4 values.
+            let x = _mm256_cvtps_pd(unsafe { _mm_loadu_ps(chunk.as_ptr().add(quarter * 4)) });
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                // SAFETY: as above.
+                let y =
+                    _mm256_cvtps_pd(unsafe { _mm_loadu_ps(row.as_ptr().add(index).cast::<f32>().add(quarter * 4)) });
+                sums[quarter] = _mm256_fmadd_pd(x, y, sums[quarter]);
+            }
         }
     }
-    let mut lanes = [0.0; LANES];
-    for (quarter, sum) in sums.into_iter().enumerate() {
-        // SAFETY: a quarter of the lanes are 4 values.
-        unsafe { _mm256_storeu_pd(lanes[quarter * 4..].as_mut_ptr(), sum) };
+    let mut lanes = [[0.0; LANES]; R];
+    for (lanes, sums) in lanes.iter_mut().zip(sums) {
+        for (quarter, sum) in sums.into_iter().enumerate() {
+            // SAFETY: a quarter of the lanes are 4 values.
+            unsafe { _mm256_storeu_pd(lanes[quarter * 4..].as_mut_ptr(), sum) };
+        }
     }
     lanes
 }
@@ -145,7 +140,7 @@ mod tests {
             #[cfg(target_arch = "x86_64")]
             if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
                 // SAFETY: the processor has AVX2 and FMA.
-                assert_eq!(unsafe { sum_lanes_avx2(&a, &b) }.map(f64::to_bits), expected);
+                assert_eq!(unsafe { sum_lanes_avx2(&a, [&b[..], &a]) }[0].map(f64::to_bits), expected);
             }
         }
     }

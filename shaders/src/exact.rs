@@ -5,6 +5,7 @@ use crate::batch::{Hit, Wanted};
 pub use crate::dot::dot;
 use crate::dot::dots;
 use crate::gallery::{Gallery, NORM_TOLERANCE};
+use crate::memory;
 use crate::quantise::Reach;
 use crate::select;
 
@@ -16,6 +17,10 @@ const UNIT_ROUNDOFF_F64: f64 = 1.0 / (1u64 << 53) as f64;
 
 /// Free places for candidates beyond k before the buffer is sieved for the first time.
 const SIEVE_SLACK: usize = 16;
+
+/// Pairs of templates that are asked for before they are scored: 128 lines at 512 dimensions, as many as a processor takes
+/// while it scores a pair.
+const PAIRS_AHEAD: usize = 2;
 
 /// An upper bound of `|coarse - dot|` for two templates of `dims` values that passed the norm check.
 ///
@@ -111,21 +116,23 @@ pub(crate) fn rescore_bounded(
     candidates: &[select::Candidate],
     wanted: Wanted,
 ) -> Vec<Hit> {
-    const AT_ONCE: usize = 4;
+    let row = |candidate: &select::Candidate| gallery.row(candidate.row as usize);
+    let ask_for = |pair: &[select::Candidate]| pair.iter().for_each(|candidate| memory::ask_for(row(candidate)));
     let mut best = Best::new(wanted);
-    for candidates in candidates.chunks(AT_ONCE) {
-        if !reach.can_reach(candidates[0].upper, best.lowest()) {
+    let pairs = candidates.chunks(2);
+    let mut ahead = pairs.clone();
+    ahead.by_ref().take(PAIRS_AHEAD).for_each(ask_for);
+    for pair in pairs {
+        if !reach.can_reach(pair[0].upper, best.lowest()) {
             break;
         }
-        if let Ok(four) = <&[select::Candidate; AT_ONCE]>::try_from(candidates) {
-            let scores = dots(probe, four.map(|candidate| gallery.row(candidate.row as usize)));
-            for (candidate, score) in four.iter().zip(scores) {
-                best.offer(score, candidate.row);
-            }
+        ahead.by_ref().take(1).for_each(ask_for);
+        if let [a, b] = pair {
+            let scores = dots(probe, [row(a), row(b)]);
+            best.offer(scores[0], a.row);
+            best.offer(scores[1], b.row);
         } else {
-            for candidate in candidates {
-                best.offer(dot(probe, gallery.row(candidate.row as usize)), candidate.row);
-            }
+            best.offer(dot(probe, row(&pair[0])), pair[0].row);
         }
     }
     best.hits()

@@ -22,6 +22,7 @@ mod gallery;
 mod gpu;
 mod layout;
 pub mod limits;
+mod memory;
 mod panel;
 mod quantise;
 mod sealed;

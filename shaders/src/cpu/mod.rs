@@ -17,6 +17,7 @@ use crate::batch::{Group, Hit, Probe};
 use crate::error::Error;
 use crate::exact;
 use crate::layout::PANEL_ROWS;
+use crate::memory;
 use crate::panel::Panel;
 use crate::select::Selection;
 use pool::Pool;
@@ -95,21 +96,21 @@ impl Kernel {
     }
 
     /// Scores one panel against a tile of probes; see [`portable::score`]. Only for kernels that are [`Kernel::available`].
-    fn score<const P: usize>(self, panel: &Panel<'_>, ask: &Ask<'_, P>, ahead: &[u8], sums: &mut Sums<P>) -> [u32; P] {
+    fn score<const P: usize>(self, panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Cpu::new` has checked that the processor runs this kernel.
             Kernel::Avx512 => unsafe {
                 match P {
-                    1 => x86::score_vnni::<P, 2, 3>(panel, ask, ahead, sums),
-                    2 => x86::score_vnni::<P, P, 3>(panel, ask, ahead, sums),
-                    4 => x86::score_vnni::<P, P, 2>(panel, ask, ahead, sums),
-                    _ => x86::score_vnni::<P, P, 1>(panel, ask, ahead, sums),
+                    1 => x86::score_vnni::<P, 2, 3>(panel, ask, sums),
+                    2 => x86::score_vnni::<P, P, 3>(panel, ask, sums),
+                    4 => x86::score_vnni::<P, P, 2>(panel, ask, sums),
+                    _ => x86::score_vnni::<P, P, 1>(panel, ask, sums),
                 }
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kernel::Avx2 => unsafe { x86::score_avx2(panel, ask, ahead, sums) },
+            Kernel::Avx2 => unsafe { x86::score_avx2(panel, ask, sums) },
             _ => portable::score(panel, ask, sums),
         }
     }
@@ -128,6 +129,16 @@ impl Kernel {
             // SAFETY: as above; whatever has AVX-512 has AVX2.
             Kernel::Avx512 | Kernel::Avx2 => unsafe { x86::raise_lanes(best, panel, sums, reach, live) },
             _ => scan::raise_lanes(best, panel, sums, reach, live),
+        }
+    }
+
+    /// The `k`-th highest of some values; see [`scan::kth_highest`].
+    fn kth_highest(self, values: &[f32; 2 * PANEL_ROWS], k: usize) -> f32 {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kernel::Avx512 | Kernel::Avx2 => unsafe { x86::kth_highest(values, k) },
+            _ => scan::kth_highest(values, k),
         }
     }
 
@@ -240,26 +251,16 @@ impl Cpu {
 
     /// As [`Cpu::search`], on the asking thread but for galleries that are large by themselves.
     fn search_here(&self, groups: &[Group<'_>]) -> Vec<Vec<Vec<Hit>>> {
-        // A group's candidates are scored while nothing waits for memory: their templates were asked for before the
-        // next group's coarse pass.
-        let mut hits = Vec::with_capacity(groups.len());
-        let mut before: Option<Scanned<'_>> = None;
-        for (index, group) in groups.iter().enumerate() {
+        let search = |(index, group): (usize, &Group<'_>)| {
             if self.in_f32(group) {
-                hits.extend(before.take().map(|scanned| scanned.hits(1)));
-                hits.push(self.search_single(group));
-                continue;
+                return self.search_single(group);
             }
-            let next = groups.get(index + 1).and_then(|group| group.gallery.parts().first());
-            let ahead = next.map_or(&[][..], |part| scan::panel_bytes_of(part, 0));
-            let scanned = self.scan(group, ahead);
-            if groups.len() > 1 {
-                scanned.ask_for_rows();
+            if let Some(probe) = groups.get(index + 1).and_then(|next| next.probes.first()) {
+                memory::ask_for(probe.values);
             }
-            hits.extend(before.replace(scanned).map(|scanned| scanned.hits(1)));
-        }
-        hits.extend(before.map(|scanned| scanned.hits(1)));
-        hits
+            self.scan(group).hits(1)
+        };
+        groups.iter().enumerate().map(search).collect()
     }
 
     /// Whether the group is worth the `f32` pass.
@@ -296,14 +297,17 @@ impl Cpu {
         })
     }
 
-    fn scan<'a>(&self, group: &'a Group<'a>, ahead: &[u8]) -> Scanned<'a> {
+    fn scan<'a>(&self, group: &'a Group<'a>) -> Scanned<'a> {
+        if let Some(part) = group.gallery.parts().first() {
+            memory::ask_for_first(part.block.panels());
+        }
         let probes =
             Probes::new(self.kernel.packing(), group.gallery.dims(), group.probes.iter().map(|probe| probe.values));
         let wanted = group.probes.iter().map(|probe| probe.wanted);
         let mut selections: Vec<Selection> =
             wanted.zip(&probes.reaches).map(|(wanted, reach)| Selection::new(wanted, *reach)).collect();
         for part in group.gallery.parts() {
-            scan::scan(self.kernel, part, 0..part.block.panel_count(), &probes, &mut selections, ahead);
+            scan::scan(self.kernel, part, 0..part.block.panel_count(), &probes, &mut selections);
         }
         Scanned::new(group.gallery, group.probes.iter().map(|probe| probe.values).zip(selections))
     }
@@ -370,12 +374,12 @@ mod tests {
             let mut sums = [[0; PANEL_ROWS]; P];
             let mut ask = Ask { codes: &packed, starts, reaches: [900.0; P], lowest: [f32::NEG_INFINITY; P] };
             let name = kernel.name();
-            assert_eq!(kernel.score(&panel, &ask, &bytes, &mut sums), [u32::MAX; P], "{name}, {dims}");
+            assert_eq!(kernel.score(&panel, &ask, &mut sums), [u32::MAX; P], "{name}, {dims}");
             for (place, sums) in sums.iter().enumerate() {
                 assert_eq!(sums.as_slice(), expected[place], "{name}, {dims} dimensions, {P} probes, probe {place}");
             }
             ask.lowest = middle;
-            for (place, reached) in kernel.score(&panel, &ask, &[], &mut sums).into_iter().enumerate() {
+            for (place, reached) in kernel.score(&panel, &ask, &mut sums).into_iter().enumerate() {
                 let far = |row: &usize| (upper(place, *row) - middle[place]).abs() > 1e-3;
                 for row in (0..PANEL_ROWS).filter(far) {
                     assert_eq!(reached >> row & 1 == 1, upper(place, row) > middle[place], "{name}: row {row}");
@@ -456,6 +460,21 @@ mod tests {
                         assert_eq!(reached[place] >> lane & 1 == 1, score >= 0.0);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_kth_highest_is_that_of_the_sorted_values() {
+        let mut bytes = random(1 << 12, 5).map(|byte| f32::from(byte % 40) * 0.25 - 5.0);
+        for there in [1, 2, 5, 63, 64] {
+            // Many are equal, and the places without a row hold less than any.
+            let values: [f32; 2 * PANEL_ROWS] =
+                std::array::from_fn(|place| if place < there { bytes.next().unwrap() } else { f32::NEG_INFINITY });
+            let mut sorted = values;
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            for (kernel, k) in Kernel::available().into_iter().flat_map(|kernel| (1..=64).map(move |k| (kernel, k))) {
+                assert_eq!(kernel.kth_highest(&values, k), sorted[k - 1], "{}, {k} of {there}", kernel.name());
             }
         }
     }

@@ -15,6 +15,7 @@ use super::scanned::Scanned;
 use super::{Kernel, scan};
 use crate::batch::{Group, Hit, Wanted};
 use crate::gallery::Gallery;
+use crate::memory;
 use crate::select::Selection;
 
 /// Panels of one item at most: a megabyte of codes at 512 dimensions, so that taking an item costs nothing beside scoring
@@ -136,7 +137,7 @@ impl Task {
             gallery: group.gallery.clone(),
             probes: OnceLock::new(),
             packing,
-            values: group.probes.iter().flat_map(|probe| probe.values).copied().collect(),
+            values: group.probes.iter().map(|probe| probe.values).collect::<Vec<_>>().concat(),
             wanted: group.probes.iter().map(|probe| probe.wanted).collect(),
             progress: Mutex::new(progress),
         }
@@ -213,22 +214,14 @@ impl Batch {
         let mut index = self.next.fetch_add(1, Ordering::Relaxed);
         while let Some(item) = self.items.get(index) {
             taken.items += 1;
-            // A task's candidates are scored after the next item: the templates asked for here have come by then.
-            let scanned = self.add(current.take_if(|(task, ..)| *task != item.task));
-            if let Some((_, scanned)) = &scanned {
-                scanned.ask_for_rows();
-            }
+            self.score(self.add(current.take_if(|(task, ..)| *task != item.task)));
             let task = &self.tasks[item.task];
+            let part = &task.gallery.parts()[item.part];
+            memory::ask_for_first(scan::panels_of(part, item.panels.clone()));
             let (_, items, selections) = current.get_or_insert_with(|| (item.task, 0, task.selections()));
             index = self.next.fetch_add(1, Ordering::Relaxed);
-            let part = &task.gallery.parts()[item.part];
-            let ahead = self.items.get(index).map_or(&[][..], |next| {
-                let part = &self.tasks[next.task].gallery.parts()[next.part];
-                scan::panel_bytes_of(part, next.panels.start)
-            });
-            scan::scan(self.kernel, part, item.panels.clone(), task.probes(), selections, ahead);
+            scan::scan(self.kernel, part, item.panels.clone(), task.probes(), selections);
             *items += 1;
-            self.score(scanned);
         }
         self.score(self.add(current));
     }

@@ -8,7 +8,6 @@ use std::ops::Range;
 
 use super::Kernel;
 use super::probes::{Probes, Tile};
-use crate::batch::K_MAX;
 use crate::gallery::Part;
 use crate::layout::PANEL_ROWS;
 use crate::panel::{Panel, panel_bytes};
@@ -37,26 +36,15 @@ pub(super) struct Ask<'a, const P: usize> {
     pub(super) lowest: [f32; P],
 }
 
-/// Adds to `selections`, one for each of `probes`, the rows of `panels` that the bound cannot exclude. `ahead` is memory
-/// that will be read next.
-pub(super) fn scan(
-    kernel: Kernel,
-    part: &Part,
-    panels: Range<usize>,
-    probes: &Probes,
-    selections: &mut [Selection],
-    ahead: &[u8],
-) {
+/// Adds to `selections`, one for each of `probes`, the rows of `panels` that the bound cannot exclude.
+pub(super) fn scan(kernel: Kernel, part: &Part, panels: Range<usize>, probes: &Probes, selections: &mut [Selection]) {
     let dims = probes.dims;
     let stretch_panels = (STRETCH_BYTES / panel_bytes(dims)).max(WARM_UP_PANELS);
     for start in panels.clone().step_by(stretch_panels) {
         let stretch = start..panels.end.min(start + stretch_panels);
-        let last_of_all = stretch.end == panels.end;
-        for (index, tile) in probes.tiles.iter().enumerate() {
+        for tile in &probes.tiles {
             let of_tile = &mut selections[tile.first..tile.first + tile.count];
-            // Only the first tile meets panels that are not in a cache yet, and only the last is followed by others.
-            let behind = if index + 1 == probes.tiles.len() && last_of_all { ahead } else { &[] };
-            let view = View { kernel, part, panels: stretch.clone(), cold: index == 0, behind };
+            let view = View { kernel, part, panels: stretch.clone() };
             match tile.width {
                 12 => view.scan_tile::<12>(probes, tile, of_tile),
                 8 => view.scan_tile::<8>(probes, tile, of_tile),
@@ -68,10 +56,10 @@ pub(super) fn scan(
     }
 }
 
-/// The bytes of one panel, or none where there is no such panel.
-pub(super) fn panel_bytes_of(part: &Part, index: usize) -> &[u8] {
+/// The bytes of some panels.
+pub(super) fn panels_of(part: &Part, panels: Range<usize>) -> &[u8] {
     let size = panel_bytes(part.block.dims());
-    part.block.panels().get(index * size..(index + 1) * size).unwrap_or(&[])
+    &part.block.panels()[panels.start * size..panels.end * size]
 }
 
 /// A stretch of panels and what scores it.
@@ -79,8 +67,6 @@ struct View<'a> {
     kernel: Kernel,
     part: &'a Part,
     panels: Range<usize>,
-    cold: bool,
-    behind: &'a [u8],
 }
 
 impl View<'_> {
@@ -109,7 +95,7 @@ impl View<'_> {
         let mut sums = [[0; PANEL_ROWS]; P];
         for index in panels {
             let panel = self.part.block.panel(index);
-            let reached = self.kernel.score(&panel, &ask, self.ahead(index), &mut sums);
+            let reached = self.kernel.score(&panel, &ask, &mut sums);
             let live = self.part.live(index);
             let row_first = self.row_first(index);
             for (place, reached) in reached.into_iter().enumerate() {
@@ -127,7 +113,7 @@ impl View<'_> {
         let everything = Ask { lowest: [f32::NEG_INFINITY; P], ..*ask };
         let mut sums = [[[0; PANEL_ROWS]; P]; WARM_UP_PANELS];
         for (index, sums) in panels.clone().zip(&mut sums) {
-            self.kernel.score(&self.part.block.panel(index), &everything, self.ahead(index), sums);
+            self.kernel.score(&self.part.block.panel(index), &everything, sums);
         }
         for (place, selection) in selections.iter_mut().enumerate() {
             let mut best = [[f32::NEG_INFINITY; PANEL_ROWS]; 2];
@@ -136,7 +122,7 @@ impl View<'_> {
                 let (best, reach, live) = (&mut best[index % 2], ask.reaches[place], self.part.live(index));
                 self.kernel.raise_lanes(best, &panel, &sums[place], reach, live);
             }
-            let kth = kth_highest(best.as_flattened(), selection.wanted().k);
+            let kth = self.kernel.kth_highest(bytemuck::cast_ref(&best), selection.wanted().k);
             selection.raise(selection.reach().threshold(f64::from(kth)));
             let lowest = selection.threshold();
             for (index, sums) in panels.clone().zip(&sums) {
@@ -153,28 +139,33 @@ impl View<'_> {
     fn row_first(&self, panel: usize) -> u32 {
         self.part.first + (panel * PANEL_ROWS) as u32
     }
-
-    /// The memory to ask for while panel `index` is scored.
-    fn ahead(&self, index: usize) -> &[u8] {
-        if index + 1 == self.panels.end && !self.behind.is_empty() {
-            return self.behind;
-        }
-        if self.cold { panel_bytes_of(self.part, index + 1) } else { &[] }
-    }
 }
 
-/// The `k`-th highest of at least `k` values. Few of them come among the highest so far, which takes less than sorting.
-fn kth_highest(values: &[f32], k: usize) -> f32 {
-    let mut highest = [f32::NEG_INFINITY; K_MAX];
-    let highest = &mut highest[..k];
-    for value in values {
-        if *value > highest[k - 1] {
-            let place = highest.partition_point(|other| other >= value);
-            highest.copy_within(place..k - 1, place + 1);
-            highest[place] = *value;
+/// The `k`-th highest of at least `k` values, none of them NaN.
+///
+/// Found bit by bit, as the highest number that `k` of them reach: no branch depends on a value but the last, and each step
+/// is some vector instructions.
+#[inline(always)]
+pub(super) fn kth_highest(values: &[f32; 2 * PANEL_ROWS], k: usize) -> f32 {
+    let keys = values.map(|value| in_order(value.to_bits() as i32));
+    let mut kth = i32::MIN;
+    for bit in (0..i32::BITS).rev() {
+        let tried = kth ^ (1 << bit);
+        let reached: i32 = keys.iter().map(|key| i32::from(*key >= tried)).sum();
+        if reached >= k as i32 {
+            kth = tried;
+        }
+        if reached == k as i32 {
+            kth = keys.iter().map(|key| if *key >= tried { *key } else { i32::MAX }).fold(i32::MAX, i32::min);
+            break;
         }
     }
-    highest[k - 1]
+    f32::from_bits(in_order(kth) as u32)
+}
+
+/// The bits of a float as an integer that is ordered as it is, and back.
+fn in_order(bits: i32) -> i32 {
+    bits ^ ((bits >> 31) & i32::MAX)
 }
 
 /// Raises each lane's best lower bound by one panel's rows. The `f32` rounding here is what the rows' errors allow for.

@@ -1,14 +1,10 @@
 //! What a coarse pass leaves of a gallery: candidates that are still to be scored exactly.
 
 use crate::batch::{Hit, Wanted};
-use crate::dot;
 use crate::exact;
 use crate::gallery::Gallery;
 use crate::quantise::Reach;
 use crate::select::{Candidate, Selection};
-
-/// Candidates whose templates are asked for before they are needed. Of a small gallery about as many are scored again.
-const ROWS_AHEAD: usize = 8;
 
 /// Probes from which on their candidates are scored by several threads: starting one costs as much as scoring the
 /// candidates of ten.
@@ -36,15 +32,6 @@ impl<'a> Scanned<'a> {
             Unscored { values, wanted, reach, candidates: selection.finish() }
         };
         Scanned { gallery, probes: probes.map(unscored).collect() }
-    }
-
-    /// Asks for the templates that are most likely scored again.
-    pub(super) fn ask_for_rows(&self) {
-        for probe in &self.probes {
-            for candidate in probe.candidates.iter().take(ROWS_AHEAD) {
-                dot::ask_for(self.gallery.row(candidate.row as usize));
-            }
-        }
     }
 
     /// The hits of each probe; of many probes found by `threads` threads, the asking one among them.

@@ -7,7 +7,6 @@
 use super::Kernel;
 use super::wide::{self, Panels};
 use crate::batch::Probe;
-use crate::dot;
 use crate::exact::Selection;
 use crate::gallery::Gallery;
 
@@ -18,15 +17,12 @@ pub(super) const ROWS: usize = 8;
 pub(super) const PROBES: usize = 3;
 
 /// Rows of a tile: whole steps of both kinds.
-const TILE_ROWS: usize = 24;
+pub(super) const TILE_ROWS: usize = 24;
 
 const _: () = assert!(TILE_ROWS.is_multiple_of(ROWS) && TILE_ROWS.is_multiple_of(wide::ROWS));
 
 /// Probes that stay in the second-level cache while the rows pass, whole steps of both kinds: 384 KiB at 512 dimensions.
 const STRETCH_PROBES: usize = 192;
-
-/// Rows up to this many bytes stay in the second-level cache, so that there is nothing to ask for ahead.
-const CACHED_BYTES_MAX: usize = 1 << 20;
 
 /// Scores of one step with `P` probes.
 pub(super) type Scores<const P: usize> = [[f32; ROWS]; P];
@@ -63,8 +59,6 @@ pub(super) fn scan(kernel: Kernel, gallery: &Gallery, probes: &[Probe<'_>], shar
             let (first, end) = (tiles * share.index / share.of, tiles * (share.index + 1) / share.of);
             let all = part.block.rows();
             for (tile, values) in all.chunks(TILE_ROWS * dims).enumerate().take(end).skip(first) {
-                let next = if size_of_val(all) > CACHED_BYTES_MAX { (tile + 1) * TILE_ROWS * dims } else { all.len() };
-                let ahead = &all[next.min(all.len())..(next + TILE_ROWS * dims).min(all.len())];
                 let values = if values.len().is_multiple_of(whole) {
                     values
                 } else {
@@ -75,36 +69,30 @@ pub(super) fn scan(kernel: Kernel, gallery: &Gallery, probes: &[Probe<'_>], shar
                 };
                 let row = tile * TILE_ROWS;
                 let rows = Rows { values, first: part.first + row as u32, live: part.live_from(row) };
-                offer(kernel, dims, &rows, ahead, &mut panels, packed, selections);
+                offer(kernel, dims, &rows, &mut panels, packed, selections);
             }
         }
     }
     selections.into_iter().map(|selection| selection.finish().collect()).collect()
 }
 
-/// Scores a tile of rows against all probes and hands over what reaches a threshold. The rows that come next are asked for
-/// meanwhile, some for each step.
+/// Scores a tile of rows against all probes and hands over what reaches a threshold.
 fn offer(
     kernel: Kernel,
     dims: usize,
     rows: &Rows<'_>,
-    ahead: &[f32],
     panels: &mut Panels,
     probes: &[f32],
     selections: &mut [Selection],
 ) {
     let left = selections.len() - panels.count;
-    let steps = panels.len() + left.div_ceil(PROBES) * (TILE_ROWS / ROWS);
-    let mut ahead = ahead.chunks(ahead.len().div_ceil(steps).max(1));
     for panel in 0..panels.len() {
-        dot::ask_for(ahead.next().unwrap_or_default());
         panels.offer(kernel, panel, rows, selections);
     }
     for (step, values) in rows.values.chunks_exact(ROWS * dims).enumerate().take_while(|_| left > 0) {
         let (first, live) = (rows.first + (step * ROWS) as u32, (rows.live >> (step * ROWS)) as u32 & 0xFF);
         let mut done = panels.count;
         while done < selections.len() {
-            dot::ask_for(ahead.next().unwrap_or_default());
             let count = step_probes(selections.len() - done);
             let (probes, selections) = (&probes[done * dims..], &mut selections[done..]);
             match count {

@@ -18,7 +18,7 @@ pub(super) const ROWS: usize = 12;
 pub(super) const PROBES: usize = 32;
 
 /// Probes from which on a panel that is not full takes less time than the steps that it saves.
-const PROBES_MIN: usize = 24;
+const PROBES_MIN: usize = 28;
 
 /// Scores of one step.
 pub(super) type Scores = [[f32; PROBES]; ROWS];

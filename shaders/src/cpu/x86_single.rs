@@ -3,8 +3,22 @@
 
 use std::arch::x86_64::*;
 
-use super::single::{ROWS, Scores};
+use super::single::{ROWS, Scores, TILE_ROWS};
 use super::wide;
+use crate::memory;
+
+/// Values of a cache line.
+const LINE: usize = memory::LINE_BYTES / size_of::<f32>();
+
+/// Half of the eight rows of a step, with AVX2: with three probes their sums take 12 of 16 registers.
+const HALF: usize = ROWS / 2;
+
+/// Asks for the line that lies `ahead` values behind `value`: rows that come later. The kernels read several rows side by side,
+/// which the hardware does not foresee.
+#[inline(always)]
+fn ask_for(value: *const f32, ahead: usize) {
+    memory::ask_for_line(value.wrapping_add(ahead).cast());
+}
 
 /// Eight rows by three probes, at most, in 24 registers of sums over the dimensions; the sums of the eight rows of one probe are
 /// then added across by a tree of shuffles. See [`super::single::score_portable`].
@@ -36,7 +50,9 @@ pub(super) fn score_avx512<const P: usize>(
                 _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(P * dims).cast());
             }
             for lane in 0..ROWS {
-                let row = _mm512_maskz_loadu_ps(mask, rows.add(lane * dims + element));
+                let row = rows.add(lane * dims + element);
+                ask_for(row, ROWS * dims);
+                let row = _mm512_maskz_loadu_ps(mask, row);
                 for (sums, value) in sums.iter_mut().zip(values) {
                     sums[lane] = _mm512_fmadd_ps(row, value, sums[lane]);
                 }
@@ -82,34 +98,24 @@ pub(super) fn score_avx2<const P: usize>(
     lowest: &[f32; P],
     scores: &mut Scores<P>,
 ) -> [u32; P] {
-    const HALF: usize = ROWS / 2;
     let dims = rows.len() / ROWS;
     assert!(rows.len() == dims * ROWS && probes.len() == dims * P && dims.is_multiple_of(4));
     let mut reached = [0; P];
     for first in [0, HALF] {
         let mut sums = [[_mm256_setzero_ps(); HALF]; P];
-        let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
-        let mut element = 0;
-        while element < dims {
-            let whole = dims - element >= 8;
-            // SAFETY: at `element` of each template eight values are left, or four, of which no more are read.
-            let load = |values: *const f32| unsafe {
-                if whole { _mm256_loadu_ps(values) } else { _mm256_zextps128_ps256(_mm_loadu_ps(values)) }
-            };
-            // SAFETY: places and lanes are those of the templates that the assertion counts.
+        // SAFETY: the assertion says that from `first` on there are so many rows, and so many probes.
+        let (rows, probes) = (unsafe { rows.as_ptr().add(first * dims) }, probes.as_ptr());
+        let whole = dims - dims % 8;
+        for element in (0..whole).step_by(8) {
+            // SAFETY: at `element` of each template eight values are left.
+            unsafe { add_half(rows, probes, dims, element, |values| _mm256_loadu_ps(values), &mut sums) };
+            (0..HALF).for_each(|lane| ask_for(rows.wrapping_add(lane * dims + element), ROWS * dims));
+        }
+        if whole < dims {
+            // SAFETY: at `whole` four values are left.
             unsafe {
-                let mut values = [_mm256_setzero_ps(); P];
-                for (place, value) in values.iter_mut().enumerate() {
-                    *value = load(probes.add(place * dims + element));
-                }
-                for lane in 0..HALF {
-                    let row = load(rows.add((first + lane) * dims + element));
-                    for (sums, value) in sums.iter_mut().zip(values) {
-                        sums[lane] = _mm256_fmadd_ps(row, value, sums[lane]);
-                    }
-                }
-            }
-            element += 8;
+                add_half(rows, probes, dims, whole, |values| _mm256_zextps128_ps256(_mm_loadu_ps(values)), &mut sums)
+            };
         }
         for place in 0..P {
             let [a, b, c, d] = sums[place];
@@ -122,6 +128,28 @@ pub(super) fn score_avx2<const P: usize>(
         }
     }
     reached
+}
+
+/// Adds the products from `element` on of half of the rows and of `P` probes, `dims` values each, as far as `load` reads: there
+/// must be that much.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn add_half<const P: usize>(
+    rows: *const f32,
+    probes: *const f32,
+    dims: usize,
+    element: usize,
+    load: impl Fn(*const f32) -> __m256,
+    sums: &mut [[__m256; HALF]; P],
+) {
+    let at = |of: *const f32, place: usize| load(of.wrapping_add(place * dims + element));
+    let values: [__m256; P] = std::array::from_fn(|place| at(probes, place));
+    for lane in 0..HALF {
+        let row = at(rows, lane);
+        for (sums, value) in sums.iter_mut().zip(values) {
+            sums[lane] = _mm256_fmadd_ps(row, value, sums[lane]);
+        }
+    }
 }
 
 /// Two registers of probes by twelve rows, in 24 registers of sums. See [`wide::score_portable`].
@@ -146,7 +174,11 @@ pub(super) fn score_wide_avx512(
             let probes = probes.add(element * wide::PROBES);
             let probes = [_mm512_loadu_ps(probes), _mm512_loadu_ps(probes.add(LANES))];
             for (place, sums) in sums.iter_mut().enumerate() {
-                let value = _mm512_set1_ps(*rows.add(place * dims + element));
+                let value = rows.add(place * dims + element);
+                if element % LINE == 0 {
+                    ask_for(value, TILE_ROWS * dims);
+                }
+                let value = _mm512_set1_ps(*value);
                 sums[0] = _mm512_fmadd_ps(value, probes[0], sums[0]);
                 sums[1] = _mm512_fmadd_ps(value, probes[1], sums[1]);
             }
@@ -194,7 +226,11 @@ pub(super) fn score_wide_avx2(
                     let probes = probes.add(element * wide::PROBES + lane);
                     let probes = [_mm256_loadu_ps(probes), _mm256_loadu_ps(probes.add(LANES))];
                     for (place, sums) in sums.iter_mut().enumerate() {
-                        let value = _mm256_set1_ps(*rows.add((row + place) * dims + element));
+                        let value = rows.add((row + place) * dims + element);
+                        if element % LINE == 0 && lane == 0 {
+                            ask_for(value, TILE_ROWS * dims);
+                        }
+                        let value = _mm256_set1_ps(*value);
                         sums[0] = _mm256_fmadd_ps(value, probes[0], sums[0]);
                         sums[1] = _mm256_fmadd_ps(value, probes[1], sums[1]);
                     }
