@@ -13,8 +13,8 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
     dots(a, [b])[0]
 }
 
-/// The inner products of `a` with several rows, each the same as [`dot`] gives. Four at a time keep a wide processor
-/// busy where one would wait for its own sums.
+/// The inner products of `a` with several rows, each the same as [`dot`] gives. Two at a time share what
+/// is done with `a`, and keep a wide processor busy where one would wait for its own sums.
 pub(crate) fn dots<const R: usize>(a: &[f32], rows: [&[f32]; R]) -> [f64; R] {
     let length = rows.iter().map(|row| row.len()).min().unwrap_or(0).min(a.len());
     let (a, a_tail) = a[..length].as_chunks::<LANES>();

@@ -18,8 +18,8 @@ const UNIT_ROUNDOFF_F64: f64 = 1.0 / (1u64 << 53) as f64;
 /// Free places for candidates beyond k before the buffer is sieved for the first time.
 const SIEVE_SLACK: usize = 16;
 
-/// Pairs of templates that are asked for before they are scored: 128 lines at 512 dimensions, as many as a processor takes
-/// while it scores a pair.
+/// Pairs of templates that are asked for before they are scored. One was a little slower; many at once are dropped
+/// ([`memory`]).
 const PAIRS_AHEAD: usize = 2;
 
 /// An upper bound of `|coarse - dot|` for two templates of `dims` values that passed the norm check.

@@ -9,14 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use memmap2::{MmapMut, MmapRaw};
 use range_alloc::RangeAllocator;
 
+use crate::memory::LINE_BYTES;
+
 /// Bytes of a slab: some thirty galleries of 400 people.
 const SLAB_BYTES: usize = 32 << 20;
 
 /// Bytes of a huge page: a slab starts where one does.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
-
-/// Bytes that places are counted in: one cache line.
-const LINE_BYTES: usize = 64;
 
 /// The slabs of this process.
 static SLABS: Mutex<Slabs> = Mutex::new(Slabs(Vec::new()));
@@ -27,7 +26,7 @@ struct Slabs(Vec<Weak<Slab>>);
 #[derive(Debug)]
 struct Slab {
     pages: MmapRaw,
-    /// What of it is free. All of that is zero.
+    /// What of it is free, in whole cache lines. All of that is zero.
     free: Mutex<RangeAllocator<usize>>,
 }
 

@@ -214,7 +214,7 @@ impl Batch {
         let mut index = self.next.fetch_add(1, Ordering::Relaxed);
         while let Some(item) = self.items.get(index) {
             taken.items += 1;
-            self.score(self.add(current.take_if(|(task, ..)| *task != item.task)));
+            self.add(current.take_if(|(task, ..)| *task != item.task));
             let task = &self.tasks[item.task];
             let part = &task.gallery.parts()[item.part];
             memory::ask_for_first(scan::panels_of(part, item.panels.clone()));
@@ -223,18 +223,16 @@ impl Batch {
             scan::scan(self.kernel, part, item.panels.clone(), task.probes(), selections);
             *items += 1;
         }
-        self.score(self.add(current));
+        self.add(current);
     }
 
-    /// Adds what was found in some items of a task; the one that adds the last gets the task with what is to be scored.
-    fn add(&self, found: Option<(usize, usize, Vec<Selection>)>) -> Option<(usize, Scanned<'_>)> {
-        let (task, items, found) = found?;
-        Some((task, self.tasks[task].add(items, found)?))
-    }
-
-    fn score(&self, scanned: Option<(usize, Scanned<'_>)>) {
-        if let Some((task, scanned)) = scanned {
-            self.tasks[task].lock().hits = scanned.hits(self.threads);
+    /// Adds what was found in some items of a task; the one that adds the last scores it.
+    fn add(&self, found: Option<(usize, usize, Vec<Selection>)>) {
+        let Some((task, items, found)) = found else { return };
+        let task = &self.tasks[task];
+        if let Some(scanned) = task.add(items, found) {
+            let hits = scanned.hits(self.threads);
+            task.lock().hits = hits;
         }
     }
 }

@@ -9,9 +9,8 @@ use crate::memory::LINE_BYTES;
 use crate::panel::{GROUP_BYTES, Panel};
 use crate::quantise::FINE;
 
-/// How far ahead of what they read the kernels ask for memory. The hardware runs ahead of a stream by itself, and needs
-/// help only where it stops, at the end of a page. Further ahead, the requests take the places of the hardware's own: from ten
-/// lines on, reading was a fifth slower than without any.
+/// How far ahead of what they read the kernels ask for memory. The hardware runs ahead of a stream by itself; on a Zen 4 this
+/// was a twentieth quicker than without, and to ask from ten lines to four kilobytes ahead a tenth to a quarter slower.
 const AHEAD_BYTES: usize = 256;
 
 /// Asks for `LINES` lines of memory from `line` on, there or not: nothing is read.
