@@ -57,17 +57,17 @@ fn sum_lanes<const R: usize>(a: Chunks<'_>, rows: [Chunks<'_>; R]) -> [[f64; LAN
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn sum_lanes_avx512<const R: usize>(a: Chunks<'_>, rows: [Chunks<'_>; R]) -> [[f64; LANES]; R] {
+    use crate::avx512::widen;
     use std::arch::x86_64::*;
     assert!(rows.iter().all(|row| row.len() >= a.len()));
     let mut sums = [[_mm512_setzero_pd(); 2]; R];
     for (index, chunk) in a.iter().enumerate() {
         for half in 0..2 {
             // SAFETY: `index` is below the length of `a` and, as asserted, of each row; half a chunk is 8 values.
-            let x = _mm512_cvtps_pd(unsafe { _mm256_loadu_ps(chunk.as_ptr().add(half * 8)) });
+            let x = widen(unsafe { _mm256_loadu_ps(chunk.as_ptr().add(half * 8)) });
             for (row, sums) in rows.iter().zip(&mut sums) {
                 // SAFETY: as above.
-                let y =
-                    _mm512_cvtps_pd(unsafe { _mm256_loadu_ps(row.as_ptr().add(index).cast::<f32>().add(half * 8)) });
+                let y = widen(unsafe { _mm256_loadu_ps(row.as_ptr().add(index).cast::<f32>().add(half * 8)) });
                 sums[half] = _mm512_fmadd_pd(x, y, sums[half]);
             }
         }

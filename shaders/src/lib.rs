@@ -12,6 +12,8 @@
 //! answered. Ties in the `f64` score go to the lower row.
 
 mod accelerator;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod batch;
 mod cpu;
 mod dot;
@@ -29,6 +31,10 @@ mod sealed;
 mod select;
 mod slab;
 mod storage;
+
+/// The widths that the unit tests try; fewer where Miri interprets them, which takes a thousand times as long.
+#[cfg(test)]
+const WIDTHS: &[usize] = if cfg!(miri) { &[140] } else { &[128, 132, 140, 508, 512, 1024] };
 
 pub use batch::{Hit, Job, K_MAX};
 pub use cpu::{Kernel, Pass};

@@ -23,6 +23,18 @@ fn random_galleries_of_every_width() {
     }
 }
 
+/// Small enough for Miri: one probe, few and many, of galleries apart and shared, one of them of two parts.
+#[test]
+fn a_small_batch() {
+    let mut random = Random(31);
+    let dims = 132;
+    let base = gallery(dims, random.units(9, dims));
+    let changed = base.with_added(&random.units(5, dims)).expect("good templates").with_removed(3).expect("a row");
+    let changed = Arc::new(changed);
+    let mut job = |gallery: &Arc<Gallery>, probes| Job::new(gallery.clone(), random.units(probes, dims), 2);
+    agree("a small batch", &[job(&base, 1), job(&changed, 29), job(&base, 2)]);
+}
+
 #[test]
 fn every_number_of_probes_around_the_tile_sizes() {
     let mut random = Random(2);

@@ -390,12 +390,16 @@ mod tests {
 
     fn agree_on_all_codes<const P: usize>() {
         for packing in [Packing::Bytes, Packing::Pairs] {
-            for dims in [128, 132, 140, 508, 512, 1024] {
+            for &dims in crate::WIDTHS {
                 let (codes, probes): (Vec<u8>, Vec<u8>) =
                     (random(dims * PANEL_ROWS, 1).collect(), random(dims * P * 2, 2).collect());
                 // Code -128 does not occur: the lowest is -127.
                 let of_probe = |at| if probes[at] == 128 { 127 } else { probes[at] };
                 agree::<P>(packing, dims, |at| codes[at].max(1), of_probe);
+                // The extremes are for what could overflow on a processor; interpreted, they take minutes.
+                if cfg!(miri) {
+                    continue;
+                }
                 agree::<P>(packing, dims, |_| 255, |_| 127);
                 agree::<P>(packing, dims, |_| 1, |_| 127);
                 agree::<P>(
@@ -425,7 +429,7 @@ mod tests {
     }
 
     fn wide_steps_stay_within_their_bound() {
-        for dims in [128, 132, 140, 508, 1024] {
+        for &dims in crate::WIDTHS {
             let rows: Vec<f32> = (0..wide::ROWS as u32).flat_map(|seed| unit(dims, seed)).collect();
             let probes: Vec<Vec<f32>> = (50..50 + wide::PROBES as u32).map(|seed| unit(dims, seed)).collect();
             let panel: Vec<f32> = (0..dims).flat_map(|k| probes.iter().map(move |probe| probe[k])).collect();
@@ -445,7 +449,7 @@ mod tests {
     }
 
     fn single_precision_stays_within_its_bound<const P: usize>() {
-        for dims in [128, 132, 140, 508, 1024] {
+        for &dims in crate::WIDTHS {
             let unit = |seed| unit(dims, seed);
             let rows: Vec<f32> = (0..single::ROWS as u32).flat_map(unit).collect();
             let probes: Vec<f32> = (50..50 + P as u32).flat_map(unit).collect();
@@ -473,8 +477,10 @@ mod tests {
                 std::array::from_fn(|place| if place < there { bytes.next().unwrap() } else { f32::NEG_INFINITY });
             let mut sorted = values;
             sorted.sort_by(|a, b| b.total_cmp(a));
-            for (kernel, k) in Kernel::available().into_iter().flat_map(|kernel| (1..=64).map(move |k| (kernel, k))) {
-                assert_eq!(kernel.kth_highest(&values, k), sorted[k - 1], "{}, {k} of {there}", kernel.name());
+            for kernel in Kernel::available() {
+                for k in (1..=64).step_by(if cfg!(miri) { 9 } else { 1 }) {
+                    assert_eq!(kernel.kth_highest(&values, k), sorted[k - 1], "{}, {k} of {there}", kernel.name());
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::scan::{self, Ask, Sums};
+use crate::avx512;
 use crate::layout::PANEL_ROWS;
 use crate::memory::LINE_BYTES;
 use crate::panel::{GROUP_BYTES, Panel};
@@ -84,7 +85,7 @@ pub(super) fn score_vnni<const P: usize, const C: usize, const SPLIT: usize>(
         for half in 0..2 {
             let centre = _mm512_mul_ps(scales[half], _mm512_cvtepi32_ps(halves[half]));
             let upper = _mm512_fmadd_ps(errors[half], reach, centre);
-            reached[place] |= u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(upper, lowest)) << (16 * half);
+            reached[place] |= avx512::at_least(upper, lowest) << (16 * half);
         }
         if reached[place] != 0 {
             let out = sums[place].as_mut_ptr();

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 use super::single::{ROWS, Scores, TILE_ROWS};
 use super::wide;
-use crate::memory;
+use crate::{avx512, memory};
 
 /// Values of a cache line.
 const LINE: usize = memory::LINE_BYTES / size_of::<f32>();
@@ -193,7 +193,7 @@ pub(super) fn score_wide_avx512(
                 _mm512_storeu_ps(out.as_mut_ptr(), sum);
                 _mm512_loadu_ps(lowest[half * LANES..].as_ptr())
             };
-            reached[place] |= u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(sum, lowest)) << (half * LANES);
+            reached[place] |= avx512::at_least(sum, lowest) << (half * LANES);
         }
     }
     reached
