@@ -102,25 +102,30 @@ impl Quantised {
 
 /// Writes the codes of a finite, non-zero template to `codes`, which has the same length.
 pub(crate) fn quantise<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
+    quantise_beside(values, codes, || ())
+}
+
+/// As [`quantise`]; does a little of something else after every [`LANES`] values.
+pub(crate) fn quantise_beside<C: Code>(values: &[f32], codes: &mut [C], beside: impl FnMut()) -> Quantised {
     #[cfg(target_arch = "x86_64")]
     {
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2, which is all that the function asks for.
-            return unsafe { quantise_avx2(values, codes) };
+            return unsafe { quantise_avx2(values, codes, beside) };
         }
     }
-    quantise_portable(values, codes)
+    quantise_portable(values, codes, beside)
 }
 
 /// The portable code, compiled for AVX2. Unsafe to call only for what the processor must have.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn quantise_avx2<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
-    quantise_portable(values, codes)
+fn quantise_avx2<C: Code>(values: &[f32], codes: &mut [C], beside: impl FnMut()) -> Quantised {
+    quantise_portable(values, codes, beside)
 }
 
 #[inline(always)]
-fn quantise_portable<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
+fn quantise_portable<C: Code>(values: &[f32], codes: &mut [C], mut beside: impl FnMut()) -> Quantised {
     assert_eq!(values.len(), codes.len());
     let mut largest = [0.0f32; LANES];
     let (chunks, tail) = values.as_chunks::<LANES>();
@@ -136,6 +141,7 @@ fn quantise_portable<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
     let (code_chunks, code_tail) = codes.as_chunks_mut::<LANES>();
     for (chunk, codes) in chunks.iter().zip(code_chunks) {
         sums.place(chunk, codes);
+        beside();
     }
     if !tail.is_empty() {
         // Zeros have the code 0 and leave nothing out.
@@ -331,7 +337,7 @@ mod tests {
             for values in templates(dims) {
                 let (mut codes, mut portable) = (vec![C::default(); dims], vec![C::default(); dims]);
                 let quantised = quantise(&values, &mut codes);
-                assert_eq!(quantised, quantise_portable(&values, &mut portable));
+                assert_eq!(quantised, quantise_portable(&values, &mut portable, || ()));
                 assert_eq!(codes, portable);
                 let codes: Vec<i32> = codes.into_iter().map(Into::into).collect();
                 let rest = values.iter().zip(&codes).map(|(value, code)| {

@@ -17,7 +17,7 @@ use crate::batch::{Group, Hit, Probe};
 use crate::error::Error;
 use crate::exact;
 use crate::layout::PANEL_ROWS;
-use crate::memory;
+use crate::memory::{self, Upcoming};
 use crate::panel::Panel;
 use crate::select::Selection;
 use pool::Pool;
@@ -298,11 +298,10 @@ impl Cpu {
     }
 
     fn scan<'a>(&self, group: &'a Group<'a>) -> Scanned<'a> {
-        if let Some(part) = group.gallery.parts().first() {
-            memory::ask_for_first(part.block.panels());
-        }
-        let probes =
-            Probes::new(self.kernel.packing(), group.gallery.dims(), group.probes.iter().map(|probe| probe.values));
+        let first = group.gallery.parts().first().map(|part| part.block.panels());
+        let upcoming = Upcoming::new(first.unwrap_or_default());
+        let values = group.probes.iter().map(|probe| probe.values);
+        let probes = Probes::new(self.kernel.packing(), group.gallery.dims(), values, upcoming);
         let wanted = group.probes.iter().map(|probe| probe.wanted);
         let mut selections: Vec<Selection> =
             wanted.zip(&probes.reaches).map(|(wanted, reach)| Selection::new(wanted, *reach)).collect();

@@ -15,7 +15,7 @@ use super::scanned::Scanned;
 use super::{Kernel, scan};
 use crate::batch::{Group, Hit, Wanted};
 use crate::gallery::Gallery;
-use crate::memory;
+use crate::memory::Upcoming;
 use crate::select::Selection;
 
 /// Panels of one item at most: a megabyte of codes at 512 dimensions, so that taking an item costs nothing beside scoring
@@ -147,13 +147,15 @@ impl Task {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn probes(&self) -> &Probes {
+    /// The thread that needs them first makes them, and asks beside that for the panels it reads next.
+    fn probes(&self, panels: &[u8]) -> &Probes {
         let dims = self.gallery.dims();
-        self.probes.get_or_init(|| Probes::new(self.packing, dims, self.values.chunks_exact(dims)))
+        self.probes
+            .get_or_init(|| Probes::new(self.packing, dims, self.values.chunks_exact(dims), Upcoming::new(panels)))
     }
 
-    fn selections(&self) -> Vec<Selection> {
-        let reaches = self.wanted.iter().zip(&self.probes().reaches);
+    fn selections(&self, probes: &Probes) -> Vec<Selection> {
+        let reaches = self.wanted.iter().zip(&probes.reaches);
         reaches.map(|(wanted, reach)| Selection::new(*wanted, *reach)).collect()
     }
 
@@ -217,10 +219,10 @@ impl Batch {
             self.add(current.take_if(|(task, ..)| *task != item.task));
             let task = &self.tasks[item.task];
             let part = &task.gallery.parts()[item.part];
-            memory::ask_for_first(scan::panels_of(part, item.panels.clone()));
-            let (_, items, selections) = current.get_or_insert_with(|| (item.task, 0, task.selections()));
+            let probes = task.probes(scan::panels_of(part, item.panels.clone()));
+            let (_, items, selections) = current.get_or_insert_with(|| (item.task, 0, task.selections(probes)));
             index = self.next.fetch_add(1, Ordering::Relaxed);
-            scan::scan(self.kernel, part, item.panels.clone(), task.probes(), selections);
+            scan::scan(self.kernel, part, item.panels.clone(), probes, selections);
             *items += 1;
         }
         self.add(current);

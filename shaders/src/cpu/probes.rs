@@ -1,7 +1,8 @@
 //! Probes as the eight-bit kernels read them.
 
+use crate::memory::Upcoming;
 use crate::panel::{GROUP, OFFSET};
-use crate::quantise::{Quantised, Reach, quantise, split};
+use crate::quantise::{Quantised, Reach, quantise_beside, split};
 
 /// In which form a kernel reads the codes of its probes; in a tile the dimension is outermost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +48,12 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
-    /// Quantises and packs probes of `dims` values.
+    /// Quantises and packs probes of `dims` values, and asks for upcoming memory beside that.
     pub(crate) fn new<'a>(
         packing: Packing,
         dims: usize,
         mut probes: impl ExactSizeIterator<Item = &'a [f32]>,
+        mut upcoming: Upcoming<'_>,
     ) -> Probes {
         let groups = dims / GROUP;
         let mut packed = Probes {
@@ -78,12 +80,12 @@ impl Probes {
                 let at = [start, width, place];
                 if packing == Packing::Bytes && width > 1 {
                     codes.resize(dims, 0);
-                    packed.add(&quantise(values, &mut codes));
+                    packed.add(&quantise_beside(values, &mut codes, || upcoming.ask_for_some()));
                     packed.write(at, &codes, |codes| [word(codes)]);
                     continue;
                 }
                 fine.resize(dims, 0);
-                packed.add(&quantise(values, &mut fine));
+                packed.add(&quantise_beside(values, &mut fine, || upcoming.ask_for_some()));
                 match packing {
                     Packing::Bytes => packed.write(at, &fine, |fine| {
                         let columns = fine.map(split);

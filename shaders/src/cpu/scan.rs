@@ -10,6 +10,7 @@ use super::Kernel;
 use super::probes::{Probes, Tile};
 use crate::gallery::Part;
 use crate::layout::PANEL_ROWS;
+use crate::memory;
 use crate::panel::{Panel, panel_bytes};
 use crate::select::Selection;
 
@@ -130,10 +131,20 @@ impl View<'_> {
                 let reached = self.kernel.reached(&panel, &sums[place], ask.reaches[place], lowest);
                 let reached = reached & self.part.live(index);
                 if reached != 0 {
+                    // Nothing comes behind that could push these rows out again.
+                    if P == 1 && self.panels == panels {
+                        self.ask_for_rows(index, reached);
+                    }
                     selection.insert(&panel, &sums[place], self.row_first(index), reached);
                 }
             }
         }
+    }
+
+    /// Asks for the templates of some rows of a panel.
+    fn ask_for_rows(&self, panel: usize, rows: u32) {
+        let rows = (0..PANEL_ROWS).filter(|row| rows >> row & 1 != 0);
+        rows.for_each(|row| memory::ask_for(self.part.block.row(panel * PANEL_ROWS + row)));
     }
 
     fn row_first(&self, panel: usize) -> u32 {
