@@ -131,7 +131,7 @@ impl View<'_> {
                 let reached = self.kernel.reached(&panel, &sums[place], ask.reaches[place], lowest);
                 let reached = reached & self.part.live(index);
                 if reached != 0 {
-                    // Nothing comes behind that could push these rows out again.
+                    // No panel comes behind that could rule these rows out; those of several probes would be too many at once.
                     if P == 1 && self.panels == panels {
                         self.ask_for_rows(index, reached);
                     }
