@@ -15,6 +15,7 @@
 //! The rows are in eight bits, since a pass reads them from memory. A probe may have codes of twelve bits, from -2032 to 2032:
 //! its margin is a sixteenth. Kernels that multiply sixteen bits take them as they are, for every probe. One that multiplies
 //! eight reads them as two columns, for a probe that is alone: where memory is what takes the time the second costs none.
+//! And it may have narrow codes, from -64 to 64, for a first look at a large gallery ([`Narrow`]): the same bounds hold.
 //!
 //! **Rounding.** `|q . c|` is at most `127 * 127 * 1024 < 2^24`, so the sum is exact in `i32` and in `f32`; of a probe of
 //! twelve bits it is below 2^28, exact in `i32`, and rounded in `f32` like a product. A kernel
@@ -38,6 +39,12 @@ pub(crate) trait Code: Copy {
 
     /// The code of a whole number from `-MAX` to `MAX`.
     fn of(whole: i32) -> Self;
+
+    /// The value of one step for a template.
+    #[inline(always)]
+    fn step(values: &[f32]) -> f32 {
+        largest(values) / Self::MAX
+    }
 }
 
 impl Code for i8 {
@@ -57,6 +64,47 @@ impl Code for i16 {
     }
 }
 
+/// Codes of a probe for products that are summed up in sixteen bits, [`NARROW_GROUPS`] groups of four at a time: of each
+/// group two products go to one lane and two to another. With codes of a row, from -127 to 127, no such sum leaves sixteen
+/// bits, and neither does any of two products with a row's code plus 128.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Narrow(pub(crate) i8);
+
+/// Groups of four codes whose products are summed up in sixteen bits.
+pub(crate) const NARROW_GROUPS: usize = 8;
+
+impl Code for Narrow {
+    /// `255 (64 + 64) < 2^15`.
+    const MAX: f32 = 64.0;
+
+    fn of(whole: i32) -> Narrow {
+        Narrow(whole as i8)
+    }
+
+    /// A lane's codes have to sum up to at most 258, without their signs: `127 * 258 < 2^15`. Rounding adds at most a half to
+    /// each of a lane's sixteen; what `f32` rounds in the sums is far less than the one that is missing.
+    #[inline(always)]
+    fn step(values: &[f32]) -> f32 {
+        let mut largest_sum = 0.0f32;
+        for values in values.chunks(4 * NARROW_GROUPS) {
+            let mut sums = [0.0; 4];
+            for group in values.as_chunks::<4>().0 {
+                for (sum, value) in sums.iter_mut().zip(group) {
+                    *sum += value.abs();
+                }
+            }
+            largest_sum = largest_sum.max(sums[0] + sums[1]).max(sums[2] + sums[3]);
+        }
+        (largest(values) / Self::MAX).max(largest_sum / (258.9 - NARROW_GROUPS as f32))
+    }
+}
+
+impl From<Narrow> for i32 {
+    fn from(code: Narrow) -> i32 {
+        code.0.into()
+    }
+}
+
 /// Splits a fine code into two of eight bits: sixteen times the first plus the second.
 pub(crate) fn split(fine: i16) -> [i8; 2] {
     let coarse = (i32::from(fine) + FINE / 2) >> FINE.ilog2();
@@ -68,7 +116,7 @@ pub(crate) fn split(fine: i16) -> [i8; 2] {
 const NORM_SLACK: f64 = 1.0 + 33.0 / (1u64 << 24) as f64;
 
 /// Covers the rounding of the rests in `f32`: product and difference are off by at most `2^-24 (|s q| + |e|)`, of which
-/// the norms are below 1.15 and 0.13. What underflows when it is squared is far less.
+/// the norms are below 1.15 and 0.13; of narrow codes, whose step is at most `1.001 sqrt(16) / 250`, below 1.27 and 0.26. What underflows when it is squared is far less.
 const REST_SLACK: f64 = 1.0 / (1u64 << 23) as f64;
 
 /// Covers the rounding of the kernels' comparison; see above.
@@ -127,16 +175,9 @@ fn quantise_avx2<C: Code>(values: &[f32], codes: &mut [C], beside: impl FnMut())
 #[inline(always)]
 fn quantise_portable<C: Code>(values: &[f32], codes: &mut [C], mut beside: impl FnMut()) -> Quantised {
     assert_eq!(values.len(), codes.len());
-    let mut largest = [0.0f32; LANES];
     let (chunks, tail) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            largest[lane] = largest[lane].max(chunk[lane].abs());
-        }
-    }
-    let largest = largest.into_iter().chain(tail.iter().map(|value| value.abs())).fold(0.0, f32::max);
     // A subnormal step would make its inverse infinite; unit-norm templates are far above it.
-    let scale = (largest / C::MAX).max(f32::MIN_POSITIVE);
+    let scale = C::step(values).max(f32::MIN_POSITIVE);
     let mut sums = Sums { scale, inverse: 1.0 / scale, rest: [0.0; LANES], codes: [0; LANES], squares: [0; LANES] };
     let (code_chunks, code_tail) = codes.as_chunks_mut::<LANES>();
     for (chunk, codes) in chunks.iter().zip(code_chunks) {
@@ -156,6 +197,19 @@ fn quantise_portable<C: Code>(values: &[f32], codes: &mut [C], mut beside: impl 
         sum: sums.codes.iter().sum(),
         squares: sums.squares.into_iter().map(i64::from).sum(),
     }
+}
+
+/// The largest of some values, without their signs.
+#[inline(always)]
+fn largest(values: &[f32]) -> f32 {
+    let mut largest = [0.0f32; LANES];
+    let (chunks, tail) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            largest[lane] = largest[lane].max(chunk[lane].abs());
+        }
+    }
+    largest.into_iter().chain(tail.iter().map(|value| value.abs())).fold(0.0, f32::max)
 }
 
 /// What is summed up in each lane while a template is quantised.
@@ -247,6 +301,12 @@ impl Reach {
         (((score - 1e-12) / self.scale - self.margin) as f32).next_down()
     }
 
+    /// The exact score that a row has to reach where its upper bound has to reach `threshold`, which is one of
+    /// [`Reach::threshold`] or [`Reach::lowest_upper`].
+    pub(crate) fn lowest_score(&self, threshold: f32) -> f64 {
+        self.scale * (f64::from(threshold) + self.margin)
+    }
+
     /// Whether a row whose upper bound is `upper` can reach the exact score `score`.
     pub(crate) fn can_reach(&self, upper: f64, score: f64) -> bool {
         // Both are below 2; 1e-12 is far above what their computation in `f64` rounds.
@@ -255,11 +315,11 @@ impl Reach {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// Rows that quantise well, badly, and exactly.
-    fn templates(dims: usize) -> Vec<Vec<f32>> {
+    /// Rows that quantise well, badly, and exactly, and one whose weight is all in the places of one lane of narrow codes.
+    pub(crate) fn templates(dims: usize) -> Vec<Vec<f32>> {
         let unit = |values: Vec<f64>| -> Vec<f32> {
             let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
             values.iter().map(|value| (value / norm) as f32).collect()
@@ -272,6 +332,7 @@ mod tests {
         let mut all = vec![unit((0..dims).map(|i| f64::from(u8::from(i == dims / 2))).collect())];
         all.push(unit(vec![1.0; dims]));
         all.push(unit((0..dims).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect()));
+        all.push(unit((0..dims).map(|i| if i < 32 && i % 4 < 2 { 1.0 } else { 0.001 }).collect()));
         for spread in [1.0, 3.0, 9.0, 30.0] {
             for _ in 0..if cfg!(miri) { 1 } else { 8 } {
                 all.push(unit((0..dims).map(|_| next() * (next() * spread).exp2()).collect()));
@@ -295,7 +356,7 @@ mod tests {
         for &dims in crate::WIDTHS {
             let all = templates(dims);
             let rows = quantise_all::<i8>(&all);
-            for probes in [quantise_all::<i8>(&all), quantise_all::<i16>(&all)] {
+            for probes in [quantise_all::<i8>(&all), quantise_all::<i16>(&all), quantise_all::<Narrow>(&all)] {
                 for (probe, (probe_codes, probe_quantised)) in all.iter().zip(&probes) {
                     let reach = Reach::new(probe_quantised, dims);
                     for (row, (row_codes, row_quantised)) in all.iter().zip(&rows) {
@@ -311,13 +372,26 @@ mod tests {
     }
 
     #[test]
+    fn a_threshold_says_no_higher_score_than_it_was_made_for() {
+        let reach = Reach { scale: 1e-4, reach: 700.0, margin: 7.0 };
+        for score in [-1.0, -0.1, 0.2, 0.999] {
+            let kth_lower = score / reach.scale + reach.margin;
+            for threshold in [reach.lowest_upper(score), reach.threshold(kth_lower)] {
+                let lowest = reach.lowest_score(threshold);
+                assert!(lowest <= score && lowest > score - 1e-6, "{lowest} of {score}");
+            }
+        }
+        assert_eq!(reach.lowest_score(f32::NEG_INFINITY), f64::NEG_INFINITY);
+    }
+
+    #[test]
     fn a_fine_code_is_two_columns_and_its_margin_a_sixteenth() {
         for fine in -2_032..=2_032 {
             let [first, second] = split(fine);
             assert_eq!(FINE * i32::from(first) + i32::from(second), i32::from(fine));
             assert!(first != i8::MIN);
         }
-        for values in templates(512).into_iter().skip(3) {
+        for values in templates(512).into_iter().skip(4) {
             let values = [values];
             let margin = |quantised: &Quantised| Reach::new(quantised, 512).margin * f64::from(quantised.scale);
             let [(_, coarse)] = &quantise_all::<i8>(&values)[..] else { panic!("one") };
@@ -330,6 +404,32 @@ mod tests {
     fn versions_agree_and_the_rest_is_as_counted() {
         count_the_rest::<i8>();
         count_the_rest::<i16>();
+        count_the_rest::<Narrow>();
+    }
+
+    #[test]
+    fn products_with_narrow_codes_stay_within_sixteen_bits() {
+        for &dims in crate::WIDTHS {
+            let mut largest = 0;
+            for (codes, _) in quantise_all::<Narrow>(&templates(dims)) {
+                for chunk in codes.chunks(4 * NARROW_GROUPS) {
+                    let (mut lanes, mut pair) = ([0; 2], 0);
+                    for group in chunk.chunks(2) {
+                        let of_two: i32 = group.iter().map(|code| code.abs()).sum();
+                        lanes.swap(0, 1);
+                        lanes[0] += of_two;
+                        pair = pair.max(of_two);
+                    }
+                    assert!(255 * pair <= i32::from(i16::MAX), "{dims} dimensions: a pair of {pair}");
+                    assert!(
+                        127 * lanes[0].max(lanes[1]) <= i32::from(i16::MAX),
+                        "{dims} dimensions: lanes of {lanes:?}"
+                    );
+                    largest = largest.max(lanes[0]).max(lanes[1]);
+                }
+            }
+            assert!(largest > 240, "what there is room for has to be used: {largest}");
+        }
     }
 
     fn count_the_rest<C: Code + Default + PartialEq + std::fmt::Debug + Into<i32>>() {

@@ -6,7 +6,7 @@ use crate::panel::Panel;
 use crate::quantise::Reach;
 
 /// Free places for candidates beyond k before the list is sieved for the first time.
-const SIEVE_SLACK: usize = 32;
+const SIEVE_SLACK: usize = 16;
 
 /// A row that may belong to the exact top-k; bounds of its score in units of the probe's scale, without the margin.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +50,11 @@ impl Selection {
     /// The upper bound below which no row matters any more.
     pub(crate) fn threshold(&self) -> f32 {
         self.threshold
+    }
+
+    /// The exact score below which no row matters any more.
+    pub(crate) fn lowest_score(&self) -> f64 {
+        self.reach.lowest_score(self.threshold)
     }
 
     /// Takes a threshold that was proved on other rows of the same gallery.

@@ -139,6 +139,40 @@ fn rows_of_a_large_dynamic_range() {
     }
 }
 
+/// The worst data for an error bound: the coarse scores of the best rows are off by nearly as much as the norms allow. What eight
+/// bits leave out of one in two of them points the way of the probe, of the others they leave out nothing; and what fewer bits
+/// leave out of the probe points the way of all.
+#[test]
+fn scores_that_are_off_by_as_much_as_they_can_be() {
+    let mut random = Random(23);
+    let dims = 512;
+    let sign = |k: usize| if k.is_multiple_of(3) { -1.0 } else { 1.0 };
+    let unit = |values: Vec<f64>| -> Vec<f32> {
+        let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+        values.into_iter().map(|value| (value / norm) as f32).collect()
+    };
+    // The sixteen that narrow codes sum up in one lane are larger, so that there are 15.3 steps to each of the others.
+    let probe = unit((0..dims).map(|k| sign(k) * if k < 32 && k % 4 < 2 { 1.025 } else { 1.0 }).collect());
+    let mut row = |index: usize| {
+        if !index.is_multiple_of(32) {
+            return random.unit(dims);
+        }
+        // In steps; the first is the largest, which is where the length of a step comes from.
+        let mut step = |k| match (k, index / 32 % 2) {
+            (0, _) => 127.0,
+            (_, 0) => random.below(7) as f64 + 3.45,
+            _ => random.below(7) as f64 + if random.below(100) < 45 { 4.0 } else { 3.0 },
+        };
+        unit((0..dims).map(|k| sign(k) * step(k)).collect())
+    };
+    for _ in 0..3 {
+        let gallery = gallery(dims, (0..1_600).flat_map(&mut row).collect());
+        for (probes, k) in [(1, 64), (4, 1), (12, 3), (30, 64)] {
+            agree("scores off by their bound", &[Job::new(gallery.clone(), probe.repeat(probes), k)]);
+        }
+    }
+}
+
 /// The worst order for a threshold that only rises: each row is better than all before it.
 #[test]
 fn rows_that_come_better_and_better() {

@@ -1,6 +1,7 @@
 //! The CPU engine: a coarse pass, in eight bits over panels of codes ([`scan`]) or in `f32` ([`single`]), then exact
 //! scores for the rows that its bound cannot exclude.
 
+mod narrow;
 mod pool;
 mod portable;
 pub(crate) mod probes;
@@ -10,6 +11,8 @@ mod single;
 mod wide;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_narrow;
 #[cfg(target_arch = "x86_64")]
 mod x86_single;
 
@@ -68,7 +71,7 @@ impl Kernel {
         }
     }
 
-    /// How it reads the codes of probes.
+    /// How it reads the codes of probes where it reads them once.
     fn packing(self) -> Packing {
         match self {
             Kernel::Avx512 => Packing::Bytes,
@@ -115,6 +118,31 @@ impl Kernel {
         }
     }
 
+    /// Whether it is quicker with narrow codes than with others; see [`narrow`].
+    fn narrows(self) -> bool {
+        self == Kernel::Avx2
+    }
+
+    /// As [`Kernel::score`], for codes in [`Packing::Narrow`]; `sums` is written for all rows.
+    fn score_narrow<const P: usize>(self, panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above; whatever has AVX-512 has AVX2.
+            Kernel::Avx512 | Kernel::Avx2 => unsafe { x86_narrow::score(panel, ask, sums) },
+            _ => portable::score_narrow(panel, ask, sums),
+        }
+    }
+
+    /// The sum of one row's codes, plus 128 as they are stored, times `fine` codes.
+    fn sum_row(self, panel: &Panel<'_>, row: usize, fine: &[i16]) -> i32 {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Kernel::Avx512 | Kernel::Avx2 => unsafe { x86_narrow::sum_row(panel, row, fine) },
+            _ => portable::sum_row(panel, row, fine),
+        }
+    }
+
     /// Raises each lane's best lower bound by one panel's rows; see [`scan::raise_lanes`].
     fn raise_lanes(
         self,
@@ -126,7 +154,7 @@ impl Kernel {
     ) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above; whatever has AVX-512 has AVX2.
+            // SAFETY: as above.
             Kernel::Avx512 | Kernel::Avx2 => unsafe { x86::raise_lanes(best, panel, sums, reach, live) },
             _ => scan::raise_lanes(best, panel, sums, reach, live),
         }
@@ -301,7 +329,8 @@ impl Cpu {
         let first = group.gallery.parts().first().map(|part| part.block.panels());
         let upcoming = Upcoming::new(first.unwrap_or_default());
         let values = group.probes.iter().map(|probe| probe.values);
-        let probes = Probes::new(self.kernel.packing(), group.gallery.dims(), values, upcoming);
+        let packing = Packing::of(self.kernel, group);
+        let probes = Probes::new(packing, group.gallery.dims(), values, upcoming);
         let wanted = group.probes.iter().map(|probe| probe.wanted);
         let mut selections: Vec<Selection> =
             wanted.zip(&probes.reaches).map(|(wanted, reach)| Selection::new(wanted, *reach)).collect();
@@ -344,13 +373,13 @@ mod tests {
             true => FINE * probe(k, 2 * place) + probe(k, 2 * place + 1),
             false => probe(k, place),
         };
-        let words = packing.group_words(P);
+        let words = packing.words(GROUP, P);
         let packed: Vec<i32> = (0..groups * words)
             .map(|at| {
                 let (k, word) = (at / words * GROUP, at % words);
                 match packing {
                     Packing::Bytes => i32::from_ne_bytes(std::array::from_fn(|of| probe(k + of, word) as u8)),
-                    Packing::Pairs => bytemuck::cast([0, 2].map(|of| of_probe(k + of + word % 2, word / 2) as i16)),
+                    _ => bytemuck::cast([0, 2].map(|of| of_probe(k + of + word % 2, word / 2) as i16)),
                 }
             })
             .collect();

@@ -131,12 +131,12 @@ fn help(batches: &Receiver<Arc<Batch>>) {
 }
 
 impl Task {
-    fn new(group: &Group<'_>, packing: Packing, items_left: usize) -> Task {
+    fn new(group: &Group<'_>, kernel: Kernel, items_left: usize) -> Task {
         let progress = Progress { items_left, selections: None, hits: Vec::new() };
         Task {
             gallery: group.gallery.clone(),
             probes: OnceLock::new(),
-            packing,
+            packing: Packing::of(kernel, group),
             values: group.probes.iter().map(|probe| probe.values).collect::<Vec<_>>().concat(),
             wanted: group.probes.iter().map(|probe| probe.wanted).collect(),
             progress: Mutex::new(progress),
@@ -194,7 +194,7 @@ impl Batch {
                     items.push(Item { task, part, panels: start..panels.min(start + size) });
                 }
             }
-            tasks.push(Task::new(group, kernel.packing(), items.len() - first));
+            tasks.push(Task::new(group, kernel, items.len() - first));
         }
         let items_left = Mutex::new(items.len());
         Batch {

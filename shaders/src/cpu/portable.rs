@@ -3,7 +3,8 @@
 
 use super::scan::{Ask, Sums, reached};
 use crate::layout::PANEL_ROWS;
-use crate::panel::{GROUP_BYTES, Panel};
+use crate::panel::{GROUP, GROUP_BYTES, OFFSET, Panel};
+use crate::quantise::NARROW_GROUPS;
 
 /// Scores one panel against `P` probes. Returns for each probe the rows, as bits, whose upper bound is not below
 /// `lowest`; `sums` is written for all rows.
@@ -22,6 +23,23 @@ pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &
     all
 }
 
+/// As [`score`], for codes in [`Packing::Narrow`](super::probes::Packing::Narrow), whose starts are not needed here.
+pub(super) fn score_narrow<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
+    *sums = [[0; PANEL_ROWS]; P];
+    let blocks = ask.codes.chunks((1 + NARROW_GROUPS) * P).flat_map(|block| block[P..].chunks_exact(P));
+    for (group, codes) in panel.codes.as_chunks::<GROUP_BYTES>().0.iter().zip(blocks) {
+        for (sums, codes) in sums.iter_mut().zip(codes) {
+            let codes: [i8; GROUP] = bytemuck::cast(*codes);
+            for (sum, row) in sums.iter_mut().zip(group.as_chunks::<GROUP>().0) {
+                for (row, code) in row.iter().zip(codes) {
+                    *sum += (i32::from(*row) - OFFSET) * i32::from(code);
+                }
+            }
+        }
+    }
+    std::array::from_fn(|place| reached(panel, &sums[place], ask.reaches[place], ask.lowest[place]))
+}
+
 /// Adds the products of one group of four codes. Masks and shifts tell the compiler that all factors fit 16 bits, so
 /// that it can take the widening multiply-add which SSE2 has.
 #[inline(always)]
@@ -35,4 +53,11 @@ fn add_group(sums: &mut [i32; PANEL_ROWS], group: &[u8; GROUP_BYTES], [even, odd
             + (row >> 16 & 0xFF) as i32 * even[1]
             + (row >> 24) as i32 * odd[1];
     }
+}
+
+/// The sum of one row's codes, plus 128 as they are stored, times `fine` codes.
+pub(super) fn sum_row(panel: &Panel<'_>, row: usize, fine: &[i16]) -> i32 {
+    let rows = panel.codes.as_chunks::<GROUP>().0.iter().skip(row).step_by(PANEL_ROWS);
+    let products = rows.flatten().zip(fine).map(|(row, fine)| i32::from(*row) * i32::from(*fine));
+    products.sum()
 }

@@ -1,8 +1,11 @@
 //! Probes as the eight-bit kernels read them.
 
+use super::Kernel;
+use super::narrow::{self, NarrowProbes};
+use crate::batch::Group;
 use crate::memory::Upcoming;
 use crate::panel::{GROUP, OFFSET};
-use crate::quantise::{Quantised, Reach, quantise_beside, split};
+use crate::quantise::{NARROW_GROUPS, Narrow, Quantised, Reach, quantise_beside, split};
 
 /// In which form a kernel reads the codes of its probes; in a tile the dimension is outermost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,15 +15,31 @@ pub(crate) enum Packing {
     Bytes,
     /// Groups of four fine codes in two words, each of two times 16 bits: those at even places, then those at odd places.
     Pairs,
+    /// As `Pairs`, with narrow codes for a first look beside them where a tile is wide enough for one ([`narrow`]).
+    NarrowThenPairs,
+    /// For each [`NARROW_GROUPS`] groups the starts of the two lanes that their products go to, two times 16 bits of a word, then
+    /// groups of four narrow codes, as the four bytes of a word.
+    Narrow,
 }
 
 impl Packing {
-    /// Words of one group of codes of all probes of a tile.
-    pub(crate) const fn group_words(self, width: usize) -> usize {
+    /// What is quickest for a group.
+    pub(super) fn of(kernel: Kernel, group: &Group<'_>) -> Packing {
+        match kernel.packing() {
+            _ if kernel.narrows() && narrow::suffices(group) => Packing::Narrow,
+            _ if kernel.narrows() && narrow::pays(group) => Packing::NarrowThenPairs,
+            packing => packing,
+        }
+    }
+
+    /// Words of a tile for `width` probes.
+    pub(super) const fn words(self, dims: usize, width: usize) -> usize {
+        let groups = dims / GROUP;
         match (self, width) {
-            (Packing::Bytes, 1) => 2,
-            (Packing::Bytes, _) => width,
-            (Packing::Pairs, _) => 2 * width,
+            (Packing::Bytes, 1) => 2 * groups,
+            (Packing::Bytes, _) => width * groups,
+            (Packing::Pairs | Packing::NarrowThenPairs, _) => width * 2 * groups,
+            (Packing::Narrow, _) => width * (groups + groups.div_ceil(NARROW_GROUPS)),
         }
     }
 }
@@ -32,6 +51,8 @@ pub(crate) struct Tile {
     pub(crate) count: usize,
     pub(crate) width: usize,
     pub(crate) start: usize,
+    /// Where its codes for a first look start.
+    pub(crate) narrow_start: usize,
 }
 
 /// All probes of one gallery's pass.
@@ -41,10 +62,13 @@ pub(crate) struct Probes {
     pub(crate) packing: Packing,
     pub(crate) tiles: Vec<Tile>,
     pub(crate) codes: Vec<i32>,
-    /// For each probe minus 128 times the sum of its codes: what the gallery's offset adds to a sum, taken away.
+    /// For each probe minus 128 times the sum of its codes: what the gallery's offset adds to a sum, taken away. Narrow codes have
+    /// their starts among them.
     pub(crate) starts: Vec<i32>,
     /// For each probe what the error bound needs.
     pub(crate) reaches: Vec<Reach>,
+    /// What a first look needs, of the probes of tiles that have one.
+    pub(crate) narrow: NarrowProbes,
 }
 
 impl Probes {
@@ -55,16 +79,16 @@ impl Probes {
         mut probes: impl ExactSizeIterator<Item = &'a [f32]>,
         mut upcoming: Upcoming<'_>,
     ) -> Probes {
-        let groups = dims / GROUP;
         let mut packed = Probes {
             dims,
             packing,
             tiles: Vec::new(),
-            codes: Vec::with_capacity(groups * packing.group_words(probes.len())),
+            codes: Vec::with_capacity(packing.words(dims, probes.len())),
             starts: Vec::with_capacity(probes.len()),
             reaches: Vec::with_capacity(probes.len()),
+            narrow: NarrowProbes::default(),
         };
-        let (mut codes, mut fine) = (Vec::new(), Vec::new());
+        let (mut codes, mut fine, mut narrow_codes) = (Vec::new(), Vec::new(), Vec::new());
         while probes.len() > 0 {
             // A tile is worth its width where most of its places are taken.
             let width = match probes.len() {
@@ -75,9 +99,22 @@ impl Probes {
                 _ => 1,
             };
             let (first, start) = (packed.starts.len(), packed.codes.len());
-            packed.codes.resize(start + groups * packing.group_words(width), 0);
+            packed.codes.resize(start + packing.words(dims, width), 0);
+            let has_look = packing == Packing::NarrowThenPairs && width >= narrow::WIDTH_MIN;
+            let narrow_start = packed.narrow.codes.len();
+            if has_look {
+                packed.narrow.codes.resize(narrow_start + Packing::Narrow.words(dims, width), 0);
+            }
             for (place, values) in probes.by_ref().take(width).enumerate() {
                 let at = [start, width, place];
+                if packing == Packing::Narrow {
+                    narrow_codes.resize(dims, Narrow::default());
+                    let quantised = quantise_beside(values, &mut narrow_codes, || upcoming.ask_for_some());
+                    packed.reaches.push(Reach::new(&quantised, dims));
+                    packed.starts.push(0);
+                    narrow::write(&mut packed.codes[start..], [width, place], &narrow_codes);
+                    continue;
+                }
                 if packing == Packing::Bytes && width > 1 {
                     codes.resize(dims, 0);
                     packed.add(&quantise_beside(values, &mut codes, || upcoming.ask_for_some()));
@@ -86,17 +123,20 @@ impl Probes {
                 }
                 fine.resize(dims, 0);
                 packed.add(&quantise_beside(values, &mut fine, || upcoming.ask_for_some()));
+                if has_look {
+                    packed.narrow.add(values, &fine, [narrow_start, width, place]);
+                }
                 match packing {
                     Packing::Bytes => packed.write(at, &fine, |fine| {
                         let columns = fine.map(split);
                         [0, 1].map(|column| word(columns.map(|columns| columns[column])))
                     }),
-                    Packing::Pairs => {
+                    _ => {
                         packed.write(at, &fine, |[a, b, c, d]| [[a, c], [b, d]].map(bytemuck::cast::<[i16; 2], i32>));
                     }
                 }
             }
-            packed.tiles.push(Tile { first, count: packed.starts.len() - first, width, start });
+            packed.tiles.push(Tile { first, count: packed.starts.len() - first, width, start, narrow_start });
         }
         packed
     }

@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use super::Kernel;
-use super::probes::{Probes, Tile};
+use super::narrow::Look;
+use super::probes::{Packing, Probes, Tile};
 use crate::gallery::Part;
 use crate::layout::PANEL_ROWS;
 use crate::memory;
@@ -27,7 +28,7 @@ pub(super) type Sums<const P: usize> = [[i32; PANEL_ROWS]; P];
 /// What a kernel is asked about one panel.
 #[derive(Debug)]
 pub(super) struct Ask<'a, const P: usize> {
-    /// `dims / 4` groups of four codes of each probe, as the kernel's [`Packing`](super::probes::Packing) has them.
+    /// The codes of each probe, as the [`Packing`] has them.
     pub(super) codes: &'a [i32],
     /// Where each probe's sums start.
     pub(super) starts: [i32; P],
@@ -45,7 +46,7 @@ pub(super) fn scan(kernel: Kernel, part: &Part, panels: Range<usize>, probes: &P
         let stretch = start..panels.end.min(start + stretch_panels);
         for tile in &probes.tiles {
             let of_tile = &mut selections[tile.first..tile.first + tile.count];
-            let view = View { kernel, part, panels: stretch.clone() };
+            let view = View { kernel, packing: probes.packing, part, panels: stretch.clone() };
             match tile.width {
                 12 => view.scan_tile::<12>(probes, tile, of_tile),
                 8 => view.scan_tile::<8>(probes, tile, of_tile),
@@ -66,15 +67,15 @@ pub(super) fn panels_of(part: &Part, panels: Range<usize>) -> &[u8] {
 /// A stretch of panels and what scores it.
 struct View<'a> {
     kernel: Kernel,
+    packing: Packing,
     part: &'a Part,
     panels: Range<usize>,
 }
 
 impl View<'_> {
     fn scan_tile<const P: usize>(&self, probes: &Probes, tile: &Tile, selections: &mut [Selection]) {
-        let groups = probes.dims / crate::panel::GROUP;
         let mut ask = Ask::<P> {
-            codes: &probes.codes[tile.start..tile.start + groups * probes.packing.group_words(P)],
+            codes: &probes.codes[tile.start..tile.start + self.packing.words(probes.dims, P)],
             starts: [0; P],
             reaches: [0.0; P],
             lowest: [f32::INFINITY; P],
@@ -93,18 +94,31 @@ impl View<'_> {
                 *lowest = selection.threshold();
             }
         }
+        let mut look = Look::new(self.kernel, probes, tile, ask.starts, selections);
         let mut sums = [[0; PANEL_ROWS]; P];
         for index in panels {
             let panel = self.part.block.panel(index);
-            let reached = self.kernel.score(&panel, &ask, &mut sums);
             let live = self.part.live(index);
+            let looked = look.as_mut().and_then(|look| look.score(&panel, live, &mut sums));
+            let reached = looked.unwrap_or_else(|| self.score(&panel, &ask, &mut sums));
             let row_first = self.row_first(index);
             for (place, reached) in reached.into_iter().enumerate() {
                 if reached & live != 0 {
                     selections[place].insert(&panel, &sums[place], row_first, reached & live);
-                    ask.lowest[place] = selections[place].threshold();
+                    let threshold = selections[place].threshold();
+                    if threshold > ask.lowest[place] {
+                        ask.lowest[place] = threshold;
+                        look.iter_mut().for_each(|look| look.rule_out(place, &selections[place]));
+                    }
                 }
             }
+        }
+    }
+
+    fn score<const P: usize>(&self, panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
+        match self.packing {
+            Packing::Narrow => self.kernel.score_narrow(panel, ask, sums),
+            _ => self.kernel.score(panel, ask, sums),
         }
     }
 
@@ -114,7 +128,7 @@ impl View<'_> {
         let everything = Ask { lowest: [f32::NEG_INFINITY; P], ..*ask };
         let mut sums = [[[0; PANEL_ROWS]; P]; WARM_UP_PANELS];
         for (index, sums) in panels.clone().zip(&mut sums) {
-            self.kernel.score(&self.part.block.panel(index), &everything, sums);
+            self.score(&self.part.block.panel(index), &everything, sums);
         }
         for (place, selection) in selections.iter_mut().enumerate() {
             let mut best = [[f32::NEG_INFINITY; PANEL_ROWS]; 2];

@@ -12,11 +12,11 @@ use crate::quantise::FINE;
 
 /// How far ahead of what they read the kernels ask for memory. The hardware runs ahead of a stream by itself; on a Zen 4 this
 /// was a twentieth quicker than without, and to ask from ten lines to four kilobytes ahead a tenth to a quarter slower.
-const AHEAD_BYTES: usize = 256;
+pub(super) const AHEAD_BYTES: usize = 256;
 
 /// Asks for `LINES` lines of memory from `line` on, there or not: nothing is read.
 #[inline(always)]
-fn ask_for<const LINES: usize>(line: *const u8) {
+pub(super) fn ask_for<const LINES: usize>(line: *const u8) {
     for index in 0..LINES {
         // SAFETY: SSE is part of x86-64, and asking for memory reads nothing.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(index * LINE_BYTES).cast()) };

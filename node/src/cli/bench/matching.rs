@@ -104,9 +104,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut random = ChaCha8Rng::seed_from_u64(1);
-    for (rows, probes) in [(400, 1), (400, 64), (10_000, 1), (10_000, 64), (10_000, 1_024), (ALL_IN_ONE, 1)] {
-        bar.set_message(format!("{rows} x {probes}"));
-        dense(arguments, &mut report, &benches, &mut random, rows, &[probes]);
+    for (rows, probes) in [(GALLERY_ROWS, &[1, 64][..]), (10_000, &[1, 64, 1_024]), (ALL_IN_ONE, &[1])] {
+        bar.set_message(format!("{rows} templates"));
+        dense(arguments, &mut report, &benches, &mut random, rows, probes);
     }
     bar.set_message("ragged");
     ragged(arguments, &mut report, &benches, &mut random);
@@ -140,7 +140,12 @@ fn wanted(arguments: &Arguments, work: &str) -> bool {
     arguments.only.as_ref().is_none_or(|part| work.contains(part.as_str()))
 }
 
-/// Probes against one gallery.
+/// The floor of a search whose answer only has to hold the rows that can change a gate's decision, and how it is said in a name.
+fn gates_floor() -> (f32, &'static str) {
+    (decide::floor(&Policy::default(), GALLERY_ROWS as u64), ", a gate's floor")
+}
+
+/// Probes against one gallery; against one of a gate also as a gate asks.
 fn dense(
     arguments: &Arguments,
     report: &mut Report,
@@ -149,13 +154,16 @@ fn dense(
     rows: usize,
     probes: &[usize],
 ) {
-    let works: Vec<(String, usize)> = probes.iter().map(|probes| (format!("{rows} x {probes}"), *probes)).collect();
-    if !works.iter().any(|(work, _)| wanted(arguments, work)) {
+    let works = probes.iter().map(|probes| (*probes, (f32::NEG_INFINITY, "")));
+    let works = works.chain((rows == GALLERY_ROWS).then(|| (1, gates_floor())));
+    let works = works.map(|(probes, (floor, suffix))| (format!("{rows} x {probes}{suffix}"), probes, floor));
+    let works: Vec<(String, usize, f32)> = works.filter(|(work, ..)| wanted(arguments, work)).collect();
+    if works.is_empty() {
         return;
     }
     let gallery = gallery(random, rows);
-    for (work, probes) in works.into_iter().filter(|(work, _)| wanted(arguments, work)) {
-        let jobs = [Job::new(gallery.clone(), units(random, probes), K)];
+    for (work, probes, floor) in works {
+        let jobs = [Job { floor, ..Job::new(gallery.clone(), units(random, probes), K) }];
         for bench in benches {
             // One small gallery is never shared among threads.
             if bench.threads == 1 || rows * probes >= 100_000 {
@@ -167,10 +175,9 @@ fn dense(
 
 /// Probes that each go to another gallery; of the best rows of all, and of those that can change a gate's decision.
 fn ragged(arguments: &Arguments, report: &mut Report, benches: &[Bench], random: &mut ChaCha8Rng) {
-    let gates_floor = decide::floor(&Policy::default(), GALLERY_ROWS as u64);
-    let all_rows = [1, 4, 16, 64, 256, 1_024].map(|batch| (batch, f32::NEG_INFINITY, ""));
-    let works = all_rows.into_iter().chain([(256, gates_floor, ", a gate's floor")]);
-    let works = works.map(|(batch, floor, suffix)| {
+    let all_rows = [1, 4, 16, 64, 256, 1_024].map(|batch| (batch, (f32::NEG_INFINITY, "")));
+    let works = all_rows.into_iter().chain([(256, gates_floor())]);
+    let works = works.map(|(batch, (floor, suffix))| {
         (batch, floor, format!("ragged {batch} x (1 of {GALLERIES} x {GALLERY_ROWS}){suffix}"))
     });
     let works: Vec<(usize, f32, String)> = works.filter(|(_, _, name)| wanted(arguments, name)).collect();

@@ -1,0 +1,242 @@
+//! Fewer bits for the probes, for processors whose widest multiply-add takes bytes but sums them up in sixteen bits (AVX2): half
+//! the time of the eight-bit pass.
+//!
+//! The rows are the panels of that pass. [`Narrow`] codes are no more than another quantisation of a probe: on evenly spread data
+//! of 512 dimensions their step is three times that of eight bits, and the probe's margin with it ([`crate::quantise`]). Where a
+//! floor leaves next to nothing they are all that is needed ([`suffices`]). A large gallery they give a first look ([`pays`]): a
+//! row is ruled out where its upper bound is below what the exact k-th score is known to reach, and the others, one in a hundred
+//! to one in a thousand, get their sums of the eight-bit pass one by one.
+
+use super::Kernel;
+use super::probes::{Packing, Probes, Tile};
+use super::scan::{Ask, Sums};
+use crate::batch::Group;
+use crate::layout::PANEL_ROWS;
+use crate::panel::{GROUP, OFFSET, Panel};
+use crate::quantise::{NARROW_GROUPS, Narrow, Reach, quantise};
+use crate::select::Selection;
+
+/// Floor, in standard deviations of the score of two templates drawn evenly, that narrow codes rule out nearly all rows by: their
+/// bound, which is one of 0.7, then cuts where one row in 100,000 is left.
+const FLOOR_MIN: f64 = 5.0;
+
+/// Width of a tile from which on it pays: with fewer probes it is memory that takes the time.
+pub(super) const WIDTH_MIN: usize = 4;
+
+/// Probes as a first look reads them.
+#[derive(Debug, Default)]
+pub(crate) struct NarrowProbes {
+    /// Tile after tile, in [`Packing::Narrow`].
+    pub(super) codes: Vec<i32>,
+    pub(super) reaches: Vec<Reach>,
+    /// The fine codes, probe after probe.
+    pub(super) fine: Vec<i16>,
+}
+
+/// Whether narrow codes are all that a group needs, since they leave next to nothing: an identification's floor does that.
+pub(super) fn suffices(group: &Group<'_>) -> bool {
+    let deviation = 1.0 / (group.gallery.dims() as f64).sqrt();
+    group.probes.iter().all(|probe| probe.wanted.floor >= FLOOR_MIN * deviation)
+}
+
+/// Whether a group is worth a first look: the more results are wanted, and the wider the templates, which makes scores lie
+/// closer together, the more rows have to be known before a threshold rules out most others.
+pub(super) fn pays(group: &Group<'_>) -> bool {
+    let (rows, dims) = (group.gallery.rows(), group.gallery.dims());
+    group.probes.iter().all(|probe| rows >= dims * probe.wanted.k)
+}
+
+/// Writes a probe's codes, as [`Packing::Narrow`] has them, to its place in the tile for `width` probes that `tile` starts with.
+pub(super) fn write(tile: &mut [i32], [width, place]: [usize; 2], codes: &[Narrow]) {
+    for (words, codes) in tile.chunks_mut((1 + NARROW_GROUPS) * width).zip(codes.chunks(GROUP * NARROW_GROUPS)) {
+        let mut sums = [0; GROUP];
+        let slots = words[width..].iter_mut().skip(place).step_by(width);
+        for (slot, group) in slots.zip(codes.as_chunks::<GROUP>().0) {
+            sums.iter_mut().zip(group).for_each(|(sum, code)| *sum += i32::from(*code));
+            *slot = bytemuck::cast(group.map(|code| code.0));
+        }
+        let starts = [sums[0] + sums[1], sums[2] + sums[3]];
+        words[place] = bytemuck::cast(starts.map(|sum| (-OFFSET * sum) as i16));
+    }
+}
+
+impl NarrowProbes {
+    /// Quantises a probe and writes it to its place in the tile for `width` probes that starts at `start`.
+    pub(super) fn add(&mut self, values: &[f32], fine: &[i16], [start, width, place]: [usize; 3]) {
+        let mut codes = vec![Narrow(0); values.len()];
+        self.reaches.push(Reach::new(&quantise(values, &mut codes), values.len()));
+        self.fine.extend_from_slice(fine);
+        write(&mut self.codes[start..], [width, place], &codes);
+    }
+}
+
+/// A tile's first looks at the panels of a stretch.
+pub(super) struct Look<'a, const P: usize> {
+    kernel: Kernel,
+    /// In units of the narrow codes.
+    ask: Ask<'a, P>,
+    probes: &'a [Reach],
+    /// The fine codes and where their sums start.
+    fine: &'a [i16],
+    starts: [i32; P],
+    /// Whether a look has left so many rows that the rest of the stretch is not worth one.
+    is_blind: bool,
+}
+
+impl<'a, const P: usize> Look<'a, P> {
+    /// Rows that a look may leave of a panel, over all probes. To sum up one of them alone takes as long as a dozen together with
+    /// the others, half of which the look has taken.
+    const LEFT_MAX: u32 = 5 * P as u32 / 2;
+
+    /// Looks for the probes of `tile`, where that pays. `starts` are those of their eight-bit sums.
+    pub(super) fn new(
+        kernel: Kernel,
+        probes: &'a Probes,
+        tile: &Tile,
+        starts: [i32; P],
+        selections: &[Selection],
+    ) -> Option<Look<'a, P>> {
+        if probes.packing != Packing::NarrowThenPairs || P < WIDTH_MIN {
+            return None;
+        }
+        let narrow = &probes.narrow;
+        let of_tile = tile.first..tile.first + tile.count;
+        let words = Packing::Narrow.words(probes.dims, P);
+        let ask = Ask {
+            codes: &narrow.codes[tile.narrow_start..tile.narrow_start + words],
+            starts: [0; P],
+            reaches: [0.0; P],
+            lowest: [f32::INFINITY; P],
+        };
+        let mut look = Look {
+            kernel,
+            ask,
+            probes: &narrow.reaches[of_tile.clone()],
+            fine: &narrow.fine[of_tile.start * probes.dims..of_tile.end * probes.dims],
+            starts,
+            is_blind: false,
+        };
+        for (place, selection) in selections.iter().enumerate() {
+            look.ask.reaches[place] = look.probes[place].reach;
+            look.rule_out(place, selection);
+        }
+        Some(look)
+    }
+
+    /// Takes the threshold of the probe at `place`.
+    pub(super) fn rule_out(&mut self, place: usize, selection: &Selection) {
+        self.ask.lowest[place] = self.probes[place].lowest_upper(selection.lowest_score());
+    }
+
+    /// Writes the eight-bit sums of the rows that are not ruled out; returns these rows, as bits, for each probe. None where
+    /// they are many.
+    pub(super) fn score(&mut self, panel: &Panel<'_>, live: u32, sums: &mut Sums<P>) -> Option<[u32; P]> {
+        if self.is_blind {
+            return None;
+        }
+        let left = self.kernel.score_narrow(panel, &self.ask, sums).map(|left| left & live);
+        if left.iter().map(|left| left.count_ones()).sum::<u32>() > Self::LEFT_MAX {
+            self.is_blind = true;
+            return None;
+        }
+        let dims = panel.codes.len() / PANEL_ROWS;
+        for (place, mut rows) in left.into_iter().enumerate() {
+            while rows != 0 {
+                let row = rows.trailing_zeros() as usize;
+                rows &= rows - 1;
+                let fine = &self.fine[place * dims..(place + 1) * dims];
+                sums[place][row] = self.starts[place] + self.kernel.sum_row(panel, row, fine);
+            }
+        }
+        Some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panel::GROUP_BYTES;
+    use crate::quantise::tests::templates;
+
+    /// Panels whose codes are at their extremes, alternate between them, and are anything.
+    fn panels(dims: usize) -> Vec<Vec<u8>> {
+        let codes = |code: &dyn Fn(usize) -> u8| (0..dims * PANEL_ROWS).map(code).collect();
+        let scattered = |at: usize| ((at as u32).wrapping_mul(2_654_435_761) >> 24) as u8;
+        vec![
+            codes(&|_| 255),
+            codes(&|_| 1),
+            codes(&|at| if at % 2 == 0 { 255 } else { 1 }),
+            codes(&|at| if (at / GROUP).is_multiple_of(2) { 255 } else { 1 }),
+            // Code -128 does not occur: the lowest is -127.
+            codes(&|at| scattered(at).max(1)),
+        ]
+    }
+
+    /// With scales of 1 and no errors an upper bound is the sum itself, and the sum of each row is each probe's threshold once.
+    fn masks_are_those_of_the_sums<const P: usize>(kernel: Kernel, dims: usize) {
+        let all = templates(dims);
+        for probes in all.chunks(P) {
+            let mut packed = vec![0; Packing::Narrow.words(dims, P)];
+            let mut all_codes = Vec::new();
+            for (place, values) in probes.iter().enumerate() {
+                let mut codes = vec![Narrow(0); dims];
+                quantise(values, &mut codes);
+                write(&mut packed, [P, place], &codes);
+                all_codes.push(codes);
+            }
+            for bytes in panels(dims) {
+                let panel = Panel { codes: &bytes, scales: &[1.0; PANEL_ROWS], errors: &[0.0; PANEL_ROWS] };
+                let code = |row: usize, k: usize| i32::from(bytes[k / GROUP * GROUP_BYTES + row * GROUP + k % GROUP]);
+                let sum = |codes: &[Narrow], row: usize| -> i32 {
+                    codes.iter().enumerate().map(|(k, narrow)| (code(row, k) - OFFSET) * i32::from(*narrow)).sum()
+                };
+                let sums: Vec<[i32; PANEL_ROWS]> =
+                    all_codes.iter().map(|codes| std::array::from_fn(|row| sum(codes, row))).collect();
+                for row in (0..PANEL_ROWS).step_by(if cfg!(miri) { 9 } else { 1 }) {
+                    let mut ask = Ask { codes: &packed, starts: [0; P], reaches: [0.0; P], lowest: [f32::INFINITY; P] };
+                    for (lowest, sums) in ask.lowest.iter_mut().zip(&sums) {
+                        *lowest = sums[row] as f32;
+                    }
+                    let mut found = [[0; PANEL_ROWS]; P];
+                    for (place, left) in kernel.score_narrow(&panel, &ask, &mut found).into_iter().enumerate() {
+                        assert_eq!(&found[place], sums.get(place).unwrap_or(&[0; PANEL_ROWS]), "{}", kernel.name());
+                        let expected = sums.get(place).map_or(0, |sums| {
+                            (0..PANEL_ROWS).fold(0, |bits, at| bits | u32::from(sums[at] >= sums[row]) << at)
+                        });
+                        assert_eq!(left, expected, "{}, {dims} dimensions, probe {place} of {P}", kernel.name());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn narrow_codes_have_exact_sums_and_leave_the_rows_that_reach_the_threshold() {
+        for kernel in Kernel::available() {
+            for &dims in crate::WIDTHS {
+                masks_are_those_of_the_sums::<1>(kernel, dims);
+                masks_are_those_of_the_sums::<2>(kernel, dims);
+                masks_are_those_of_the_sums::<4>(kernel, dims);
+                masks_are_those_of_the_sums::<8>(kernel, dims);
+                masks_are_those_of_the_sums::<12>(kernel, dims);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_alone_has_the_sum_that_it_has_in_its_panel() {
+        for &dims in crate::WIDTHS {
+            let fine: Vec<i16> = (0..dims).map(|k| [2_032, -2_032, (k * 37 % 4_065) as i16 - 2_032][k % 3]).collect();
+            for bytes in panels(dims) {
+                let panel = Panel { codes: &bytes, scales: &[1.0; PANEL_ROWS], errors: &[0.0; PANEL_ROWS] };
+                for row in 0..PANEL_ROWS {
+                    let code = |k: usize| i32::from(bytes[k / GROUP * GROUP_BYTES + row * GROUP + k % GROUP]);
+                    let expected: i32 = fine.iter().enumerate().map(|(k, fine)| code(k) * i32::from(*fine)).sum();
+                    for kernel in Kernel::available() {
+                        assert_eq!(kernel.sum_row(&panel, row, &fine), expected, "{}, row {row}", kernel.name());
+                    }
+                }
+            }
+        }
+    }
+}
