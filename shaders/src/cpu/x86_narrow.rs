@@ -42,16 +42,15 @@ fn score_in<const P: usize, const WIDTH: usize, const LINES: usize>(
             let mut sums = [[_mm256_setzero_si256(); LINES]; WIDTH];
             let mut line = panel.codes.as_ptr().wrapping_add(row * GROUP);
             let mut codes = ask.codes.as_ptr().wrapping_add(first);
-            for _ in 0..groups / NARROW_GROUPS {
-                // SAFETY: with the rest below `groups` groups of the panel and `words` words of each probe, which the
+            let mut rest = groups;
+            while rest > 0 {
+                let some = rest.min(NARROW_GROUPS);
+                // SAFETY: all turns together take `groups` groups of the panel and `words` words of each probe, which the
                 // assertions say are there.
-                unsafe { add_groups::<P, WIDTH, LINES>(line, codes, NARROW_GROUPS, std::hint::black_box(&mut sums)) };
-                line = line.wrapping_add(NARROW_GROUPS * GROUP_BYTES);
-                codes = codes.wrapping_add((1 + NARROW_GROUPS) * P);
-            }
-            if !groups.is_multiple_of(NARROW_GROUPS) {
-                // SAFETY: as above.
-                unsafe { add_groups::<P, WIDTH, LINES>(line, codes, groups % NARROW_GROUPS, &mut sums) };
+                unsafe { add_groups::<P, WIDTH, LINES>(line, codes, some, &mut sums) };
+                line = line.wrapping_add(some * GROUP_BYTES);
+                codes = codes.wrapping_add((1 + some) * P);
+                rest -= some;
             }
             for (place, sums) in sums.iter().enumerate() {
                 let probe = first + place;
