@@ -449,8 +449,10 @@ fn several_threads_find_what_one_finds() {
     let equal = gallery(dims, random.unit(dims).repeat(20_000));
     let changed = large.with_added(&random.units(100, dims)).expect("good templates");
     let changed = Arc::new(changed.with_removed(7).expect("a row"));
-    let mut jobs: Vec<Job> =
-        [large, equal, changed].into_iter().map(|gallery| Job::new(gallery, random.units(9, dims), 5)).collect();
+    // Of a hundred probes each thread takes some, of nine some rows.
+    let galleries = [(large, 9), (equal, 9), (changed.clone(), 9), (changed, 100)];
+    let job = |(gallery, probes)| Job::new(gallery, random.units(probes, dims), 5);
+    let mut jobs: Vec<Job> = galleries.into_iter().map(job).collect();
     jobs.extend((0..40).map(|_| Job::new(gallery(dims, random.units(300, dims)), random.unit(dims), 7)));
     let kernels = Kernel::available().into_iter();
     for (kernel, pass) in kernels.flat_map(|kernel| [(kernel, Pass::Int8), (kernel, Pass::F32)]) {

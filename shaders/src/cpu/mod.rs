@@ -286,7 +286,7 @@ impl Cpu {
             if let Some(probe) = groups.get(index + 1).and_then(|next| next.probes.first()) {
                 memory::ask_for(probe.values);
             }
-            self.scan(group).hits(1)
+            self.scan(group).hits()
         };
         groups.iter().enumerate().map(search).collect()
     }

@@ -1,8 +1,9 @@
 //! The threads that help with large work, and the work that they share with the thread that asked.
 //!
-//! A batch is cut into items, runs of panels of one gallery, that all threads take one after the other; the asking
+//! A batch is cut into items, runs of panels of one gallery for some probes, that all threads take one after the other; the asking
 //! thread takes part, so that a batch ends also where every helper is busy with another. What a helper works on
-//! belongs to the batch, so nothing is borrowed across threads.
+//! belongs to the batch, so nothing is borrowed across threads. Where there are many probes they are shared out and not the
+//! panels: then one thread alone raises a probe's threshold, over all rows.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,10 +11,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-use super::probes::{Packing, Probes};
+use super::probes::{Packing, Probes, TILE_PROBES};
 use super::scanned::Scanned;
 use super::{Kernel, scan};
-use crate::batch::{Group, Hit, Wanted};
+use crate::batch::{Group, Hit, Probe, Wanted};
 use crate::gallery::Gallery;
 use crate::memory::Upcoming;
 use crate::select::Selection;
@@ -27,7 +28,14 @@ const ITEM_PANELS_MIN: usize = 8;
 /// Items of a batch for each thread, where it is large enough.
 const ITEMS_A_THREAD: usize = 8;
 
-/// One gallery of a batch with its probes.
+/// Bytes of a gallery's codes up to which its probes are shared out: each share reads them all, and so many stay in the third-level
+/// cache of two cores. In larger galleries a threshold is up early in any share of the rows.
+const SHARED_PROBES_BYTES_MAX: usize = 8 << 20;
+
+/// Probes that a share has at least.
+const SHARE_PROBES_MIN: usize = 8;
+
+/// One gallery of a batch with some of its probes.
 struct Task {
     gallery: Arc<Gallery>,
     /// The probes as the pass reads them, made by the first thread that needs them.
@@ -55,8 +63,7 @@ struct Item {
 /// Work that several threads share.
 struct Batch {
     kernel: Kernel,
-    /// Threads that may work on it.
-    threads: usize,
+    /// For each group in turn its tasks.
     tasks: Vec<Task>,
     items: Vec<Item>,
     next: AtomicUsize,
@@ -108,8 +115,8 @@ impl Pool {
         if batch.failed.load(Ordering::Acquire) {
             return None;
         }
-        let hits = |task: &Task| std::mem::take(&mut task.lock().hits);
-        Some(batch.tasks.iter().map(hits).collect())
+        let mut hits = batch.tasks.iter().flat_map(|task| std::mem::take(&mut task.lock().hits));
+        Some(groups.iter().map(|group| hits.by_ref().take(group.probes.len()).collect()).collect())
     }
 }
 
@@ -131,14 +138,14 @@ fn help(batches: &Receiver<Arc<Batch>>) {
 }
 
 impl Task {
-    fn new(group: &Group<'_>, kernel: Kernel, items_left: usize) -> Task {
+    fn new(group: &Group<'_>, probes: &[Probe<'_>], packing: Packing, items_left: usize) -> Task {
         let progress = Progress { items_left, selections: None, hits: Vec::new() };
         Task {
             gallery: group.gallery.clone(),
             probes: OnceLock::new(),
-            packing: Packing::of(kernel, group),
-            values: group.probes.iter().map(|probe| probe.values).collect::<Vec<_>>().concat(),
-            wanted: group.probes.iter().map(|probe| probe.wanted).collect(),
+            packing,
+            values: probes.iter().map(|probe| probe.values).collect::<Vec<_>>().concat(),
+            wanted: probes.iter().map(|probe| probe.wanted).collect(),
             progress: Mutex::new(progress),
         }
     }
@@ -180,26 +187,46 @@ impl Task {
     }
 }
 
+/// Probes of each of a group's shares, where they are shared out and there are two shares or more for each thread.
+fn share_probes(group: &Group<'_>, threads: usize) -> Option<usize> {
+    let share = match group.probes.len().div_ceil(threads * ITEMS_A_THREAD) {
+        ..=SHARE_PROBES_MIN => SHARE_PROBES_MIN,
+        share => share.next_multiple_of(TILE_PROBES),
+    };
+    let is_small = group.gallery.rows() * group.gallery.dims() <= SHARED_PROBES_BYTES_MAX;
+    (is_small && group.probes.len() >= 2 * threads * share).then_some(share)
+}
+
 impl Batch {
     fn new(kernel: Kernel, groups: &[Group<'_>], threads: usize) -> Batch {
         let mut items = Vec::new();
         let mut tasks = Vec::new();
         let panels = groups.iter().flat_map(|group| group.gallery.parts()).map(|part| part.block.panel_count());
         let size = panels.sum::<usize>().div_ceil(threads * ITEMS_A_THREAD).clamp(ITEM_PANELS_MIN, ITEM_PANELS_MAX);
-        for (task, group) in groups.iter().enumerate() {
-            let first = items.len();
-            for (part, of_part) in group.gallery.parts().iter().enumerate() {
-                let panels = of_part.block.panel_count();
-                for start in (0..panels).step_by(size) {
-                    items.push(Item { task, part, panels: start..panels.min(start + size) });
+        for group in groups {
+            let packing = Packing::of(kernel, group);
+            let (share, size) = match share_probes(group, threads) {
+                Some(share) => (share, usize::MAX),
+                None => (group.probes.len().max(1), size),
+            };
+            for probes in group.probes.chunks(share) {
+                let first = items.len();
+                for (part, of_part) in group.gallery.parts().iter().enumerate() {
+                    let panels = of_part.block.panel_count();
+                    for start in (0..panels).step_by(size) {
+                        items.push(Item {
+                            task: tasks.len(),
+                            part,
+                            panels: start..panels.min(start.saturating_add(size)),
+                        });
+                    }
                 }
+                tasks.push(Task::new(group, probes, packing, items.len() - first));
             }
-            tasks.push(Task::new(group, kernel, items.len() - first));
         }
         let items_left = Mutex::new(items.len());
         Batch {
             kernel,
-            threads,
             tasks,
             items,
             next: AtomicUsize::new(0),
@@ -233,7 +260,7 @@ impl Batch {
         let Some((task, items, found)) = found else { return };
         let task = &self.tasks[task];
         if let Some(scanned) = task.add(items, found) {
-            let hits = scanned.hits(self.threads);
+            let hits = scanned.hits();
             task.lock().hits = hits;
         }
     }

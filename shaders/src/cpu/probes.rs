@@ -22,6 +22,9 @@ pub(crate) enum Packing {
     Narrow,
 }
 
+/// Probes of the widest tile.
+pub(super) const TILE_PROBES: usize = 12;
+
 impl Packing {
     /// What is quickest for a group.
     pub(super) fn of(kernel: Kernel, group: &Group<'_>) -> Packing {
@@ -92,7 +95,7 @@ impl Probes {
         while probes.len() > 0 {
             // A tile is worth its width where most of its places are taken.
             let width = match probes.len() {
-                11.. => 12,
+                11.. => TILE_PROBES,
                 7.. => 8,
                 3.. => 4,
                 2 => 2,
