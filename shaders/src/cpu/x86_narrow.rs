@@ -42,15 +42,17 @@ fn score_in<const P: usize, const WIDTH: usize, const LINES: usize>(
             let mut sums = [[_mm256_setzero_si256(); LINES]; WIDTH];
             let mut line = panel.codes.as_ptr().wrapping_add(row * GROUP);
             let mut codes = ask.codes.as_ptr().wrapping_add(first);
-            let mut rest = groups;
-            while rest > 0 {
-                let some = rest.min(NARROW_GROUPS);
-                // SAFETY: all turns together take `groups` groups of the panel and `words` words of each probe, which the
+            for _ in 0..groups / NARROW_GROUPS {
+                // The black box keeps the sums in memory, aligned, and the registers for the lanes.
+                // SAFETY: with the rest below `groups` groups of the panel and `words` words of each probe, which the
                 // assertions say are there.
-                unsafe { add_groups::<P, WIDTH, LINES>(line, codes, some, &mut sums) };
-                line = line.wrapping_add(some * GROUP_BYTES);
-                codes = codes.wrapping_add((1 + some) * P);
-                rest -= some;
+                unsafe { add_groups::<P, WIDTH, LINES>(line, codes, NARROW_GROUPS, std::hint::black_box(&mut sums)) };
+                line = line.wrapping_add(NARROW_GROUPS * GROUP_BYTES);
+                codes = codes.wrapping_add((1 + NARROW_GROUPS) * P);
+            }
+            if !groups.is_multiple_of(NARROW_GROUPS) {
+                // SAFETY: as above.
+                unsafe { add_groups::<P, WIDTH, LINES>(line, codes, groups % NARROW_GROUPS, &mut sums) };
             }
             for (place, sums) in sums.iter().enumerate() {
                 let probe = first + place;
