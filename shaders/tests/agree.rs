@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use shaders::{Choice, Engine, Error, Gallery, Job, Kernel, Pass, VectorProblem, check_probe};
 
-use support::{Random, agree, engines, gallery, gpu, reference};
+use support::{Random, agree, engines, gallery, gpu, reference, unit};
 
 #[test]
 fn random_galleries_of_every_width() {
@@ -127,8 +127,7 @@ fn rows_of_a_large_dynamic_range() {
             for _ in 0..spikes {
                 values[random.below(dims)] = if random.below(2) == 0 { 0.9 } else { -0.9 };
             }
-            let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
-            values.iter().map(|value| (value / norm) as f32).collect()
+            unit(values)
         };
         let rows: Vec<f32> = (0..900).flat_map(|index| row(index % 4)).collect();
         let probes: Vec<f32> = (0..14).flat_map(|index| row(index % 3)).collect();
@@ -147,10 +146,6 @@ fn scores_that_are_off_by_as_much_as_they_can_be() {
     let mut random = Random(23);
     let dims = 512;
     let sign = |k: usize| if k.is_multiple_of(3) { -1.0 } else { 1.0 };
-    let unit = |values: Vec<f64>| -> Vec<f32> {
-        let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
-        values.into_iter().map(|value| (value / norm) as f32).collect()
-    };
     // The sixteen that narrow codes sum up in one lane are larger, so that there are 15.3 steps to each of the others.
     let probe = unit((0..dims).map(|k| sign(k) * if k < 32 && k % 4 < 2 { 1.025 } else { 1.0 }).collect());
     let mut row = |index: usize| {
@@ -184,8 +179,7 @@ fn rows_that_come_better_and_better() {
             let share = f64::from(index) / 2_000.0;
             let mixed: Vec<f64> =
                 base.iter().zip(&other).map(|(a, b)| share * f64::from(*a) + (1.0 - share) * f64::from(*b)).collect();
-            let norm = mixed.iter().map(|value| value * value).sum::<f64>().sqrt();
-            mixed.iter().map(|value| (value / norm) as f32).collect::<Vec<f32>>()
+            unit(mixed)
         })
         .collect();
     let gallery = gallery(dims, rows);

@@ -84,8 +84,8 @@ pub(super) struct Look<'a, const P: usize> {
 }
 
 impl<'a, const P: usize> Look<'a, P> {
-    /// Rows that a look may leave of a panel, over all probes. To sum up one of them alone takes as long as a dozen together with
-    /// the others, half of which the look has taken.
+    /// Rows that a look may leave of a panel, over all probes. To sum up one of them alone takes as long as the look saves with a
+    /// dozen.
     const LEFT_MAX: u32 = 5 * P as u32 / 2;
 
     /// Looks for the probes of `tile`, where that pays. `starts` are those of their eight-bit sums.

@@ -26,13 +26,18 @@ impl Random {
     pub fn unit(&mut self, dims: usize) -> Vec<f32> {
         let values: Vec<f64> =
             (0..dims).map(|_| (0..4).map(|_| self.next() as f64 / u64::MAX as f64 - 0.5).sum()).collect();
-        let norm = values.iter().map(|value: &f64| value * value).sum::<f64>().sqrt();
-        values.iter().map(|value| (value / norm) as f32).collect()
+        unit(values)
     }
 
     pub fn units(&mut self, count: usize, dims: usize) -> Vec<f32> {
         (0..count).flat_map(|_| self.unit(dims)).collect()
     }
+}
+
+/// A template with the direction of some values.
+pub fn unit(values: Vec<f64>) -> Vec<f32> {
+    let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
+    values.into_iter().map(|value| (value / norm) as f32).collect()
 }
 
 /// The engines of this machine by name: each CPU kernel with each pass, and the GPU with each where there is any adapter.
