@@ -6,7 +6,6 @@ mod pool;
 mod portable;
 pub(crate) mod probes;
 mod scan;
-mod scanned;
 mod single;
 mod wide;
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +18,7 @@ mod x86_single;
 use crate::batch::{Group, Hit, Probe};
 use crate::error::Error;
 use crate::exact;
+use crate::gallery::Gallery;
 use crate::layout::PANEL_ROWS;
 use crate::memory::{self, Upcoming};
 use crate::panel::Panel;
@@ -26,7 +26,6 @@ use crate::select::Selection;
 use pool::Pool;
 use probes::{Packing, Probes};
 use scan::{Ask, Sums};
-use scanned::Scanned;
 
 /// A set of CPU kernels. They differ in speed only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,7 +285,7 @@ impl Cpu {
             if let Some(probe) = groups.get(index + 1).and_then(|next| next.probes.first()) {
                 memory::ask_for(probe.values);
             }
-            self.scan(group).hits()
+            self.search_coded(group)
         };
         groups.iter().enumerate().map(search).collect()
     }
@@ -325,7 +324,8 @@ impl Cpu {
         })
     }
 
-    fn scan<'a>(&self, group: &'a Group<'a>) -> Scanned<'a> {
+    /// As [`Cpu::search_here`], of one group and in eight bits.
+    fn search_coded(&self, group: &Group<'_>) -> Vec<Vec<Hit>> {
         let first = group.gallery.parts().first().map(|part| part.block.panels());
         let upcoming = Upcoming::new(first.unwrap_or_default());
         let values = group.probes.iter().map(|probe| probe.values);
@@ -337,8 +337,17 @@ impl Cpu {
         for part in group.gallery.parts() {
             scan::scan(self.kernel, part, 0..part.block.panel_count(), &probes, &mut selections);
         }
-        Scanned::new(group.gallery, group.probes.iter().map(|probe| probe.values).zip(selections))
+        rescore(group.gallery, group.probes.iter().map(|probe| probe.values).zip(selections))
     }
+}
+
+/// The hits of probes whose eight-bit pass is done: what was selected for each, scored exactly.
+fn rescore<'a>(gallery: &Gallery, probes: impl Iterator<Item = (&'a [f32], Selection)>) -> Vec<Vec<Hit>> {
+    let hits = |(values, selection): (&[f32], Selection)| {
+        let (wanted, reach) = (selection.wanted(), *selection.reach());
+        exact::rescore_bounded(gallery, values, &reach, &selection.finish(), wanted)
+    };
+    probes.map(hits).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use super::probes::{Packing, Probes, TILE_PROBES};
-use super::scanned::Scanned;
 use super::{Kernel, scan};
 use crate::batch::{Group, Hit, Probe, Wanted};
 use crate::gallery::Gallery;
@@ -167,7 +166,7 @@ impl Task {
     }
 
     /// Adds what a thread found in `items` items; the one that adds the last gets what all have found, to be scored.
-    fn add(&self, items: usize, found: Vec<Selection>) -> Option<Scanned<'_>> {
+    fn add(&self, items: usize, found: Vec<Selection>) -> Option<Vec<Selection>> {
         let mut progress = self.lock();
         let merged = match progress.selections.take() {
             None => found,
@@ -183,7 +182,7 @@ impl Task {
             progress.selections = Some(merged);
             return None;
         }
-        Some(Scanned::new(&self.gallery, self.values.chunks_exact(self.gallery.dims()).zip(merged)))
+        Some(merged)
     }
 }
 
@@ -259,8 +258,9 @@ impl Batch {
     fn add(&self, found: Option<(usize, usize, Vec<Selection>)>) {
         let Some((task, items, found)) = found else { return };
         let task = &self.tasks[task];
-        if let Some(scanned) = task.add(items, found) {
-            let hits = scanned.hits();
+        if let Some(selections) = task.add(items, found) {
+            let values = task.values.chunks_exact(task.gallery.dims());
+            let hits = super::rescore(&task.gallery, values.zip(selections));
             task.lock().hits = hits;
         }
     }
