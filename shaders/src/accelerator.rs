@@ -6,11 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::batch::{Group, Job, group_by_gallery};
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, SHARED_PRODUCTS_MIN};
 use crate::error::Error;
 use crate::exact;
 use crate::gallery::Gallery;
-use crate::gpu::{DevicePass, Gpu, Lost};
+use crate::gpu::{self, DevicePass, Gpu, Lost};
 use crate::quantise::{Reach, quantise};
 use crate::select::Candidate;
 
@@ -23,7 +23,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(64);
 
 /// The gallery and the probes that both sides are timed with: large enough that a device's fixed cost does not hide what a
 /// byte costs, and a tenth of a second to make.
-const TIMED_ROWS: usize = 16_384;
+const TIMED_ROWS: usize = 65_536;
+/// As [`TIMED_ROWS`], for what the CPU scores on one thread alone: few enough that it does.
+const TIMED_ROWS_ALONE: usize = 8_192;
 /// See [`TIMED_ROWS`].
 const TIMED_PROBES: usize = 16;
 /// See [`TIMED_ROWS`].
@@ -63,11 +65,11 @@ impl Work {
 }
 
 impl Cost {
-    /// From the times of a small job, a large one, and the large one with [`TIMED_PROBES`] probes.
-    fn of(small: (Work, f64), large: (Work, f64), wide: (Work, f64)) -> Cost {
+    /// From the times of a small job and a large one with one probe, and of one of them, `narrow`, with [`TIMED_PROBES`].
+    fn of(small: (Work, f64), large: (Work, f64), narrow: (Work, f64), wide: (Work, f64)) -> Cost {
         let per = |nanoseconds: f64, units: f64| (nanoseconds / units).max(0.0);
         let byte = per(large.1 - small.1, large.0.bytes - small.0.bytes);
-        let product = per(wide.1 - large.1, wide.0.products - large.0.products);
+        let product = per(wide.1 - narrow.1, wide.0.products - narrow.0.products);
         Cost { fixed: (small.1 - byte * small.0.bytes).max(0.0), byte, product }
     }
 
@@ -79,8 +81,18 @@ impl Cost {
 /// What the CPU and the device cost, as measured at the start.
 #[derive(Clone, Copy, Debug)]
 struct Costs {
-    cpu: Cost,
+    /// On one thread alone, which scores what has few products.
+    alone: Cost,
+    /// On all threads.
+    shared: Cost,
     device: Cost,
+}
+
+impl Costs {
+    fn device_pays(&self, work: Work) -> bool {
+        let cpu = if work.products < SHARED_PRODUCTS_MIN as f64 { self.alone } else { self.shared };
+        self.device.nanoseconds(work) < cpu.nanoseconds(work)
+    }
 }
 
 /// An open device.
@@ -105,7 +117,7 @@ impl Open {
     }
 
     fn pays_for(&self, work: Work) -> bool {
-        self.costs.is_none_or(|costs| costs.device.nanoseconds(work) < costs.cpu.nanoseconds(work))
+        self.costs.is_none_or(|costs| costs.device_pays(work))
     }
 }
 
@@ -186,10 +198,10 @@ impl Accelerator {
     fn open(&self) -> Result<(), String> {
         let open = |with_special| Gpu::open(self.by_name, with_special, self.cache.as_deref());
         let mut gpu = open(true)?;
-        if test(&mut gpu).is_err() {
+        if test(&mut gpu, &self.cpu).is_err() {
             // What only some devices have may have brought it down.
             gpu = open(false)?;
-            test(&mut gpu)?;
+            test(&mut gpu, &self.cpu)?;
         }
         if !gpu.has(self.pass) {
             return Err(format!("{} has not what the pass {:?} needs", gpu.adapter(), self.pass));
@@ -197,11 +209,12 @@ impl Accelerator {
         let mut costs = None;
         if self.pass == DevicePass::Auto {
             let timed = Timed::new(&gpu)?;
-            choose(&mut gpu, &timed)?;
+            choose(&mut gpu, &self.cpu, &timed)?;
             if !self.by_name {
                 costs = Some(measure(&gpu, &self.cpu, &timed)?);
             }
             gpu.release(&timed.small);
+            gpu.release(&timed.alone);
             gpu.release(&timed.large);
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -211,13 +224,13 @@ impl Accelerator {
 }
 
 /// Lets a device answer known jobs with each of the kernels: a driver that miscompiles them is not used.
-fn test(gpu: &mut Gpu) -> Result<(), String> {
+fn test(gpu: &mut Gpu, cpu: &Cpu) -> Result<(), String> {
     let jobs = test_jobs().map_err(|error| error.to_string())?;
     for pass in DevicePass::ALL {
         if !gpu.has(pass) {
             continue;
         }
-        match test_pass(gpu, &jobs, pass) {
+        match test_pass(gpu, cpu, &jobs, pass) {
             Ok(()) => {}
             // A device does without what it has and computes wrongly.
             Err(_) if !pass.is_plain() && gpu.is_alive() => gpu.leave_out(pass),
@@ -230,6 +243,7 @@ fn test(gpu: &mut Gpu) -> Result<(), String> {
 /// What devices are timed with.
 struct Timed {
     small: Arc<Gallery>,
+    alone: Arc<Gallery>,
     large: Arc<Gallery>,
     probes: Vec<f32>,
 }
@@ -240,8 +254,8 @@ impl Timed {
         let mut spread = Spread(2);
         let mut gallery =
             |rows| Gallery::new(TIMED_DIMS, spread.rows(rows, TIMED_DIMS)).map(Arc::new).map_err(|e| e.to_string());
-        let (small, large) = (gallery(400)?, gallery(rows)?);
-        Ok(Timed { small, large, probes: spread.rows(probes, TIMED_DIMS) })
+        let (small, alone, large) = (gallery(400)?, gallery(TIMED_ROWS_ALONE)?, gallery(rows)?);
+        Ok(Timed { small, alone, large, probes: spread.rows(probes, TIMED_DIMS) })
     }
 
     fn job(&self, gallery: &Arc<Gallery>, probes: usize) -> Job {
@@ -257,14 +271,14 @@ fn lost_while_timed(gpu: &Gpu) -> impl Fn(Lost) -> String {
     move |Lost| format!("{} is lost while it is timed", gpu.adapter())
 }
 
-/// Chooses the special passes that are quicker than the plain ones that do the same: with one probe and with many.
-fn choose(gpu: &mut Gpu, timed: &Timed) -> Result<(), String> {
-    for (plain, special, probes) in [
-        (DevicePass::Rank, DevicePass::RankBySubgroups, 1),
-        (DevicePass::Sieve, DevicePass::SieveByMatrices, timed.many()),
-    ] {
+/// Chooses, by what the device takes alone, the special passes that are quicker than the plain ones: with one probe and
+/// with many.
+fn choose(gpu: &mut Gpu, cpu: &Cpu, timed: &Timed) -> Result<(), String> {
+    for (plain, special, probes) in
+        [(DevicePass::Plain, DevicePass::Subgroups, 1), (DevicePass::Plain, DevicePass::Matrices, timed.many())]
+    {
         let job = timed.job(&timed.large, probes);
-        if gpu.has(special) && quickest(gpu, special, &job)? < quickest(gpu, plain, &job)? {
+        if gpu.has(special) && quickest(gpu, cpu, special, &job)? < quickest(gpu, cpu, plain, &job)? {
             gpu.choose(special);
         }
     }
@@ -272,21 +286,21 @@ fn choose(gpu: &mut Gpu, timed: &Timed) -> Result<(), String> {
 }
 
 /// The shortest of some times that a pass takes, nanoseconds.
-fn quickest(gpu: &Gpu, pass: DevicePass, job: &Job) -> Result<u128, String> {
-    let (_, groups) = group_by_gallery(std::slice::from_ref(job));
+fn quickest(gpu: &Gpu, cpu: &Cpu, pass: DevicePass, job: &Job) -> Result<u128, String> {
+    let (_, groups) = group_by_gallery(std::slice::from_ref(job), cpu);
     let mut shortest = u128::MAX;
     for _ in 0..3 {
         let begun = Instant::now();
-        gpu.coarse(&groups, pass).map_err(lost_while_timed(gpu))?;
+        gpu.coarse(cpu, &groups, pass, |_, _, coarse| drop(coarse)).map_err(lost_while_timed(gpu))?;
         shortest = shortest.min(begun.elapsed().as_nanos());
     }
     Ok(shortest)
 }
 
-fn test_pass(gpu: &Gpu, jobs: &[Job], pass: DevicePass) -> Result<(), String> {
+fn test_pass(gpu: &Gpu, cpu: &Cpu, jobs: &[Job], pass: DevicePass) -> Result<(), String> {
     let lost = |Lost| format!("{} fails its self-test", gpu.adapter());
-    let (_, groups) = group_by_gallery(jobs);
-    for (group, coarse) in groups.iter().zip(gpu.coarse(&groups, pass).map_err(lost)?) {
+    let (_, groups) = group_by_gallery(jobs, cpu);
+    for (group, coarse) in groups.iter().zip(gpu.coarse(cpu, &groups, pass, |_, _, coarse| coarse).map_err(lost)?) {
         for (probe, candidates) in group.probes.iter().zip(coarse) {
             let wrong = || format!("{} computes wrong scores in its self-test", gpu.adapter());
             let (reach, uppers) = uppers(group.gallery, probe.values);
@@ -339,27 +353,34 @@ fn test_jobs() -> Result<Vec<Job>, Error> {
 
 /// Times both sides, each twice and the second time for good: the first uploads and warms up.
 fn measure(gpu: &Gpu, cpu: &Cpu, timed: &Timed) -> Result<Costs, String> {
-    let jobs = [(&timed.small, 1), (&timed.large, 1), (&timed.large, TIMED_PROBES)]
-        .map(|(gallery, probes)| timed.job(gallery, probes));
-    let times = |score: &dyn Fn(&[Group<'_>]) -> Result<(), Lost>| {
-        let mut times = [(Work::default(), 0.0); 3];
-        for (job, time) in jobs.iter().zip(&mut times) {
-            let (_, groups) = group_by_gallery(std::slice::from_ref(job));
-            score(&groups)?;
-            let begun = Instant::now();
-            score(&groups)?;
-            *time = (Work::of(&job.gallery, job.probes.len() / TIMED_DIMS), begun.elapsed().as_nanos() as f64);
-        }
-        Ok(Cost::of(times[0], times[1], times[2]))
+    type Score<'a> = &'a dyn Fn(&[Group<'_>]) -> Result<(), Lost>;
+    let time = |score: Score<'_>, gallery: &Arc<Gallery>, probes: usize| {
+        let job = timed.job(gallery, probes);
+        let (_, groups) = group_by_gallery(std::slice::from_ref(&job), cpu);
+        score(&groups)?;
+        let begun = Instant::now();
+        score(&groups)?;
+        Ok((Work::of(gallery, probes), begun.elapsed().as_nanos() as f64))
     };
-    let on_cpu = times(&|groups| {
+    let cost = |score: Score<'_>, large: &Arc<Gallery>, wide: &Arc<Gallery>| {
+        let [small, large, narrow, wide] = [(&timed.small, 1), (large, 1), (wide, 1), (wide, TIMED_PROBES)]
+            .map(|(gallery, probes)| time(score, gallery, probes));
+        Ok(Cost::of(small?, large?, narrow?, wide?))
+    };
+    let on_cpu: Score<'_> = &|groups| {
         std::hint::black_box(cpu.search(groups));
         Ok(())
-    });
-    let on_device =
-        times(&|groups| gpu.coarse(groups, DevicePass::Auto).map(|coarse| drop(std::hint::black_box(coarse))));
-    let lost = lost_while_timed(gpu);
-    Ok(Costs { cpu: on_cpu.map_err(&lost)?, device: on_device.map_err(&lost)? })
+    };
+    let on_device: Score<'_> =
+        &|groups| gpu.coarse(cpu, groups, DevicePass::Auto, gpu::rescore).map(|hits| drop(std::hint::black_box(hits)));
+    let costs = || {
+        Ok(Costs {
+            alone: cost(on_cpu, &timed.alone, &timed.small)?,
+            shared: cost(on_cpu, &timed.large, &timed.large)?,
+            device: cost(on_device, &timed.large, &timed.large)?,
+        })
+    };
+    costs().map_err(lost_while_timed(gpu))
 }
 
 /// Numerical Recipes' linear congruential generator: any spread will do.
@@ -372,17 +393,18 @@ impl Spread {
     }
 
     /// As [`Spread::rows`], of values within one half of `level` before they are normalised.
-    fn rows_around(&mut self, level: f64, count: usize, dims: usize) -> Vec<f32> {
+    fn rows_around(&mut self, level: f32, count: usize, dims: usize) -> Vec<f32> {
         let mut rows = Vec::with_capacity(count * dims);
         for _ in 0..count {
             let start = rows.len();
             for _ in 0..dims {
                 self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                rows.push((f64::from(self.0) / f64::from(u32::MAX) - 0.5 + level) as f32);
+                rows.push((self.0 >> 8) as f32 / (1u32 << 24) as f32 - 0.5 + level);
             }
             let row = &mut rows[start..];
             let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+            let inverse = (1.0 / norm) as f32;
+            row.iter_mut().for_each(|value| *value *= inverse);
         }
         rows
     }
@@ -401,18 +423,23 @@ mod tests {
             let time = |work: Work| fixed + work.bytes / (20.0 * rate) + (work.products - work.bytes) / (200.0 * rate);
             [work(2e5, 1.0), work(8e6, 1.0), work(8e6, 16.0)].map(|work| (work, time(work)))
         };
-        let cost = |[small, large, wide]: [(Work, f64); 3]| Cost::of(small, large, wide);
-        let costs = Costs { cpu: cost(times(0.0, 1.0)), device: cost(times(1e5, 10.0)) };
-        let device_pays = |work| costs.device.nanoseconds(work) < costs.cpu.nanoseconds(work);
+        let cost = |[small, large, wide]: [(Work, f64); 3]| Cost::of(small, large, large, wide);
+        let cpu = cost(times(0.0, 1.0));
+        let costs = Costs { alone: cpu, shared: cpu, device: cost(times(1e5, 10.0)) };
+        let device_pays = |work| costs.device_pays(work);
         assert!(!device_pays(work(2e5, 1.0)), "a flight's gallery is scored before a device has begun");
         assert!(!device_pays(work(2.2e6, 1.0)) && device_pays(work(2.3e6, 1.0)), "100 us are 0.9 of 2.2 MB's time");
         assert!(device_pays(work(2e5, 300.0)), "many probes of one gallery");
+
+        let costs = Costs { shared: cost(times(0.0, 8.0)), ..costs };
+        assert!(costs.device_pays(work(4e6, 1.0)), "one thread scores this alone, however many there are");
+        assert!(!costs.device_pays(work(18e6, 1.0)), "eight threads share this");
     }
 
     #[test]
     fn a_machine_without_noise_is_not_assumed() {
         let at = |bytes: f64| Work { bytes, products: bytes };
-        let cost = Cost::of((at(2e5), 900.0), (at(8e6), 700.0), (at(8e6), 600.0));
+        let cost = Cost::of((at(2e5), 900.0), (at(8e6), 700.0), (at(8e6), 700.0), (at(8e6), 600.0));
         assert_eq!(cost, Cost { fixed: 900.0, byte: 0.0, product: 0.0 });
     }
 }

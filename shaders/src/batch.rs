@@ -1,11 +1,11 @@
 //! Jobs in, hits out, and the grouping by gallery that turns many jobs into one ragged pass.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::{Error, VectorProblem};
+use crate::cpu::Cpu;
+use crate::error::Error;
 use crate::gallery::{Gallery, check_vector};
-use crate::quantise::Reach;
-use crate::select::Candidate;
 
 /// The largest number of hits that can be asked for.
 pub const K_MAX: usize = 64;
@@ -30,6 +30,9 @@ impl Job {
         Job { gallery, probes, k, floor: f32::NEG_INFINITY }
     }
 }
+
+/// Probes that one thread checks at a time: some tens of microseconds' work, for which it pays to wake one.
+const CHECKED_TOGETHER: usize = 128;
 
 /// Which rows a probe asks for: the best `k` of those whose exact score is at least `floor`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,18 +77,12 @@ pub(crate) struct Group<'a> {
     pub(crate) probes: Vec<Probe<'a>>,
 }
 
-/// What a device's coarse pass leaves of a group: for each probe what bounds its scores, and the rows that may belong to its
-/// top-k, the highest upper bound first. None where the engine cannot prove that these are all: a device's tiles kept back
-/// too much, or the gallery does not fit on the device.
-pub(crate) type Coarse = Vec<Option<(Reach, Vec<Candidate>)>>;
-
 /// Checks every job alone and groups the probes of the good ones by gallery. The results hold the errors
 /// of the bad jobs and, for the good ones, an empty list of hits for each probe.
-pub(crate) fn group_by_gallery(jobs: &[Job]) -> (Results, Vec<Group<'_>>) {
-    let results: Results = jobs
-        .iter()
-        .enumerate()
-        .map(|(index, job)| check_job(index, job).map(|()| vec![Vec::new(); job.probes.len() / job.gallery.dims()]))
+pub(crate) fn group_by_gallery<'a>(jobs: &'a [Job], cpu: &Cpu) -> (Results, Vec<Group<'a>>) {
+    let checked = check(jobs, cpu).into_iter().zip(jobs);
+    let results: Results = checked
+        .map(|(checked, job)| checked.map(|()| vec![Vec::new(); job.probes.len() / job.gallery.dims()]))
         .collect();
     let mut order: Vec<usize> = (0..jobs.len()).filter(|&index| results[index].is_ok()).collect();
     order.sort_by_key(|&index| jobs[index].gallery.id());
@@ -106,6 +103,56 @@ pub(crate) fn group_by_gallery(jobs: &[Job]) -> (Results, Vec<Group<'_>>) {
     (results, groups)
 }
 
+/// Checks every job; the probes of a large call on all threads.
+fn check(jobs: &[Job], cpu: &Cpu) -> Vec<Result<(), Error>> {
+    let probes = |job: &Job| job.probes.len() / job.gallery.dims();
+    let checked = jobs.iter().enumerate().map(|(index, job)| check_job(index, job));
+    if cpu.threads() == 1 || jobs.iter().map(probes).sum::<usize>() <= CHECKED_TOGETHER {
+        return checked
+            .zip(jobs)
+            .enumerate()
+            .map(|(index, (checked, job))| checked.and_then(|()| check_probes(index, job, 0..usize::MAX)))
+            .collect();
+    }
+    let mut checked: Vec<Result<(), Error>> = checked.collect();
+    let mut shares: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
+    let mut room = 0;
+    for (index, job) in jobs.iter().enumerate().filter(|(index, _)| checked[*index].is_ok()) {
+        for first in (0..probes(job)).step_by(CHECKED_TOGETHER) {
+            let range = first..probes(job).min(first + CHECKED_TOGETHER);
+            if room < range.len() {
+                shares.push(Vec::new());
+                room = CHECKED_TOGETHER;
+            }
+            room -= range.len();
+            if let Some(share) = shares.last_mut() {
+                share.push((index, range));
+            }
+        }
+    }
+    let problems = cpu.map(shares.len(), |share| {
+        let check = |(index, range): &(usize, Range<usize>)| check_probes(*index, &jobs[*index], range.clone()).err();
+        shares[share].iter().map(check).collect::<Vec<_>>()
+    });
+    // Of each job the first is told.
+    for ((index, _), problem) in shares.iter().flatten().zip(problems.into_iter().flatten()) {
+        if let (Ok(()), Some(problem)) = (&checked[*index], problem) {
+            checked[*index] = Err(problem);
+        }
+    }
+    checked
+}
+
+/// Checks some probes of a job, as far as it has them.
+fn check_probes(job_index: usize, job: &Job, range: Range<usize>) -> Result<(), Error> {
+    let dims = job.gallery.dims();
+    for (probe, values) in job.probes.chunks(dims).enumerate().skip(range.start).take(range.len()) {
+        check_vector(dims, values).map_err(|problem| Error::JobProbe { job: job_index, probe, problem })?;
+    }
+    Ok(())
+}
+
+/// Checks of a job all but its probes.
 fn check_job(job_index: usize, job: &Job) -> Result<(), Error> {
     if !(1..=K_MAX).contains(&job.k) {
         return Err(Error::JobK { job: job_index, k: job.k });
@@ -115,14 +162,6 @@ fn check_job(job_index: usize, job: &Job) -> Result<(), Error> {
     }
     if job.gallery.rows_live() == 0 {
         return Err(Error::JobGalleryEmpty { job: job_index });
-    }
-    let dims = job.gallery.dims();
-    for (probe, values) in job.probes.chunks(dims).enumerate() {
-        check_vector(dims, values).map_err(|problem: VectorProblem| Error::JobProbe {
-            job: job_index,
-            probe,
-            problem,
-        })?;
     }
     Ok(())
 }

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::accelerator::{Accelerator, Open};
-use crate::batch::{Coarse, Group, Hit, Job, Probe, group_by_gallery};
+use crate::batch::{Group, Hit, Job, Probe, group_by_gallery};
 use crate::cpu::{Cpu, Kernel, Pass};
 use crate::error::Error;
-use crate::exact;
 use crate::gallery::Gallery;
-use crate::gpu::{DevicePass, Lost};
+use crate::gpu::{self, DevicePass, Lost};
 
 /// Which engine is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,14 +166,14 @@ impl Engine {
     /// # Errors
     /// A bad job fails alone, with an error that names its index.
     pub fn score(&self, jobs: &[Job]) -> Vec<Result<Vec<Vec<Hit>>, Error>> {
-        let (mut results, groups) = group_by_gallery(jobs);
+        let (mut results, groups) = group_by_gallery(jobs, &self.cpu);
         let device = self.usable_gpu().filter(|open| open.pays(&groups));
-        let coarse = device.as_ref().map(|open| open.gpu.coarse(&groups, self.device_pass));
-        if let (Some(accelerator), Some(open), Some(Err(Lost))) = (&self.accelerator, &device, &coarse) {
+        let proved = device.as_ref().map(|open| open.gpu.coarse(&self.cpu, &groups, self.device_pass, gpu::rescore));
+        if let (Some(accelerator), Some(open), Some(Err(Lost))) = (&self.accelerator, &device, &proved) {
             accelerator.lost(open);
         }
-        let hits = match coarse {
-            Some(Ok(coarse)) => groups.iter().zip(coarse).map(|(group, coarse)| self.rescore(group, coarse)).collect(),
+        let hits = match proved {
+            Some(Ok(proved)) => groups.iter().zip(proved).map(|(group, proved)| self.complete(group, proved)).collect(),
             _ => self.cpu.search(&groups),
         };
         for (group, hits) in groups.iter().zip(hits) {
@@ -218,22 +217,16 @@ impl Engine {
         self.accelerator.as_ref()?.usable()
     }
 
-    /// Scores a device's candidates again; probes for which it could not prove any are searched by the CPU.
-    fn rescore(&self, group: &Group<'_>, coarse: Coarse) -> Vec<Vec<Hit>> {
+    /// What a device proved, completed by the CPU for the probes of which it could not prove anything.
+    fn complete(&self, group: &Group<'_>, proved: Vec<Option<Vec<Hit>>>) -> Vec<Vec<Hit>> {
         let unproved: Vec<Probe<'_>> =
-            group.probes.iter().zip(&coarse).filter(|(_, found)| found.is_none()).map(|(probe, _)| *probe).collect();
+            group.probes.iter().zip(&proved).filter(|(_, hits)| hits.is_none()).map(|(probe, _)| *probe).collect();
         self.probes_unproved.fetch_add(unproved.len() as u64, Ordering::Relaxed);
         let searched = match unproved.is_empty() {
             true => Vec::new(),
             false => self.cpu.search(&[Group { gallery: group.gallery, probes: unproved }]).swap_remove(0),
         };
         let mut searched = searched.into_iter();
-        let hits = group.probes.iter().zip(coarse).map(|(probe, found)| match found {
-            Some((reach, candidates)) => {
-                exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted)
-            }
-            None => searched.next().unwrap_or_default(),
-        });
-        hits.collect()
+        proved.into_iter().map(|hits| hits.or_else(|| searched.next()).unwrap_or_default()).collect()
     }
 }

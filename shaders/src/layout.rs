@@ -7,45 +7,93 @@ use bytemuck::{Pod, Zeroable};
 /// subgroup on most hardware, so that a load of one dimension is one full transaction.
 pub(crate) const PANEL_ROWS: usize = 32;
 
-/// Panels in one device tile. One invocation scores one row, and 8 x 32 rows are the 256 invocations
-/// that WebGPU promises for a workgroup on every adapter. Twin of `TILE_ROWS` in the shader.
-pub(crate) const TILE_PANELS: usize = 8;
+/// What says that all rows of a sweep count.
+pub(crate) const NO_MASK: u32 = u32::MAX;
 
-/// Probes in one work item of `score_four`: the four components of a `vec4`.
-pub(crate) const TILE_PROBES: usize = 4;
-
-/// One workgroup's task: a tile of at most 256 rows against one probe (`score_one`) or four (`score_four`). Or one whole
-/// grid's: a segment against sets of probes (`sieve`). Twin of `WorkItem` in the shader.
+/// A run of panels against sets of probes. Twin of `Sweep` in the shaders.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
-pub(crate) struct WorkItem {
+pub(crate) struct Sweep {
+    /// Workgroups of its dispatch that belong to sweeps before it.
+    pub(crate) group_first: u32,
     /// Where the first panel starts in the slab, in words of four bytes.
     pub(crate) panel_start: u32,
     /// Values in one template.
     pub(crate) dims: u32,
     /// Number of the first row within its gallery.
     pub(crate) row_first: u32,
-    /// Rows, in a tile 0 to 256; 0 pads a work list and does nothing.
+    /// Rows, at least one.
     pub(crate) rows: u32,
-    /// Where the probes start, in groups of four words.
+    /// Where a bit for each row says whether it counts, in groups of four words among the probes; or [`NO_MASK`].
+    pub(crate) mask_start: u32,
+    /// Where the codes of the first set start, in groups of four words.
     pub(crate) probe_start: u32,
-    /// How many candidates of each probe come back, at most.
-    pub(crate) keep: u32,
-    /// Where the first probe's candidates go; the next probe's follow `keep` places behind.
-    pub(crate) result_start: u32,
-    /// Where `sieve` counts the first probe's candidates. With it the struct has 32 bytes, so that eight of them are the
-    /// largest binding alignment, 256 bytes.
-    pub(crate) count_start: u32,
+    /// The task of the first probe; those of the others follow.
+    pub(crate) task_first: u32,
+    /// Probes, at least one, and the sets that they make.
+    pub(crate) probes: u32,
+    /// See [`Sweep::probes`].
+    pub(crate) sets: u32,
+    /// Of how many tiles one is looked at.
+    pub(crate) stride: u32,
+    /// Where the peak of the first tile goes within its probe's lot.
+    pub(crate) peak_first: u32,
+    /// To 64 bytes, of which four are the largest alignment of a binding.
+    pub(crate) unused: [u32; 4],
 }
 
-/// A row that may be in the top-k, with its upper bound. Twin of `Candidate` in the shader.
+/// A probe, and where its candidates go. Twin of `Task` in the shaders.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub(crate) struct Task {
+    /// See [`crate::quantise::Reach::reach`].
+    pub(crate) reach: f32,
+    /// How far below the k-th highest lower bound an upper bound may be, rounded up.
+    pub(crate) margin: f32,
+    /// What an upper bound has to reach before anything is known of the gallery.
+    pub(crate) floor: f32,
+    /// Hits wanted.
+    pub(crate) k: u32,
+    /// Where its lot of candidates starts, and for how many there is room.
+    pub(crate) lot_start: u32,
+    /// See [`Task::lot_start`].
+    pub(crate) room: u32,
+    /// Tiles whose peaks give it a floor.
+    pub(crate) peaks: u32,
+    /// Where what is left of its lot goes, in words, and for how many rows there is room.
+    pub(crate) found_start: u32,
+    /// See [`Task::found_start`].
+    pub(crate) keep: u32,
+    /// To a size that several tasks keep aligned.
+    pub(crate) unused: [u32; 3],
+}
+
+/// What is left of a task's lot, in front of the rows. Twin of the comment on `found` in the shaders.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+pub(crate) struct Found {
+    /// Rows that reach the floor, also where there is no room for them.
+    pub(crate) left: u32,
+    /// The upper bound that all of them reach, and no other row.
+    pub(crate) floor: f32,
+    /// Rows that had reached the floor before, also where there was no room for them.
+    pub(crate) all: u32,
+    /// Nothing.
+    pub(crate) unused: u32,
+}
+
+/// A row that may be in the top-k. Twin of `Candidate` in the shaders.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct Candidate {
     /// Upper bound of its score in units of the probe's scale, without the margin; see [`crate::quantise::Reach::bounds`].
     pub(crate) upper: f32,
+    /// Lower bound.
+    pub(crate) lower: f32,
     /// Row within the gallery.
     pub(crate) row: u32,
 }
 
-const _: () = assert!(size_of::<WorkItem>() == 32 && size_of::<Candidate>() == 8);
+const _: () = assert!(
+    size_of::<Sweep>() == 64 && size_of::<Task>() == 48 && size_of::<Found>() == 16 && size_of::<Candidate>() == 12
+);

@@ -19,7 +19,7 @@
 //!
 //! **Rounding.** `|q . c|` is at most `127 * 127 * 1024 < 2^24`, so the sum is exact in `i32` and in `f32`; of a probe of
 //! twelve bits it is below 2^28, exact in `i32`, and rounded in `f32` like a product. A kernel
-//! computes `s * (q . c) + error * reach` in `f32` with at most three roundings (products, sum), of relative size 2^-24 on
+//! computes `s * (q . c)` plus and less `error * reach` in `f32` with at most three roundings (products, sum), of relative size 2^-24 on
 //! a CPU and 2^-23 on a device: WGSL's "correctly rounded" names no direction (WGSL, section 15.7.4).
 //! `|s (q . c)| <= |s q| |c| <= (|x| + |e|) reach`, with `|x| <= 1.0011` and `|e| <= 0.13` (half a step of
 //! `1.001 / 127` in each of 1024 places), so that all three together stay below `2^-23 (1.14 + 0.14 + 1.28) reach
@@ -279,12 +279,6 @@ impl Reach {
         let centre = f64::from(row_scale) * f64::from(sum);
         let radius = f64::from(row_error) * f64::from(self.reach);
         (centre - radius, centre + radius)
-    }
-
-    /// The lower bound of a row whose upper one a device has computed. That is off by less than 2^-21 reach from the
-    /// centre plus the stored radius; the radius, taken off twice, exceeds what the bound needs by 2^-20 reach.
-    pub(crate) fn lower(&self, row_error: f32, upper: f32) -> f64 {
-        f64::from(upper) - 2.0 * f64::from(row_error) * f64::from(self.reach)
     }
 
     /// The lowest upper bound that a row of the exact top-k can have, where at least k rows have a lower bound

@@ -87,7 +87,7 @@ impl Selection {
     /// Raises the threshold to what the candidates prove and drops those below.
     fn sieve(&mut self) {
         let k = self.wanted.k;
-        if self.candidates.len() > k {
+        if self.candidates.len() >= k {
             let (_, kth, _) = self.candidates.select_nth_unstable_by(k - 1, |a, b| b.lower.total_cmp(&a.lower));
             self.threshold = self.threshold.max(self.reach.threshold(kth.lower));
         }

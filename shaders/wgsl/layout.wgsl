@@ -2,39 +2,135 @@
 //
 // A gallery lies in the panels that the CPU reads too (src/panel.rs): groups of four codes of 32 rows, so that 32
 // neighbouring invocations read 128 neighbouring bytes, then the rows' scales, then their errors. A row's sum of products
-// is exact; its upper bound, `scale * sum + error * reach`, is rounded at most three times, for which its error allows
-// (src/quantise.rs).
+// is exact; its bounds, `scale * sum` more or less `error * reach`, are rounded at most three times, for which its error
+// allows (src/quantise.rs).
 //
 // Structs and constants have twins in src/layout.rs. Every store is guarded, every loop ends: the modules are trusted.
 
 const PANEL_ROWS: u32 = 32u;
-const TILE_ROWS: u32 = 256u;
 // A gallery's codes are stored plus 128.
 const OFFSET: u32 = 0x80808080u;
+// What ranks behind every row, and a floor that nothing reaches.
+const NOTHING: f32 = -3.40282347e38;
+const EVERYTHING: f32 = 3.40282347e38;
+const NO_MASK: u32 = 0xffffffffu;
 
-struct WorkItem {
+// A run of panels against sets of probes: one or more workgroups of a dispatch, of which each has a tile and a set.
+struct Sweep {
+    // Workgroups of the dispatch that belong to sweeps before this one.
+    group_first: u32,
     panel_start: u32,
     dims: u32,
     row_first: u32,
     rows: u32,
+    mask_start: u32,
     probe_start: u32,
+    task_first: u32,
+    probes: u32,
+    sets: u32,
+    stride: u32,
+    peak_first: u32,
+    unused: vec4<u32>,
+}
+
+// A probe, and where its candidates go.
+struct Task {
+    reach: f32,
+    margin: f32,
+    floor: f32,
+    k: u32,
+    lot_start: u32,
+    room: u32,
+    peaks: u32,
+    found_start: u32,
     keep: u32,
-    result_start: u32,
-    count_start: u32,
+    unused_a: u32,
+    unused_b: u32,
+    unused_c: u32,
 }
 
 struct Candidate {
     upper: f32,
+    lower: f32,
     row: u32,
 }
 
 @group(0) @binding(0) var<storage, read> slab: array<u32>;
+// Codes of probes, and masks of rows.
 @group(0) @binding(1) var<storage, read> probes: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> work: array<WorkItem>;
-@group(0) @binding(3) var<storage, read_write> results: array<Candidate>;
-@group(0) @binding(4) var<storage, read_write> counts: array<atomic<u32>>;
+@group(0) @binding(2) var<storage, read> work: array<Sweep>;
+@group(0) @binding(3) var<storage, read> tasks: array<Task>;
+// Of each task its peaks first, then the rows that reach its floor.
+@group(0) @binding(4) var<storage, read_write> lots: array<Candidate>;
+// Of each task the bits of its floor, and how many rows have reached it.
+@group(0) @binding(5) var<storage, read_write> state: array<atomic<u32>>;
+// Of each task how many rows are left, the bits of the floor that all of them reach, how many had reached the one before,
+// and the candidates.
+@group(0) @binding(6) var<storage, read_write> found: array<u32>;
 
-// Where the first group of codes is of a row, counted from the item's first.
-fn first_group(item: WorkItem, row: u32) -> u32 {
-    return item.panel_start + (row / PANEL_ROWS) * (item.dims * PANEL_ROWS / 4u + 2u * PANEL_ROWS) + row % PANEL_ROWS;
+// What a workgroup has to do.
+struct Place {
+    sweep: Sweep,
+    // The first row of its tile, counted within the sweep.
+    row: u32,
+    // Which set of probes.
+    own_set: u32,
+    // Where the tile's peaks go, counted within a lot.
+    peak: u32,
+}
+
+fn place_of(group: u32, tile_rows: u32) -> Place {
+    var low = 0u;
+    var high = arrayLength(&work);
+    while high - low > 1u {
+        let middle = (low + high) / 2u;
+        if work[middle].group_first <= group {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    let sweep = work[low];
+    let own = group - sweep.group_first;
+    // Workgroups that follow each other take the same tile against one set after the other, so that it is read once.
+    let tile = own / sweep.sets;
+    return Place(sweep, tile * sweep.stride * tile_rows, own % sweep.sets, sweep.peak_first + tile);
+}
+
+// Where the first group of codes is of a row, counted from the sweep's first.
+fn first_group(sweep: Sweep, row: u32) -> u32 {
+    return sweep.panel_start + (row / PANEL_ROWS) * (sweep.dims * PANEL_ROWS / 4u + 2u * PANEL_ROWS) + row % PANEL_ROWS;
+}
+
+// Whether a row is there and was not removed.
+fn is_live(sweep: Sweep, row: u32) -> bool {
+    if row >= sweep.rows {
+        return false;
+    }
+    if sweep.mask_start == NO_MASK {
+        return true;
+    }
+    let panel = row / PANEL_ROWS;
+    return (probes[sweep.mask_start + panel / 4u][panel % 4u] >> (row % PANEL_ROWS) & 1u) != 0u;
+}
+
+fn give(task: u32, upper: f32, lower: f32, row: u32) {
+    let slot = atomicAdd(&state[2u * task + 1u], 1u);
+    if slot < tasks[task].room {
+        lots[tasks[task].lot_start + slot] = Candidate(upper, lower, row);
+    }
+}
+
+fn floor_of(task: u32) -> f32 {
+    return bitcast<f32>(atomicLoad(&state[2u * task]));
+}
+
+// A number in the order of the values.
+fn key_of(value: f32) -> u32 {
+    let bits = bitcast<u32>(value);
+    return select(bits ^ 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+fn value_of(key: u32) -> f32 {
+    return bitcast<f32>(select(~key, key ^ 0x80000000u, key >= 0x80000000u));
 }

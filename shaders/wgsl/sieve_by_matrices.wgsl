@@ -5,74 +5,138 @@
 // 127 * 127 * 1024 < 2^24: whatever the order in which it adds, a device with 24 bits of sum has the same sums as the
 // other kernels, to the last bit. That it has them is what the self-test looks at.
 //
-// The host puts in front: SIDE, of the square matrices; INVOCATIONS; and the types Left, Right and Sums of matrices. A workgroup
-// multiplies a tile of 8 SIDE rows by a set of 4 SIDE probes, in eight blocks of two by two matrices, of which each of its
-// subgroups has one, or more one after the other.
+// The host puts in front: SIDE, of the square matrices; INVOCATIONS; TALL; ACROSS; DEPTH; PEAKS; the types Left, Right and Sums
+// of matrices; and size_of and count_of, which know how large subgroups are and how many. A workgroup multiplies a tile of rows by a set of 4 SIDE ACROSS probes, in eight blocks of TALL by four
+// matrices, ACROSS of them side by side, of which each of its subgroups has one, or more one after the other.
 
-const ROWS: u32 = 8u * SIDE;
-const PROBES: u32 = 4u * SIDE;
 const BLOCKS: u32 = 8u;
-// Groups of four codes that lie in workgroup memory at a time, and how far apart rows lie: 16 bytes more than they need,
-// so that neighbouring rows lie in different banks.
-const DEPTH: u32 = 8u;
-const PITCH: u32 = DEPTH + 2u;
+const DOWN: u32 = BLOCKS / ACROSS;
+const TILE_ROWS: u32 = DOWN * TALL * SIDE;
+const WIDTH: u32 = ACROSS * 4u * SIDE;
+// DEPTH pairs of groups of four codes lie in workgroup memory at a time, as eight factors of sixteen bits each; lines lie one
+// pair further apart than they need, so that neighbouring ones lie in different banks.
+const PITCH: u32 = 2u * DEPTH + 2u;
+const QUARTER: u32 = SIDE / 4u;
 
-var<workgroup> rows: array<vec4<f16>, ROWS * PITCH>;
-var<workgroup> columns: array<vec4<f16>, PROBES * PITCH>;
-// Of each subgroup one matrix of sums.
-var<workgroup> products: array<f32, BLOCKS * SIDE * SIDE>;
+var<workgroup> rows: array<vec4<f16>, TILE_ROWS * PITCH>;
+var<workgroup> columns: array<vec4<f16>, WIDTH * PITCH>;
+// Of each subgroup one matrix of sums, of each row four probes a vector.
+var<workgroup> products: array<vec4<f32>, BLOCKS * SIDE * QUARTER>;
+// Of each row its scale and its error, which is such that no bound of it counts where the row does not.
+var<workgroup> row_limits: array<vec2<f32>, TILE_ROWS>;
+// Of each probe its reach and its floor, and the key of its peak.
+var<workgroup> probe_limits: array<vec2<f32>, WIDTH>;
+var<workgroup> peaks: array<atomic<u32>, WIDTH>;
+// Rows that reached a floor: task, row, and the bits of both bounds. They are given back at the end: an invocation that waited
+// for memory would let the others wait at the next barrier.
+const REACHED: u32 = 128u;
+var<workgroup> reached: array<vec4<u32>, REACHED>;
+var<workgroup> reached_count: atomic<u32>;
 
-struct Task {
-    item: WorkItem,
-    // The first row of the tile, and where the set's reaches start.
-    row: u32,
-    reaches: u32,
-    // The first probe of the set, counted from the item's first.
-    probe: u32,
-}
-
-// Spreads the codes of some groups from `first` on over workgroup memory.
-fn spread(task: Task, first: u32, lane: u32) {
-    let code_groups = task.item.dims / 4u;
-    for (var i = lane; i < ROWS * DEPTH; i += INVOCATIONS) {
-        let row = i % ROWS;
-        let group = first + i / ROWS;
-        var codes = vec4<i32>(0);
-        if task.row + row < task.item.rows && group < code_groups {
-            codes = unpack4xI8(slab[first_group(task.item, task.row + row) + group * PANEL_ROWS] ^ OFFSET);
-        }
-        rows[row * PITCH + i / ROWS] = vec4<f16>(codes);
-    }
-    for (var i = lane; i < PROBES / 4u * DEPTH; i += INVOCATIONS) {
-        let four = i % (PROBES / 4u);
-        let group = first + i / (PROBES / 4u);
-        var codes = vec4<u32>(0u);
-        if group < code_groups {
-            codes = probes[task.reaches + PROBES / 2u + group * (PROBES / 4u) + four];
-        }
-        for (var place = 0u; place < 4u; place += 1u) {
-            columns[(four * 4u + place) * PITCH + i / (PROBES / 4u)] = vec4<f16>(unpack4xI8(codes[place]));
-        }
+fn keep(task: u32, upper: f32, lower: f32, row: u32) {
+    let slot = atomicAdd(&reached_count, 1u);
+    if slot < REACHED {
+        reached[slot] = vec4<u32>(task, row, bitcast<u32>(upper), bitcast<u32>(lower));
+    } else {
+        give(task, upper, lower, row);
     }
 }
 
-// Gives back the rows of one matrix of sums, from `row` and `probe` of the tile on, that reach their probe's floor.
-fn give(task: Task, row: u32, probe: u32, start: u32, lane: u32, size: u32) {
-    for (var i = lane; i < SIDE * SIDE; i += size) {
-        let of_row = task.row + row + i / SIDE;
-        let of_probe = probe + i % SIDE;
-        if of_row < task.item.rows {
-            let at = first_group(task.item, of_row) + task.item.dims / 4u * PANEL_ROWS;
-            let reach = bitcast<f32>(probes[task.reaches + of_probe / 4u][of_probe % 4u]);
-            let floor = bitcast<f32>(probes[task.reaches + (PROBES + of_probe) / 4u][of_probe % 4u]);
-            let upper = bitcast<f32>(slab[at]) * products[start + i] + bitcast<f32>(slab[at + PANEL_ROWS]) * reach;
-            if upper >= floor {
-                let slot = atomicAdd(&counts[task.item.count_start + task.probe + of_probe], 1u);
-                if slot < task.item.keep {
-                    results[task.item.result_start + (task.probe + of_probe) * task.item.keep + slot] =
-                        Candidate(upper, task.item.row_first + of_row);
+fn probes_here(place: Place) -> u32 {
+    return min(WIDTH, place.sweep.probes - place.own_set * WIDTH);
+}
+
+fn first_task(place: Place) -> u32 {
+    return place.sweep.task_first + place.own_set * WIDTH;
+}
+
+// Codes of a row, as they are stored, of two groups from one on; beyond the last group such that they become zeros.
+fn row_codes(place: Place, group: u32, i: u32) -> vec2<u32> {
+    let own = group + i / TILE_ROWS * 2u;
+    let code_groups = place.sweep.dims / 4u;
+    let row = min(place.row + i % TILE_ROWS, place.sweep.rows - 1u);
+    let at = first_group(place.sweep, row);
+    let last = code_groups - 1u;
+    let codes = vec2<u32>(slab[at + min(own, last) * PANEL_ROWS], slab[at + min(own + 1u, last) * PANEL_ROWS]);
+    return select(vec2<u32>(OFFSET), codes, vec2<bool>(own <= last, own < last));
+}
+
+// As row_codes, of a probe.
+fn probe_codes(place: Place, group: u32, i: u32) -> vec2<u32> {
+    let own = group + i / WIDTH * 2u;
+    let code_groups = place.sweep.dims / 4u;
+    let probe = i % WIDTH;
+    let at = place.sweep.probe_start + place.own_set * code_groups * (WIDTH / 4u) + probe / 4u;
+    let last = code_groups - 1u;
+    let codes = vec2<u32>(
+        probes[at + min(own, last) * (WIDTH / 4u)][probe % 4u],
+        probes[at + min(own + 1u, last) * (WIDTH / 4u)][probe % 4u],
+    );
+    return select(vec2<u32>(OFFSET), codes ^ vec2<u32>(OFFSET), vec2<bool>(own <= last, own < last));
+}
+
+// A code as it is stored, as a number: 2^23 and 128 are added to it by its bits, and taken off, which is exact, and quicker
+// than devices convert whole numbers.
+fn number(code: u32) -> f32 {
+    return bitcast<f32>(0x4b000000u | (code & 0xffu)) - 8388736.0;
+}
+
+fn factors(codes: u32) -> vec4<f16> {
+    return vec4<f16>(vec4<f32>(number(codes), number(codes >> 8u), number(codes >> 16u), number(codes >> 24u)));
+}
+
+fn store_row(i: u32, codes: vec2<u32>) {
+    if i < TILE_ROWS * DEPTH {
+        let at = i % TILE_ROWS * PITCH + i / TILE_ROWS * 2u;
+        rows[at] = factors(codes.x);
+        rows[at + 1u] = factors(codes.y);
+    }
+}
+
+fn store_probe(i: u32, codes: vec2<u32>) {
+    if i < WIDTH * DEPTH {
+        let at = i % WIDTH * PITCH + i / WIDTH * 2u;
+        columns[at] = factors(codes.x);
+        columns[at + 1u] = factors(codes.y);
+    }
+}
+
+// Takes one matrix of sums, which starts at a row of the tile and a probe of the set.
+fn take(place: Place, row: u32, probe: u32, start: u32, lane: u32, size: u32) {
+    // A subgroup has several rows at a time, or several times a part of each.
+    for (var quarter = lane % QUARTER; quarter < QUARTER; quarter += min(size, QUARTER)) {
+        let own = probe + quarter * 4u;
+        let a = probe_limits[own];
+        let b = probe_limits[own + 1u];
+        let c = probe_limits[own + 2u];
+        let d = probe_limits[own + 3u];
+        let reach = vec4<f32>(a.x, b.x, c.x, d.x);
+        let floor = vec4<f32>(a.y, b.y, c.y, d.y);
+        var peak = vec4<f32>(NOTHING);
+        for (var line = lane / QUARTER; line < SIDE; line += max(size / QUARTER, 1u)) {
+            let limit = row_limits[row + line];
+            let centre = limit.x * products[start + line * QUARTER + quarter];
+            let radius = limit.y * reach;
+            if PEAKS {
+                peak = max(peak, centre - radius);
+            } else {
+                let upper = centre + radius;
+                if any(upper >= floor) {
+                    let lower = centre - radius;
+                    let task = first_task(place) + own;
+                    let number = place.sweep.row_first + place.row + row + line;
+                    if upper.x >= floor.x { keep(task, upper.x, lower.x, number); }
+                    if upper.y >= floor.y { keep(task + 1u, upper.y, lower.y, number); }
+                    if upper.z >= floor.z { keep(task + 2u, upper.z, lower.z, number); }
+                    if upper.w >= floor.w { keep(task + 3u, upper.w, lower.w, number); }
                 }
             }
+        }
+        if PEAKS {
+            atomicMax(&peaks[own], key_of(peak.x));
+            atomicMax(&peaks[own + 1u], key_of(peak.y));
+            atomicMax(&peaks[own + 2u], key_of(peak.z));
+            atomicMax(&peaks[own + 3u], key_of(peak.w));
         }
     }
 }
@@ -80,59 +144,70 @@ fn give(task: Task, row: u32, probe: u32, start: u32, lane: u32, size: u32) {
 @compute @workgroup_size(INVOCATIONS)
 fn sieve(
     @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_id) own: u32,
-    @builtin(num_subgroups) count: u32,
-    @builtin(subgroup_size) size: u32,
+    @builtin(num_subgroups) subgroups: u32,
+    @builtin(subgroup_size) subgroup_size: u32,
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
-    let item = work[0];
-    let code_groups = item.dims / 4u;
-    let task = Task(
-        item,
-        group.y * ROWS,
-        item.probe_start + group.x * (PROBES / 4u) * (2u + code_groups),
-        group.x * PROBES,
-    );
-    let start = own * SIDE * SIDE;
+    // Where there is no tile, none of its rows counts: a workgroup that left early would not be uniform.
+    let place = place_of(group.y * groups.x + group.x, TILE_ROWS);
+    let code_groups = place.sweep.dims / 4u;
+    if lane == 0u {
+        atomicStore(&reached_count, 0u);
+    }
+    for (var i = lane; i < WIDTH; i += INVOCATIONS) {
+        atomicStore(&peaks[i], 0u);
+        if i < probes_here(place) {
+            let task = first_task(place) + i;
+            probe_limits[i] = vec2<f32>(tasks[task].reach, max(floor_of(task), -1e29));
+        } else {
+            probe_limits[i] = vec2<f32>(0.0, EVERYTHING);
+        }
+    }
+    for (var i = lane; i < TILE_ROWS; i += INVOCATIONS) {
+        let row = min(place.row + i, place.sweep.rows - 1u);
+        let at = first_group(place.sweep, row) + code_groups * PANEL_ROWS;
+        row_limits[i] = vec2<f32>(bitcast<f32>(slab[at]), bitcast<f32>(slab[at + PANEL_ROWS]));
+        if !is_live(place.sweep, place.row + i) {
+            row_limits[i] = vec2<f32>(0.0, select(-1e30, 1e30, PEAKS));
+        }
+    }
+    let count = count_of(subgroups);
+    let size = size_of(subgroup_size);
+    let start = own * SIDE * QUARTER;
     for (var first = 0u; first < BLOCKS; first += count) {
         let block = first + own;
-        let row = block % 4u * 2u * SIDE;
-        let probe = block / 4u * 2u * SIDE;
-        var a = Sums();
-        var b = Sums();
-        var c = Sums();
-        var d = Sums();
-        for (var k = 0u; k < code_groups; k += DEPTH) {
+        let row = block % DOWN * TALL * SIDE;
+        let probe = block / DOWN * 4u * SIDE;
+        var sums$n_$m = Sums();
+        // What is multiplied next is on its way while what is there is multiplied.
+        var row_next$r = row_codes(place, 0u, lane + $ru * INVOCATIONS);
+        var probe_next$c = probe_codes(place, 0u, lane + $cu * INVOCATIONS);
+        for (var k = 0u; k < code_groups; k += 2u * DEPTH) {
             workgroupBarrier();
-            spread(task, k, lane);
+            store_row(lane + $ru * INVOCATIONS, row_next$r);
+            store_probe(lane + $cu * INVOCATIONS, probe_next$c);
             workgroupBarrier();
-            for (var at = 0u; at < DEPTH; at += SIDE / 4u) {
-                let upper = coopLoadT<Left>(&rows[row * PITCH + at], PITCH);
-                let lower = coopLoadT<Left>(&rows[(row + SIDE) * PITCH + at], PITCH);
-                let left = coopLoad<Right>(&columns[probe * PITCH + at], PITCH);
-                let right = coopLoad<Right>(&columns[(probe + SIDE) * PITCH + at], PITCH);
-                a = coopMultiplyAdd(upper, left, a);
-                b = coopMultiplyAdd(upper, right, b);
-                c = coopMultiplyAdd(lower, left, c);
-                d = coopMultiplyAdd(lower, right, d);
+            row_next$r = row_codes(place, k + 2u * DEPTH, lane + $ru * INVOCATIONS);
+            probe_next$c = probe_codes(place, k + 2u * DEPTH, lane + $cu * INVOCATIONS);
+            for (var at = 0u; at < 2u * DEPTH; at += SIDE / 4u) {
+                let left$n = coopLoadT<Left>(&rows[(row + $nu * SIDE) * PITCH + at], PITCH);
+                let right$m = coopLoad<Right>(&columns[(probe + $mu * SIDE) * PITCH + at], PITCH);
+                sums$n_$m = coopMultiplyAdd(left$n, right$m, sums$n_$m);
             }
         }
-        coopStoreT(a, &products[start], SIDE);
-        workgroupBarrier();
-        give(task, row, probe, start, subgroup_lane, size);
-        workgroupBarrier();
-        coopStoreT(b, &products[start], SIDE);
-        workgroupBarrier();
-        give(task, row, probe + SIDE, start, subgroup_lane, size);
-        workgroupBarrier();
-        coopStoreT(c, &products[start], SIDE);
-        workgroupBarrier();
-        give(task, row + SIDE, probe, start, subgroup_lane, size);
-        workgroupBarrier();
-        coopStoreT(d, &products[start], SIDE);
-        workgroupBarrier();
-        give(task, row + SIDE, probe + SIDE, start, subgroup_lane, size);
-        workgroupBarrier();
+        // One line for each matrix: a barrier has to stand between what is written and what is read.
+        coopStoreT(sums$n_$m, &products[start], QUARTER); workgroupBarrier(); take(place, row + $nu * SIDE, probe + $mu * SIDE, start, subgroup_lane, size); workgroupBarrier();
+    }
+    for (var i = lane; i < min(atomicLoad(&reached_count), REACHED); i += INVOCATIONS) {
+        let row = reached[i];
+        give(row.x, bitcast<f32>(row.z), bitcast<f32>(row.w), row.y);
+    }
+    if PEAKS && place.row < place.sweep.rows {
+        for (var i = lane; i < probes_here(place); i += INVOCATIONS) {
+            lots[tasks[first_task(place) + i].lot_start + place.peak].lower = value_of(atomicLoad(&peaks[i]));
+        }
     }
 }

@@ -1,6 +1,6 @@
 """Measures FAISS, NumKong and numpy on the work of a report of `tvs bench match --json`, and prints both side by side.
 
-usage: peers.py MATCH.json OUT.json
+usage: peers.py MATCH.json OUT.json [PEER,PEER...]
 
 Top-5 by inner product of 512 dimensions. FAISS "stock" is IndexFlatIP as pip installs it; "tuned" takes OpenBLAS from the first
 probe on, with its AVX-512 kernels where the processor has them; SQ8 is IndexScalarQuantizer with 8 bits a value, which is not exact.
@@ -148,23 +148,26 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         report = json.load(file)
     rows = report["rows"]
-    dense = sorted({(r["rows"], r["probes"], r["threads"]) for r in rows if not r["work"].startswith("ragged")})
+    is_on_device = lambda row: row["engine"].startswith("gpu") or row["engine"] == "auto"
+    dense = [row for row in rows if not row["work"].startswith("ragged")]
+    works_of = lambda rows: sorted({(row["rows"], row["probes"], row["threads"]) for row in rows})
+    on_host = works_of(row for row in dense if not is_on_device(row))
+    on_device = works_of(row for row in dense if is_on_device(row))
     peers = {}
-    on_device = any(row["engine"].startswith("gpu") for row in rows)
     torches = ["torch fp32", "torch fp16"] if on_device else []
-    for peer in ["faiss stock", "faiss tuned", "faiss sq8", "numkong i8 dots", "numpy", *torches]:
+    all_peers = ["faiss stock", "faiss tuned", "faiss sq8", "numkong i8 dots", "numpy"] if on_host else []
+    wanted = sys.argv[3].split(",") if len(sys.argv) > 3 else all_peers + torches
+    for peer in (peer for peer in all_peers + torches if peer in wanted):
         environment = dict(os.environ)
         environment.pop("OPENBLAS_L2_SIZE", None)
         environment.pop("OPENBLAS_CORETYPE", None)
         if peer == "faiss tuned" and has_avx512():
             environment["OPENBLAS_CORETYPE"] = "SkylakeX"
-        works = dense
+        works = on_device if peer in torches else on_host
         if peer in ("numkong i8 dots", "numpy"):
             environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
             # Neither keeps the best of a matrix of a billion scores in bounded memory.
-            works = [work for work in dense if work[2] == 1 and work[0] * work[1] <= 20_000_000]
-        if peer in torches:
-            works = [work for work in dense if work[2] == 1]
+            works = [work for work in on_host if work[2] == 1 and work[0] * work[1] <= 20_000_000]
         command = [sys.executable, __file__, "--measure", peer, json.dumps(works)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:

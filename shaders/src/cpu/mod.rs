@@ -15,6 +15,8 @@ mod x86_narrow;
 #[cfg(target_arch = "x86_64")]
 mod x86_single;
 
+use std::sync::OnceLock;
+
 use crate::batch::{Group, Hit, Probe};
 use crate::error::Error;
 use crate::exact;
@@ -216,7 +218,7 @@ const ERROR_MEAN_MAX: f64 = 0.02;
 
 /// Multiplications from which helping threads pay: to wake one and to gather what it found costs as much time as a
 /// million of them, and a small gallery's rows are in the asking processor's own cache.
-const SHARED_PRODUCTS_MIN: u64 = 16 << 20;
+pub(crate) const SHARED_PRODUCTS_MIN: u64 = 16 << 20;
 
 /// Multiplications of a group's coarse pass.
 fn products(group: &Group<'_>) -> u64 {
@@ -253,6 +255,17 @@ impl Cpu {
     /// Threads that work on a large call, the asking one included.
     pub(crate) fn threads(&self) -> usize {
         self.pool.helpers() + 1
+    }
+
+    /// What `work` makes of each number below `count`, in their order: on all threads, where there are several numbers.
+    pub(crate) fn map<T: Send + Sync>(&self, count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        if count <= 1 || self.pool.helpers() == 0 {
+            return (0..count).map(work).collect();
+        }
+        let made: Vec<OnceLock<T>> = (0..count).map(|_| OnceLock::new()).collect();
+        self.pool.each(count, &|index| drop(made[index].set(work(index))));
+        // What a helper failed at is tried again here, where a panic is the caller's.
+        made.into_iter().enumerate().map(|(index, made)| made.into_inner().unwrap_or_else(|| work(index))).collect()
     }
 
     /// The hits of all probes of all groups, in their order.

@@ -66,15 +66,19 @@ struct Batch {
     tasks: Vec<Task>,
     items: Vec<Item>,
     next: AtomicUsize,
-    items_left: Mutex<usize>,
-    all_done: Condvar,
-    failed: AtomicBool,
+    left: Left,
+}
+
+/// What threads share until there is no more of it.
+trait Shared: Send + Sync {
+    /// Takes part until nothing is left to be taken.
+    fn work(&self);
 }
 
 /// Helping threads; they end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Pool {
-    senders: Vec<SyncSender<Arc<Batch>>>,
+    senders: Vec<SyncSender<Arc<dyn Shared>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -102,20 +106,40 @@ impl Pool {
     /// The hits of all probes of all groups, in their order; none where a helper failed.
     pub(super) fn search(&self, kernel: Kernel, groups: &[Group<'_>]) -> Option<Vec<Vec<Vec<Hit>>>> {
         let batch = Arc::new(Batch::new(kernel, groups, self.helpers() + 1));
-        for sender in &self.senders {
-            // A helper that is busy and has a batch waiting is left alone.
-            let _ = sender.try_send(batch.clone());
-        }
+        self.ask_for_help(&batch, usize::MAX);
         batch.work();
-        let mut items_left = batch.items_left.lock().unwrap_or_else(PoisonError::into_inner);
-        while *items_left > 0 {
-            items_left = batch.all_done.wait(items_left).unwrap_or_else(PoisonError::into_inner);
-        }
-        if batch.failed.load(Ordering::Acquire) {
+        batch.left.wait();
+        if batch.left.failed.load(Ordering::Acquire) {
             return None;
         }
         let mut hits = batch.tasks.iter().flat_map(|task| std::mem::take(&mut task.lock().hits));
         Some(groups.iter().map(|group| hits.by_ref().take(group.probes.len()).collect()).collect())
+    }
+
+    /// Does `work` for each number below `items`, in any order and on several threads; returns when all is done. What panicked
+    /// on a helper is not done.
+    pub(super) fn each(&self, items: usize, work: &(dyn Fn(usize) + Sync)) {
+        // SAFETY: only the lifetime is changed, of a pointer.
+        let work = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(work) };
+        let each = Arc::new(Each { work, next: AtomicUsize::new(0), items, left: Left::new(items) });
+        self.ask_for_help(&each, items.saturating_sub(1));
+        let own = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| each.work()));
+        if own.is_err() {
+            // What nobody has taken nobody does.
+            let taken = each.next.swap(items, Ordering::Relaxed).min(items);
+            each.left.done(items - taken);
+        }
+        each.left.wait();
+        if let Err(panic) = own {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    /// Asks `most` helpers at most. One that is busy and has work waiting is left alone.
+    fn ask_for_help(&self, shared: &Arc<impl Shared + 'static>, most: usize) {
+        for sender in self.senders.iter().take(most) {
+            let _ = sender.try_send(shared.clone());
+        }
     }
 }
 
@@ -129,10 +153,66 @@ impl Drop for Pool {
     }
 }
 
-fn help(batches: &Receiver<Arc<Batch>>) {
-    for batch in batches {
-        // A panic fails its batch, not the helper.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| batch.work()));
+fn help(all: &Receiver<Arc<dyn Shared>>) {
+    for shared in all {
+        // A panic fails what is shared, not the helper.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shared.work()));
+    }
+}
+
+/// Work for each of some numbers.
+struct Each {
+    /// There for as long as there are items left.
+    work: *const (dyn Fn(usize) + Sync),
+    next: AtomicUsize,
+    items: usize,
+    left: Left,
+}
+
+// SAFETY: what `work` points at is called through a shared reference, and is `Sync`.
+unsafe impl Send for Each {}
+// SAFETY: as above.
+unsafe impl Sync for Each {}
+
+impl Shared for Each {
+    fn work(&self) {
+        let mut taken = Taken { left: &self.left, items: 0 };
+        let mut item = self.next.fetch_add(1, Ordering::Relaxed);
+        while item < self.items {
+            taken.items += 1;
+            // SAFETY: this item is not counted as done yet, and `Pool::each`, whose argument it is, waits until all are; nothing
+            // in it unwinds before.
+            unsafe { (*self.work)(item) };
+            item = self.next.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Items that are not done yet.
+struct Left {
+    items: Mutex<usize>,
+    all_done: Condvar,
+    failed: AtomicBool,
+}
+
+impl Left {
+    fn new(items: usize) -> Left {
+        Left { items: Mutex::new(items), all_done: Condvar::new(), failed: AtomicBool::new(false) }
+    }
+
+    fn done(&self, count: usize) {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        *items -= count;
+        if *items == 0 {
+            self.all_done.notify_all();
+        }
+    }
+
+    fn wait(&self) {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        while *items > 0 {
+            items = self.all_done.wait(items).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -223,35 +303,8 @@ impl Batch {
                 tasks.push(Task::new(group, probes, packing, items.len() - first));
             }
         }
-        let items_left = Mutex::new(items.len());
-        Batch {
-            kernel,
-            tasks,
-            items,
-            next: AtomicUsize::new(0),
-            items_left,
-            all_done: Condvar::new(),
-            failed: AtomicBool::new(false),
-        }
-    }
-
-    /// Takes items until there are none. What is found in several items of one task in a row is added to it at once.
-    fn work(&self) {
-        let mut current: Option<(usize, usize, Vec<Selection>)> = None;
-        let mut taken = Taken { batch: self, items: 0 };
-        let mut index = self.next.fetch_add(1, Ordering::Relaxed);
-        while let Some(item) = self.items.get(index) {
-            taken.items += 1;
-            self.add(current.take_if(|(task, ..)| *task != item.task));
-            let task = &self.tasks[item.task];
-            let part = &task.gallery.parts()[item.part];
-            let probes = task.probes(scan::panels_of(part, item.panels.clone()));
-            let (_, items, selections) = current.get_or_insert_with(|| (item.task, 0, task.selections(probes)));
-            index = self.next.fetch_add(1, Ordering::Relaxed);
-            scan::scan(self.kernel, part, item.panels.clone(), probes, selections);
-            *items += 1;
-        }
-        self.add(current);
+        let left = Left::new(items.len());
+        Batch { kernel, tasks, items, next: AtomicUsize::new(0), left }
     }
 
     /// Adds what was found in some items of a task; the one that adds the last scores it.
@@ -266,21 +319,73 @@ impl Batch {
     }
 }
 
+impl Shared for Batch {
+    /// Takes items until there are none. What is found in several items of one task in a row is added to it at once.
+    fn work(&self) {
+        let mut current: Option<(usize, usize, Vec<Selection>)> = None;
+        let mut taken = Taken { left: &self.left, items: 0 };
+        let mut index = self.next.fetch_add(1, Ordering::Relaxed);
+        while let Some(item) = self.items.get(index) {
+            taken.items += 1;
+            self.add(current.take_if(|(task, ..)| *task != item.task));
+            let task = &self.tasks[item.task];
+            let part = &task.gallery.parts()[item.part];
+            let probes = task.probes(scan::panels_of(part, item.panels.clone()));
+            let (_, items, selections) = current.get_or_insert_with(|| (item.task, 0, task.selections(probes)));
+            index = self.next.fetch_add(1, Ordering::Relaxed);
+            scan::scan(self.kernel, part, item.panels.clone(), probes, selections);
+            *items += 1;
+        }
+        self.add(current);
+    }
+}
+
 /// Counts a thread's items as done when it leaves, also by a panic: the asking thread must not wait for ever.
 struct Taken<'a> {
-    batch: &'a Batch,
+    left: &'a Left,
     items: usize,
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.batch.failed.store(true, Ordering::Release);
+            self.left.failed.store(true, Ordering::Release);
         }
-        let mut items_left = self.batch.items_left.lock().unwrap_or_else(PoisonError::into_inner);
-        *items_left -= self.items;
-        if *items_left == 0 {
-            self.batch.all_done.notify_all();
+        self.left.done(self.items);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_worked_on_once_and_what_is_borrowed_is_free_afterwards() {
+        let pool = Pool::start(3);
+        for items in [0, 1, 2, 100] {
+            let mut done: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+            pool.each(items, &|item| {
+                done[item].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(done.iter_mut().all(|done| *done.get_mut() == 1));
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_call_and_not_the_pool() {
+        for helpers in [0, 1, 3] {
+            let pool = Pool::start(helpers);
+            for _ in 0..3 {
+                let panicking = || pool.each(20, &|item| assert_ne!(item, 7, "as wanted"));
+                // It is the caller's where the caller worked on that number.
+                let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking));
+                assert!(ended.is_err() || helpers > 0);
+                let done = AtomicUsize::new(0);
+                pool.each(20, &|_| {
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+                assert_eq!(done.into_inner(), 20);
+            }
         }
     }
 }

@@ -41,6 +41,11 @@ impl Part {
         there & !self.removed.as_ref().map_or(0, |removed| removed[panel])
     }
 
+    /// Whether a row of it was removed.
+    pub(crate) fn has_removed(&self) -> bool {
+        self.removed.is_some()
+    }
+
     /// As [`Part::live`], from any row on: those of 32 rows at least.
     pub(crate) fn live_from(&self, row: usize) -> u64 {
         let panel = row / PANEL_ROWS;
@@ -169,17 +174,6 @@ impl Gallery {
             let place = (row - part.first) as usize;
             part.live(place / PANEL_ROWS) & 1 << (place % PANEL_ROWS) != 0
         }
-    }
-
-    /// What the codes of `row` leave out, as stored; none where there is no such row, or not any more.
-    pub(crate) fn error(&self, row: u32) -> Option<f32> {
-        if row as usize >= self.rows {
-            return None;
-        }
-        let part = &self.parts[self.part_of(row as usize)];
-        let place = (row - part.first) as usize;
-        let (panel, lane) = (place / PANEL_ROWS, place % PANEL_ROWS);
-        (part.live(panel) & 1 << lane != 0).then(|| part.block.panel(panel).errors[lane])
     }
 
     /// Values in one template.

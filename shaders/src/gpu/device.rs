@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::block_on;
 use super::cache::PipelineCache;
 use super::kernels::{self, Module};
-use super::plan::{DeviceKernel, Ranking, Side, Ways};
+use super::plan::{DeviceKernel, Gathering, Side, Ways, Width};
 
 /// An open device with the pipelines on it.
 pub(super) struct Device {
@@ -31,10 +31,18 @@ impl Device {
     /// Of each kind the kernel that needs most of a device, as far as this one has what it needs.
     pub(super) fn fullest(&self) -> Ways {
         let has = |kernel: DeviceKernel| self.pipelines.contains_key(&kernel);
-        let ranking =
-            if has(DeviceKernel::ScoreOne(Ranking::Subgroups)) { Ranking::Subgroups } else { Ranking::Counting };
-        let sides = [Side::Sixteen, Side::Eight];
-        Ways { ranking, matrices: sides.into_iter().find(|side| has(DeviceKernel::SieveMatrices(*side))) }
+        let subgroups = has(DeviceKernel::Narrow(Gathering::Subgroups));
+        let by_matrices = |side: &Side| {
+            let widths = [Width::Matrices(*side), Width::WideMatrices(*side)];
+            let kernels =
+                widths.map(|width| [true, false].map(|peaks| DeviceKernel::sieve(width, Gathering::Subgroups, peaks)));
+            kernels.as_flattened().iter().all(|kernel| has(*kernel))
+        };
+        Ways {
+            gathering: if subgroups { Gathering::Subgroups } else { Gathering::Atomics },
+            matrices: [Side::Sixteen, Side::Eight].into_iter().find(by_matrices),
+            for_few: false,
+        }
     }
 }
 
@@ -104,9 +112,14 @@ fn open_adapter(
     };
 
     let failed = Arc::new(AtomicBool::new(false));
-    let (on_lost, on_error) = (failed.clone(), failed.clone());
+    // What the device refused first, in its own words.
+    let refused = Arc::new(OnceLock::new());
+    let (on_lost, on_error, on_refused) = (failed.clone(), failed.clone(), refused.clone());
     device.set_device_lost_callback(move |_, _| on_lost.store(true, Ordering::Release));
-    device.on_uncaptured_error(Arc::new(move |_| on_error.store(true, Ordering::Release)));
+    device.on_uncaptured_error(Arc::new(move |error| {
+        let _ = on_refused.set(error.to_string());
+        on_error.store(true, Ordering::Release);
+    }));
 
     let storage = |binding, read_only| wgpu::BindGroupLayoutEntry {
         binding,
@@ -120,7 +133,15 @@ fn open_adapter(
     };
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
         label: Some("score"),
-        entries: &[storage(0, true), storage(1, true), storage(2, true), storage(3, false), storage(4, false)],
+        entries: &[
+            storage(0, true),
+            storage(1, true),
+            storage(2, true),
+            storage(3, true),
+            storage(4, false),
+            storage(5, false),
+            storage(6, false),
+        ],
     });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: Some("score"),
@@ -130,11 +151,11 @@ fn open_adapter(
     let cache = cache.and_then(|folder| PipelineCache::open(folder, &device, &info));
     let compile = |module: Module| -> Vec<(DeviceKernel, wgpu::ComputePipeline)> {
         let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(module.name),
+            label: Some(&module.name),
             source: wgpu::ShaderSource::Wgsl(module.source.into()),
         };
-        // SAFETY: the modules are ours; their loops end, their stores are guarded, and `Plan` writes only work items whose
-        // tiles, probes, results and counts lie within the buffers that are bound.
+        // SAFETY: the modules are ours; their loops end, their stores are guarded, and `Plan` writes only sweeps and tasks whose
+        // panels, codes, masks, lots and answers lie within the buffers that are bound.
         let compiled =
             unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) };
         let pipeline = |entry_point| {
@@ -153,11 +174,17 @@ fn open_adapter(
         };
         module.kernels.into_iter().map(|(kernel, entry_point)| (kernel, pipeline(entry_point))).collect()
     };
-    let mut pipelines: BTreeMap<_, _> = kernels::plain().into_iter().flat_map(&compile).collect();
+    let mut pipelines: BTreeMap<_, _> = kernels::by(Gathering::Atomics).into_iter().flat_map(&compile).collect();
     if failed.load(Ordering::Acquire) {
-        return Err(format!("{} does not take the kernels", info.name));
+        return Err(format!(
+            "{} does not take the kernels: {}",
+            info.name,
+            refused.get().map_or("it was lost", String::as_str)
+        ));
     }
-    for module in kernels::special(device.features(), matrices, &info) {
+    let by_subgroups = device.features().contains(wgpu::Features::SUBGROUP).then(|| kernels::by(Gathering::Subgroups));
+    let by_matrices = matrices.map(|side| kernels::by_matrices(side, &info, limits.max_compute_workgroup_storage_size));
+    for module in by_subgroups.into_iter().chain(by_matrices).flatten() {
         // A driver that does not take them goes on without.
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let compiled = compile(module);

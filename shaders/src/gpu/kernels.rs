@@ -1,89 +1,163 @@
 //! The kernels' sources, and what a device has to have for them.
 
-use super::plan::{DeviceKernel, Ranking, Side};
+use super::plan::{DeviceKernel, Gathering, Side, TALL, Width};
 
 /// What cooperative matrices of sixteen-bit factors need.
 pub(super) const MATRICES: wgpu::Features =
     wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
 
 /// Blocks of a matrix kernel's workgroup. Twin of `BLOCKS` in the shader.
-const BLOCKS: u32 = 8;
+pub(super) const BLOCKS: usize = 8;
+
+/// Rows that a matrix kernel's workgroup keeps until its end. Twin of `REACHED` in the shader.
+const REACHED: usize = 128;
+
+/// Pairs of groups of four codes that a matrix kernel works on at a time, the more the better; the fewest are one matrix.
+const DEPTHS: [usize; 3] = [8, 4, 2];
+
+/// Groups of four codes that the other kernels read ahead: a device waits for them together.
+const AHEAD: usize = 16;
 
 /// A module and the entry points of the kernels in it.
 pub(super) struct Module {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) source: String,
     pub(super) kernels: Vec<(DeviceKernel, &'static str)>,
 }
 
-/// A kernel's source, behind what all share; `constants` stand before both, as WGSL wants its extensions to.
-fn source(constants: &str, kernel: &[&str]) -> String {
-    [&[constants, include_str!("../../wgsl/layout.wgsl")], kernel].concat().join("\n")
+/// Repeats the lines of a source that have a placeholder in them: `$q` stands for each number below `times`, and so on. It
+/// keeps sums in registers, which arrays that are indexed in a loop may not be.
+fn repeat(source: &str, placeholders: &[(&str, usize)]) -> String {
+    let mut lines: Vec<String> = source.lines().map(str::to_owned).collect();
+    for (placeholder, times) in placeholders {
+        let repeated = lines.into_iter().flat_map(|line| {
+            let times = if line.contains(placeholder) { *times } else { 1 };
+            (0..times).map(move |number| line.replace(placeholder, &number.to_string()))
+        });
+        lines = repeated.collect();
+    }
+    lines.join("\n")
 }
 
-fn ranking(name: &'static str, kernel: &str, ranking: Ranking) -> Module {
-    Module {
-        name,
-        source: source("", &[include_str!("../../wgsl/score.wgsl"), kernel]),
-        kernels: vec![(DeviceKernel::ScoreOne(ranking), "score_one"), (DeviceKernel::ScoreFour(ranking), "score_four")],
+/// A source behind what all kernels share; `constants` stand before both, as WGSL wants its extensions to.
+fn source(constants: &str, parts: &[&str]) -> String {
+    [&[constants, include_str!("../../wgsl/layout.wgsl")], parts].concat().join("\n")
+}
+
+fn gathering(gathering: Gathering) -> &'static str {
+    match gathering {
+        Gathering::Atomics => include_str!("../../wgsl/gather.wgsl"),
+        Gathering::Subgroups => include_str!("../../wgsl/gather_by_subgroups.wgsl"),
     }
 }
 
-fn sieving(name: &'static str, constants: &str, kernel_source: &str, kernel: DeviceKernel) -> Module {
-    Module { name, source: source(constants, &[kernel_source]), kernels: vec![(kernel, "sieve")] }
-}
-
-/// What every device takes.
-pub(super) fn plain() -> Vec<Module> {
-    let sieve = |name, kernel: DeviceKernel| {
-        let constants = format!("const QUADS: u32 = {}u;", kernel.set_probes() / 4);
-        sieving(name, &constants, include_str!("../../wgsl/sieve.wgsl"), kernel)
-    };
-    vec![
-        ranking("rank_by_counting.wgsl", include_str!("../../wgsl/rank_by_counting.wgsl"), Ranking::Counting),
-        sieve("sieve.wgsl, four probes", DeviceKernel::SieveFour),
-        sieve("sieve.wgsl, sixteen probes", DeviceKernel::SieveSixteen),
-    ]
-}
-
-/// What a device with these features takes besides.
-pub(super) fn special(features: wgpu::Features, matrices: Option<Side>, info: &wgpu::AdapterInfo) -> Vec<Module> {
-    let mut modules = Vec::new();
-    if features.contains(wgpu::Features::SUBGROUP) {
-        let kernel = include_str!("../../wgsl/rank_by_subgroups.wgsl");
-        modules.push(ranking("rank_by_subgroups.wgsl", kernel, Ranking::Subgroups));
-    }
-    if let Some(side) = matrices {
-        let (length, invocations) = (side.length(), BLOCKS * info.subgroup_min_size);
-        let matrix = format!("coop_mat{length}x{length}");
-        let constants = format!(
-            "enable f16;\nenable wgpu_cooperative_matrix;\nalias Left = {matrix}<f16, A>;\nalias Right = {matrix}<f16, B>;\n\
-             alias Sums = {matrix}<f32, C>;\nconst SIDE: u32 = {length}u;\nconst INVOCATIONS: u32 = {invocations}u;"
-        );
-        let kernel = include_str!("../../wgsl/sieve_by_matrices.wgsl");
-        modules.push(sieving("sieve_by_matrices.wgsl", &constants, kernel, DeviceKernel::SieveMatrices(side)));
+/// What every device takes, and with subgroups the same by them.
+pub(super) fn by(how: Gathering) -> Vec<Module> {
+    let mut modules = vec![Module {
+        name: format!("narrow.wgsl, {how:?}"),
+        source: source("", &[gathering(how), &repeat(include_str!("../../wgsl/narrow.wgsl"), &[("$s", 3)])]),
+        kernels: vec![(DeviceKernel::Settle(how), "settle"), (DeviceKernel::Narrow(how), "narrow")],
+    }];
+    for width in [Width::One, Width::Four, Width::Sixteen] {
+        for peaks in [true, false] {
+            let (probes, quads) = (width.probes(), width.probes() / 4);
+            let constants =
+                format!("const WIDTH: u32 = {probes}u;\nconst QUADS: u32 = {quads}u;\nconst PEAKS: bool = {peaks};");
+            let kernel = match width {
+                Width::One => include_str!("../../wgsl/sieve_one.wgsl"),
+                _ => include_str!("../../wgsl/sieve_quads.wgsl"),
+            };
+            let kernel = repeat(kernel, &[("$u", AHEAD), ("$q", quads)]);
+            modules.push(Module {
+                name: format!("sieve.wgsl, {width:?}, {how:?}, peaks {peaks}"),
+                source: source(&constants, &[gathering(how), include_str!("../../wgsl/sieve.wgsl"), &kernel]),
+                kernels: vec![(DeviceKernel::sieve(width, how, peaks), "sieve")],
+            });
+        }
     }
     modules
 }
 
+/// What a device with such matrices takes.
+pub(super) fn by_matrices(side: Side, info: &wgpu::AdapterInfo, memory: u32) -> Vec<Module> {
+    let (length, invocations) = (side.length(), BLOCKS * info.subgroup_min_size as usize);
+    let matrix = format!("coop_mat{length}x{length}");
+    // Where all subgroups are as large as each other, that is known beforehand, and loops over them are unrolled.
+    let sizes = match info.subgroup_min_size == info.subgroup_max_size {
+        true => format!(
+            "fn size_of(size: u32) -> u32 {{ return {}u; }}\nfn count_of(count: u32) -> u32 {{ return {BLOCKS}u; }}",
+            info.subgroup_min_size
+        ),
+        false => {
+            "fn size_of(size: u32) -> u32 { return size; }\nfn count_of(count: u32) -> u32 { return count; }".to_owned()
+        }
+    };
+    let mut modules = Vec::new();
+    for width in [Width::Matrices(side), Width::WideMatrices(side)] {
+        let Some(depth) = depth(width, side, memory) else { continue };
+        for peaks in [true, false] {
+            let across = width.probes() / (4 * length);
+            let constants = format!(
+                "enable f16;\nenable wgpu_cooperative_matrix;\nalias Left = {matrix}<f16, A>;\nalias Right = {matrix}<f16, B>;\n\
+                 alias Sums = {matrix}<f32, C>;\nconst SIDE: u32 = {length}u;\nconst INVOCATIONS: u32 = {invocations}u;\n\
+                 {sizes}\nconst TALL: u32 = {TALL}u;\nconst ACROSS: u32 = {across}u;\nconst DEPTH: u32 = {depth}u;\nconst PEAKS: bool = {peaks};"
+            );
+            let times = |words: usize| words.div_ceil(invocations);
+            let placeholders = [
+                ("$n", TALL),
+                ("$m", 4),
+                ("$r", times(width.tile_rows() * depth)),
+                ("$c", times(width.probes() * depth)),
+            ];
+            let kernel = repeat(include_str!("../../wgsl/sieve_by_matrices.wgsl"), &placeholders);
+            modules.push(Module {
+                name: format!("sieve_by_matrices.wgsl, {width:?}, peaks {peaks}"),
+                source: source(&constants, &[&kernel]),
+                kernels: vec![(DeviceKernel::sieve(width, Gathering::Subgroups, peaks), "sieve")],
+            });
+        }
+    }
+    modules
+}
+
+/// The largest of [`DEPTHS`] for which a device has the memory.
+fn depth(width: Width, side: Side, bytes: u32) -> Option<usize> {
+    let (rows, probes) = (width.tile_rows(), width.probes());
+    let others = (rows + probes) * 8 + probes * 4 + BLOCKS * side.length().pow(2) * 4 + REACHED * 16 + 4;
+    DEPTHS.into_iter().find(|depth| others + (rows + probes) * (depth + 1) * 16 <= bytes as usize)
+}
+
 /// The matrices that an adapter multiplies, if it has any that the kernel can use.
 pub(super) fn matrices(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo) -> Option<Side> {
-    let (limits, least) = (adapter.limits(), info.subgroup_min_size);
+    let (limits, least) = (adapter.limits(), info.subgroup_min_size as usize);
     let invocations = BLOCKS * least;
+    let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x) as usize;
     // Each subgroup is whole, and has a block or several.
-    let subgroups_fit = least.is_power_of_two() && info.subgroup_max_size <= invocations;
-    let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    let subgroups_fit = least.is_power_of_two() && info.subgroup_max_size as usize <= invocations;
     let has = |side: &Side| {
-        let length = side.length() as u32;
-        // Rows and columns of ten times four values of two bytes, and a matrix of sums a block.
-        let memory = 12 * length * 80 + BLOCKS * length * length * 4;
-        limits.max_compute_workgroup_storage_size >= memory
+        let bytes = limits.max_compute_workgroup_storage_size;
+        [Width::Matrices(*side), Width::WideMatrices(*side)]
+            .into_iter()
+            .all(|width| depth(width, *side, bytes).is_some())
             && adapter.cooperative_matrix_properties().iter().any(|matrix| {
-                [matrix.m_size, matrix.n_size, matrix.k_size] == [length; 3]
+                [matrix.m_size, matrix.n_size, matrix.k_size] == [side.length() as u32; 3]
                     && matrix.ab_type == wgpu::CooperativeScalarType::F16
                     && matrix.cr_type == wgpu::CooperativeScalarType::F32
             })
     };
     let usable = adapter.features().contains(MATRICES) && subgroups_fit && invocations <= most;
-    [Side::Sixteen, Side::Eight].into_iter().find(|side| usable && has(side))
+    [Side::Sixteen, Side::Eight].into_iter().filter(|_| usable).find(has)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_placeholders_are_repeated_and_others_are_not() {
+        let source = "var sum$q = 0;\nfor {\nsum$q += row$u;\n}";
+        let expected =
+            "var sum0 = 0;\nvar sum1 = 0;\nfor {\nsum0 += row0;\nsum1 += row0;\nsum0 += row1;\nsum1 += row1;\n}";
+        assert_eq!(repeat(source, &[("$u", 2), ("$q", 2)]), expected);
+    }
 }

@@ -1,72 +1,82 @@
 //! The GPU engine's coarse pass, in eight bits like the CPU's and over the same panels, and the only folder that knows wgpu.
 //!
-//! Galleries stay on the device in slabs, uploaded at their first use. A call becomes one work list, cut by
-//! slab and kernel, in one submission with one read-back (more only where the candidates of a huge call would not
-//! fit: then one round is scored while the one before is read back and merged); per tile only the best candidates come
-//! back, and of large galleries only the rows that reach a floor, for which a sample is ranked before.
+//! Galleries stay on the device in slabs, uploaded at their first use. A call becomes a round of work, one submission with one
+//! read-back (more only where the candidates of a huge call would not fit, or a round would take long: then one is scored
+//! while the one before is read back and its rows are scored exactly). What a round does is told in [`plan`]; of each
+//! probe only the rows come back that its bounds cannot exclude.
 //!
 //! Calls overlap: while the device scores for one, the next uploads its galleries and submits, and the one before is read
 //! back. What a call uses stays on the device until it ends.
 
 mod arena;
+mod buffers;
 mod cache;
 mod device;
 mod kernels;
 mod merge;
 mod plan;
-mod sieve;
 
 use std::future::Future;
+use std::ops::Range;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::batch::{Coarse, Group};
+use crate::batch::{Group, Hit, Probe};
+use crate::cpu::Cpu;
+use crate::exact;
 use crate::gallery::Gallery;
-use crate::layout::{Candidate, WorkItem};
+use crate::layout::{self, Found, Task};
+use crate::quantise::Reach;
+use crate::select::Candidate;
 use arena::Arena;
+use buffers::{Input, Stage};
 use device::Device;
-use merge::Merge;
-use plan::{DeviceKernel, Placed, Plan, Ranking, Round, SET_PROBES_MAX, Sieve, Ways};
+use merge::{Proof, prove};
+use plan::{Asked, DeviceKernel, Gathering, Placed, Plan, Round, Ways};
 
 /// A device that has not finished a round by then is given up. A round takes milliseconds on a GPU and at most
 /// seconds on a software one.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Work lists are bound at offsets of this many items: 256 bytes, the strictest alignment WebGPU allows.
-const WORK_ALIGNMENT: usize = 256 / size_of::<WorkItem>();
+/// How long the thread that waits for a round stays awake: to be put to sleep and woken up takes it as long as a device takes
+/// for the rounds of a gate.
+const AWAKE: Duration = Duration::from_micros(500);
 
-/// Smallest size of the buffers that are kept between calls.
-const BUFFER_BYTES_MIN: u64 = 64 << 10;
+/// Products of codes of a round at most: some milliseconds of a fast device, so that what comes back of one round is worked on
+/// while the next is scored, and a fraction of a second of a slow one.
+const ROUND_PRODUCTS_MAX: usize = 1 << 37;
+/// As [`ROUND_PRODUCTS_MAX`], of a software device.
+const ROUND_PRODUCTS_IN_SOFTWARE_MAX: usize = 1 << 33;
+
+/// Probes whose codes are packed, or whose answers are read, by one thread at a time: to wake one takes as long.
+const SHARE_PROBES: usize = 16;
 
 /// How a device searches, for tests and benchmarks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DevicePass {
-    /// Whichever is quicker for the gallery.
+    /// Whichever was quicker at the start.
     #[default]
     Auto,
-    /// The rows of each tile are ranked, and the best of each come back.
-    Rank,
-    /// As `Rank`, where the rows of a subgroup are ranked among themselves first.
-    RankBySubgroups,
-    /// A sample is ranked, and of all rows those come back that reach the floor that it gives.
-    Sieve,
-    /// As `Sieve`, where cooperative matrices are multiplied for many probes.
-    SieveByMatrices,
+    /// By what every device has.
+    Plain,
+    /// As `Plain`, where the invocations of a subgroup gather what they have among themselves.
+    Subgroups,
+    /// As `Subgroups`, where cooperative matrices are multiplied, even for one probe.
+    Matrices,
 }
 
 impl DevicePass {
     /// The passes there are, without the choice between them.
-    pub const ALL: [DevicePass; 4] =
-        [DevicePass::Rank, DevicePass::RankBySubgroups, DevicePass::Sieve, DevicePass::SieveByMatrices];
+    pub const ALL: [DevicePass; 3] = [DevicePass::Plain, DevicePass::Subgroups, DevicePass::Matrices];
 
     /// Whether every device has what it needs.
     pub fn is_plain(self) -> bool {
-        matches!(self, DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve)
+        matches!(self, DevicePass::Auto | DevicePass::Plain)
     }
 }
 
@@ -89,15 +99,12 @@ pub(crate) struct Gpu {
 struct State {
     arena: Arena,
     /// Buffers that no call uses.
-    spare: Vec<Buffers>,
+    spare: Vec<[Stage; 2]>,
 }
 
-/// The buffers of one call.
-struct Buffers {
-    probes: Buffer,
-    /// Rounds take turns with them.
-    stages: [Stage; 2],
-}
+/// What a device leaves of a probe: what bounds its scores, and the rows that may belong to its top-k, the highest upper bound
+/// first. None where the device cannot prove that these are all, or the gallery does not fit on it.
+pub(crate) type Coarse = Option<(Reach, Vec<Candidate>)>;
 
 /// What a call uses of the device until it ends.
 struct Call<'a> {
@@ -105,67 +112,18 @@ struct Call<'a> {
     /// Each slab's buffer as it was when the call began.
     slabs: Vec<wgpu::Buffer>,
     held: Vec<arena::Key>,
-    buffers: Buffers,
-}
-
-/// The buffers of one round.
-struct Stage {
-    work: Buffer,
-    results: Buffer,
-    counts: Buffer,
-    read_back: Buffer,
+    /// Rounds take turns with them.
+    stages: [Stage; 2],
 }
 
 /// A round that the device works on.
 struct Submitted {
+    round: Round,
+    /// What bounds each of its probes.
+    reaches: Vec<Reach>,
     submission: wgpu::SubmissionIndex,
     read_back: wgpu::Buffer,
-    /// Of the candidates, behind which the counts stand.
-    result_bytes: u64,
-    bytes: u64,
     mapped: mpsc::Receiver<bool>,
-}
-
-/// A buffer that is kept between calls and replaced by a larger one when needed.
-struct Buffer {
-    label: &'static str,
-    usage: wgpu::BufferUsages,
-    buffer: Option<wgpu::Buffer>,
-}
-
-impl Buffer {
-    fn new(label: &'static str, usage: wgpu::BufferUsages) -> Buffer {
-        Buffer { label, usage, buffer: None }
-    }
-
-    fn of_size(&mut self, device: &wgpu::Device, bytes: u64) -> wgpu::Buffer {
-        match &self.buffer {
-            Some(buffer) if buffer.size() >= bytes => buffer.clone(),
-            _ => {
-                let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some(self.label),
-                    size: bytes.max(BUFFER_BYTES_MIN).next_power_of_two(),
-                    usage: self.usage,
-                    mapped_at_creation: false,
-                });
-                self.buffer = Some(buffer.clone());
-                buffer
-            }
-        }
-    }
-}
-
-impl Buffers {
-    fn new() -> Buffers {
-        use wgpu::BufferUsages as Usage;
-        let stage = || Stage {
-            work: Buffer::new("work", Usage::STORAGE | Usage::COPY_DST),
-            results: Buffer::new("results", Usage::STORAGE | Usage::COPY_SRC),
-            counts: Buffer::new("counts", Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST),
-            read_back: Buffer::new("read back", Usage::MAP_READ | Usage::COPY_DST),
-        };
-        Buffers { probes: Buffer::new("probes", Usage::STORAGE | Usage::COPY_DST), stages: [stage(), stage()] }
-    }
 }
 
 impl Drop for Call<'_> {
@@ -174,7 +132,7 @@ impl Drop for Call<'_> {
         state.arena.let_go(&self.held);
         // A call that panicked may have left a buffer mapped.
         if !std::thread::panicking() {
-            state.spare.push(std::mem::replace(&mut self.buffers, Buffers::new()));
+            state.spare.push(std::mem::replace(&mut self.stages, Stage::two()));
         }
         drop(state);
         self.gpu.ended.notify_all();
@@ -199,37 +157,37 @@ impl Gpu {
     /// Whether it can search so.
     pub(crate) fn has(&self, pass: DevicePass) -> bool {
         match pass {
-            DevicePass::RankBySubgroups => self.special.ranking == Ranking::Subgroups,
-            DevicePass::SieveByMatrices => self.special.matrices.is_some(),
-            DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve => true,
+            DevicePass::Subgroups => self.special.gathering == Gathering::Subgroups,
+            DevicePass::Matrices => self.special.matrices.is_some(),
+            DevicePass::Auto | DevicePass::Plain => true,
         }
     }
 
     /// Leaves a special pass out.
     pub(crate) fn leave_out(&mut self, pass: DevicePass) {
         match pass {
-            DevicePass::RankBySubgroups => self.special.ranking = Ranking::Counting,
-            DevicePass::SieveByMatrices => self.special.matrices = None,
-            DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve => {}
+            DevicePass::Subgroups => self.special.gathering = Gathering::Atomics,
+            DevicePass::Matrices => self.special.matrices = None,
+            DevicePass::Auto | DevicePass::Plain => {}
         }
     }
 
     /// Takes a special pass that it has wherever there is a choice.
     pub(crate) fn choose(&mut self, pass: DevicePass) {
         match pass {
-            DevicePass::RankBySubgroups => self.chosen.ranking = self.special.ranking,
-            DevicePass::SieveByMatrices => self.chosen.matrices = self.special.matrices,
-            DevicePass::Auto | DevicePass::Rank | DevicePass::Sieve => {}
+            DevicePass::Subgroups => self.chosen.gathering = self.special.gathering,
+            DevicePass::Matrices => self.chosen.matrices = self.special.matrices,
+            DevicePass::Auto | DevicePass::Plain => {}
         }
     }
 
     /// In words, which special passes are taken.
     pub(crate) fn choices(&self) -> &'static str {
-        match (self.chosen.ranking, self.chosen.matrices) {
-            (Ranking::Counting, None) => "",
-            (Ranking::Subgroups, None) => ", with subgroups",
-            (Ranking::Counting, Some(_)) => ", with matrices",
-            (Ranking::Subgroups, Some(_)) => ", with subgroups and matrices",
+        match (self.chosen.gathering, self.chosen.matrices) {
+            (Gathering::Atomics, None) => "",
+            (Gathering::Subgroups, None) => ", with subgroups",
+            (Gathering::Atomics, Some(_)) => ", with matrices",
+            (Gathering::Subgroups, Some(_)) => ", with subgroups and matrices",
         }
     }
 
@@ -271,169 +229,246 @@ impl Gpu {
         self.device.failed.store(true, Ordering::Release);
     }
 
-    /// For each group, and in it for each probe, the candidates that the error bound cannot exclude.
+    /// For each group, and in it for each probe, what `finish` makes of the candidates that the error bound cannot exclude; it
+    /// is called on all of the CPU's threads while the device works on.
     ///
     /// # Errors
     /// [`Lost`]; the whole call is then to be answered by the CPU.
-    pub(crate) fn coarse(&self, groups: &[Group<'_>], pass: DevicePass) -> Result<Vec<Coarse>, Lost> {
+    pub(crate) fn coarse<T: Send + Sync>(
+        &self,
+        cpu: &Cpu,
+        groups: &[Group<'_>],
+        pass: DevicePass,
+        finish: impl Fn(&Group<'_>, &Probe<'_>, Coarse) -> T + Sync,
+    ) -> Result<Vec<Vec<T>>, Lost> {
         self.check_alive()?;
-        let (mut call, placed) = self.begin(groups);
-        let sieved = |placed: &Placed<'_>| match pass {
-            DevicePass::Auto => sieve::pays(sieve::tiles(placed)),
-            DevicePass::Rank | DevicePass::RankBySubgroups => false,
-            DevicePass::Sieve | DevicePass::SieveByMatrices => true,
-        };
         let ways = match pass {
             DevicePass::Auto => self.chosen,
-            DevicePass::Rank | DevicePass::Sieve => Ways::default(),
-            DevicePass::RankBySubgroups => Ways { matrices: None, ..self.special },
-            DevicePass::SieveByMatrices => Ways { ranking: Ranking::Counting, ..self.special },
+            DevicePass::Plain => Ways::default(),
+            DevicePass::Subgroups => Ways { matrices: None, ..self.special },
+            DevicePass::Matrices => Ways { for_few: true, ..self.special },
         };
-        let there = || groups.iter().zip(&placed).filter_map(|(group, placed)| Some((group, placed.as_ref()?)));
-        let stride = |placed: &Placed<'_>| sieve::stride(sieve::tiles(placed));
-        // The samples of the large galleries, and the small ones as a whole.
-        let mut plan = Plan::new(ways);
-        for (group, placed) in there().filter(|(_, placed)| sieved(placed)) {
-            plan.rank(group, placed, stride(placed));
+        let products_max = if self.is_software() { ROUND_PRODUCTS_IN_SOFTWARE_MAX } else { ROUND_PRODUCTS_MAX };
+        let (mut call, placed) = self.begin(groups);
+        let mut results: Vec<Vec<Option<T>>> =
+            groups.iter().map(|group| group.probes.iter().map(|_| None).collect()).collect();
+        let all = |group: usize| {
+            let asked = move |probe| Asked { group, probe, floor: f32::MIN, sampled: true };
+            (0..groups[group].probes.len()).map(asked).collect::<Vec<Asked>>()
+        };
+        let mut asked: Vec<Asked> = (0..groups.len()).flat_map(all).collect();
+        // Those that had no room the first time have a better floor the second time.
+        for _ in 0..2 {
+            let mut plan = Plan::new(groups, ways, products_max);
+            for asked in asked.chunk_by(|a, b| a.group == b.group) {
+                if let Some(placed) = &placed[asked[0].group] {
+                    plan.add(placed, asked);
+                }
+            }
+            asked = call.run(cpu, groups, plan, &finish, &mut results)?;
         }
-        for (group, placed) in there().filter(|(_, placed)| !sieved(placed)) {
-            plan.rank(group, placed, 1);
-        }
-        let mut small = call.run(plan)?.into_iter();
-        let mut plan = Plan::new(ways);
-        for (group, placed) in there().filter(|(_, placed)| sieved(placed)) {
-            let floors: Vec<f32> = small.by_ref().take(group.probes.len()).map(Merge::threshold).collect();
-            plan.sieve(group, placed, stride(placed), &floors);
-        }
-        let mut large = call.run(plan)?.into_iter();
-        let coarse = groups.iter().zip(&placed).map(|(group, placed)| {
-            let merges = match placed {
-                Some(placed) if sieved(placed) => &mut large,
-                Some(_) => &mut small,
-                None => return group.probes.iter().map(|_| None).collect(),
-            };
-            merges.take(group.probes.len()).map(Merge::finish).collect()
-        });
-        Ok(coarse.collect())
+        let finish = |(group, results): (&Group<'_>, Vec<Option<T>>)| {
+            let results = group.probes.iter().zip(results);
+            results.map(|(probe, result)| result.unwrap_or_else(|| finish(group, probe, None))).collect()
+        };
+        Ok(groups.iter().zip(results).map(finish).collect())
     }
 
-    /// Brings the groups' galleries to the device and holds them there, and says where each lies; none where it, or its
-    /// probes, have no room.
+    /// Brings the groups' galleries to the device and holds them there, and says where each lies; none where it has no room.
     fn begin<'a>(&self, groups: &[Group<'a>]) -> (Call<'_>, Vec<Option<Placed<'a>>>) {
         let mut state = self.lock();
         state.arena.release_dropped();
-        let placed = self.place(&mut state, groups);
+        let place = |group: &Group<'a>| {
+            let parts = group.gallery.parts().iter();
+            parts.map(|part| Some((part, state.arena.segments(&part.block)?.to_vec()))).collect()
+        };
+        let placed: Vec<Option<Placed<'a>>> = groups.iter().map(place).collect();
         let parts = placed.iter().flatten().flatten();
         let held = parts.map(|(part, _)| state.arena.hold(&part.block)).collect();
-        let buffers = state.spare.pop().unwrap_or_else(Buffers::new);
-        (Call { gpu: self, slabs: state.arena.buffers(), held, buffers }, placed)
+        let stages = state.spare.pop().unwrap_or_else(Stage::two);
+        (Call { gpu: self, slabs: state.arena.buffers(), held, stages }, placed)
     }
 
-    /// Where each group's gallery lies, uploaded where it was not there yet.
-    fn place<'a>(&self, state: &mut State, groups: &[Group<'a>]) -> Vec<Option<Placed<'a>>> {
-        let binding_bytes_max = self.device.device.limits().max_storage_buffer_binding_size;
-        let mut probe_words = 0;
-        let mut place = |group: &Group<'a>| {
-            let probes = group.probes.len().next_multiple_of(SET_PROBES_MAX);
-            let words = probe_words + sieve::words(group.gallery.dims(), probes);
-            if ((words * size_of::<u32>()) as u64).next_power_of_two() > binding_bytes_max {
-                return None;
-            }
-            let parts = group.gallery.parts().iter();
-            let placed = parts.map(|part| Some((part, state.arena.segments(&part.block)?.to_vec()))).collect();
-            probe_words = words;
-            placed
-        };
-        groups.iter().map(&mut place).collect()
-    }
-
-    /// Submits one round. The last one also wipes the probes from the device.
+    /// Submits one round; what it says of its probes is wiped from the device behind it.
     fn submit(
         &self,
+        cpu: &Cpu,
         stage: &mut Stage,
         slabs: &[wgpu::Buffer],
-        probes: &wgpu::Buffer,
-        round: &Round,
-        last: bool,
+        groups: &[Group<'_>],
+        ways: Ways,
+        round: Round,
     ) -> Submitted {
         let Device { device, queue, .. } = &self.device;
-        let (work_items, dispatches) = lay_out_work(round, device.limits().max_compute_workgroups_per_dimension);
-        let work = stage.work.of_size(device, size_of_val(work_items.as_slice()) as u64);
-        queue.write_buffer(&work, 0, bytemuck::cast_slice(&work_items));
-        let result_bytes = (round.candidates * size_of::<Candidate>()) as u64;
-        let count_bytes = (round.lots.len() * size_of::<u32>()) as u64;
-        let results = stage.results.of_size(device, result_bytes);
-        let counts = stage.counts.of_size(device, count_bytes);
-        let read_back = stage.read_back.of_size(device, result_bytes + count_bytes);
+        let shares = shares(&round);
+        let packed = cpu.map(shares.len(), |share| round.pack(shares[share].clone(), groups));
+        let reaches: Vec<Reach> = packed.iter().flat_map(|(_, reaches)| reaches).copied().collect();
+        let tasks = round.tasks(&reaches, groups);
 
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("score") });
-        if count_bytes > 0 {
-            encoder.clear_buffer(&counts, 0, Some(count_bytes));
-        }
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for dispatch in &dispatches {
-            let work_binding = wgpu::BufferBinding {
-                buffer: &work,
-                offset: (dispatch.item_first * size_of::<WorkItem>()) as u64,
-                size: std::num::NonZero::new((dispatch.item_count * size_of::<WorkItem>()) as u64),
+        let mut input = Input::default();
+        let of_tasks = input.part(size_of_val(tasks.as_slice()));
+        let of_sweeps: Vec<Range<u64>> =
+            round.sweeps.values().map(|sweeps| input.part(size_of_val(sweeps.as_slice()))).collect();
+        let of_words = input.part(round.words * size_of::<u32>());
+        let input_buffer = stage.input.of_size(device, input.bytes);
+        if let Some(mut view) =
+            std::num::NonZero::new(input.bytes).and_then(|bytes| queue.write_buffer_with(&input_buffer, 0, bytes))
+        {
+            let mut put = |start: u64, bytes: &[u8]| {
+                view.slice(start as usize..start as usize + bytes.len()).copy_from_slice(bytes)
             };
+            put(of_tasks.start, bytemuck::cast_slice(&tasks));
+            for (range, sweeps) in of_sweeps.iter().zip(round.sweeps.values()) {
+                put(range.start, bytemuck::cast_slice(sweeps));
+            }
+            let word = |start: usize| of_words.start + (start * size_of::<u32>()) as u64;
+            for (share, (words, _)) in shares.iter().zip(&packed) {
+                put(word(round.sets[share.start].start), bytemuck::cast_slice(words));
+            }
+            for (start, mask) in &round.masks {
+                put(word(*start), bytemuck::cast_slice(mask));
+            }
+        }
+        let found_bytes = (round.found_words * size_of::<u32>()) as u64;
+        let lots = stage.lots.of_size(device, (round.candidates * size_of::<layout::Candidate>()) as u64);
+        let state = stage.state.of_size(device, (round.tasks.len() * 2 * size_of::<u32>()) as u64);
+        let found = stage.found.of_size(device, found_bytes);
+        let read_back = stage.read_back.of_size(device, found_bytes);
+
+        let part = |range: &Range<u64>| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &input_buffer,
+                offset: range.start,
+                size: std::num::NonZero::new(range.end - range.start),
+            })
+        };
+        let bind_group = |slab: usize, sweeps: &Range<u64>| {
             let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
-            let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("score"),
                 layout: &self.device.layout,
                 entries: &[
-                    entry(0, slabs[dispatch.slab].as_entire_binding()),
-                    entry(1, probes.as_entire_binding()),
-                    entry(2, wgpu::BindingResource::Buffer(work_binding)),
-                    entry(3, results.as_entire_binding()),
-                    entry(4, counts.as_entire_binding()),
+                    entry(0, slabs[slab].as_entire_binding()),
+                    entry(1, part(&of_words)),
+                    entry(2, part(sweeps)),
+                    entry(3, part(&of_tasks)),
+                    entry(4, lots.as_entire_binding()),
+                    entry(5, state.as_entire_binding()),
+                    entry(6, found.as_entire_binding()),
                 ],
-            });
-            pass.set_pipeline(self.device.pipeline(dispatch.kernel));
-            pass.set_bind_group(0, &bind_group, &[]);
-            pass.dispatch_workgroups(dispatch.grid.0, dispatch.grid.1, 1);
+            })
+        };
+        let groups_max = device.limits().max_compute_workgroups_per_dimension;
+        let lists: Vec<_> = round
+            .sweeps
+            .iter()
+            .zip(&of_sweeps)
+            .map(|((&(is_sieve, slab, width), sweeps), range)| {
+                let kernel = ways.kernel(width, !is_sieve);
+                (is_sieve, kernel, grid(Round::groups(sweeps, width), groups_max), bind_group(slab, range))
+            })
+            .collect();
+
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("score") });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let mut dispatch = |kernel, grid: (u32, u32), bind_group: &wgpu::BindGroup| {
+            pass.set_pipeline(self.device.pipeline(kernel));
+            pass.set_bind_group(0, bind_group, &[]);
+            pass.dispatch_workgroups(grid.0, grid.1, 1);
+        };
+        let by_task = (round.tasks.len() as u32, 1);
+        let (sieves, peaks): (Vec<_>, Vec<_>) = lists.iter().partition(|(is_sieve, ..)| *is_sieve);
+        for (_, kernel, grid, bind_group) in peaks {
+            dispatch(*kernel, *grid, bind_group);
+        }
+        if let Some((.., bind_group)) = lists.first() {
+            dispatch(DeviceKernel::Settle(ways.gathering), by_task, bind_group);
+        }
+        for (_, kernel, grid, bind_group) in sieves {
+            dispatch(*kernel, *grid, bind_group);
+        }
+        if let Some((.., bind_group)) = lists.first() {
+            dispatch(DeviceKernel::Narrow(ways.gathering), by_task, bind_group);
         }
         drop(pass);
-        encoder.copy_buffer_to_buffer(&results, 0, &read_back, 0, result_bytes);
-        if count_bytes > 0 {
-            encoder.copy_buffer_to_buffer(&counts, 0, &read_back, result_bytes, count_bytes);
-        }
-        if last {
-            encoder.clear_buffer(probes, 0, None);
-        }
+        encoder.copy_buffer_to_buffer(&found, 0, &read_back, 0, found_bytes);
+        encoder.clear_buffer(&input_buffer, 0, None);
         let submission = queue.submit([encoder.finish()]);
 
-        let bytes = result_bytes + count_bytes;
         let (sender, mapped) = mpsc::channel();
-        read_back.map_async(wgpu::MapMode::Read, 0..bytes, move |mapped| {
+        read_back.map_async(wgpu::MapMode::Read, 0..found_bytes, move |mapped| {
             // The receiver is gone only where this round was already given up.
             let _ = sender.send(mapped.is_ok());
         });
-        Submitted { submission, read_back, result_bytes, bytes, mapped }
+        Submitted { round, reaches, submission, read_back, mapped }
     }
 
-    /// Waits for a round's candidates and hands them to their probes.
-    fn collect(&self, submitted: Submitted, round: &Round, merges: &mut [Merge<'_>]) -> Result<(), Lost> {
-        let Submitted { submission, read_back, result_bytes, bytes, mapped } = submitted;
-        let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(ROUND_TIMEOUT) };
-        // Another call that polls may be the one that passes on what this one waits for.
-        if self.device.device.poll(wait).is_err() || mapped.recv_timeout(ROUND_TIMEOUT) != Ok(true) {
+    /// Waits for a round and finishes what it proves; returns what has to be asked again.
+    fn collect<T: Send + Sync>(
+        &self,
+        cpu: &Cpu,
+        groups: &[Group<'_>],
+        submitted: Submitted,
+        finish: &(impl Fn(&Group<'_>, &Probe<'_>, Coarse) -> T + Sync),
+        results: &mut [Vec<Option<T>>],
+    ) -> Result<Vec<Asked>, Lost> {
+        let Submitted { round, reaches, submission, read_back, mapped } = submitted;
+        let mut is_mapped = None;
+        let begun = Instant::now();
+        while is_mapped.is_none() && !self.is_software() && begun.elapsed() < AWAKE {
+            // An error is met again below.
+            let _ = self.device.device.poll(wgpu::PollType::Poll);
+            is_mapped = mapped.try_recv().ok();
+            std::hint::spin_loop();
+        }
+        if is_mapped.is_none() {
+            let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(ROUND_TIMEOUT) };
+            // Another call that polls may be the one that passes on what this one waits for.
+            let waited = self.device.device.poll(wait);
+            is_mapped = waited.ok().and_then(|_| mapped.recv_timeout(ROUND_TIMEOUT).ok());
+        }
+        if is_mapped != Some(true) {
             self.device.failed.store(true, Ordering::Release);
         }
         self.check_alive()?;
-        let view = read_back.get_mapped_range(0..bytes).map_err(|_| Lost)?;
-        let (results, counts) = view.split_at(result_bytes as usize);
-        let candidates: &[Candidate] = bytemuck::try_cast_slice(results).map_err(|_| Lost)?;
-        let counts: &[u32] = bytemuck::try_cast_slice(counts).map_err(|_| Lost)?;
-        for piece in &round.pieces {
-            merges[piece.probe].take_run(&candidates[piece.start..piece.start + piece.length], piece.cut);
-        }
-        for (lot, count) in round.lots.iter().zip(counts) {
-            merges[lot.probe].take_lot(&candidates[lot.start..lot.start + lot.length], *count as usize);
-        }
+        let view = read_back.get_mapped_range(0..(round.found_words * size_of::<u32>()) as u64).map_err(|_| Lost)?;
+        let found: &[u32] = bytemuck::try_cast_slice(&view).map_err(|_| Lost)?;
+        let answer = |(index, (asked, task)): (usize, (&Asked, &Task))| {
+            let group = &groups[asked.group];
+            let probe = &group.probes[asked.probe];
+            let (head, rows) = found[task.found_start as usize..].split_at(size_of::<Found>() / size_of::<u32>());
+            let head: &Found = bytemuck::from_bytes(bytemuck::cast_slice(head));
+            let rows = &rows[..(head.left.min(task.keep) as usize) * size_of::<layout::Candidate>() / size_of::<u32>()];
+            let proof = prove(
+                group.gallery,
+                probe.wanted,
+                reaches[index],
+                head,
+                bytemuck::cast_slice(rows),
+                task.room as usize,
+            );
+            match proof {
+                Proof::Whole(candidates) => Ok(finish(group, probe, Some((reaches[index], candidates)))),
+                Proof::Floor(floor) => Err(Some(floor)),
+                Proof::None => Err(None),
+            }
+        };
+        let shares = round.asked.len().div_ceil(SHARE_PROBES);
+        let answers = cpu.map(shares, |share| {
+            let tasks = round.asked.iter().zip(&round.tasks).enumerate();
+            tasks.skip(share * SHARE_PROBES).take(SHARE_PROBES).map(answer).collect::<Vec<_>>()
+        });
         drop(view);
         read_back.unmap();
-        Ok(())
+        let mut again = Vec::new();
+        for (asked, answer) in round.asked.iter().zip(answers.into_iter().flatten()) {
+            match answer {
+                Ok(finished) => results[asked.group][asked.probe] = Some(finished),
+                Err(Some(floor)) => again.push(Asked { floor, sampled: false, ..*asked }),
+                Err(None) => {}
+            }
+        }
+        Ok(again)
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -451,60 +486,59 @@ impl Gpu {
 }
 
 impl Call<'_> {
-    /// Lets the device do what is planned: one round is scored while the one before is read back and merged.
-    fn run<'a>(&mut self, plan: Plan<'a>) -> Result<Vec<Merge<'a>>, Lost> {
-        let Plan { probes, rounds, mut merges, .. } = plan;
-        let Some(last) = rounds.len().checked_sub(1) else {
-            return Ok(merges);
-        };
-        let Device { device, queue, .. } = &self.gpu.device;
-        let buffer = self.buffers.probes.of_size(device, size_of_val(probes.as_slice()) as u64);
-        queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&probes));
-        let mut before: Option<(&Round, Submitted)> = None;
-        for (index, round) in rounds.iter().enumerate() {
-            let stage = &mut self.buffers.stages[index % 2];
-            let submitted = self.gpu.submit(stage, &self.slabs, &buffer, round, index == last);
-            if let Some((round, submitted)) = before.replace((round, submitted)) {
-                self.gpu.collect(submitted, round, &mut merges)?;
+    /// Lets the device do what is planned: one round is scored while the one before is read back and finished. Returns what has
+    /// to be asked again.
+    fn run<T: Send + Sync>(
+        &mut self,
+        cpu: &Cpu,
+        groups: &[Group<'_>],
+        plan: Plan<'_, '_>,
+        finish: &(impl Fn(&Group<'_>, &Probe<'_>, Coarse) -> T + Sync),
+        results: &mut [Vec<Option<T>>],
+    ) -> Result<Vec<Asked>, Lost> {
+        let Plan { ways, rounds, .. } = plan;
+        let mut again = Vec::new();
+        let mut before: Option<Submitted> = None;
+        for (index, round) in rounds.into_iter().enumerate() {
+            let submitted = self.gpu.submit(cpu, &mut self.stages[index % 2], &self.slabs, groups, ways, round);
+            if let Some(submitted) = before.replace(submitted) {
+                again.extend(self.gpu.collect(cpu, groups, submitted, finish, results)?);
             }
         }
-        if let Some((round, submitted)) = before {
-            self.gpu.collect(submitted, round, &mut merges)?;
+        if let Some(submitted) = before {
+            again.extend(self.gpu.collect(cpu, groups, submitted, finish, results)?);
         }
-        Ok(merges)
+        Ok(again)
     }
 }
 
-struct Dispatch {
-    slab: usize,
-    kernel: DeviceKernel,
-    item_first: usize,
-    item_count: usize,
-    grid: (u32, u32),
+/// The exact hits of a probe, where the device has proved which rows may be among them.
+pub(crate) fn rescore(group: &Group<'_>, probe: &Probe<'_>, coarse: Coarse) -> Option<Vec<Hit>> {
+    let (reach, candidates) = coarse?;
+    Some(exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted))
 }
 
-/// Puts all work one behind the other, each dispatch's padded with idle items to a full grid and to the alignment of a
-/// binding.
-fn lay_out_work(round: &Round, groups_max: u32) -> (Vec<WorkItem>, Vec<Dispatch>) {
-    let mut items: Vec<WorkItem> = Vec::new();
-    let mut dispatches = Vec::new();
-    for (&(slab, kernel), list) in &round.work {
-        let item_first = items.len();
-        let count = list.len() as u32;
-        let height = count.div_ceil(groups_max);
-        let width = count.div_ceil(height);
-        items.extend_from_slice(list);
-        let item_count = (width * height) as usize;
-        items.resize((item_first + item_count).next_multiple_of(WORK_ALIGNMENT), WorkItem::default());
-        dispatches.push(Dispatch { slab, kernel, item_first, item_count, grid: (width, height) });
+/// A round's sets in shares of [`SHARE_PROBES`] probes or more.
+fn shares(round: &Round) -> Vec<Range<usize>> {
+    let mut shares: Vec<Range<usize>> = Vec::new();
+    let mut probes = SHARE_PROBES;
+    for (index, set) in round.sets.iter().enumerate() {
+        match shares.last_mut().filter(|_| probes < SHARE_PROBES) {
+            Some(share) => share.end = index + 1,
+            None => {
+                shares.push(index..index + 1);
+                probes = 0;
+            }
+        }
+        probes += set.tasks.len();
     }
-    for &Sieve { slab, kernel, item, sets, tiles } in &round.sieves {
-        let item_first = items.len();
-        items.push(item);
-        items.resize((item_first + 1).next_multiple_of(WORK_ALIGNMENT), WorkItem::default());
-        dispatches.push(Dispatch { slab, kernel, item_first, item_count: 1, grid: (sets, tiles) });
-    }
-    (items, dispatches)
+    shares
+}
+
+/// A grid of so many workgroups, or a few more that have nothing to do.
+fn grid(groups: u32, groups_max: u32) -> (u32, u32) {
+    let height = groups.div_ceil(groups_max).max(1);
+    (groups.div_ceil(height), height)
 }
 
 /// Runs a future of wgpu to its end. On native backends they are ready at once; parking covers those that are not.

@@ -1,27 +1,54 @@
-//! From groups of probes to lists of work for the device. Nothing here knows wgpu.
+//! From groups of probes to rounds of work for the device. Nothing here knows wgpu.
+//!
+//! A round is one submission. Of a large gallery a sample of the tiles gives each probe its peaks, the highest lower bound of
+//! each tile, and the k-th highest of them a floor that the best k reach; then all rows are sieved, and those that reach
+//! their probe's floor make its lot, which is narrowed to what the bounds of the lot itself cannot exclude. How many rows
+//! reach a floor is not proved: where they are more than have room, the probe is asked again with the floor that they prove.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use super::merge::Merge;
-use crate::batch::{Group, K_MAX, Probe};
+use crate::batch::{Group, Probe};
 use crate::gallery::Part;
-use crate::layout::{PANEL_ROWS, TILE_PANELS, TILE_PROBES, WorkItem};
-use crate::panel::{GROUP, panel_bytes};
+use crate::layout::{Candidate, Found, NO_MASK, PANEL_ROWS, Sweep, Task};
+use crate::panel::GROUP;
 use crate::quantise::{Reach, quantise};
-use crate::select::Selection;
 
-/// Candidates kept of each tile: on random data as many rows again as wanted lie within the error bound of the k-th score,
-/// and some more where few are wanted: of 400 rows 21 in the median and 40 at most for the best five. A tile that has more of
-/// them makes its probe overflow, which costs one CPU pass.
-const fn kept(k: usize) -> usize {
-    2 * k + 32
+/// Rows of a gallery that all go into each probe's lot: to look at a sample first takes longer.
+const ROWS_WHOLE_MAX: usize = 2_048;
+
+/// Tiles in a sample at least, those for each hit, and the share of all tiles that it has at least: with four tiles a
+/// hit the k-th highest peak is nearly the k-th highest bound of the sample.
+const SAMPLE_TILES_MIN: usize = 16;
+/// See [`SAMPLE_TILES_MIN`].
+const SAMPLE_TILES_A_HIT: usize = 4;
+/// See [`SAMPLE_TILES_MIN`].
+const STRIDE_MAX: usize = 32;
+
+/// Candidates of a round, 96 MB of them: what every adapter can bind.
+const ROUND_CANDIDATES_MAX: usize = 8 << 20;
+
+/// Tasks of a round: as many workgroups as every adapter has side by side.
+const ROUND_TASKS_MAX: usize = 65_535;
+
+/// Words of codes of a round, 32 MiB of them.
+const ROUND_WORDS_MAX: usize = 8 << 20;
+
+/// Room for the rows of one probe that reach a floor from a sample of one row in `stride`. Some `k * stride` rows reach the k-th
+/// highest score of a sample on average, with a deviation of its root of k-th part, and with the error bound some times as
+/// many reach the floor.
+fn room(k: usize, stride: usize) -> usize {
+    1_024 + (8 * k + 216) * stride
 }
 
-const _: () = assert!(kept(K_MAX) <= TILE_PANELS * PANEL_ROWS);
+/// Rows of one probe that come back: on random data some times as many as wanted lie within the error bound of the k-th score,
+/// for the best five of 400 about twenty and of a million from thirty to two hundred.
+fn kept(k: usize, rows: usize) -> usize {
+    if rows <= ROWS_SMALL_MAX { 10 * k + 80 } else { 16 * k + 304 }
+}
 
-/// Candidates that come back in one round, 8 MiB of them: enough to fill any device with work, little enough
-/// for every adapter's limits and for a software device to finish a round within seconds.
-pub(super) const ROUND_CANDIDATES_MAX: usize = 1 << 20;
+/// Rows of what counts as a small gallery there.
+const ROWS_SMALL_MAX: usize = 1 << 16;
 
 /// Some panels of one block that lie one behind the other in one slab.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,16 +64,11 @@ pub(super) struct Segment {
 /// Where the parts of a gallery lie.
 pub(super) type Placed<'a> = Vec<(&'a Part, Vec<Segment>)>;
 
-/// The segments, each with the part that it belongs to.
-pub(super) fn segments<'p, 'a: 'p>(placed: &'p Placed<'a>) -> impl Iterator<Item = (&'a Part, &'p Segment)> {
-    placed.iter().flat_map(|(part, segments)| segments.iter().map(|segment| (*part, segment)))
-}
-
-/// How a tile's rows find their ranks.
+/// How the invocations of a workgroup gather what they have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Ranking {
+pub(super) enum Gathering {
     #[default]
-    Counting,
+    Atomics,
     Subgroups,
 }
 
@@ -66,179 +88,348 @@ impl Side {
     }
 }
 
-/// The kernels: two that rank the rows of a tile, and those that sieve a gallery, for some probes a set.
+/// Workgroups that multiply matrices at least: fewer leave too much of a large device idle.
+const MATRIX_GROUPS_MIN: usize = 256;
+
+/// Matrices of rows that a subgroup multiplies by four of probes.
+pub(super) const TALL: usize = 4;
+
+/// How many probes a workgroup scores together, and by what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Width {
+    One,
+    Four,
+    Sixteen,
+    Matrices(Side),
+    WideMatrices(Side),
+}
+
+impl Width {
+    /// Probes in a set.
+    pub(super) const fn probes(self) -> usize {
+        match self {
+            Width::One => 1,
+            Width::Four => 4,
+            Width::Sixteen => 16,
+            Width::Matrices(side) => 4 * side.length(),
+            Width::WideMatrices(side) => 8 * side.length(),
+        }
+    }
+
+    /// Rows in a tile.
+    pub(super) const fn tile_rows(self) -> usize {
+        match self {
+            Width::One | Width::Four | Width::Sixteen => 256,
+            Width::Matrices(side) => 8 * TALL * side.length(),
+            Width::WideMatrices(side) => 4 * TALL * side.length(),
+        }
+    }
+
+    /// Words of a set's codes.
+    fn words(self, dims: usize) -> usize {
+        match self {
+            // A probe that is alone is filled up to whole vectors.
+            Width::One => (dims / GROUP).next_multiple_of(4),
+            _ => dims / GROUP * self.probes(),
+        }
+    }
+}
+
+/// The kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeviceKernel {
-    ScoreOne(Ranking),
-    ScoreFour(Ranking),
-    SieveFour,
-    SieveSixteen,
-    SieveMatrices(Side),
+    /// Gives each task its floor.
+    Settle(Gathering),
+    /// Finds the peaks of a sample's tiles.
+    Peaks(Width, Gathering),
+    /// Finds the rows that reach their probe's floor.
+    Sieve(Width, Gathering),
+    /// Leaves of a lot what its own bounds cannot exclude.
+    Narrow(Gathering),
 }
 
 impl DeviceKernel {
-    /// Probes in a set.
-    pub(super) const fn set_probes(self) -> usize {
-        match self {
-            DeviceKernel::ScoreOne(_) => 1,
-            DeviceKernel::ScoreFour(_) | DeviceKernel::SieveFour => TILE_PROBES,
-            DeviceKernel::SieveSixteen => 16,
-            DeviceKernel::SieveMatrices(side) => 4 * side.length(),
-        }
-    }
-
-    /// Panels in a tile.
-    pub(super) const fn tile_panels(self) -> usize {
-        match self {
-            DeviceKernel::SieveMatrices(side) => 8 * side.length() / PANEL_ROWS,
-            _ => TILE_PANELS,
-        }
+    /// The kernel that looks for peaks, or the one that sieves.
+    pub(super) fn sieve(width: Width, gathering: Gathering, peaks: bool) -> DeviceKernel {
+        if peaks { DeviceKernel::Peaks(width, gathering) } else { DeviceKernel::Sieve(width, gathering) }
     }
 }
-
-/// Whatever the kernel, a set has no more probes.
-pub(super) const SET_PROBES_MAX: usize = DeviceKernel::SieveMatrices(Side::Sixteen).set_probes();
 
 /// Which of the kernels that do the same are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ways {
-    pub(super) ranking: Ranking,
+    pub(super) gathering: Gathering,
     /// Matrices where they are used for many probes.
     pub(super) matrices: Option<Side>,
+    /// Matrices also for few.
+    pub(super) for_few: bool,
 }
 
-/// A sorted run of candidates of one probe within a round's results.
-#[derive(Debug, PartialEq)]
-pub(super) struct Piece {
-    /// Which probe, counted over all groups of the call.
-    pub(super) probe: usize,
-    pub(super) start: usize,
-    pub(super) length: usize,
-    /// Whether the tile has rows that did not come back.
-    pub(super) cut: bool,
-}
-
-/// A segment against sets of probes: one dispatch.
-#[derive(Debug, PartialEq)]
-pub(super) struct Sieve {
-    pub(super) slab: usize,
-    pub(super) kernel: DeviceKernel,
-    pub(super) item: WorkItem,
-    pub(super) sets: u32,
-    pub(super) tiles: u32,
-}
-
-/// Places for the rows of one probe that reach its floor, in any order; how many there are is counted beside, in the order of
-/// the lots.
-#[derive(Debug, PartialEq)]
-pub(super) struct Lot {
-    /// Which probe, counted over all groups of the call.
-    pub(super) probe: usize,
-    pub(super) start: usize,
-    pub(super) length: usize,
-}
-
-/// One submission: work by slab and kernel, and where each probe's candidates will be found.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    pub(super) work: BTreeMap<(usize, DeviceKernel), Vec<WorkItem>>,
-    pub(super) pieces: Vec<Piece>,
-    pub(super) sieves: Vec<Sieve>,
-    pub(super) lots: Vec<Lot>,
-    pub(super) candidates: usize,
-}
-
-/// Work for the device whose rounds do not wait for each other.
-#[derive(Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) ways: Ways,
-    /// The probes as the kernels read them; see the comments at the entry points of the shader.
-    pub(super) probes: Vec<u32>,
-    pub(super) rounds: Vec<Round>,
-    /// For each probe, counted over all groups, what gathers its candidates.
-    pub(super) merges: Vec<Merge<'a>>,
-}
-
-impl<'a> Plan<'a> {
-    pub(super) fn new(ways: Ways) -> Plan<'a> {
-        Plan { ways, probes: Vec::new(), rounds: Vec::new(), merges: Vec::new() }
+impl Ways {
+    /// How the next of `probes` probes are scored together against `rows` rows.
+    fn width(&self, probes: usize, rows: usize) -> Width {
+        let by_matrices = self.matrices.map(|side| match Width::Matrices(side) {
+            narrow if probes <= narrow.probes() => narrow,
+            _ => Width::WideMatrices(side),
+        });
+        let pays = |width: &Width| {
+            let groups = rows.div_ceil(width.tile_rows()) * probes.div_ceil(width.probes());
+            probes > Width::Sixteen.probes() && groups >= MATRIX_GROUPS_MIN
+        };
+        match by_matrices.filter(|width| self.for_few || pays(width)) {
+            Some(width) => width,
+            None if probes > Width::Four.probes() => Width::Sixteen,
+            None if probes > 1 => Width::Four,
+            None => Width::One,
+        }
     }
 
-    /// Adds one group, whose gallery's parts lie in `placed`: of every `stride` tiles the first one.
-    pub(super) fn rank(&mut self, group: &Group<'a>, placed: &Placed<'a>, stride: usize) {
-        let dims = group.gallery.dims();
-        let panel_words = panel_bytes(dims) / size_of::<u32>();
-        for probes in group.probes.chunks(TILE_PROBES) {
-            let probe_first = self.merges.len();
-            let probe_start = self.pack(group, probes);
-            let keep = kept(probes.iter().map(|probe| probe.wanted.k).max().unwrap_or(0));
-            for (part, segment) in segments(placed) {
-                for panel in (0..segment.panels).step_by(TILE_PANELS * stride) {
-                    let panels = TILE_PANELS.min(segment.panels - panel);
-                    let row_first = (segment.panel_first + panel) * PANEL_ROWS;
-                    let rows = (panels * PANEL_ROWS).min(part.block.row_count() - row_first);
-                    let item = WorkItem {
-                        panel_start: segment.start + (panel * panel_words) as u32,
-                        dims: dims as u32,
-                        row_first: part.first + row_first as u32,
-                        rows: rows as u32,
-                        probe_start,
-                        keep: keep as u32,
-                        result_start: 0,
-                        count_start: 0,
-                    };
-                    self.push_item(segment.slab, item, probe_first, probes.len());
+    /// The kernel by which sets of this width are scored.
+    pub(super) fn kernel(&self, width: Width, peaks: bool) -> DeviceKernel {
+        let gathering = match width {
+            Width::Matrices(_) | Width::WideMatrices(_) => Gathering::Subgroups,
+            _ => self.gathering,
+        };
+        DeviceKernel::sieve(width, gathering, peaks)
+    }
+}
+
+/// A probe of a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Asked {
+    /// Which group.
+    pub(super) group: usize,
+    /// Which of its probes.
+    pub(super) probe: usize,
+    /// What an upper bound has to reach, as far as it is known from before.
+    pub(super) floor: f32,
+    /// Whether a sample is looked at for a floor.
+    pub(super) sampled: bool,
+}
+
+/// Probes that are packed together.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Set {
+    pub(super) width: Width,
+    /// Its tasks.
+    pub(super) tasks: Range<usize>,
+    /// Where its codes go, in words.
+    pub(super) start: usize,
+}
+
+/// One submission.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub(super) asked: Vec<Asked>,
+    pub(super) tasks: Vec<Task>,
+    pub(super) sets: Vec<Set>,
+    /// Masks of rows, and where each goes.
+    pub(super) masks: Vec<(usize, Vec<u32>)>,
+    /// Words of codes and masks.
+    pub(super) words: usize,
+    /// The sweeps by whether they sieve or look for peaks, by slab and by width.
+    pub(super) sweeps: BTreeMap<(bool, usize, Width), Vec<Sweep>>,
+    pub(super) candidates: usize,
+    pub(super) found_words: usize,
+    products: usize,
+}
+
+impl Round {
+    /// Workgroups of a list of sweeps.
+    pub(super) fn groups(sweeps: &[Sweep], width: Width) -> u32 {
+        sweeps.last().map_or(0, |sweep| sweep.group_first + groups(sweep, width))
+    }
+
+    /// The codes of some of its sets, quantised and side by side as the kernels read them, one set behind the other; and what
+    /// bounds each probe.
+    pub(super) fn pack(&self, sets: Range<usize>, groups: &[Group<'_>]) -> (Vec<u32>, Vec<Reach>) {
+        let sets = &self.sets[sets];
+        let (Some(first), Some(last)) = (sets.first(), sets.last()) else {
+            return (Vec::new(), Vec::new());
+        };
+        let words_of = |set: &Set| set.width.words(self.probe(set.tasks.start, groups).0);
+        let mut words = vec![0; last.start + words_of(last) - first.start];
+        let mut reaches = Vec::with_capacity(last.tasks.end - first.tasks.start);
+        let mut codes = Vec::new();
+        for set in sets {
+            let dims = self.probe(set.tasks.start, groups).0;
+            codes.resize(dims * set.tasks.len(), 0i8);
+            for (task, codes) in set.tasks.clone().zip(codes.chunks_exact_mut(dims)) {
+                reaches.push(Reach::new(&quantise(self.probe(task, groups).1.values, codes), dims));
+            }
+            let side_by_side = words[set.start - first.start..].chunks_mut(set.width.probes());
+            for (group, slots) in side_by_side.take(dims / GROUP).enumerate() {
+                for (slot, codes) in slots.iter_mut().zip(codes.chunks_exact(dims)) {
+                    let code = |index: usize| codes[group * GROUP + index] as u8;
+                    *slot = u32::from_le_bytes([code(0), code(1), code(2), code(3)]);
                 }
             }
         }
+        (words, reaches)
     }
 
-    /// Quantises and packs up to four probes; returns where they start, in groups of four words.
-    fn pack(&mut self, group: &Group<'a>, probes: &[Probe<'_>]) -> u32 {
-        let dims = group.gallery.dims();
-        let start = self.probes.len();
-        // One probe's groups lie one behind the other, those of four side by side.
-        let (width, words) = match probes {
-            [_] => (1, (dims / GROUP).next_multiple_of(TILE_PROBES)),
-            _ => (TILE_PROBES, dims / GROUP * TILE_PROBES),
-        };
-        self.probes.resize(start + TILE_PROBES + words, 0);
-        let mut codes = vec![0i8; dims];
-        for (place, probe) in probes.iter().enumerate() {
-            let quantised = quantise(probe.values, &mut codes);
-            let reach = Reach::new(&quantised, dims);
-            self.probes[start + place] = reach.reach.to_bits();
-            let slots = self.probes[start + TILE_PROBES + place..].iter_mut().step_by(width);
-            for (slot, group) in slots.zip(codes.as_chunks::<GROUP>().0) {
-                *slot = u32::from_le_bytes(group.map(|code| code as u8));
+    /// A task's probe, with its dimensions.
+    fn probe<'p, 'a>(&self, task: usize, groups: &'p [Group<'a>]) -> (usize, &'p Probe<'a>) {
+        let Asked { group, probe, .. } = self.asked[task];
+        (groups[group].gallery.dims(), &groups[group].probes[probe])
+    }
+
+    /// The tasks, with what bounds their probes.
+    pub(super) fn tasks(&self, reaches: &[Reach], groups: &[Group<'_>]) -> Vec<Task> {
+        let task = |(index, (task, reach)): (usize, (&Task, &Reach))| {
+            let wanted = self.probe(index, groups).1.wanted;
+            Task {
+                reach: reach.reach,
+                // The device rounds the difference by less than 2^-22 reach.
+                margin: ((2.0 * reach.margin + f64::from(reach.reach) / f64::from(1 << 20)) as f32).next_up(),
+                // WGSL lets an implementation assume that there are no infinities.
+                floor: reach.lowest_upper(wanted.floor).max(self.asked[index].floor).clamp(f32::MIN, f32::MAX),
+                ..*task
             }
-            self.merges.push(Merge::new(group.gallery, Selection::new(probe.wanted, reach)));
-        }
-        (start / TILE_PROBES) as u32
-    }
-
-    fn push_item(&mut self, slab: usize, mut item: WorkItem, probe_first: usize, probe_count: usize) {
-        let keep = item.keep as usize;
-        let (kernel, width) = match probe_count {
-            1 => (DeviceKernel::ScoreOne(self.ways.ranking), 1),
-            _ => (DeviceKernel::ScoreFour(self.ways.ranking), TILE_PROBES),
         };
-        if self.rounds.last().is_none_or(|round| round.candidates + width * keep > ROUND_CANDIDATES_MAX) {
-            self.rounds.push(Round::default());
-        }
-        let Some(round) = self.rounds.last_mut() else {
-            return;
-        };
-        item.result_start = round.candidates as u32;
-        for place in 0..probe_count {
-            round.pieces.push(Piece {
-                probe: probe_first + place,
-                start: round.candidates + place * keep,
-                length: keep.min(item.rows as usize),
-                cut: item.rows as usize > keep,
-            });
-        }
-        round.candidates += width * keep;
-        round.work.entry((slab, kernel)).or_default().push(item);
+        self.tasks.iter().zip(reaches).enumerate().map(task).collect()
     }
 }
+
+/// Workgroups of a sweep.
+fn groups(sweep: &Sweep, width: Width) -> u32 {
+    (sweep.rows as usize).div_ceil(width.tile_rows()).div_ceil(sweep.stride as usize) as u32 * sweep.sets
+}
+
+/// Work for the device.
+pub(super) struct Plan<'p, 'a> {
+    groups: &'p [Group<'a>],
+    pub(super) ways: Ways,
+    products_max: usize,
+    pub(super) rounds: Vec<Round>,
+}
+
+impl<'p, 'a> Plan<'p, 'a> {
+    /// A plan without work yet. A round has `products_max` products of codes at most, as far as a set's width lets it.
+    pub(super) fn new(groups: &'p [Group<'a>], ways: Ways, products_max: usize) -> Plan<'p, 'a> {
+        Plan { groups, ways, products_max, rounds: Vec::new() }
+    }
+
+    /// Adds some probes of one group, whose gallery's parts lie in `placed`.
+    pub(super) fn add(&mut self, placed: &Placed<'a>, mut asked: &[Asked]) {
+        while let Some(first) = asked.first() {
+            let group = &self.groups[first.group];
+            let (rows, dims) = (group.gallery.rows(), group.gallery.dims());
+            let width = self.ways.width(asked.len(), rows);
+            let k = asked.iter().map(|asked| group.probes[asked.probe].wanted.k).max().unwrap_or(1);
+            let tiles = tiles(placed, width, 1);
+            let sampled = first.sampled && rows > ROWS_WHOLE_MAX && tiles >= SAMPLE_TILES_A_HIT * k;
+            let stride = (tiles / SAMPLE_TILES_MIN.max(SAMPLE_TILES_A_HIT * k)).clamp(1, STRIDE_MAX);
+            let room = match first.sampled {
+                true if !sampled => rows,
+                true => room(k, stride).min(rows),
+                false => room(k, 1).min(rows),
+            };
+            let sets_max = (self.products_max / (rows * dims))
+                .min(ROUND_CANDIDATES_MAX / room.max(1))
+                .min(ROUND_TASKS_MAX)
+                .min(ROUND_WORDS_MAX / (dims / GROUP))
+                / width.probes();
+            // All sets but the last one are full; what is left then may be better off with another width.
+            let full = (asked.len() / width.probes()).clamp(1, sets_max.max(1)) * width.probes();
+            let (own, others) = asked.split_at(full.min(asked.len()));
+            let room = room.max(self::tiles(placed, width, stride));
+            self.add_together(placed, own, width, sampled.then_some(stride), room, kept(k, rows).min(room));
+            asked = others;
+        }
+    }
+
+    /// Adds the probes of some sets.
+    fn add_together(
+        &mut self,
+        placed: &Placed<'a>,
+        asked: &[Asked],
+        width: Width,
+        sample_stride: Option<usize>,
+        room: usize,
+        keep: usize,
+    ) {
+        let group = &self.groups[asked[0].group];
+        let dims = group.gallery.dims();
+        let products = group.gallery.rows() * dims * asked.len();
+        let words = asked.len().div_ceil(width.probes()) * width.words(dims);
+        let full = |round: &Round| {
+            round.products + products > self.products_max
+                || round.candidates + asked.len() * room > ROUND_CANDIDATES_MAX
+                || round.tasks.len() + asked.len() > ROUND_TASKS_MAX
+                || round.words + words > ROUND_WORDS_MAX
+        };
+        if self.rounds.last().is_none_or(full) {
+            self.rounds.push(Round::default());
+        }
+        let Some(round) = self.rounds.last_mut() else { return };
+        let (task_first, probe_start) = (round.tasks.len(), round.words);
+        for set in asked.chunks(width.probes()) {
+            let tasks = round.asked.len()..round.asked.len() + set.len();
+            round.sets.push(Set { width, tasks, start: round.words });
+            round.asked.extend_from_slice(set);
+            round.words += width.words(dims);
+        }
+        let mut peaks = 0;
+        for (part, segments) in placed {
+            for segment in segments {
+                let row_first = segment.panel_first * PANEL_ROWS;
+                let mut mask_start = NO_MASK;
+                if part.has_removed() {
+                    let panels = segment.panel_first..segment.panel_first + segment.panels;
+                    let mask: Vec<u32> = panels.map(|panel| part.live(panel)).collect();
+                    mask_start = (round.words / 4) as u32;
+                    round.masks.push((round.words, mask));
+                    round.words += segment.panels.next_multiple_of(4);
+                }
+                let sweep = Sweep {
+                    group_first: 0,
+                    panel_start: segment.start,
+                    dims: dims as u32,
+                    row_first: part.first + row_first as u32,
+                    rows: (segment.panels * PANEL_ROWS).min(part.block.row_count() - row_first) as u32,
+                    mask_start,
+                    probe_start: (probe_start / 4) as u32,
+                    task_first: task_first as u32,
+                    probes: asked.len() as u32,
+                    sets: asked.len().div_ceil(width.probes()) as u32,
+                    stride: 1,
+                    peak_first: 0,
+                    unused: [0; 4],
+                };
+                let mut push = |is_sieve: bool, sweep: Sweep| {
+                    let list = round.sweeps.entry((is_sieve, segment.slab, width)).or_default();
+                    list.push(Sweep { group_first: Round::groups(list, width), ..sweep });
+                };
+                push(true, sweep);
+                if let Some(stride) = sample_stride {
+                    push(false, Sweep { stride: stride as u32, peak_first: peaks, ..sweep });
+                    peaks += groups(&sweep, width).div_ceil(sweep.sets).div_ceil(stride as u32);
+                }
+            }
+        }
+        for asked in asked {
+            let k = group.probes[asked.probe].wanted.k;
+            round.tasks.push(Task {
+                k: k as u32,
+                lot_start: round.candidates as u32,
+                room: room as u32,
+                peaks,
+                found_start: round.found_words as u32,
+                keep: keep as u32,
+                ..Task::default()
+            });
+            round.candidates += room;
+            round.found_words += (size_of::<Found>() + keep * size_of::<Candidate>()) / size_of::<u32>();
+        }
+        round.products += products;
+    }
+}
+
+/// Tiles of a placed gallery, of each segment one in `stride`.
+fn tiles(placed: &Placed<'_>, width: Width, stride: usize) -> usize {
+    let segments = placed.iter().flat_map(|(_, segments)| segments);
+    segments.map(|segment| (segment.panels * PANEL_ROWS).div_ceil(width.tile_rows()).div_ceil(stride)).sum()
+}
+
+const _: () = assert!(ROUND_CANDIDATES_MAX * size_of::<Candidate>() <= 128 << 20);

@@ -2,6 +2,7 @@
 //! by `shaders/benches/against_peers/run`.
 
 use std::hint::black_box;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,9 @@ pub struct Arguments {
     /// Only lines whose name has this in it
     #[arg(long)]
     only: Option<String>,
+    /// Only engines whose name, with the number of threads, has this in it, such as "int8 2"
+    #[arg(long)]
+    engine: Option<String>,
     /// Prints JSON
     #[arg(long)]
     json: bool,
@@ -73,7 +77,7 @@ struct Row {
     /// Share of the measured limit: of the eight-bit multiply-adds, or of those in `f32` where the pass is in `f32`.
     of_arithmetic: Option<f64>,
     /// Share of the measured memory read that the bytes of the pass make, where each is read once.
-    of_memory: f64,
+    of_memory: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,6 +91,8 @@ struct Bench {
     name: String,
     threads: usize,
     bytes_a_value: usize,
+    /// Scores on a device, or may: then the limits of the processor say nothing.
+    on_device: bool,
     engine: Engine,
 }
 
@@ -125,13 +131,33 @@ fn benches(arguments: &Arguments) -> Result<Vec<Bench>, Failure> {
     for (pass, name, bytes_a_value) in [(Pass::Int8, "int8", 1), (Pass::F32, "f32", 4)] {
         for threads in [1, 2] {
             let engine = Engine::start_with(fastest, pass, threads).map_err(|error| Failure::failure_of(&error))?;
-            benches.push(Bench { name: format!("{} {name}", fastest.name()), threads, bytes_a_value, engine });
+            benches.push(Bench {
+                name: format!("{} {name}", fastest.name()),
+                threads,
+                bytes_a_value,
+                on_device: false,
+                engine,
+            });
         }
     }
     if arguments.gpu {
-        let engine = Engine::start(Choice::Gpu, 1).map_err(|error| Failure::usage_of(&error))?;
-        let name = engine.description().adapter.clone().unwrap_or_default();
-        benches.push(Bench { name: format!("gpu {name}"), threads: 1, bytes_a_value: 1, engine });
+        // Beside a device the host checks, packs and scores exactly, on all its threads.
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let engine = Engine::start(Choice::Gpu, threads).map_err(|error| Failure::usage_of(&error))?;
+        let description = engine.description();
+        let name = format!("gpu {}", description.adapter.unwrap_or_default());
+        benches.push(Bench { name, threads, bytes_a_value: 1, on_device: true, engine });
+        if !description.software {
+            // What a node has: whichever of both is quicker.
+            let engine = Engine::start(Choice::Auto, threads).map_err(|error| Failure::usage_of(&error))?;
+            benches.push(Bench { name: "auto".to_owned(), threads, bytes_a_value: 1, on_device: true, engine });
+        }
+    }
+    if let Some(part) = &arguments.engine {
+        benches.retain(|bench| format!("{} {}", bench.name, bench.threads).contains(part.as_str()));
+        if benches.is_empty() {
+            return Err(Failure::usage(format!("no engine has {part:?} in its name; without --engine all are shown")));
+        }
     }
     Ok(benches)
 }
@@ -165,8 +191,8 @@ fn dense(
     for (work, probes, floor) in works {
         let jobs = [Job { floor, ..Job::new(gallery.clone(), units(random, probes), K) }];
         for bench in benches {
-            // One small gallery is never shared among threads.
-            if bench.threads == 1 || rows * probes >= 100_000 {
+            // One small gallery is never shared among a processor's threads.
+            if bench.on_device || bench.threads == 1 || rows * probes >= 100_000 {
                 report.rows.push(timed(report, bench, &work, rows, probes, rows, || &jobs));
             }
         }
@@ -212,7 +238,12 @@ fn timed<'a>(
     rows_read: usize,
     mut jobs: impl FnMut() -> &'a [Job],
 ) -> Row {
+    // A device that was idle needs a while to be itself again.
+    let warm_up = Instant::now();
     black_box(bench.engine.score(jobs()));
+    while bench.on_device && warm_up.elapsed() < SPELL {
+        black_box(bench.engine.score(jobs()));
+    }
     let begin = Instant::now();
     let mut times: Vec<f64> = Vec::new();
     while times.len() < REPETITIONS_MIN || (begin.elapsed() < SPELL && times.len() < 20_000) {
@@ -223,7 +254,7 @@ fn timed<'a>(
     }
     times.sort_unstable_by(f64::total_cmp);
     let (best, median) = (times[0], times[times.len() / 2]);
-    let limits = report.limits.iter().find(|limits| limits.threads == bench.threads).copied();
+    let limits = report.limits.iter().find(|limits| !bench.on_device && limits.threads == bench.threads).copied();
     let gops = 2.0 * (DIMS * rows * probes) as f64 / median / 1e9;
     let gb_per_s = (bench.bytes_a_value * DIMS * rows_read) as f64 / median / 1e9;
     let peak =
@@ -238,7 +269,7 @@ fn timed<'a>(
         median_us: median * 1e6,
         gops,
         of_arithmetic: peak.map(|peak| gops / peak),
-        of_memory: limits.map_or(0.0, |limits| gb_per_s / limits.memory_gb_per_s),
+        of_memory: limits.map(|limits| gb_per_s / limits.memory_gb_per_s),
     }
 }
 
@@ -284,7 +315,7 @@ fn describe(report: &Report) -> String {
             format!("{:.1}", row.median_us),
             format!("{:.1}", row.gops),
             row.of_arithmetic.map_or("-".to_owned(), percent),
-            percent(row.of_memory),
+            row.of_memory.map_or("-".to_owned(), percent),
         ]
     });
     lines.push(output::table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()));
