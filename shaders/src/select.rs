@@ -39,6 +39,12 @@ impl Selection {
         Selection { wanted, reach, threshold, sieve_at, candidates: Vec::with_capacity(sieve_at) }
     }
 
+    /// Starts with some candidates, all at once.
+    pub(crate) fn of(wanted: Wanted, reach: Reach, candidates: impl Iterator<Item = Candidate>) -> Selection {
+        let candidates = candidates.collect();
+        Selection { wanted, reach, threshold: reach.lowest_upper(wanted.floor), sieve_at: usize::MAX, candidates }
+    }
+
     pub(crate) fn wanted(&self) -> Wanted {
         self.wanted
     }
@@ -77,7 +83,7 @@ impl Selection {
     }
 
     /// Takes one row whose upper bound is not below the threshold.
-    pub(crate) fn push(&mut self, candidate: Candidate) {
+    fn push(&mut self, candidate: Candidate) {
         self.candidates.push(candidate);
         if self.candidates.len() >= self.sieve_at {
             self.sieve();

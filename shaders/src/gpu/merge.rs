@@ -29,13 +29,9 @@ pub(super) fn prove(
     rows: &[layout::Candidate],
     room: usize,
 ) -> Proof {
-    let mut selection = Selection::new(wanted, reach);
-    for row in rows.iter().filter(|row| gallery.contains(row.row)) {
-        if row.upper >= selection.threshold() {
-            selection.push(Candidate { lower: row.lower.into(), upper: row.upper.into(), row: row.row });
-        }
-    }
-    let (threshold, candidates) = selection.finish_with_threshold();
+    let live = rows.iter().filter(|row| gallery.contains(row.row));
+    let candidates = live.map(|row| Candidate { lower: row.lower.into(), upper: row.upper.into(), row: row.row });
+    let (threshold, candidates) = Selection::of(wanted, reach, candidates).finish_with_threshold();
     let all_left = found.left as usize <= rows.len();
     match (found.floor <= threshold || found.floor == f32::MIN, found.all as usize <= room) {
         (true, true) if all_left => Proof::Whole(candidates),
