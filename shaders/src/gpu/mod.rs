@@ -392,7 +392,7 @@ impl Gpu {
         }
         drop(pass);
         encoder.copy_buffer_to_buffer(&found, 0, &read_back, 0, found_bytes);
-        encoder.clear_buffer(&input_buffer, 0, None);
+        encoder.clear_buffer(&input_buffer, 0, Some(input.bytes));
         let submission = queue.submit([encoder.finish()]);
 
         let (sender, mapped) = mpsc::channel();
