@@ -31,7 +31,7 @@ const TIMED_PROBES: usize = 16;
 /// See [`TIMED_ROWS`].
 const TIMED_DIMS: usize = 512;
 
-/// Probes that passes for many are held against each other with: eight billion products are a tenth of a millisecond's work
+/// Probes that passes for many are held against each other with: 34 billion products are some tenths of a millisecond's work
 /// of a large device, more than it takes to begin.
 const TIMED_PROBES_MANY: usize = 1_024;
 /// Rows and such probes where the device is a software one: some hundredths of a second of the processors that nodes work on.
@@ -65,7 +65,8 @@ impl Work {
 }
 
 impl Cost {
-    /// From the times of a small job and a large one with one probe, and of one of them, `narrow`, with [`TIMED_PROBES`].
+    /// From the times of jobs with one probe, a small one and a large one, and of a gallery with one probe, `narrow`, and with
+    /// [`TIMED_PROBES`], `wide`.
     fn of(small: (Work, f64), large: (Work, f64), narrow: (Work, f64), wide: (Work, f64)) -> Cost {
         let per = |nanoseconds: f64, units: f64| (nanoseconds / units).max(0.0);
         let byte = per(large.1 - small.1, large.0.bytes - small.0.bytes);
@@ -214,7 +215,6 @@ impl Accelerator {
                 costs = Some(measure(&gpu, &self.cpu, &timed)?);
             }
             gpu.release(&timed.small);
-            gpu.release(&timed.alone);
             gpu.release(&timed.large);
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -243,7 +243,6 @@ fn test(gpu: &mut Gpu, cpu: &Cpu) -> Result<(), String> {
 /// What devices are timed with.
 struct Timed {
     small: Arc<Gallery>,
-    alone: Arc<Gallery>,
     large: Arc<Gallery>,
     probes: Vec<f32>,
 }
@@ -252,10 +251,8 @@ impl Timed {
     fn new(gpu: &Gpu) -> Result<Timed, String> {
         let (rows, probes) = if gpu.is_software() { TIMED_IN_SOFTWARE } else { (TIMED_ROWS, TIMED_PROBES_MANY) };
         let mut spread = Spread(2);
-        let mut gallery =
-            |rows| Gallery::new(TIMED_DIMS, spread.rows(rows, TIMED_DIMS)).map(Arc::new).map_err(|e| e.to_string());
-        let (small, alone, large) = (gallery(400)?, gallery(TIMED_ROWS_ALONE)?, gallery(rows)?);
-        Ok(Timed { small, alone, large, probes: spread.rows(probes, TIMED_DIMS) })
+        let (small, large) = (timed_gallery(&mut spread, 400)?, timed_gallery(&mut spread, rows)?);
+        Ok(Timed { small, large, probes: spread.rows(probes, TIMED_DIMS) })
     }
 
     fn job(&self, gallery: &Arc<Gallery>, probes: usize) -> Job {
@@ -265,6 +262,10 @@ impl Timed {
     fn many(&self) -> usize {
         self.probes.len() / TIMED_DIMS
     }
+}
+
+fn timed_gallery(spread: &mut Spread, rows: usize) -> Result<Arc<Gallery>, String> {
+    Gallery::new(TIMED_DIMS, spread.rows(rows, TIMED_DIMS)).map(Arc::new).map_err(|error| error.to_string())
 }
 
 fn lost_while_timed(gpu: &Gpu) -> impl Fn(Lost) -> String {
@@ -336,17 +337,23 @@ fn uppers(gallery: &Gallery, probe: &[f32]) -> (f64, Vec<f64>) {
     (f64::from(reach.reach), (0..gallery.rows()).map(upper).collect())
 }
 
-/// Three hundred well-spread rows (more than one tile) against one probe, seventeen and eighty-one, so that all kernels run.
-/// And forty nearly level ones of the largest width, all of them candidates, whose sums of products take all the 24 bits
-/// that sums may take.
+/// Three hundred well-spread rows (more than one tile) against one probe, eighteen (sixteen and a set of up to four) and
+/// eighty-three, and so many that their sample is looked at first: so that all kernels run. And forty nearly level ones of
+/// the largest width, all of them candidates, whose sums of products take all the 24 bits that sums may take.
 fn test_jobs() -> Result<Vec<Job>, Error> {
     let mut spread = Spread(1);
     let mut jobs = Vec::new();
-    for (dims, rows, probes, level) in
-        [(132, 300, 1, 0.0), (132, 300, 17, 0.0), (132, 300, 81, 0.0), (1024, 40, 81, 60.0)]
-    {
+    for (dims, rows, probes, level, k) in [
+        (132, 300, 1, 0.0, 5),
+        (132, 300, 18, 0.0, 5),
+        (132, 300, 83, 0.0, 5),
+        (132, 2_100, 1, 0.0, 1),
+        (132, 2_100, 18, 0.0, 1),
+        (132, 2_100, 83, 0.0, 1),
+        (1024, 40, 83, 60.0, 5),
+    ] {
         let gallery = Arc::new(Gallery::new(dims, spread.rows_around(level, rows, dims))?);
-        jobs.push(Job::new(gallery, spread.rows_around(level, probes, dims), 5));
+        jobs.push(Job::new(gallery, spread.rows_around(level, probes, dims), k));
     }
     Ok(jobs)
 }
@@ -373,9 +380,10 @@ fn measure(gpu: &Gpu, cpu: &Cpu, timed: &Timed) -> Result<Costs, String> {
     };
     let on_device: Score<'_> =
         &|groups| gpu.coarse(cpu, groups, DevicePass::Auto, gpu::rescore).map(|hits| drop(std::hint::black_box(hits)));
+    let alone = timed_gallery(&mut Spread(3), TIMED_ROWS_ALONE)?;
     let costs = || {
         Ok(Costs {
-            alone: cost(on_cpu, &timed.alone, &timed.small)?,
+            alone: cost(on_cpu, &alone, &timed.small)?,
             shared: cost(on_cpu, &timed.large, &timed.large)?,
             device: cost(on_device, &timed.large, &timed.large)?,
         })

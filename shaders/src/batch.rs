@@ -105,37 +105,25 @@ pub(crate) fn group_by_gallery<'a>(jobs: &'a [Job], cpu: &Cpu) -> (Results, Vec<
 
 /// Checks every job; the probes of a large call on all threads.
 fn check(jobs: &[Job], cpu: &Cpu) -> Vec<Result<(), Error>> {
-    let probes = |job: &Job| job.probes.len() / job.gallery.dims();
-    let checked = jobs.iter().enumerate().map(|(index, job)| check_job(index, job));
-    if cpu.threads() == 1 || jobs.iter().map(probes).sum::<usize>() <= CHECKED_TOGETHER {
-        return checked
-            .zip(jobs)
-            .enumerate()
-            .map(|(index, (checked, job))| checked.and_then(|()| check_probes(index, job, 0..usize::MAX)))
-            .collect();
-    }
-    let mut checked: Vec<Result<(), Error>> = checked.collect();
-    let mut shares: Vec<Vec<(usize, Range<usize>)>> = Vec::new();
-    let mut room = 0;
-    for (index, job) in jobs.iter().enumerate().filter(|(index, _)| checked[*index].is_ok()) {
-        for first in (0..probes(job)).step_by(CHECKED_TOGETHER) {
-            let range = first..probes(job).min(first + CHECKED_TOGETHER);
-            if room < range.len() {
-                shares.push(Vec::new());
-                room = CHECKED_TOGETHER;
-            }
-            room -= range.len();
-            if let Some(share) = shares.last_mut() {
-                share.push((index, range));
-            }
-        }
-    }
-    let problems = cpu.map(shares.len(), |share| {
-        let check = |(index, range): &(usize, Range<usize>)| check_probes(*index, &jobs[*index], range.clone()).err();
-        shares[share].iter().map(check).collect::<Vec<_>>()
+    // What is left over behind the last whole probe is one too, of a wrong length.
+    let probes = |job: &Job| job.probes.len().div_ceil(job.gallery.dims());
+    let mut checked: Vec<Result<(), Error>> =
+        jobs.iter().enumerate().map(|(index, job)| check_job(index, job)).collect();
+    let pieces = jobs.iter().enumerate().filter(|(index, _)| checked[*index].is_ok()).flat_map(|(index, job)| {
+        let firsts = (0..probes(job)).step_by(CHECKED_TOGETHER);
+        firsts.map(move |first| (index, first..first + CHECKED_TOGETHER))
     });
+    let pieces: Vec<(usize, Range<usize>)> = pieces.collect();
+    let check = |piece: usize| {
+        let (index, range) = &pieces[piece];
+        check_probes(*index, &jobs[*index], range.clone()).err()
+    };
+    let problems: Vec<Option<Error>> = match jobs.iter().map(probes).sum() {
+        ..=CHECKED_TOGETHER => (0..pieces.len()).map(check).collect(),
+        _ => cpu.map(pieces.len(), check),
+    };
     // Of each job the first is told.
-    for ((index, _), problem) in shares.iter().flatten().zip(problems.into_iter().flatten()) {
+    for ((index, _), problem) in pieces.iter().zip(problems) {
         if let (Ok(()), Some(problem)) = (&checked[*index], problem) {
             checked[*index] = Err(problem);
         }

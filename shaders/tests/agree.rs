@@ -49,16 +49,11 @@ fn every_number_of_probes_around_the_tile_sizes() {
 /// So many candidates that the device gives them back in three rounds, of which each is read while the next is scored.
 #[test]
 fn a_call_of_several_rounds() {
-    let mut random = Random(9);
-    let jobs = [Job::new(gallery(128, random.units(2_100, 128)), random.units(1_800, 128), 64)];
-    let (gpus, cpus): (Vec<_>, Vec<_>) = engines().iter().partition(|(name, _)| name.starts_with("gpu"));
-    let expected = cpus[0].1.score(&jobs);
-    for (name, gpu) in gpus {
-        assert!(gpu.score(&jobs) == expected, "{name}: its answers are not the CPU's");
-    }
-    // An engine of its own, since what others could not prove is counted too.
     let Some(gpu) = gpu() else { return };
-    assert!(gpu.score(&jobs) == expected);
+    let mut random = Random(9);
+    let jobs = [Job::new(gallery(128, random.units(2_048, 128)), random.units(8_200, 128), 5)];
+    let cpu = Engine::start_with(Kernel::available()[0], Pass::Int8, 1).expect("an available kernel starts");
+    assert!(gpu.score(&jobs) == cpu.score(&jobs), "its answers are not the CPU's");
     assert_eq!((gpu.description().engine, gpu.probes_unproved()), ("gpu", 0));
 }
 
@@ -274,6 +269,34 @@ fn bad_input_is_refused_by_index_and_disturbs_nothing() {
         assert_eq!(error(10), Error::JobFloor { job: 10 }, "{name}");
         assert_eq!(error(7).to_string(), "job 7: k is 65: ask for 1 to 64 hits");
     }
+}
+
+/// The probes of a large call are checked on several threads.
+#[test]
+fn bad_probes_of_a_large_call_are_refused_with_the_first_of_each_job() {
+    let mut random = Random(24);
+    let gallery = gallery(128, random.units(40, 128));
+    let good = random.units(300, 128);
+    let with = |places: &[usize]| {
+        let mut probes = good.clone();
+        places.iter().for_each(|probe| probes[probe * 128 + 5] = f32::INFINITY);
+        Job::new(gallery.clone(), probes, 3)
+    };
+    let cut = Job::new(gallery.clone(), good[..256 * 128 + 7].to_vec(), 3);
+    let jobs = [with(&[]), with(&[290, 200]), cut, with(&[0]), Job::new(gallery.clone(), good[..128].to_vec(), 0)];
+    let score = |threads| {
+        let engine =
+            Engine::start_with(Kernel::available()[0], Pass::Int8, threads).expect("an available kernel starts");
+        engine.score(&jobs)
+    };
+    let (alone, shared) = (score(1), score(3));
+    assert!(alone == shared, "{:?}", shared.iter().map(|result| result.as_ref().err()).collect::<Vec<_>>());
+    let probe = |job: usize| match &shared[job] {
+        Err(Error::JobProbe { job: named, probe, .. }) => Some((*named, *probe)),
+        _ => None,
+    };
+    assert_eq!((probe(1), probe(2), probe(3)), (Some((1, 200)), Some((2, 256)), Some((3, 0))));
+    assert!(shared[0].is_ok() && matches!(shared[4], Err(Error::JobK { job: 4, .. })));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //
 // At least k rows reach the k-th highest of some rows' lower bounds, so no row of the answer has an upper bound below it by
 // more than the task's margin (`Reach::threshold` in src/quantise.rs). The host proves it once more from the rows that are
-// left; what is computed wrongly here costs it the proof, never the answer (Merge in src/gpu/merge.rs).
+// left; what is computed wrongly here costs it the proof, never the answer (src/gpu/proof.rs).
 
 // Keys of lower bounds that are kept where they are read again and again.
 const CACHED: u32 = 2048u;

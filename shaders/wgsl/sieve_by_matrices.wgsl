@@ -6,8 +6,9 @@
 // other kernels, to the last bit. That it has them is what the self-test looks at.
 //
 // The host puts in front: SIDE, of the square matrices; INVOCATIONS; TALL; ACROSS; DEPTH; PEAKS; the types Left, Right and Sums
-// of matrices; and size_of and count_of, which know how large subgroups are and how many. A workgroup multiplies a tile of rows by a set of 4 SIDE ACROSS probes, in eight blocks of TALL by four
-// matrices, ACROSS of them side by side, of which each of its subgroups has one, or more one after the other.
+// of matrices; and size_of and count_of, which know how large subgroups are and how many. A workgroup multiplies a tile of rows
+// by a set of 4 SIDE ACROSS probes, in eight blocks of TALL by four matrices, ACROSS of them side by side, of which each of its
+// subgroups has one, or more one after the other.
 
 const BLOCKS: u32 = 8u;
 const DOWN: u32 = BLOCKS / ACROSS;
@@ -161,6 +162,7 @@ fn sieve(
         atomicStore(&peaks[i], 0u);
         if i < probes_here(place) {
             let task = first_task(place) + i;
+            // Below any bound of a row, above those of rows that do not count.
             probe_limits[i] = vec2<f32>(tasks[task].reach, max(floor_of(task), -1e29));
         } else {
             probe_limits[i] = vec2<f32>(0.0, EVERYTHING);

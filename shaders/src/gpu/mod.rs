@@ -13,8 +13,8 @@ mod buffers;
 mod cache;
 mod device;
 mod kernels;
-mod merge;
 mod plan;
+mod proof;
 
 use std::future::Future;
 use std::ops::Range;
@@ -36,8 +36,8 @@ use crate::select::Candidate;
 use arena::Arena;
 use buffers::{Input, Stage};
 use device::Device;
-use merge::{Proof, prove};
 use plan::{Asked, DeviceKernel, Gathering, Placed, Plan, Round, Ways};
+use proof::{Proof, prove};
 
 /// A device that has not finished a round by then is given up. A round takes milliseconds on a GPU and at most
 /// seconds on a software one.

@@ -34,9 +34,9 @@ const ROUND_TASKS_MAX: usize = 65_535;
 /// Words of codes of a round, 32 MiB of them.
 const ROUND_WORDS_MAX: usize = 8 << 20;
 
-/// Room for the rows of one probe that reach a floor from a sample of one row in `stride`. Some `k * stride` rows reach the k-th
-/// highest score of a sample on average, with a deviation of its root of k-th part, and with the error bound some times as
-/// many reach the floor.
+/// Room for the rows of one probe that reach a floor from a sample of one row in `stride`. On average `k * stride` rows reach the
+/// k-th highest score of a sample, more or less a share of one in the root of k, and some times as many are within the error
+/// bound below it.
 fn room(k: usize, stride: usize) -> usize {
     1_024 + (8 * k + 216) * stride
 }
@@ -317,9 +317,9 @@ impl<'p, 'a> Plan<'p, 'a> {
             let (rows, dims) = (group.gallery.rows(), group.gallery.dims());
             let width = self.ways.width(asked.len(), rows);
             let k = asked.iter().map(|asked| group.probes[asked.probe].wanted.k).max().unwrap_or(1);
-            let tiles = tiles(placed, width, 1);
-            let sampled = first.sampled && rows > ROWS_WHOLE_MAX && tiles >= SAMPLE_TILES_A_HIT * k;
-            let stride = (tiles / SAMPLE_TILES_MIN.max(SAMPLE_TILES_A_HIT * k)).clamp(1, STRIDE_MAX);
+            let tile_count = tiles(placed, width, 1);
+            let sampled = first.sampled && rows > ROWS_WHOLE_MAX && tile_count >= SAMPLE_TILES_A_HIT * k;
+            let stride = (tile_count / SAMPLE_TILES_MIN.max(SAMPLE_TILES_A_HIT * k)).clamp(1, STRIDE_MAX);
             let room = match first.sampled {
                 true if !sampled => rows,
                 true => room(k, stride).min(rows),
@@ -333,7 +333,7 @@ impl<'p, 'a> Plan<'p, 'a> {
             // All sets but the last one are full; what is left then may be better off with another width.
             let full = (asked.len() / width.probes()).clamp(1, sets_max.max(1)) * width.probes();
             let (own, others) = asked.split_at(full.min(asked.len()));
-            let room = room.max(self::tiles(placed, width, stride));
+            let room = room.max(tiles(placed, width, stride));
             self.add_together(placed, own, width, sampled.then_some(stride), room, kept(k, rows).min(room));
             asked = others;
         }
@@ -433,3 +433,34 @@ fn tiles(placed: &Placed<'_>, width: Width, stride: usize) -> usize {
 }
 
 const _: () = assert!(ROUND_CANDIDATES_MAX * size_of::<Candidate>() <= 128 << 20);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::batch::Wanted;
+    use crate::gallery::Gallery;
+
+    /// What the suite's call of several rounds relies on.
+    #[test]
+    fn a_call_with_more_candidates_than_a_round_has_room_for_becomes_several() {
+        let values = vec![128f32.sqrt().recip(); 2_048 * 128];
+        let gallery = Arc::new(Gallery::new(128, values.clone()).expect("a good gallery"));
+        let probe = |index| Probe { job: 0, index, values: &values[..128], wanted: Wanted::best(5) };
+        let groups = [Group { gallery: &gallery, probes: (0..8_200).map(probe).collect() }];
+        let segment = Segment { slab: 0, start: 0, panel_first: 0, panels: 64 };
+        let placed = vec![(&gallery.parts()[0], vec![segment])];
+        let asked: Vec<Asked> =
+            (0..8_200).map(|probe| Asked { group: 0, probe, floor: f32::MIN, sampled: true }).collect();
+        let mut plan = Plan::new(&groups, Ways::default(), usize::MAX);
+        plan.add(&placed, &asked);
+        assert_eq!(plan.rounds.iter().map(|round| round.asked.len()).collect::<Vec<_>>(), [4_096, 4_096, 8]);
+        for round in &plan.rounds {
+            let ends = round.tasks.iter().map(|task| (task.lot_start + task.room) as usize);
+            let next = round.tasks.iter().skip(1).map(|task| task.lot_start as usize).chain([round.candidates]);
+            assert!(ends.eq(next), "lots lie one behind the other");
+        }
+        assert_eq!(plan.rounds.iter().flat_map(|round| &round.asked).copied().collect::<Vec<_>>(), asked);
+    }
+}
