@@ -47,7 +47,7 @@ async fn lose_networks() {
     }
     let history = boarding.finish().await;
     p3_no_failed_request::check(&history);
-    owners.check(&history);
+    owners.check(&live, &history).await;
     let counts = p1_exactly_once::check(&history, &live.same_ledger().await);
     for (fault, at) in struck {
         println!("{fault}: {}", p3_no_failed_request::check_failover(&history, at));

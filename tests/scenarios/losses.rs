@@ -49,10 +49,9 @@ async fn strike_while_boarding(blow: Blow, victim: impl AsyncFnOnce(&Live, &Bank
     }
     owners.look(&live).await;
     let history = boarding.finish().await;
-    owners.look(&live).await;
 
     p3_no_failed_request::check(&history);
-    owners.check(&history);
+    owners.check(&live, &history).await;
     let counts = p1_exactly_once::check(&history, &live.same_ledger().await);
     let decisions = true_answers::check(&history);
     let latencies = p3_no_failed_request::check_failover(&history, struck);

@@ -44,9 +44,8 @@ async fn trouble(troubles: Troubles, ends: bool, struck: impl Fn(Struck) -> u64)
     live.ready(3).await;
     live.replicated().await;
     let history = boarding.finish().await;
-    owners.look(&live).await;
     p3_no_failed_request::check(&history);
-    owners.check(&history);
+    owners.check(&live, &history).await;
     let counts = p1_exactly_once::check(&history, &live.same_ledger().await);
     let latencies = p3_no_failed_request::check_failover(&history, began);
     println!("{troubles}: {counts:?}; {}; {latencies}", true_answers::check(&history));

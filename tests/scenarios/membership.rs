@@ -61,10 +61,9 @@ async fn a_fourth_node_is_added_drained_and_removed_while_the_bank_boards() {
     operate(&live, NodeId(3), &["remove", &id]);
     live.strike(Fault::Stop(fourth)).await;
     live.ready(3).await;
-    owners.look(&live).await;
     let history = boarding.finish().await;
     p3_no_failed_request::check(&history);
-    owners.check(&history);
+    owners.check(&live, &history).await;
     p1_exactly_once::check(&history, &live.same_ledger().await);
 }
 
@@ -101,7 +100,7 @@ async fn leadership_is_handed_over_and_an_owner_drained_while_the_bank_boards() 
     let drain_took = drained.elapsed();
     let history = boarding.finish().await;
     p3_no_failed_request::check(&history);
-    owners.check(&history);
+    owners.check(&live, &history).await;
     p1_exactly_once::check(&history, &live.same_ledger().await);
     for (what, from, length) in [("transfer", handed_over, took), ("drain", drained, drain_took)] {
         let window = length.max(Duration::from_millis(500));

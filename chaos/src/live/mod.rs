@@ -159,11 +159,10 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
         airport.board(u64::from(arguments.gates) / 8).await;
     }
     let (history, closed, progress) = airport.close().await;
-    owners.look(&live).await;
 
     let mut run = Run::default();
     p3_no_failed_request::check(&history.outside(&account.excused()));
-    owners.check(&history);
+    owners.check(&live, &history).await;
     let ledger = live.same_ledger().await;
     let counts = p1_exactly_once::check(&history, &ledger);
     let decisions = true_answers::check(&history);

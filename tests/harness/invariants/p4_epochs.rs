@@ -67,11 +67,13 @@ impl Owners {
         }
     }
 
-    /// No answer names an epoch that never was.
+    /// No answer of a history that has ended names an epoch that never was. It looks once more before: a shard may have
+    /// moved since the last look, and the answers that came after that name its new epoch.
     ///
     /// # Panics
-    /// Where one does.
-    pub fn check(&self, history: &History) {
+    /// Where one does, and as [`Owners::look`].
+    pub async fn check(&mut self, target: &impl Target, history: &History) {
+        self.look(target).await;
         let highest = |journey: JourneyId| {
             self.owners.keys().filter(|(shard, _)| shard.journey == journey).map(|(_, epoch)| *epoch).max()
         };
