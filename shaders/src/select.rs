@@ -26,6 +26,8 @@ pub(crate) struct Selection {
     reach: Reach,
     /// Rows whose upper bound is below it are excluded for good; it only rises.
     threshold: f32,
+    /// The highest lower bounds so far that could raise the threshold; k of them at most, in descending order.
+    best: Vec<f64>,
     /// Number of candidates at which the next sieving pays.
     sieve_at: usize,
     candidates: Vec<Candidate>,
@@ -36,13 +38,15 @@ impl Selection {
     pub(crate) fn new(wanted: Wanted, reach: Reach) -> Selection {
         let sieve_at = wanted.k + SIEVE_SLACK;
         let threshold = reach.lowest_upper(wanted.floor);
-        Selection { wanted, reach, threshold, sieve_at, candidates: Vec::with_capacity(sieve_at) }
+        let (best, candidates) = (Vec::with_capacity(wanted.k), Vec::with_capacity(sieve_at));
+        Selection { wanted, reach, threshold, best, sieve_at, candidates }
     }
 
-    /// Starts with some candidates, all at once.
+    /// Starts with some candidates.
     pub(crate) fn of(wanted: Wanted, reach: Reach, candidates: impl Iterator<Item = Candidate>) -> Selection {
-        let candidates = candidates.collect();
-        Selection { wanted, reach, threshold: reach.lowest_upper(wanted.floor), sieve_at: usize::MAX, candidates }
+        let mut selection = Selection::new(wanted, reach);
+        candidates.for_each(|candidate| selection.push(candidate));
+        selection
     }
 
     pub(crate) fn wanted(&self) -> Wanted {
@@ -82,30 +86,47 @@ impl Selection {
         }
     }
 
-    /// Takes one row whose upper bound is not below the threshold.
+    /// Takes one row.
     fn push(&mut self, candidate: Candidate) {
+        self.prove(candidate.lower);
         self.candidates.push(candidate);
         if self.candidates.len() >= self.sieve_at {
             self.sieve();
         }
     }
 
-    /// Raises the threshold to what the candidates prove and drops those below.
-    fn sieve(&mut self) {
-        let k = self.wanted.k;
-        if self.candidates.len() >= k {
-            let (_, kth, _) = self.candidates.select_nth_unstable_by(k - 1, |a, b| b.lower.total_cmp(&a.lower));
-            self.threshold = self.threshold.max(self.reach.threshold(kth.lower));
+    /// Raises the threshold to what the lower bound of one more row proves.
+    fn prove(&mut self, lower: f64) {
+        if lower - 2.0 * self.reach.margin <= f64::from(self.threshold) {
+            return;
         }
+        let k = self.wanted.k;
+        match self.best.get_mut(k - 1) {
+            Some(kth) => *kth = lower,
+            None => self.best.push(lower),
+        }
+        let mut place = self.best.len() - 1;
+        while place > 0 && self.best[place - 1] < self.best[place] {
+            self.best.swap(place - 1, place);
+            place -= 1;
+        }
+        if let Some(kth) = self.best.get(k - 1) {
+            self.raise(self.reach.threshold(*kth));
+        }
+    }
+
+    /// Drops the candidates below the threshold.
+    fn sieve(&mut self) {
         let lowest = f64::from(self.threshold);
         self.candidates.retain(|candidate| candidate.upper >= lowest);
         // Doubling keeps the total cost linear where nothing can be excluded.
-        self.sieve_at = (k + SIEVE_SLACK).max(2 * self.candidates.len());
+        self.sieve_at = (self.wanted.k + SIEVE_SLACK).max(2 * self.candidates.len());
     }
 
-    /// Takes the candidates of another selection of the same probe and gallery.
+    /// Takes the candidates of another selection, of the same probe and other rows of the gallery.
     pub(crate) fn merge(&mut self, other: Selection) {
         self.raise(other.threshold);
+        other.best.iter().for_each(|lower| self.prove(*lower));
         let lowest = f64::from(self.threshold);
         self.candidates.extend(other.candidates.into_iter().filter(|candidate| candidate.upper >= lowest));
         if self.candidates.len() >= self.sieve_at {
@@ -154,6 +175,30 @@ mod tests {
             assert_eq!(candidates.len(), left);
             assert_eq!((candidates[0].row.min(candidates[1].row), candidates[0].row.max(candidates[1].row)), (67, 73));
         }
+    }
+
+    #[test]
+    fn a_threshold_rises_as_soon_as_k_rows_prove_more_and_never_falls() {
+        let scales = [0.001; PANEL_ROWS];
+        let panel = panel_of(&scales);
+        let mut selection = Selection::new(Wanted::best(2), REACH);
+        let offer = |selection: &mut Selection, sum: i32| {
+            selection.insert(&panel, &[sum; PANEL_ROWS], 0, 1);
+            selection.threshold()
+        };
+        let proved_by = |sum: i32| REACH.threshold(REACH.bounds(0.001, 0.007, sum).0);
+        assert_eq!(offer(&mut selection, 100_000), f32::NEG_INFINITY);
+        for (sum, kth) in [(90_000, 90_000), (80_000, 90_000), (95_000, 95_000), (300_000, 100_000)] {
+            assert_eq!(offer(&mut selection, sum), proved_by(kth), "after {sum}");
+        }
+        // A threshold from elsewhere: one row above it is not two.
+        selection.raise(proved_by(350_000));
+        assert_eq!(offer(&mut selection, 400_000), proved_by(350_000));
+        assert_eq!(offer(&mut selection, 390_000), proved_by(390_000));
+        let mut other = Selection::new(Wanted::best(2), REACH);
+        offer(&mut other, 395_000);
+        selection.merge(other);
+        assert_eq!(selection.threshold(), proved_by(395_000));
     }
 
     #[test]

@@ -76,9 +76,8 @@ pub(super) struct Look<'a, const P: usize> {
     /// In units of the narrow codes.
     ask: Ask<'a, P>,
     probes: &'a [Reach],
-    /// The fine codes and where their sums start.
+    /// The fine codes.
     fine: &'a [i16],
-    starts: [i32; P],
     /// Whether a look has left so many rows that the rest of the stretch is not worth one.
     is_blind: bool,
 }
@@ -88,12 +87,11 @@ impl<'a, const P: usize> Look<'a, P> {
     /// dozen.
     const LEFT_MAX: u32 = 5 * P as u32 / 2;
 
-    /// Looks for the probes of `tile`, where that pays. `starts` are those of their eight-bit sums.
+    /// Looks for the probes of `tile`, where that pays.
     pub(super) fn new(
         kernel: Kernel,
         probes: &'a Probes,
         tile: &Tile,
-        starts: [i32; P],
         selections: &[Selection],
     ) -> Option<Look<'a, P>> {
         if probes.packing != Packing::NarrowThenPairs || P < WIDTH_MIN {
@@ -113,7 +111,6 @@ impl<'a, const P: usize> Look<'a, P> {
             ask,
             probes: &narrow.reaches[of_tile.clone()],
             fine: &narrow.fine[of_tile.start * probes.dims..of_tile.end * probes.dims],
-            starts,
             is_blind: false,
         };
         for (place, selection) in selections.iter().enumerate() {
@@ -128,24 +125,34 @@ impl<'a, const P: usize> Look<'a, P> {
         self.ask.lowest[place] = self.probes[place].lowest_upper(selection.lowest_score());
     }
 
-    /// Writes the eight-bit sums of the rows that are not ruled out; returns these rows, as bits, for each probe. None where
-    /// they are many.
-    pub(super) fn score(&mut self, panel: &Panel<'_>, live: u32, sums: &mut Sums<P>) -> Option<[u32; P]> {
+    /// Writes the eight-bit sums of the rows that are not ruled out; returns, as bits, for each probe those of them whose
+    /// upper bound is not below what `ask` says. None where they are many.
+    pub(super) fn score(
+        &mut self,
+        panel: &Panel<'_>,
+        ask: &Ask<'_, P>,
+        live: u32,
+        sums: &mut Sums<P>,
+    ) -> Option<[u32; P]> {
         if self.is_blind {
             return None;
         }
-        let left = self.kernel.score_narrow(panel, &self.ask, sums).map(|left| left & live);
+        let mut left = self.kernel.score_narrow(panel, &self.ask, sums).map(|left| left & live);
         if left.iter().map(|left| left.count_ones()).sum::<u32>() > Self::LEFT_MAX {
             self.is_blind = true;
             return None;
         }
         let dims = panel.codes.len() / PANEL_ROWS;
-        for (place, mut rows) in left.into_iter().enumerate() {
+        for (place, left) in left.iter_mut().enumerate() {
+            let mut rows = *left;
             while rows != 0 {
                 let row = rows.trailing_zeros() as usize;
                 rows &= rows - 1;
                 let fine = &self.fine[place * dims..(place + 1) * dims];
-                sums[place][row] = self.starts[place] + self.kernel.sum_row(panel, row, fine);
+                let sum = ask.starts[place] + self.kernel.sum_row(panel, row, fine);
+                let upper = panel.scales[row] * sum as f32 + panel.errors[row] * ask.reaches[place];
+                sums[place][row] = sum;
+                *left ^= u32::from(upper < ask.lowest[place]) << row;
             }
         }
         Some(left)

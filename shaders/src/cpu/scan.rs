@@ -94,12 +94,12 @@ impl View<'_> {
                 *lowest = selection.threshold();
             }
         }
-        let mut look = Look::new(self.kernel, probes, tile, ask.starts, selections);
+        let mut look = Look::new(self.kernel, probes, tile, selections);
         let mut sums = [[0; PANEL_ROWS]; P];
         for index in panels {
             let panel = self.part.block.panel(index);
             let live = self.part.live(index);
-            let looked = look.as_mut().and_then(|look| look.score(&panel, live, &mut sums));
+            let looked = look.as_mut().and_then(|look| look.score(&panel, &ask, live, &mut sums));
             let reached = looked.unwrap_or_else(|| self.score(&panel, &ask, &mut sums));
             let row_first = self.row_first(index);
             for (place, reached) in reached.into_iter().enumerate() {
