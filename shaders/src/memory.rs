@@ -3,11 +3,11 @@
 /// Bytes of a cache line.
 pub(crate) const LINE_BYTES: usize = 64;
 
-/// Lines of a step of [`Upcoming`]. A processor forgets what it is asked for while it waits for some dozen others; on a Zen 4
-/// three to six lines beside the quantising of sixteen values gained most, and eight nothing.
+/// Lines of a step beside the quantising of a probe. A processor forgets what it is asked for while it waits for some dozen
+/// others; on a Zen 4 three to six lines beside the quantising of sixteen values gained most, and eight nothing.
 const LINES_A_STEP: usize = 5;
 
-/// Bytes of [`Upcoming`] at most: they stay in the second-level cache until they are read.
+/// Bytes asked for beside the quantising of probes at most: they stay in the second-level cache until they are read.
 const UPCOMING_BYTES_MAX: usize = 64 << 10;
 
 /// Asks for the memory of `values`, so that it is in the second-level cache when they are needed. Elsewhere than on x86-64 it
@@ -17,21 +17,30 @@ pub(crate) fn ask_for(values: &[f32]) {
 }
 
 /// Memory that is read soon, asked for step by step beside work that needs none.
-pub(crate) struct Upcoming<'a>(&'a [u8]);
+pub(crate) struct Upcoming<'a> {
+    bytes: &'a [u8],
+    bytes_a_step: usize,
+}
 
 impl Upcoming<'_> {
-    /// The first of `bytes`.
+    /// The first of `bytes`, for the quantising of probes.
     pub(crate) fn new(bytes: &[u8]) -> Upcoming<'_> {
-        Upcoming(&bytes[..bytes.len().min(UPCOMING_BYTES_MAX)])
+        let bytes = &bytes[..bytes.len().min(UPCOMING_BYTES_MAX)];
+        Upcoming { bytes, bytes_a_step: LINES_A_STEP * LINE_BYTES }
     }
 
-    /// Asks for some lines more.
+    /// All of `values`, in so many steps or fewer.
+    pub(crate) fn in_steps(values: &[f32], steps: usize) -> Upcoming<'_> {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        Upcoming { bytes, bytes_a_step: bytes.len().div_ceil(steps.max(1)).next_multiple_of(LINE_BYTES) }
+    }
+
+    /// Asks for what is due in one step.
     #[inline(always)]
     pub(crate) fn ask_for_some(&mut self) {
-        if let Some((some, later)) = self.0.split_at_checked(LINES_A_STEP * LINE_BYTES) {
-            ask_for_lines(some);
-            self.0 = later;
-        }
+        let (some, later) = self.bytes.split_at(self.bytes.len().min(self.bytes_a_step));
+        ask_for_lines(some);
+        self.bytes = later;
     }
 }
 

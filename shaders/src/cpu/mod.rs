@@ -87,14 +87,15 @@ impl Kernel {
         probes: &[f32],
         lowest: &[f32; wide::PROBES],
         scores: &mut wide::Scores,
+        upcoming: &mut Upcoming<'_>,
     ) -> [u32; wide::ROWS] {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Cpu::new` has checked that the processor runs this kernel.
-            Kernel::Avx512 => unsafe { x86_single::score_wide_avx512(rows, probes, lowest, scores) },
+            Kernel::Avx512 => unsafe { x86_single::score_wide_avx512(rows, probes, lowest, scores, upcoming) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kernel::Avx2 => unsafe { x86_single::score_wide_avx2(rows, probes, lowest, scores) },
+            Kernel::Avx2 => unsafe { x86_single::score_wide_avx2(rows, probes, lowest, scores, upcoming) },
             _ => wide::score_portable(rows, probes, lowest, scores),
         }
     }
@@ -485,7 +486,8 @@ mod tests {
             let panel: Vec<f32> = (0..dims).flat_map(|k| probes.iter().map(move |probe| probe[k])).collect();
             for kernel in Kernel::available() {
                 let mut scores = [[f32::NAN; wide::PROBES]; wide::ROWS];
-                let reached = kernel.score_wide(&rows, &panel, &[0.0; wide::PROBES], &mut scores);
+                let reached =
+                    kernel.score_wide(&rows, &panel, &[0.0; wide::PROBES], &mut scores, &mut Upcoming::new(&[]));
                 for (place, row) in rows.chunks(dims).enumerate() {
                     for (lane, probe) in probes.iter().enumerate() {
                         let score = scores[place][lane];

@@ -42,6 +42,8 @@ pub(super) struct Rows<'a> {
     pub(super) first: u32,
     /// Those that are there, as bits.
     pub(super) live: u64,
+    /// Values of the rows behind them, which are asked for meanwhile.
+    pub(super) next: &'a [f32],
 }
 
 /// For each probe the rows of a share that the bound of [`crate::exact::coarse_error_max`] cannot exclude.
@@ -58,7 +60,9 @@ pub(super) fn scan(kernel: Kernel, gallery: &Gallery, probes: &[Probe<'_>], shar
             let tiles = part.block.row_count().div_ceil(TILE_ROWS);
             let (first, end) = (tiles * share.index / share.of, tiles * (share.index + 1) / share.of);
             let all = part.block.rows();
-            for (tile, values) in all.chunks(TILE_ROWS * dims).enumerate().take(end).skip(first) {
+            let mut tiles = all.chunks(TILE_ROWS * dims).enumerate().take(end).skip(first).peekable();
+            while let Some((tile, values)) = tiles.next() {
+                let next = tiles.peek().map_or(&[][..], |(_, values)| values);
                 let values = if values.len().is_multiple_of(whole) {
                     values
                 } else {
@@ -68,7 +72,7 @@ pub(super) fn scan(kernel: Kernel, gallery: &Gallery, probes: &[Probe<'_>], shar
                     padded.as_slice()
                 };
                 let row = tile * TILE_ROWS;
-                let rows = Rows { values, first: part.first + row as u32, live: part.live_from(row) };
+                let rows = Rows { values, first: part.first + row as u32, live: part.live_from(row), next };
                 offer(kernel, dims, &rows, &mut panels, packed, selections);
             }
         }
@@ -86,9 +90,7 @@ fn offer(
     selections: &mut [Selection],
 ) {
     let left = selections.len() - panels.count;
-    for panel in 0..panels.len() {
-        panels.offer(kernel, panel, rows, selections);
-    }
+    panels.offer(kernel, rows, selections);
     for (step, values) in rows.values.chunks_exact(ROWS * dims).enumerate().take_while(|_| left > 0) {
         let (first, live) = (rows.first + (step * ROWS) as u32, (rows.live >> (step * ROWS)) as u32 & 0xFF);
         let mut done = panels.count;

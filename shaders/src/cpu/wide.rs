@@ -2,13 +2,12 @@
 //! of each of twelve rows by one of each of 32 probes. All sums stay in registers over the full width of the templates, and
 //! nothing has to be added across.
 
-use std::ops::Range;
-
 use bytemuck::Zeroable;
 
 use super::Kernel;
 use super::single::Rows;
 use crate::exact::Selection;
+use crate::memory::Upcoming;
 use crate::storage::Line;
 
 /// Rows of one step.
@@ -19,6 +18,9 @@ pub(super) const PROBES: usize = 32;
 
 /// Probes from which on a panel that is not full takes less time than the steps that it saves.
 const PROBES_MIN: usize = 28;
+
+/// Dimensions for each of which a kernel asks once for upcoming memory.
+pub(super) const LINE: usize = 16;
 
 /// Scores of one step.
 pub(super) type Scores = [[f32; PROBES]; ROWS];
@@ -57,26 +59,27 @@ impl Panels {
         self.lowest.len()
     }
 
-    /// Scores `rows` against one panel and hands what reaches a threshold to `selections`, those of all these probes.
-    pub(super) fn offer(&mut self, kernel: Kernel, panel: usize, rows: &Rows<'_>, selections: &mut [Selection]) {
-        let size = PROBES * self.dims;
-        let values: &[f32] = &bytemuck::cast_slice(&self.lines)[panel * size..][..size];
-        let lowest = &mut self.lowest[panel];
-        let of_panel: Range<usize> = panel * PROBES..self.count.min((panel + 1) * PROBES);
-        let selections = &mut selections[of_panel];
+    /// Scores `rows` against all panels and hands what reaches a threshold to `selections`, those of all these probes.
+    pub(super) fn offer(&mut self, kernel: Kernel, rows: &Rows<'_>, selections: &mut [Selection]) {
+        let values: &[f32] = bytemuck::cast_slice(&self.lines);
+        let panels = values.chunks_exact(PROBES * self.dims).zip(&mut self.lowest);
+        let steps = rows.values.chunks_exact(ROWS * self.dims);
+        let mut upcoming = Upcoming::in_steps(rows.next, panels.len() * steps.len() * self.dims.div_ceil(LINE));
         let mut scores: Scores = [[0.0; PROBES]; ROWS];
-        for (step, of_step) in rows.values.chunks_exact(ROWS * self.dims).enumerate() {
-            let reached = kernel.score_wide(of_step, values, lowest, &mut scores);
-            for (row, (scores, mut reached)) in scores.iter().zip(reached).enumerate() {
-                let row = (step * ROWS + row) as u32;
-                if rows.live >> row & 1 == 0 {
-                    continue;
-                }
-                while reached != 0 {
-                    let lane = reached.trailing_zeros() as usize;
-                    reached &= reached - 1;
-                    selections[lane].offer(scores[lane], rows.first + row);
-                    lowest[lane] = selections[lane].threshold();
+        for ((values, lowest), selections) in panels.zip(selections[..self.count].chunks_mut(PROBES)) {
+            for (step, of_step) in steps.clone().enumerate() {
+                let reached = kernel.score_wide(of_step, values, lowest, &mut scores, &mut upcoming);
+                for (row, (scores, mut reached)) in scores.iter().zip(reached).enumerate() {
+                    let row = (step * ROWS + row) as u32;
+                    if rows.live >> row & 1 == 0 {
+                        continue;
+                    }
+                    while reached != 0 {
+                        let lane = reached.trailing_zeros() as usize;
+                        reached &= reached - 1;
+                        selections[lane].offer(scores[lane], rows.first + row);
+                        lowest[lane] = selections[lane].threshold();
+                    }
                 }
             }
         }

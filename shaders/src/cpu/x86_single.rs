@@ -3,12 +3,10 @@
 
 use std::arch::x86_64::*;
 
-use super::single::{ROWS, Scores, TILE_ROWS};
+use super::single::{ROWS, Scores};
 use super::wide;
-use crate::{avx512, memory};
-
-/// Values of a cache line.
-const LINE: usize = memory::LINE_BYTES / size_of::<f32>();
+use crate::avx512;
+use crate::memory::{self, Upcoming};
 
 /// Half of the eight rows of a step, with AVX2: with three probes their sums take 12 of 16 registers.
 const HALF: usize = ROWS / 2;
@@ -161,6 +159,7 @@ pub(super) fn score_wide_avx512(
     probes: &[f32],
     lowest: &[f32; wide::PROBES],
     scores: &mut wide::Scores,
+    upcoming: &mut Upcoming<'_>,
 ) -> [u32; wide::ROWS] {
     const LANES: usize = 16;
     let dims = probes.len() / wide::PROBES;
@@ -168,17 +167,16 @@ pub(super) fn score_wide_avx512(
     let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
     let mut sums = [[_mm512_setzero_ps(); 2]; wide::ROWS];
     for element in 0..dims {
+        if element % wide::LINE == 0 {
+            upcoming.ask_for_some();
+        }
         // SAFETY: `element` is below `dims`, and the assertion says that there are so many values of each row and of each
         // probe.
         unsafe {
             let probes = probes.add(element * wide::PROBES);
             let probes = [_mm512_loadu_ps(probes), _mm512_loadu_ps(probes.add(LANES))];
             for (place, sums) in sums.iter_mut().enumerate() {
-                let value = rows.add(place * dims + element);
-                if element % LINE == 0 {
-                    ask_for(value, TILE_ROWS * dims);
-                }
-                let value = _mm512_set1_ps(*value);
+                let value = _mm512_set1_ps(*rows.add(place * dims + element));
                 sums[0] = _mm512_fmadd_ps(value, probes[0], sums[0]);
                 sums[1] = _mm512_fmadd_ps(value, probes[1], sums[1]);
             }
@@ -209,9 +207,11 @@ pub(super) fn score_wide_avx2(
     probes: &[f32],
     lowest: &[f32; wide::PROBES],
     scores: &mut wide::Scores,
+    upcoming: &mut Upcoming<'_>,
 ) -> [u32; wide::ROWS] {
     const LANES: usize = 8;
     const SUB_ROWS: usize = wide::ROWS / 2;
+    const SUB_TILES: usize = 4;
     let dims = probes.len() / wide::PROBES;
     assert!(probes.len() == dims * wide::PROBES && rows.len() == dims * wide::ROWS);
     let (rows, probes) = (rows.as_ptr(), probes.as_ptr());
@@ -220,17 +220,16 @@ pub(super) fn score_wide_avx2(
         for lane in [0, 2 * LANES] {
             let mut sums = [[_mm256_setzero_ps(); 2]; SUB_ROWS];
             for element in 0..dims {
+                if element % (SUB_TILES * wide::LINE) == 0 {
+                    upcoming.ask_for_some();
+                }
                 // SAFETY: `element` is below `dims`, and the assertion says that there are so many values of each row and of
                 // each probe.
                 unsafe {
                     let probes = probes.add(element * wide::PROBES + lane);
                     let probes = [_mm256_loadu_ps(probes), _mm256_loadu_ps(probes.add(LANES))];
                     for (place, sums) in sums.iter_mut().enumerate() {
-                        let value = rows.add((row + place) * dims + element);
-                        if element % LINE == 0 && lane == 0 {
-                            ask_for(value, TILE_ROWS * dims);
-                        }
-                        let value = _mm256_set1_ps(*value);
+                        let value = _mm256_set1_ps(*rows.add((row + place) * dims + element));
                         sums[0] = _mm256_fmadd_ps(value, probes[0], sums[0]);
                         sums[1] = _mm256_fmadd_ps(value, probes[1], sums[1]);
                     }
