@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::batch::{Group, Job, group_by_gallery};
-use crate::cpu::{Cpu, SHARED_PRODUCTS_MIN};
+use crate::cpu::{Cpu, PRODUCTS_MIN, may_be_shared};
 use crate::error::Error;
 use crate::exact;
 use crate::gallery::Gallery;
@@ -24,12 +24,19 @@ const PAUSE_MAX: Duration = Duration::from_secs(64);
 /// The gallery and the probes that both sides are timed with: large enough that a device's fixed cost does not hide what a
 /// byte costs, and a tenth of a second to make.
 const TIMED_ROWS: usize = 65_536;
+/// As [`TIMED_ROWS`], for a small gallery.
+const TIMED_ROWS_SMALL: usize = 400;
 /// As [`TIMED_ROWS`], for what the CPU scores on one thread alone: few enough that it does.
-const TIMED_ROWS_ALONE: usize = 8_192;
+const TIMED_ROWS_ALONE: usize = 4_096;
 /// See [`TIMED_ROWS`].
 const TIMED_PROBES: usize = 16;
 /// See [`TIMED_ROWS`].
 const TIMED_DIMS: usize = 512;
+
+const _: () = assert!(
+    !may_be_shared((TIMED_ROWS_ALONE * TIMED_DIMS) as u64)
+        && !may_be_shared((TIMED_ROWS_SMALL * TIMED_DIMS * TIMED_PROBES) as u64)
+);
 
 /// Probes that passes for many are held against each other with: 34 billion products are some tenths of a millisecond's work
 /// of a large device, more than it takes to begin.
@@ -91,7 +98,7 @@ struct Costs {
 
 impl Costs {
     fn device_pays(&self, work: Work) -> bool {
-        let cpu = if work.products < SHARED_PRODUCTS_MIN as f64 { self.alone } else { self.shared };
+        let cpu = if work.products < PRODUCTS_MIN as f64 { self.alone } else { self.shared };
         self.device.nanoseconds(work) < cpu.nanoseconds(work)
     }
 }
@@ -251,7 +258,7 @@ impl Timed {
     fn new(gpu: &Gpu) -> Result<Timed, String> {
         let (rows, probes) = if gpu.is_software() { TIMED_IN_SOFTWARE } else { (TIMED_ROWS, TIMED_PROBES_MANY) };
         let mut spread = Spread(2);
-        let (small, large) = (timed_gallery(&mut spread, 400)?, timed_gallery(&mut spread, rows)?);
+        let (small, large) = (timed_gallery(&mut spread, TIMED_ROWS_SMALL)?, timed_gallery(&mut spread, rows)?);
         Ok(Timed { small, large, probes: spread.rows(probes, TIMED_DIMS) })
     }
 

@@ -509,12 +509,21 @@ fn several_threads_find_what_one_finds() {
     let galleries = [(large, 9), (equal, 9), (changed.clone(), 9), (changed, 100)];
     let job = |(gallery, probes)| Job::new(gallery, random.units(probes, dims), 5);
     let mut jobs: Vec<Job> = galleries.into_iter().map(job).collect();
-    jobs.extend((0..40).map(|_| Job::new(gallery(dims, random.units(300, dims)), random.unit(dims), 7)));
+    let mut ragged = |count| -> Vec<Job> {
+        (0..count).map(|_| Job::new(gallery(dims, random.units(300, dims)), random.unit(dims), 7)).collect()
+    };
+    jobs.extend(ragged(40));
+    // So few that they are shared only where calls follow each other.
+    let few = ragged(150);
     let kernels = Kernel::available().into_iter();
     for (kernel, pass) in kernels.flat_map(|kernel| [(kernel, Pass::Int8), (kernel, Pass::F32)]) {
         let one = Engine::start_with(kernel, pass, 1).expect("an available kernel starts");
         let three = Engine::start_with(kernel, pass, 3).expect("an available kernel starts");
         assert_eq!((one.threads(), three.threads()), (1, 3));
+        let expected = one.score(&few);
+        for _ in 0..3 {
+            assert_eq!(three.score(&few), expected, "{}", kernel.name());
+        }
         let expected = one.score(&jobs);
         std::thread::scope(|scope| {
             for _ in 0..3 {

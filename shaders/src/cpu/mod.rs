@@ -6,6 +6,7 @@ mod pool;
 mod portable;
 pub(crate) mod probes;
 mod scan;
+mod sharing;
 mod single;
 mod wide;
 #[cfg(target_arch = "x86_64")]
@@ -28,6 +29,8 @@ use crate::select::Selection;
 use pool::Pool;
 use probes::{Packing, Probes};
 use scan::{Ask, Sums};
+use sharing::Sharing;
+pub(crate) use sharing::{PRODUCTS_MIN, may_be_shared};
 
 /// A set of CPU kernels. They differ in speed only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,10 +220,6 @@ pub enum Pass {
 /// 0.02 one row in eight would have to be scored again, which takes as long as the `f32` pass.
 const ERROR_MEAN_MAX: f64 = 0.02;
 
-/// Multiplications from which helping threads pay: to wake one and to gather what it found costs as much time as a
-/// million of them, and a small gallery's rows are in the asking processor's own cache.
-pub(crate) const SHARED_PRODUCTS_MIN: u64 = 16 << 20;
-
 /// Multiplications of a group's coarse pass.
 fn products(group: &Group<'_>) -> u64 {
     (group.gallery.rows() * group.gallery.dims() * group.probes.len()) as u64
@@ -233,6 +232,7 @@ pub(crate) struct Cpu {
     kernel: Kernel,
     pass: Pass,
     pool: Pool,
+    sharing: Sharing,
 }
 
 impl Cpu {
@@ -246,7 +246,7 @@ impl Cpu {
             let names: Vec<&str> = available.iter().map(|kernel| kernel.name()).collect();
             return Err(Error::Kernel { kernel: kernel.name(), available: names.join(", ") });
         }
-        Ok(Cpu { kernel, pass, pool: Pool::start(threads.saturating_sub(1)) })
+        Ok(Cpu { kernel, pass, pool: Pool::start(threads.saturating_sub(1)), sharing: Sharing::new() })
     }
 
     pub(crate) fn kernel(&self) -> Kernel {
@@ -271,12 +271,21 @@ impl Cpu {
 
     /// The hits of all probes of all groups, in their order.
     pub(crate) fn search(&self, groups: &[Group<'_>]) -> Vec<Vec<Vec<Hit>>> {
-        let large = groups.iter().map(products).sum::<u64>() >= SHARED_PRODUCTS_MIN;
-        if !large || self.pool.helpers() == 0 {
+        let products = groups.iter().map(products).sum();
+        if self.pool.helpers() == 0 || !may_be_shared(products) {
             return self.search_here(groups);
         }
         if !groups.iter().any(|group| self.in_f32(group)) {
-            return self.pool.search(self.kernel, groups).unwrap_or_else(|| self.search_here(groups));
+            let hits = match self.sharing.helpers(products) {
+                0 => None,
+                helpers => self.pool.search(self.kernel, groups, helpers),
+            };
+            let hits = hits.unwrap_or_else(|| self.search_here(groups));
+            self.sharing.ended();
+            return hits;
+        }
+        if products < PRODUCTS_MIN {
+            return self.search_here(groups);
         }
         let (own, others) = groups.split_at(groups.len().div_ceil(self.threads()));
         std::thread::scope(|scope| {
@@ -324,7 +333,7 @@ impl Cpu {
     /// For each probe the rows worth an exact score, of a large gallery found by all threads, each in its share of the rows.
     fn scan_single(&self, group: &Group<'_>) -> Vec<Vec<u32>> {
         let (kernel, gallery, probes) = (self.kernel, group.gallery, group.probes.as_slice());
-        let large = products(group) >= SHARED_PRODUCTS_MIN;
+        let large = products(group) >= PRODUCTS_MIN;
         let of = if large { self.threads() } else { 1 };
         let scan = |index| single::scan(kernel, gallery, probes, single::Share { index, of });
         std::thread::scope(|scope| {

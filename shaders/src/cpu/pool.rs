@@ -103,10 +103,11 @@ impl Pool {
         self.threads.len()
     }
 
-    /// The hits of all probes of all groups, in their order; none where a helper failed.
-    pub(super) fn search(&self, kernel: Kernel, groups: &[Group<'_>]) -> Option<Vec<Vec<Vec<Hit>>>> {
-        let batch = Arc::new(Batch::new(kernel, groups, self.helpers() + 1));
-        self.ask_for_help(&batch, usize::MAX);
+    /// The hits of all probes of all groups, in their order, found with `helpers` helpers at most; none where one failed.
+    pub(super) fn search(&self, kernel: Kernel, groups: &[Group<'_>], helpers: usize) -> Option<Vec<Vec<Vec<Hit>>>> {
+        let helpers = helpers.min(self.helpers());
+        let batch = Arc::new(Batch::new(kernel, groups, helpers + 1));
+        self.ask_for_help(&batch, helpers);
         batch.work();
         batch.left.wait();
         if batch.left.failed.load(Ordering::Acquire) {

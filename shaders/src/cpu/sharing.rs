@@ -1,0 +1,72 @@
+//! Which calls are shared with helping threads, and with how many.
+//!
+//! A thread whose processor was busy a moment ago starts at once. One whose processor sleeps, in a virtual machine above all,
+//! starts some hundred microseconds late, and to wake it costs its caller tens of them. So a call of that length is shared
+//! only where calls follow each other closely: there helpers were awake just now, and there it counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Multiplications from which a call is shared, however long the helpers have slept.
+pub(crate) const PRODUCTS_MIN: u64 = 16 << 20;
+
+/// Multiplications from which a call is shared with helpers that are awake: a tenth of a millisecond's work.
+const PRODUCTS_AWAKE_MIN: u64 = 4 << 20;
+
+/// Multiplications for each helper at least.
+const PRODUCTS_A_HELPER: u64 = 2 << 20;
+
+/// How long after a call its helpers are still awake: with two threads on a Zen 4 in a virtual machine it paid with pauses of
+/// a fifth of a millisecond between the calls, and not with seven tenths.
+const AWAKE: Duration = Duration::from_micros(300);
+
+/// What is known of the calls so far.
+#[derive(Debug)]
+pub(super) struct Sharing {
+    begun: Instant,
+    /// When the last call ended that helpers awake would have shared; nanoseconds since then.
+    last: AtomicU64,
+}
+
+impl Sharing {
+    pub(super) fn new() -> Sharing {
+        Sharing { begun: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    /// How many helpers a call is worth.
+    pub(super) fn helpers(&self, products: u64) -> usize {
+        let since = self.nanoseconds().saturating_sub(self.last.load(Ordering::Relaxed));
+        helpers(products, Duration::from_nanos(since))
+    }
+
+    /// Takes note of the end of a call for which helpers might have been asked.
+    pub(super) fn ended(&self) {
+        self.last.store(self.nanoseconds(), Ordering::Relaxed);
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        self.begun.elapsed().as_nanos() as u64
+    }
+}
+
+/// Whether helpers may be asked for a call, awake or not.
+pub(crate) const fn may_be_shared(products: u64) -> bool {
+    products >= PRODUCTS_AWAKE_MIN
+}
+
+fn helpers(products: u64, since_last: Duration) -> usize {
+    let least = if since_last <= AWAKE { PRODUCTS_AWAKE_MIN } else { PRODUCTS_MIN };
+    if products < least { 0 } else { (products / PRODUCTS_A_HELPER) as usize }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_call_is_shared_only_soon_after_another() {
+        let (soon, late) = (AWAKE, AWAKE + Duration::from_nanos(1));
+        assert_eq!((helpers(PRODUCTS_AWAKE_MIN - 1, soon), helpers(PRODUCTS_AWAKE_MIN, soon)), (0, 2));
+        assert_eq!((helpers(PRODUCTS_MIN - 1, late), helpers(PRODUCTS_MIN, late)), (0, 8));
+    }
+}
