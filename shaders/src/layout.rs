@@ -38,8 +38,6 @@ pub(crate) struct Sweep {
     pub(crate) stride: u32,
     /// Where the peak of the first tile goes within its probe's lot.
     pub(crate) peak_first: u32,
-    /// To 64 bytes, of which four are the largest alignment of a binding.
-    pub(crate) unused: [u32; 4],
 }
 
 /// A probe, and where its candidates go. Twin of `Task` in the shaders.
@@ -64,8 +62,6 @@ pub(crate) struct Task {
     pub(crate) found_start: u32,
     /// See [`Task::found_start`].
     pub(crate) keep: u32,
-    /// To a size that several tasks keep aligned.
-    pub(crate) unused: [u32; 3],
 }
 
 /// What is left of a task's lot, in front of the rows. Twin of the comment on `found` in the shaders.
@@ -78,8 +74,6 @@ pub(crate) struct Found {
     pub(crate) floor: f32,
     /// Rows that had reached the floor before, also where there was no room for them.
     pub(crate) all: u32,
-    /// Nothing.
-    pub(crate) unused: u32,
 }
 
 /// A row that may be in the top-k. Twin of `Candidate` in the shaders.
@@ -95,5 +89,5 @@ pub(crate) struct Candidate {
 }
 
 const _: () = assert!(
-    size_of::<Sweep>() == 64 && size_of::<Task>() == 48 && size_of::<Found>() == 16 && size_of::<Candidate>() == 12
+    size_of::<Sweep>() == 48 && size_of::<Task>() == 36 && size_of::<Found>() == 12 && size_of::<Candidate>() == 12
 );

@@ -30,7 +30,6 @@ struct Sweep {
     sets: u32,
     stride: u32,
     peak_first: u32,
-    unused: vec4<u32>,
 }
 
 // A probe, and where its candidates go.
@@ -44,9 +43,6 @@ struct Task {
     peaks: u32,
     found_start: u32,
     keep: u32,
-    unused_a: u32,
-    unused_b: u32,
-    unused_c: u32,
 }
 
 struct Candidate {
@@ -73,13 +69,15 @@ struct Place {
     sweep: Sweep,
     // The first row of its tile, counted within the sweep.
     row: u32,
-    // Which set of probes.
+    // Which set of probes, how many it has, and the task of the first.
     own_set: u32,
+    probe_count: u32,
+    task_first: u32,
     // Where the tile's peaks go, counted within a lot.
     peak: u32,
 }
 
-fn place_of(group: u32, tile_rows: u32) -> Place {
+fn place_of(group: u32, tile_rows: u32, width: u32) -> Place {
     var low = 0u;
     var high = arrayLength(&work);
     while high - low > 1u {
@@ -94,7 +92,16 @@ fn place_of(group: u32, tile_rows: u32) -> Place {
     let own = group - sweep.group_first;
     // Workgroups that follow each other take the same tile against one set after the other, so that it is read once.
     let tile = own / sweep.sets;
-    return Place(sweep, tile * sweep.stride * tile_rows, own % sweep.sets, sweep.peak_first + tile);
+    let own_set = own % sweep.sets;
+    let first = own_set * width;
+    return Place(
+        sweep,
+        tile * sweep.stride * tile_rows,
+        own_set,
+        min(width, sweep.probes - first),
+        sweep.task_first + first,
+        sweep.peak_first + tile,
+    );
 }
 
 // Where the first group of codes is of a row, counted from the sweep's first.

@@ -108,7 +108,7 @@ fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
         if candidate.upper >= floor {
             let slot = atomicAdd(&cells[LEFT], 1u);
             if slot < task.keep {
-                let at = task.found_start + 4u + 3u * slot;
+                let at = task.found_start + 3u + 3u * slot;
                 found[at] = bitcast<u32>(candidate.upper);
                 found[at + 1u] = bitcast<u32>(candidate.lower);
                 found[at + 2u] = candidate.row;

@@ -9,22 +9,13 @@ const TILE_ROWS: u32 = 256u;
 // Of each probe its reach and its floor.
 var<workgroup> limits: array<vec2<f32>, WIDTH>;
 
-// How many probes the set has.
-fn probes_here(place: Place) -> u32 {
-    return min(WIDTH, place.sweep.probes - place.own_set * WIDTH);
-}
-
-fn first_task(place: Place) -> u32 {
-    return place.sweep.task_first + place.own_set * WIDTH;
-}
-
 fn prepare(place: Place, lane: u32) {
     if lane < 64u {
         atomicStore(&cells[lane], 0u);
     }
     if lane < WIDTH {
-        let task = first_task(place) + lane;
-        if lane < probes_here(place) {
+        let task = place.task_first + lane;
+        if lane < place.probe_count {
             limits[lane] = vec2<f32>(tasks[task].reach, floor_of(task));
         } else {
             limits[lane] = vec2<f32>(0.0, EVERYTHING);
@@ -51,15 +42,15 @@ fn take(place: Place, row: Row, probe: u32, sum: i32) {
     if PEAKS {
         raise(probe, row.lane, key_of(select(NOTHING, centre - radius, row.live)));
     } else if row.live && centre + radius >= limits[probe].y {
-        give(first_task(place) + probe, centre + radius, centre - radius, place.sweep.row_first + row.row);
+        give(place.task_first + probe, centre + radius, centre - radius, place.sweep.row_first + row.row);
     }
 }
 
 fn finish(place: Place, lane: u32) {
     if PEAKS {
         workgroupBarrier();
-        if lane < probes_here(place) {
-            lots[tasks[first_task(place) + lane].lot_start + place.peak].lower = value_of(atomicLoad(&cells[lane]));
+        if lane < place.probe_count {
+            lots[tasks[place.task_first + lane].lot_start + place.peak].lower = value_of(atomicLoad(&cells[lane]));
         }
     }
 }

@@ -43,14 +43,6 @@ fn keep(task: u32, upper: f32, lower: f32, row: u32) {
     }
 }
 
-fn probes_here(place: Place) -> u32 {
-    return min(WIDTH, place.sweep.probes - place.own_set * WIDTH);
-}
-
-fn first_task(place: Place) -> u32 {
-    return place.sweep.task_first + place.own_set * WIDTH;
-}
-
 // Codes of a row, as they are stored, of two groups from one on; beyond the last group such that they become zeros.
 fn row_codes(place: Place, group: u32, i: u32) -> vec2<u32> {
     let own = group + i / TILE_ROWS * 2u;
@@ -124,7 +116,7 @@ fn take(place: Place, row: u32, probe: u32, start: u32, lane: u32, size: u32) {
                 let upper = centre + radius;
                 if any(upper >= floor) {
                     let lower = centre - radius;
-                    let task = first_task(place) + own;
+                    let task = place.task_first + own;
                     let number = place.sweep.row_first + place.row + row + line;
                     if upper.x >= floor.x { keep(task, upper.x, lower.x, number); }
                     if upper.y >= floor.y { keep(task + 1u, upper.y, lower.y, number); }
@@ -153,15 +145,15 @@ fn sieve(
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
     // Where there is no tile, none of its rows counts: a workgroup that left early would not be uniform.
-    let place = place_of(group.y * groups.x + group.x, TILE_ROWS);
+    let place = place_of(group.y * groups.x + group.x, TILE_ROWS, WIDTH);
     let code_groups = place.sweep.dims / 4u;
     if lane == 0u {
         atomicStore(&reached_count, 0u);
     }
     for (var i = lane; i < WIDTH; i += INVOCATIONS) {
         atomicStore(&peaks[i], 0u);
-        if i < probes_here(place) {
-            let task = first_task(place) + i;
+        if i < place.probe_count {
+            let task = place.task_first + i;
             // Below any bound of a row, above those of rows that do not count.
             probe_limits[i] = vec2<f32>(tasks[task].reach, max(floor_of(task), -1e29));
         } else {
@@ -208,8 +200,8 @@ fn sieve(
         give(row.x, bitcast<f32>(row.z), bitcast<f32>(row.w), row.y);
     }
     if PEAKS && place.row < place.sweep.rows {
-        for (var i = lane; i < probes_here(place); i += INVOCATIONS) {
-            lots[tasks[first_task(place) + i].lot_start + place.peak].lower = value_of(atomicLoad(&peaks[i]));
+        for (var i = lane; i < place.probe_count; i += INVOCATIONS) {
+            lots[tasks[place.task_first + i].lot_start + place.peak].lower = value_of(atomicLoad(&peaks[i]));
         }
     }
 }

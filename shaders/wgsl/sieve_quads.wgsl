@@ -17,7 +17,7 @@ fn sieve(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let place = place_of(group.y * groups.x + group.x, TILE_ROWS);
+    let place = place_of(group.y * groups.x + group.x, TILE_ROWS, WIDTH);
     if place.row >= place.sweep.rows {
         return;
     }

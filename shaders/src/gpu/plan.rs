@@ -395,7 +395,6 @@ impl<'p, 'a> Plan<'p, 'a> {
                     sets: asked.len().div_ceil(width.probes()) as u32,
                     stride: 1,
                     peak_first: 0,
-                    unused: [0; 4],
                 };
                 let mut push = |is_sieve: bool, sweep: Sweep| {
                     let list = round.sweeps.entry((is_sieve, segment.slab, width)).or_default();

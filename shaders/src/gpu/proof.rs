@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn rows_left_out_are_excluded_only_below_what_those_given_prove() {
         let gallery = gallery();
-        let found = |floor| Found { left: 2, floor, all: 2, unused: 0 };
+        let found = |floor| Found { left: 2, floor, all: 2 };
         // The best row proves 500 - 3 - 2 * 7.
         assert_eq!(answer(&gallery, 1, &[500.0, 400.0], found(480.0), 8), Some(vec![0]));
         assert_eq!(answer(&gallery, 1, &[500.0, 400.0], found(484.0), 8), None, "a row at 483.5 may be better");
@@ -83,7 +83,7 @@ mod tests {
         let gallery = gallery();
         let rows = [candidate(500.0, 0), candidate(400.0, 1)];
         let prove = |left, all, room| {
-            let found = Found { left, floor: 480.0, all, unused: 0 };
+            let found = Found { left, floor: 480.0, all };
             prove(&gallery, Wanted::best(1), REACH, &found, &rows, room)
         };
         assert!(matches!(prove(2, 3, 3), Proof::Whole(_)));
