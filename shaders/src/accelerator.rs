@@ -89,7 +89,7 @@ impl Cost {
 /// What the CPU and the device cost, as measured at the start.
 #[derive(Clone, Copy, Debug)]
 struct Costs {
-    /// On one thread alone, which scores what has few products.
+    /// On one thread alone, which scores what has few products where no call was just before.
     alone: Cost,
     /// On all threads.
     shared: Cost,

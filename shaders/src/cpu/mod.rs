@@ -17,6 +17,7 @@ mod x86_narrow;
 mod x86_single;
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use crate::batch::{Group, Hit, Probe};
 use crate::error::Error;
@@ -276,12 +277,12 @@ impl Cpu {
             return self.search_here(groups);
         }
         if !groups.iter().any(|group| self.in_f32(group)) {
-            let hits = match self.sharing.helpers(products) {
+            let hits = match self.sharing.helpers(products, Instant::now()) {
                 0 => None,
                 helpers => self.pool.search(self.kernel, groups, helpers),
             };
             let hits = hits.unwrap_or_else(|| self.search_here(groups));
-            self.sharing.ended();
+            self.sharing.ended(Instant::now());
             return hits;
         }
         if products < PRODUCTS_MIN {

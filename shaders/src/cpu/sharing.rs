@@ -33,19 +33,21 @@ impl Sharing {
         Sharing { begun: Instant::now(), last: AtomicU64::new(0) }
     }
 
-    /// How many helpers a call is worth.
-    pub(super) fn helpers(&self, products: u64) -> usize {
-        let since = self.nanoseconds().saturating_sub(self.last.load(Ordering::Relaxed));
-        helpers(products, Duration::from_nanos(since))
+    /// How many helpers a call that begins now is worth.
+    pub(super) fn helpers(&self, products: u64, now: Instant) -> usize {
+        let since_last = self.nanoseconds(now).saturating_sub(self.last.load(Ordering::Relaxed));
+        let are_awake = u128::from(since_last) <= AWAKE.as_nanos();
+        let least = if are_awake { PRODUCTS_AWAKE_MIN } else { PRODUCTS_MIN };
+        if products < least { 0 } else { (products / PRODUCTS_A_HELPER) as usize }
     }
 
-    /// Takes note of the end of a call for which helpers might have been asked.
-    pub(super) fn ended(&self) {
-        self.last.store(self.nanoseconds(), Ordering::Relaxed);
+    /// Takes note of the end of a call that helpers awake would have shared.
+    pub(super) fn ended(&self, now: Instant) {
+        self.last.store(self.nanoseconds(now), Ordering::Relaxed);
     }
 
-    fn nanoseconds(&self) -> u64 {
-        self.begun.elapsed().as_nanos() as u64
+    fn nanoseconds(&self, now: Instant) -> u64 {
+        now.duration_since(self.begun).as_nanos() as u64
     }
 }
 
@@ -54,18 +56,18 @@ pub(crate) const fn may_be_shared(products: u64) -> bool {
     products >= PRODUCTS_AWAKE_MIN
 }
 
-fn helpers(products: u64, since_last: Duration) -> usize {
-    let least = if since_last <= AWAKE { PRODUCTS_AWAKE_MIN } else { PRODUCTS_MIN };
-    if products < least { 0 } else { (products / PRODUCTS_A_HELPER) as usize }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_short_call_is_shared_only_soon_after_another() {
-        let (soon, late) = (AWAKE, AWAKE + Duration::from_nanos(1));
+        let sharing = Sharing::new();
+        let ended = sharing.begun + Duration::from_secs(1);
+        assert_eq!(sharing.helpers(PRODUCTS_MIN - 1, ended), 0, "nothing was asked for a second");
+        sharing.ended(ended);
+        let (soon, late) = (ended + AWAKE, ended + AWAKE + Duration::from_nanos(1));
+        let helpers = |products, now| sharing.helpers(products, now);
         assert_eq!((helpers(PRODUCTS_AWAKE_MIN - 1, soon), helpers(PRODUCTS_AWAKE_MIN, soon)), (0, 2));
         assert_eq!((helpers(PRODUCTS_MIN - 1, late), helpers(PRODUCTS_MIN, late)), (0, 8));
     }
