@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use super::block_on;
 use super::cache::PipelineCache;
 use super::kernels::{self, Module};
-use super::plan::{DeviceKernel, Gathering, Side, Ways, Width};
+use super::plan::{DeviceKernel, Gathering, Side, Sweeping, Ways, Width};
 
 /// An open device with the pipelines on it.
 pub(super) struct Device {
@@ -34,8 +34,8 @@ impl Device {
         let subgroups = has(DeviceKernel::Narrow(Gathering::Subgroups));
         let by_matrices = |side: &Side| {
             let widths = [Width::Matrices(*side), Width::WideMatrices(*side)];
-            let kernels =
-                widths.map(|width| [true, false].map(|peaks| DeviceKernel::sieve(width, Gathering::Subgroups, peaks)));
+            let kernels = widths
+                .map(|width| Sweeping::ALL.map(|sweeping| DeviceKernel::Sweep(sweeping, width, Gathering::Subgroups)));
             kernels.as_flattened().iter().all(|kernel| has(*kernel))
         };
         Ways {

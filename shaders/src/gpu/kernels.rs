@@ -1,6 +1,6 @@
 //! The kernels' sources, and what a device has to have for them.
 
-use super::plan::{DeviceKernel, Gathering, Side, TALL, Width};
+use super::plan::{DeviceKernel, Gathering, Side, Sweeping, TALL, Width};
 
 /// What cooperative matrices of sixteen-bit factors need.
 pub(super) const MATRICES: wgpu::Features =
@@ -59,7 +59,8 @@ pub(super) fn by(how: Gathering) -> Vec<Module> {
         kernels: vec![(DeviceKernel::Settle(how), "settle"), (DeviceKernel::Narrow(how), "narrow")],
     }];
     for width in [Width::One, Width::Four, Width::Sixteen] {
-        for peaks in [true, false] {
+        for sweeping in Sweeping::ALL {
+            let peaks = sweeping == Sweeping::Peaks;
             let (probes, quads) = (width.probes(), width.probes() / 4);
             let constants =
                 format!("const WIDTH: u32 = {probes}u;\nconst QUADS: u32 = {quads}u;\nconst PEAKS: bool = {peaks};");
@@ -69,9 +70,9 @@ pub(super) fn by(how: Gathering) -> Vec<Module> {
             };
             let kernel = repeat(kernel, &[("$u", AHEAD), ("$q", quads)]);
             modules.push(Module {
-                name: format!("sieve.wgsl, {width:?}, {how:?}, peaks {peaks}"),
+                name: format!("sieve.wgsl, {sweeping:?}, {width:?}, {how:?}"),
                 source: source(&constants, &[gathering(how), include_str!("../../wgsl/sieve.wgsl"), &kernel]),
-                kernels: vec![(DeviceKernel::sieve(width, how, peaks), "sieve")],
+                kernels: vec![(DeviceKernel::Sweep(sweeping, width, how), "sieve")],
             });
         }
     }
@@ -95,7 +96,8 @@ pub(super) fn by_matrices(side: Side, info: &wgpu::AdapterInfo, memory: u32) -> 
     let mut modules = Vec::new();
     for width in [Width::Matrices(side), Width::WideMatrices(side)] {
         let Some(depth) = depth(width, side, memory) else { continue };
-        for peaks in [true, false] {
+        for sweeping in Sweeping::ALL {
+            let peaks = sweeping == Sweeping::Peaks;
             let across = width.probes() / (4 * length);
             let constants = format!(
                 "enable f16;\nenable wgpu_cooperative_matrix;\nalias Left = {matrix}<f16, A>;\nalias Right = {matrix}<f16, B>;\n\
@@ -111,9 +113,9 @@ pub(super) fn by_matrices(side: Side, info: &wgpu::AdapterInfo, memory: u32) -> 
             ];
             let kernel = repeat(include_str!("../../wgsl/sieve_by_matrices.wgsl"), &placeholders);
             modules.push(Module {
-                name: format!("sieve_by_matrices.wgsl, {width:?}, peaks {peaks}"),
+                name: format!("sieve_by_matrices.wgsl, {sweeping:?}, {width:?}"),
                 source: source(&constants, &[&kernel]),
-                kernels: vec![(DeviceKernel::sieve(width, Gathering::Subgroups, peaks), "sieve")],
+                kernels: vec![(DeviceKernel::Sweep(sweeping, width, Gathering::Subgroups), "sieve")],
             });
         }
     }

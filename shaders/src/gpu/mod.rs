@@ -15,13 +15,13 @@ mod device;
 mod kernels;
 mod plan;
 mod proof;
+mod submit;
 
 use std::future::Future;
-use std::ops::Range;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -34,10 +34,11 @@ use crate::layout::{self, Found, Task};
 use crate::quantise::Reach;
 use crate::select::Candidate;
 use arena::Arena;
-use buffers::{Input, Stage};
+use buffers::Stage;
 use device::Device;
-use plan::{Asked, DeviceKernel, Gathering, Placed, Plan, Round, Ways};
+use plan::{Asked, Gathering, Placed, Plan, Ways};
 use proof::{Proof, prove};
+use submit::Submitted;
 
 /// A device that has not finished a round by then is given up. A round takes milliseconds on a GPU and at most
 /// seconds on a software one.
@@ -55,6 +56,9 @@ const ROUND_PRODUCTS_IN_SOFTWARE_MAX: usize = 1 << 33;
 
 /// Probes whose codes are packed, or whose answers are read, by one thread at a time: to wake one takes as long.
 const SHARE_PROBES: usize = 16;
+
+/// Pairs of stages that are kept for calls to come: more calls than that are seldom under way side by side.
+const SPARE_MAX: usize = 4;
 
 /// How a device searches, for tests and benchmarks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,22 +120,12 @@ struct Call<'a> {
     stages: [Stage; 2],
 }
 
-/// A round that the device works on.
-struct Submitted {
-    round: Round,
-    /// What bounds each of its probes.
-    reaches: Vec<Reach>,
-    submission: wgpu::SubmissionIndex,
-    read_back: wgpu::Buffer,
-    mapped: mpsc::Receiver<bool>,
-}
-
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         let mut state = self.gpu.lock();
         state.arena.let_go(&self.held);
         // A call that panicked may have left a buffer mapped.
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && state.spare.len() < SPARE_MAX {
             state.spare.push(std::mem::replace(&mut self.stages, Stage::two()));
         }
         drop(state);
@@ -289,120 +283,6 @@ impl Gpu {
         (Call { gpu: self, slabs: state.arena.buffers(), held, stages }, placed)
     }
 
-    /// Submits one round; what it says of its probes is wiped from the device behind it.
-    fn submit(
-        &self,
-        cpu: &Cpu,
-        stage: &mut Stage,
-        slabs: &[wgpu::Buffer],
-        groups: &[Group<'_>],
-        ways: Ways,
-        round: Round,
-    ) -> Submitted {
-        let Device { device, queue, .. } = &self.device;
-        let shares = shares(&round);
-        let packed = cpu.map(shares.len(), |share| round.pack(shares[share].clone(), groups));
-        let reaches: Vec<Reach> = packed.iter().flat_map(|(_, reaches)| reaches).copied().collect();
-        let tasks = round.tasks(&reaches, groups);
-
-        let mut input = Input::default();
-        let of_tasks = input.part(size_of_val(tasks.as_slice()));
-        let of_sweeps: Vec<Range<u64>> =
-            round.sweeps.values().map(|sweeps| input.part(size_of_val(sweeps.as_slice()))).collect();
-        let of_words = input.part(round.words * size_of::<u32>());
-        let input_buffer = stage.input.of_size(device, input.bytes);
-        if let Some(mut view) =
-            std::num::NonZero::new(input.bytes).and_then(|bytes| queue.write_buffer_with(&input_buffer, 0, bytes))
-        {
-            let mut put = |start: u64, bytes: &[u8]| {
-                view.slice(start as usize..start as usize + bytes.len()).copy_from_slice(bytes)
-            };
-            put(of_tasks.start, bytemuck::cast_slice(&tasks));
-            for (range, sweeps) in of_sweeps.iter().zip(round.sweeps.values()) {
-                put(range.start, bytemuck::cast_slice(sweeps));
-            }
-            let word = |start: usize| of_words.start + (start * size_of::<u32>()) as u64;
-            for (share, (words, _)) in shares.iter().zip(&packed) {
-                put(word(round.sets[share.start].start), bytemuck::cast_slice(words));
-            }
-            for (start, mask) in &round.masks {
-                put(word(*start), bytemuck::cast_slice(mask));
-            }
-        }
-        let found_bytes = (round.found_words * size_of::<u32>()) as u64;
-        let lots = stage.lots.of_size(device, (round.candidates * size_of::<layout::Candidate>()) as u64);
-        let state = stage.state.of_size(device, (round.tasks.len() * 2 * size_of::<u32>()) as u64);
-        let found = stage.found.of_size(device, found_bytes);
-        let read_back = stage.read_back.of_size(device, found_bytes);
-
-        let part = |range: &Range<u64>| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &input_buffer,
-                offset: range.start,
-                size: std::num::NonZero::new(range.end - range.start),
-            })
-        };
-        let bind_group = |slab: usize, sweeps: &Range<u64>| {
-            let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
-            device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some("score"),
-                layout: &self.device.layout,
-                entries: &[
-                    entry(0, slabs[slab].as_entire_binding()),
-                    entry(1, part(&of_words)),
-                    entry(2, part(sweeps)),
-                    entry(3, part(&of_tasks)),
-                    entry(4, lots.as_entire_binding()),
-                    entry(5, state.as_entire_binding()),
-                    entry(6, found.as_entire_binding()),
-                ],
-            })
-        };
-        let groups_max = device.limits().max_compute_workgroups_per_dimension;
-        let lists: Vec<_> = round
-            .sweeps
-            .iter()
-            .zip(&of_sweeps)
-            .map(|((&(is_sieve, slab, width), sweeps), range)| {
-                let kernel = ways.kernel(width, !is_sieve);
-                (is_sieve, kernel, grid(Round::groups(sweeps, width), groups_max), bind_group(slab, range))
-            })
-            .collect();
-
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("score") });
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        let mut dispatch = |kernel, grid: (u32, u32), bind_group: &wgpu::BindGroup| {
-            pass.set_pipeline(self.device.pipeline(kernel));
-            pass.set_bind_group(0, bind_group, &[]);
-            pass.dispatch_workgroups(grid.0, grid.1, 1);
-        };
-        let by_task = (round.tasks.len() as u32, 1);
-        let (sieves, peaks): (Vec<_>, Vec<_>) = lists.iter().partition(|(is_sieve, ..)| *is_sieve);
-        for (_, kernel, grid, bind_group) in peaks {
-            dispatch(*kernel, *grid, bind_group);
-        }
-        if let Some((.., bind_group)) = lists.first() {
-            dispatch(DeviceKernel::Settle(ways.gathering), by_task, bind_group);
-        }
-        for (_, kernel, grid, bind_group) in sieves {
-            dispatch(*kernel, *grid, bind_group);
-        }
-        if let Some((.., bind_group)) = lists.first() {
-            dispatch(DeviceKernel::Narrow(ways.gathering), by_task, bind_group);
-        }
-        drop(pass);
-        encoder.copy_buffer_to_buffer(&found, 0, &read_back, 0, found_bytes);
-        encoder.clear_buffer(&input_buffer, 0, Some(input.bytes));
-        let submission = queue.submit([encoder.finish()]);
-
-        let (sender, mapped) = mpsc::channel();
-        read_back.map_async(wgpu::MapMode::Read, 0..found_bytes, move |mapped| {
-            // The receiver is gone only where this round was already given up.
-            let _ = sender.send(mapped.is_ok());
-        });
-        Submitted { round, reaches, submission, read_back, mapped }
-    }
-
     /// Waits for a round and finishes what it proves; returns what has to be asked again.
     fn collect<T: Send + Sync>(
         &self,
@@ -500,7 +380,8 @@ impl Call<'_> {
         let mut again = Vec::new();
         let mut before: Option<Submitted> = None;
         for (index, round) in rounds.into_iter().enumerate() {
-            let submitted = self.gpu.submit(cpu, &mut self.stages[index % 2], &self.slabs, groups, ways, round);
+            let stage = &mut self.stages[index % 2];
+            let submitted = submit::submit(&self.gpu.device, cpu, stage, &self.slabs, groups, ways, round);
             if let Some(submitted) = before.replace(submitted) {
                 again.extend(self.gpu.collect(cpu, groups, submitted, finish, results)?);
             }
@@ -516,29 +397,6 @@ impl Call<'_> {
 pub(crate) fn rescore(group: &Group<'_>, probe: &Probe<'_>, coarse: Coarse) -> Option<Vec<Hit>> {
     let (reach, candidates) = coarse?;
     Some(exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted))
-}
-
-/// A round's sets in shares of [`SHARE_PROBES`] probes or more.
-fn shares(round: &Round) -> Vec<Range<usize>> {
-    let mut shares: Vec<Range<usize>> = Vec::new();
-    let mut probes = SHARE_PROBES;
-    for (index, set) in round.sets.iter().enumerate() {
-        match shares.last_mut().filter(|_| probes < SHARE_PROBES) {
-            Some(share) => share.end = index + 1,
-            None => {
-                shares.push(index..index + 1);
-                probes = 0;
-            }
-        }
-        probes += set.tasks.len();
-    }
-    shares
-}
-
-/// A grid of so many workgroups, or a few more that have nothing to do.
-fn grid(groups: u32, groups_max: u32) -> (u32, u32) {
-    let height = groups.div_ceil(groups_max).max(1);
-    (groups.div_ceil(height), height)
 }
 
 /// Runs a future of wgpu to its end. On native backends they are ready at once; parking covers those that are not.

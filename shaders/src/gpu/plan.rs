@@ -135,24 +135,28 @@ impl Width {
     }
 }
 
+/// What a sweep over rows is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Sweeping {
+    /// To find the peaks of a sample's tiles.
+    Peaks,
+    /// To find the rows that reach their probe's floor.
+    Sieve,
+}
+
+impl Sweeping {
+    pub(super) const ALL: [Sweeping; 2] = [Sweeping::Peaks, Sweeping::Sieve];
+}
+
 /// The kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeviceKernel {
     /// Gives each task its floor.
     Settle(Gathering),
-    /// Finds the peaks of a sample's tiles.
-    Peaks(Width, Gathering),
-    /// Finds the rows that reach their probe's floor.
-    Sieve(Width, Gathering),
+    /// Sweeps over rows.
+    Sweep(Sweeping, Width, Gathering),
     /// Leaves of a lot what its own bounds cannot exclude.
     Narrow(Gathering),
-}
-
-impl DeviceKernel {
-    /// The kernel that looks for peaks, or the one that sieves.
-    pub(super) fn sieve(width: Width, gathering: Gathering, peaks: bool) -> DeviceKernel {
-        if peaks { DeviceKernel::Peaks(width, gathering) } else { DeviceKernel::Sieve(width, gathering) }
-    }
 }
 
 /// Which of the kernels that do the same are used.
@@ -184,13 +188,13 @@ impl Ways {
         }
     }
 
-    /// The kernel by which sets of this width are scored.
-    pub(super) fn kernel(&self, width: Width, peaks: bool) -> DeviceKernel {
+    /// The kernel that sweeps over rows against sets of this width.
+    pub(super) fn kernel(&self, sweeping: Sweeping, width: Width) -> DeviceKernel {
         let gathering = match width {
             Width::Matrices(_) | Width::WideMatrices(_) => Gathering::Subgroups,
             _ => self.gathering,
         };
-        DeviceKernel::sieve(width, gathering, peaks)
+        DeviceKernel::Sweep(sweeping, width, gathering)
     }
 }
 
@@ -227,8 +231,8 @@ pub(super) struct Round {
     pub(super) masks: Vec<(usize, Vec<u32>)>,
     /// Words of codes and masks.
     pub(super) words: usize,
-    /// The sweeps by whether they sieve or look for peaks, by slab and by width.
-    pub(super) sweeps: BTreeMap<(bool, usize, Width), Vec<Sweep>>,
+    /// The sweeps by what they are for, by slab and by width.
+    pub(super) sweeps: BTreeMap<(Sweeping, usize, Width), Vec<Sweep>>,
     pub(super) candidates: usize,
     pub(super) found_words: usize,
     products: usize,
@@ -396,13 +400,13 @@ impl<'p, 'a> Plan<'p, 'a> {
                     stride: 1,
                     peak_first: 0,
                 };
-                let mut push = |is_sieve: bool, sweep: Sweep| {
-                    let list = round.sweeps.entry((is_sieve, segment.slab, width)).or_default();
+                let mut push = |sweeping: Sweeping, sweep: Sweep| {
+                    let list = round.sweeps.entry((sweeping, segment.slab, width)).or_default();
                     list.push(Sweep { group_first: Round::groups(list, width), ..sweep });
                 };
-                push(true, sweep);
+                push(Sweeping::Sieve, sweep);
                 if let Some(stride) = sample_stride {
-                    push(false, Sweep { stride: stride as u32, peak_first: peaks, ..sweep });
+                    push(Sweeping::Peaks, Sweep { stride: stride as u32, peak_first: peaks, ..sweep });
                     peaks += groups(&sweep, width).div_ceil(sweep.sets).div_ceil(stride as u32);
                 }
             }
