@@ -91,12 +91,19 @@ pub struct Loaded {
     pub hash: ContentHash,
     /// The templates.
     pub gallery: Arc<shaders::Gallery>,
+    /// For each template the row of the gallery, in ascending order.
+    rows: Vec<u32>,
 }
 
 impl Loaded {
+    /// The templates, each with the index of its person.
+    pub fn templates(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        self.head.owners.iter().zip(&self.rows).map(|(owner, row)| (*owner as usize, self.gallery.row(*row as usize)))
+    }
+
     /// The person behind a template, with its score.
     pub fn candidate(&self, hit: &shaders::Hit) -> Option<Candidate> {
-        let owner = *self.head.owners.get(hit.row as usize)?;
+        let owner = *self.head.owners.get(self.rows.binary_search(&hit.row).ok()?)?;
         let enrolled = self.head.people.get(owner as usize)?;
         Some(Candidate {
             subject: enrolled.subject,
@@ -139,11 +146,12 @@ pub fn encode(head: &Head, templates: &[f32]) -> Result<Segment, codec::Error> {
     Ok(Segment { shard: head.shard, version: head.version, hash: hash(&bytes), bytes })
 }
 
-/// Reads and checks a segment: its hash, its layout, every template.
+/// Reads and checks a segment: its hash, its layout, every template. With what this node has of the version before, what stays is
+/// shared with that, in memory and on a device: one more traveller costs nobody else a new packing.
 ///
 /// # Errors
 /// [`Error`] with the place.
-pub fn decode(segment: &Segment) -> Result<Loaded, Error> {
+pub fn decode(segment: &Segment, before: Option<&Loaded>) -> Result<Loaded, Error> {
     let bytes = &segment.bytes;
     let layout = |position, problem: String| Error::Layout { position, problem };
     if hash(bytes) != segment.hash {
@@ -173,7 +181,11 @@ pub fn decode(segment: &Segment) -> Result<Loaded, Error> {
     if templates.len() != rows * head.dims as usize * 4 {
         return Err(layout(head_end, format!("{} bytes of templates for {rows} rows", templates.len())));
     }
-    let values = templates.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
-    let gallery = shaders::Gallery::new(head.dims as usize, values).map_err(Error::Templates)?;
-    Ok(Loaded { head, hash: segment.hash, gallery: Arc::new(gallery) })
+    let values: Vec<f32> = templates.chunks_exact(4).map(|c| f32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect();
+    let (gallery, rows) = match before.filter(|before| before.head.dims == head.dims) {
+        Some(before) => before.gallery.turned_into(&values),
+        None => shaders::Gallery::new(head.dims as usize, values).map(|gallery| (gallery, (0..rows as u32).collect())),
+    }
+    .map_err(Error::Templates)?;
+    Ok(Loaded { head, hash: segment.hash, gallery: Arc::new(gallery), rows })
 }

@@ -93,3 +93,70 @@ fn an_addition_shares_what_did_not_change() {
     }
     assert_eq!((changed.rows(), changed.rows_live()), (501, 401));
 }
+
+/// The rows of a gallery as they are wanted: some of those it has, in their order, and others behind them.
+fn wanted(gallery: &Gallery, leave: &[u32], added: &[f32]) -> Vec<f32> {
+    let there = (0..gallery.rows() as u32).filter(|row| gallery.contains(*row) && !leave.contains(row));
+    there.flat_map(|row| gallery.row(row as usize)).chain(added).copied().collect()
+}
+
+#[test]
+fn a_gallery_turned_into_another_answers_as_one_built_anew() {
+    let mut random = Random(35);
+    for (dims, rows) in [(128, 0), (128, 40), (512, 400)] {
+        let mut turned = gallery(dims, random.units(rows, dims));
+        for turn in 0..40 {
+            let there: Vec<u32> = (0..turned.rows() as u32).filter(|row| turned.contains(*row)).collect();
+            let leave: Vec<u32> = there.iter().copied().filter(|_| random.below(20) == 0).collect();
+            let count = random.below(4);
+            let mut added = random.units(count, dims);
+            // Somebody whose template is there already: of equal scores the one who comes first is to be found first.
+            if let Some(row) = there.first().filter(|_| turn % 5 == 0) {
+                added.extend_from_slice(turned.row(*row as usize));
+            }
+            let values = wanted(&turned, &leave, &added);
+            let (next, numbers) = turned.turned_into(&values).expect("good templates");
+            assert!(numbers.is_sorted_by(|a, b| a < b) && next.rows_live() == numbers.len());
+            let found = numbers.iter().flat_map(|row| next.row(*row as usize));
+            assert!(found.eq(&values), "the templates that were wanted, in their order");
+            assert!(numbers.iter().all(|row| next.contains(*row)));
+            turned = Arc::new(next);
+        }
+        agree("turned into another", &[Job::new(turned.clone(), random.units(5, dims), 64)]);
+    }
+}
+
+#[test]
+fn a_gallery_turned_into_another_shares_what_stays_and_does_not_wear_out() {
+    let mut random = Random(36);
+    let base = gallery(512, random.units(400, 512));
+    let share = |a: &Gallery, b: &Gallery| a.row(0).as_ptr() == b.row(0).as_ptr();
+    let (same, _) = base.turned_into(&wanted(&base, &[], &[])).expect("good templates");
+    assert!(share(&same, &base) && same.id() != base.id());
+    let (one_more, numbers) = base.turned_into(&wanted(&base, &[5, 7], &random.unit(512))).expect("good templates");
+    assert!(share(&one_more, &base), "the large block was copied");
+    assert_eq!((numbers[4], numbers[5], numbers[6], numbers[398]), (4, 6, 8, 400));
+
+    let many: Vec<u32> = (1..=101).collect();
+    let (packed, numbers) = base.turned_into(&wanted(&base, &many, &[])).expect("good templates");
+    assert!(!share(&packed, &base), "a quarter of it would be gaps");
+    assert_eq!((packed.rows(), numbers[298]), (299, 298));
+    let others = random.units(400, 512);
+    assert!(!share(&base.turned_into(&others).expect("good templates").0, &base));
+
+    let (mut turned, mut shared) = (base.clone(), 0);
+    for _ in 0..40 {
+        let next = turned.turned_into(&wanted(&turned, &[], &random.units(64, 512))).expect("good templates").0;
+        shared += u32::from(share(&next, &turned));
+        turned = Arc::new(next);
+    }
+    assert_eq!((shared, turned.rows()), (38, 400 + 40 * 64), "every so often a gallery of many parts is packed anew");
+
+    let mut bad = wanted(&base, &[3], &random.units(2, 512));
+    bad[400 * 512] = f32::INFINITY;
+    let error = base.turned_into(&bad).expect_err("an infinity");
+    assert!(matches!(error, Error::Row { row: 400, .. }), "{error}");
+    let short = &wanted(&base, &[3], &random.units(2, 512))[..401 * 512 - 1];
+    let error = base.turned_into(short).expect_err("a length");
+    assert_eq!(error, Error::GalleryLength { values: 401 * 512 - 1, dims: 512 });
+}

@@ -87,7 +87,7 @@ impl Job {
         let version = GalleryVersion(committed.version.0 + 1);
         let before = self.people_before(&committed).await?;
         let segment = self.build(version, before).await?;
-        let loaded = content::keep(&self.shared, Kind::Gallery, segment.clone()).await?;
+        let loaded = content::keep(&self.shared, Kind::Gallery, segment.clone(), self.before.clone()).await?;
         let commit = GalleryCommit {
             shard,
             epoch: self.placement.epoch,
@@ -96,7 +96,7 @@ impl Job {
             hash: segment.hash,
             manifest: self.order.manifest,
             people: loaded.head.people.len() as u32,
-            rows: loaded.gallery.rows() as u32,
+            rows: loaded.head.owners.len() as u32,
             without_photo: loaded.head.without_photo(),
         };
         self.stage.send(Stage(loaded)).await.map_err(|_| {
@@ -203,7 +203,7 @@ fn built(committed: &ShardState) -> Built {
 }
 
 fn read_roster(segment: &Segment) -> Result<Loaded, Refusal> {
-    segment::decode(segment).map_err(|error| {
+    segment::decode(segment, None).map_err(|error| {
         Refusal::new(RefusalCode::BadValue, format!("roster of gallery {}", segment.shard), error.to_string())
     })
 }

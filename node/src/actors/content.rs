@@ -21,15 +21,21 @@ const ROSTER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a segment may take to cross the network.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks a segment and keeps it on disk as a gallery or a roster.
+/// Checks a segment and keeps it on disk as a gallery or a roster; `before` is what this node has of the version before.
 ///
 /// # Errors
 /// A refusal: the segment's fault, or this node's disk.
-pub async fn keep(shared: &Arc<Shared>, kind: Kind, segment: Segment) -> Result<Arc<Loaded>, Refusal> {
+pub async fn keep(
+    shared: &Arc<Shared>,
+    kind: Kind,
+    segment: Segment,
+    before: Option<Arc<Loaded>>,
+) -> Result<Arc<Loaded>, Refusal> {
     let place = format!("node {}: segment {} version {}", shared.me, segment.shard, segment.version);
     let keeper = shared.clone();
     let kept = shared.network.spawn_blocking(move || {
-        let loaded = segment::decode(&segment).map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
+        let loaded =
+            segment::decode(&segment, before.as_deref()).map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
         let failed = |error: crate::store::Error| (RefusalCode::Internal, error.to_string());
         keeper.store.put(kind, &segment).map_err(failed)?;
         // The journey may have been closed, and its galleries destroyed, or the shard moved while this was being written.
@@ -55,11 +61,12 @@ pub async fn fetch_gallery(
     from: NodeId,
     shard: ShardId,
     version_min: GalleryVersion,
+    before: Option<Arc<Loaded>>,
 ) -> Result<Arc<Loaded>, Refusal> {
     let request = peer::Request::FetchSegment { shard, version_min };
     match shared.ask(from, Lane::Bulk, &request, FETCH_TIMEOUT).await? {
         peer::Response::Segment(segment) if segment.shard == shard && segment.version >= version_min => {
-            keep(shared, Kind::Gallery, segment).await
+            keep(shared, Kind::Gallery, segment, before).await
         }
         _ => Err(out_of_turn(from)),
     }
@@ -77,7 +84,7 @@ pub fn read_gallery(shared: &Shared, shard: ShardId, order: &Order) -> Option<Ar
         }
     };
     let loaded = read().map_err(|error| error.to_string()).and_then(|segment| {
-        segment.map(|segment| segment::decode(&segment).map_err(|error| error.to_string())).transpose()
+        segment.map(|segment| segment::decode(&segment, None).map_err(|error| error.to_string())).transpose()
     });
     match loaded {
         Ok(loaded) => loaded.map(Arc::new),
@@ -98,7 +105,7 @@ pub async fn keep_roster(shared: &Arc<Shared>, shard: ShardId, order: &Order) ->
         let place = format!("roster of gallery {shard}: no replica gives it, {} of them are silent", silent.len());
         Refusal::new(RefusalCode::Unavailable, place, "it is asked for again")
     })?;
-    let version = keep(shared, Kind::Roster, segment).await?.head.version;
+    let version = keep(shared, Kind::Roster, segment, None).await?.head.version;
     let store = shared.clone();
     let dropped = shared.network.spawn_blocking(move || store.store.drop_before(Kind::Roster, shard, version)).await;
     if let Err(error) = dropped.map_err(|e| e.to_string()).and_then(|dropped| dropped.map_err(|e| e.to_string())) {

@@ -199,8 +199,9 @@ impl ShardActor {
         let shared = self.shared.clone();
         let shard = self.core.shard();
         let address = context.address();
+        let before = self.serving.clone();
         self.shared.network.spawn(async move {
-            let fetched = content::fetch_gallery(&shared, from, shard, version_min).await;
+            let fetched = content::fetch_gallery(&shared, from, shard, version_min, before).await;
             // The actor may have been told to end meanwhile.
             let _ = match fetched {
                 Ok(loaded) => {
@@ -323,8 +324,9 @@ impl Handler<Store> for ShardActor {
         let shared = self.shared.clone();
         let address = context.address();
         let refusal = self.refuse(RefusalCode::Unavailable, "the actor is ending", "ask again");
+        let before = self.serving.clone();
         Box::pin(async move {
-            let loaded = content::keep(&shared, Kind::Gallery, segment).await?;
+            let loaded = content::keep(&shared, Kind::Gallery, segment, before).await?;
             address.send(Stage(loaded)).await.map_err(|_| refusal)
         })
     }

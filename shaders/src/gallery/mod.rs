@@ -23,6 +23,11 @@ pub const NORM_TOLERANCE: f64 = 1e-3;
 /// Rows of a block that still takes additions: two panels. An addition copies that block, so this bounds what it costs.
 const GROWING_ROWS_MAX: usize = 2 * PANEL_ROWS;
 
+/// Parts and gaps with which a gallery is packed anew when it changes: a search takes each part by itself and scores the gaps too.
+const PARTS_MAX: usize = 16;
+/// See [`PARTS_MAX`]: of how many rows one may be a gap.
+const ROWS_A_GAP_MIN: usize = 4;
+
 /// Some consecutive rows of a gallery.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
@@ -128,16 +133,61 @@ impl Gallery {
         if !self.contains(row) {
             return Err(Error::RowAbsent { row, rows: self.rows });
         }
+        Ok(self.without(&[row]))
+    }
+
+    /// This gallery without some rows, which are there, in ascending order.
+    fn without(&self, rows: &[u32]) -> Gallery {
         let mut parts = self.parts.clone();
-        let part = &mut parts[self.part_of(row as usize)];
-        let place = (row - part.first) as usize;
-        let mut removed = match &part.removed {
-            Some(removed) => removed.to_vec(),
-            None => vec![0; part.block.panel_count()],
+        for rows in rows.chunk_by(|a, b| self.part_of(*a as usize) == self.part_of(*b as usize)) {
+            let part = &mut parts[self.part_of(rows[0] as usize)];
+            let mut removed = match &part.removed {
+                Some(removed) => removed.to_vec(),
+                None => vec![0; part.block.panel_count()],
+            };
+            for row in rows {
+                let place = (row - part.first) as usize;
+                removed[place / PANEL_ROWS] |= 1 << (place % PANEL_ROWS);
+            }
+            part.removed = Some(removed.into());
+        }
+        Gallery::of(self.dims, parts, self.rows_live - rows.len())
+    }
+
+    /// A gallery of `rows`, checked as by [`Gallery::new`], that shares with this one what stays: of this one's rows those that
+    /// `rows` begins with, in their order, keep their numbers; the others are removed, and the rest of `rows` is added. Packed
+    /// anew where little stays, and now and then where it was changed often. With it the number of each of `rows`; they
+    /// ascend, so that rows of equal scores are found in the same order as in a gallery that was packed anew.
+    ///
+    /// # Errors
+    /// [`Error::GalleryLength`], [`Error::GalleryRows`], or [`Error::Row`] with the first bad row.
+    pub fn turned_into(&self, rows: &[f32]) -> Result<(Gallery, Vec<u32>), Error> {
+        let mut wanted = rows.chunks(self.dims).peekable();
+        let (mut numbers, mut removed) = (Vec::with_capacity(wanted.len()), Vec::new());
+        for row in self.live_rows() {
+            let values: &[u8] = bytemuck::cast_slice(self.row(row as usize));
+            match wanted.next_if(|wanted| bytemuck::cast_slice::<f32, u8>(wanted) == values) {
+                Some(_) => numbers.push(row),
+                None => removed.push(row),
+            }
+        }
+        let (kept, added) = (numbers.len(), wanted.len());
+        let gaps = self.rows - kept;
+        if kept == 0 || gaps * ROWS_A_GAP_MIN > self.rows || self.parts.len() > PARTS_MAX {
+            return Ok((Gallery::new(self.dims, rows.to_vec())?, (0..).take(kept + added).collect()));
+        }
+        let stays = self.without(&removed);
+        if added == 0 {
+            return Ok((stays, numbers));
+        }
+        numbers.extend((self.rows..).map(|row| row as u32).take(added));
+        // What is refused has its number among all.
+        let among_all = |error| match error {
+            Error::Row { row, problem } => Error::Row { row: kept + row, problem },
+            Error::GalleryLength { dims, .. } => Error::GalleryLength { values: rows.len(), dims },
+            other => other,
         };
-        removed[place / PANEL_ROWS] |= 1 << (place % PANEL_ROWS);
-        part.removed = Some(removed.into());
-        Ok(Gallery::of(self.dims, parts, self.rows_live - 1))
+        Ok((stays.with_added(&rows[kept * self.dims..]).map_err(among_all)?, numbers))
     }
 
     /// The rows that are there, packed anew without gaps, and for each new row the number that it had.

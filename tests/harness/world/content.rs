@@ -186,12 +186,12 @@ pub fn build(
 /// A segment that stands ready in memory.
 pub type Ready = Rc<Loaded>;
 
-/// Reads a segment as the product does.
+/// Reads a segment as the product does, with what the node has of the version before.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn load(segment: &Segment) -> Result<Ready, String> {
-    segment::decode(segment).map(Rc::new).map_err(|error| error.to_string())
+pub fn load(segment: &Segment, before: Option<&Loaded>) -> Result<Ready, String> {
+    segment::decode(segment, before).map(Rc::new).map_err(|error| error.to_string())
 }
 
 /// Searches a segment with the product's engine, as `node/src/engine.rs` does.
@@ -203,7 +203,7 @@ pub fn search(node: NodeId, epoch: Epoch, loaded: &Ready, search: &ShardSearch) 
         node,
         epoch,
         version: loaded.head.version,
-        rows: loaded.gallery.rows() as u32,
+        rows: loaded.head.owners.len() as u32,
         candidates: hits.iter().flatten().filter_map(|hit| loaded.candidate(hit)).collect(),
     }
 }

@@ -256,17 +256,17 @@ impl Judge {
 
     /// A shard's version was made.
     pub fn built(&mut self, made: &Segment) {
-        let loaded = segment::decode(made).expect("what was built reads");
-        let row = |(index, owner): (usize, &u32)| {
-            let enrolled = &loaded.head.people[*owner as usize];
+        let loaded = segment::decode(made, None).expect("what was built reads");
+        let row = |(owner, values): (usize, &[f32])| {
+            let enrolled = &loaded.head.people[owner];
             Row {
                 subject: enrolled.subject,
                 manifest_ordinal: enrolled.person.manifest_ordinal,
                 in_scope: enrolled.in_scope,
-                values: loaded.gallery.row(index).to_vec(),
+                values: values.to_vec(),
             }
         };
-        let rows = loaded.head.owners.iter().enumerate().map(row).collect();
+        let rows = loaded.templates().map(row).collect();
         self.segments.insert(made.hash, Rc::new(rows));
     }
 

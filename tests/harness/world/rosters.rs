@@ -142,7 +142,7 @@ impl World {
                 self.fetch_roster(node, shard, order.version, order.placement.rosters.iter().copied()).await.ok()?
             }
         };
-        let roster: Ready = content::load(&roster).ok()?;
+        let roster: Ready = content::load(&roster, None).ok()?;
         let people = roster.head.people.iter().map(|enrolled| enrolled.person.clone()).collect();
         let build = BuildOrder { shard, manifest: roster.head.manifest, people, merge: false };
         let job = self.build_job(node, run, build, order.placement, GalleryVersion::default(), Some(roster));

@@ -166,7 +166,7 @@ impl World {
     }
 
     fn load_kept(&self, node: &Node, shard: ShardId, of: (GalleryVersion, ContentHash)) -> Option<Ready> {
-        content::load(&self.kept(node, Kind::Gallery, shard, of)?).ok()
+        content::load(&self.kept(node, Kind::Gallery, shard, of)?, None).ok()
     }
 
     fn stage(self: &Rc<Self>, node: &Node, shard: ShardId, run: Option<u64>, loaded: Ready) {
@@ -248,7 +248,11 @@ impl World {
     /// Where it is damaged, or the node keeps no replica of it any more.
     pub async fn keep(self: &Rc<Self>, node: &Node, kind: Kind, segment: Segment) -> Result<Ready, Refusal> {
         let shard = segment.shard;
-        let loaded = content::load(&segment).map_err(|error| refuse(RefusalCode::BadValue, node, shard, &error))?;
+        let before =
+            node.with(|process| process.running.get(&shard).and_then(|running| running.serving.clone())).flatten();
+        let before = before.filter(|_| kind == Kind::Gallery);
+        let loaded = content::load(&segment, before.as_deref())
+            .map_err(|error| refuse(RefusalCode::BadValue, node, shard, &error))?;
         self.segment_latency(node).await;
         if node.disk.borrow().full {
             return Err(refuse(RefusalCode::Internal, node, shard, "the disk is full"));
@@ -402,7 +406,7 @@ impl World {
             hash: segment.hash,
             manifest: order.manifest,
             people: loaded.head.people.len() as u32,
-            rows: loaded.gallery.rows() as u32,
+            rows: loaded.head.owners.len() as u32,
             without_photo: loaded.head.without_photo(),
         };
         self.judge.borrow_mut().built(&segment);
@@ -434,7 +438,7 @@ impl World {
             Err(_) => self.fetch_roster(node, shard, committed.version, committed.holders.iter().copied()).await,
         };
         let silent = match kept {
-            Ok(kept) => return Ok(content::load(&kept).ok()),
+            Ok(kept) => return Ok(content::load(&kept, None).ok()),
             Err(silent) => silent,
         };
         let gone = || Err(refuse(RefusalCode::Unavailable, node, shard, "the process ends"));

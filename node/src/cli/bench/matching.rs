@@ -33,6 +33,9 @@ const GALLERY_ROWS: usize = 400;
 /// is held against.
 const ALL_IN_ONE: usize = GALLERIES * GALLERY_ROWS;
 
+/// Galleries that get one template more: a flight's, and a cruise's.
+const CHANGED_ROWS: [usize; 2] = [GALLERY_ROWS, 6_000];
+
 /// What to measure.
 #[derive(Args)]
 pub struct Arguments {
@@ -80,10 +83,19 @@ struct Row {
     of_memory: Option<f64>,
 }
 
+/// One template more in a gallery, made of the one before or packed anew; medians.
+#[derive(Debug, Serialize)]
+struct Change {
+    rows: usize,
+    one_more_us: f64,
+    anew_us: f64,
+}
+
 #[derive(Debug, Serialize)]
 struct Report {
     limits: Vec<Limits>,
     rows: Vec<Row>,
+    changes: Vec<Change>,
 }
 
 /// An engine on its line.
@@ -105,7 +117,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             memory_gb_per_s: limits::memory_gb_per_s(threads),
         })
         .to_vec();
-    let mut report = Report { limits, rows: Vec::new() };
+    let mut report = Report { limits, rows: Vec::new(), changes: Vec::new() };
     let benches = benches(arguments)?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -116,6 +128,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     bar.set_message("ragged");
     ragged(arguments, &mut report, &benches, &mut random);
+    bar.set_message("one template more");
+    report.changes = CHANGED_ROWS.iter().filter_map(|rows| change(arguments, &mut random, *rows)).collect();
     if arguments.large {
         bar.set_message("1,000,000 templates and more");
         dense(arguments, &mut report, &benches, &mut random, 1_000_000, &[1, 1_024]);
@@ -229,6 +243,32 @@ fn ragged(arguments: &Arguments, report: &mut Report, benches: &[Bench], random:
     }
 }
 
+/// A gallery that gets one template more, beside one that is packed anew with it.
+fn change(arguments: &Arguments, random: &mut ChaCha8Rng, rows: usize) -> Option<Change> {
+    if !wanted(arguments, &format!("{rows} and one more")) {
+        return None;
+    }
+    let values = units(random, rows + 1);
+    let before = Gallery::new(DIMS, values[..rows * DIMS].to_vec()).expect("unit rows are a gallery");
+    let one_more = || black_box(before.turned_into(&values).expect("unit rows are a gallery")).0.rows();
+    let anew = || black_box(Gallery::new(DIMS, values.clone()).expect("unit rows are a gallery")).rows();
+    let (one_more, anew) = (times(one_more), times(anew));
+    Some(Change { rows, one_more_us: one_more[one_more.len() / 2] * 1e6, anew_us: anew[anew.len() / 2] * 1e6 })
+}
+
+/// How long something takes each time, in seconds, the shortest first.
+fn times<T>(mut what: impl FnMut() -> T) -> Vec<f64> {
+    let begin = Instant::now();
+    let mut times: Vec<f64> = Vec::new();
+    while times.len() < REPETITIONS_MIN || (begin.elapsed() < SPELL && times.len() < 20_000) {
+        let start = Instant::now();
+        black_box(what());
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    times
+}
+
 fn timed<'a>(
     report: &Report,
     bench: &Bench,
@@ -244,15 +284,7 @@ fn timed<'a>(
     while bench.on_device && warm_up.elapsed() < SPELL {
         black_box(bench.engine.score(jobs()));
     }
-    let begin = Instant::now();
-    let mut times: Vec<f64> = Vec::new();
-    while times.len() < REPETITIONS_MIN || (begin.elapsed() < SPELL && times.len() < 20_000) {
-        let jobs = jobs();
-        let start = Instant::now();
-        black_box(bench.engine.score(jobs));
-        times.push(start.elapsed().as_secs_f64());
-    }
-    times.sort_unstable_by(f64::total_cmp);
+    let times = times(|| bench.engine.score(jobs()));
     let (best, median) = (times[0], times[times.len() / 2]);
     let limits = report.limits.iter().find(|limits| !bench.on_device && limits.threads == bench.threads).copied();
     let gops = 2.0 * (DIMS * rows * probes) as f64 / median / 1e9;
@@ -319,5 +351,11 @@ fn describe(report: &Report) -> String {
         ]
     });
     lines.push(output::table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()));
+    for Change { rows, one_more_us, anew_us } in &report.changes {
+        let share = one_more_us / anew_us;
+        lines.push(format!(
+            "{rows} and one more: {one_more_us:.1} us, {share:.2} of the {anew_us:.0} us of packing all anew"
+        ));
+    }
     lines.join("\n")
 }
