@@ -114,7 +114,12 @@ fn peers(golden: &mut Golden) {
         priority: peer::Priority::Board,
         wait_ms: 2_000,
     };
-    let build = peer::BuildOrder { shard: shard(), manifest: ContentHash([1; 32]), people: vec![person], merge: false };
+    let build = peer::BuildOrder {
+        shard: shard(),
+        manifest: ContentHash([1; 32]),
+        people: vec![person],
+        listing: peer::Listing::Whole,
+    };
     golden.add("peer.request.hello", &peer::Request::Hello(hello.clone()));
     for call in [
         peer::RaftCall::Append,

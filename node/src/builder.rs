@@ -1,12 +1,12 @@
 //! Building a shard's gallery: people of the manifest, templates of the holdings.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cluster_config::ids::{GalleryVersion, ModelVersion, SubjectId, UnixMs};
 use cluster_config::limits::{SHARD_PEOPLE_MAX, TEMPLATES_PER_PERSON_MAX};
 use cluster_config::policy::Policy;
-use cluster_config::wire::peer::{BuildOrder, Person};
+use cluster_config::wire::peer::{BuildOrder, Listing, Person};
 use cluster_config::wire::{Refusal, RefusalCode};
 
 use crate::clock;
@@ -31,7 +31,8 @@ pub struct Sources<'a> {
 }
 
 /// Builds the version after `before`. People who were in it keep their subject ids, so that a change of the manifest
-/// changes nobody's identity (R43); somebody who is listed twice is one person. Who was in it as the same person and had
+/// changes nobody's identity (R43), and those of who has left are kept for when they come back; somebody who is listed twice is
+/// one person. Who was in it as the same person and had
 /// templates keeps these as well, in their order and before all others: the holdings are asked for the others alone, so that
 /// one more traveller costs one question, and galleries share what stays ([`segment::decode`](crate::segment::decode)).
 /// People without a template stay in the head: the biographic path (R47).
@@ -46,7 +47,11 @@ pub fn build(
 ) -> Result<(Head, Vec<f32>), Refusal> {
     let place = format!("gallery {}", order.shard);
     let head_before = before.map(|before| &before.head);
-    let listed = if order.merge { merged(head_before, &order.people) } else { order.people.clone() };
+    let listed = match order.listing {
+        Listing::Whole => order.people.clone(),
+        Listing::Added => merged(head_before, &order.people),
+        Listing::Removed => remaining(head_before, &order.people, &place)?,
+    };
     if listed.len() > SHARD_PEOPLE_MAX {
         let fix = format!("a shard holds at most {SHARD_PEOPLE_MAX} people");
         return Err(Refusal::new(RefusalCode::TooLarge, place, fix));
@@ -63,8 +68,8 @@ pub fn build(
     for (found, held) in found.iter_mut().filter(|found| found.is_none()).zip(held) {
         *found = Some((usize::MAX, held));
     }
-    let mut known: BTreeMap<PersonKey, SubjectId> =
-        head_before.iter().flat_map(|head| &head.people).map(|e| (key(&e.person), e.subject)).collect();
+    let before_all = || head_before.iter().flat_map(|head| head.left.iter().chain(&head.people));
+    let mut known: BTreeMap<PersonKey, SubjectId> = before_all().map(|e| (key(&e.person), e.subject)).collect();
 
     let mut owners = Vec::new();
     let mut values = Vec::new();
@@ -80,6 +85,10 @@ pub fn build(
             values.extend_from_slice(&template.values);
         }
     }
+    let there: BTreeSet<PersonKey> = listed.iter().map(key).collect();
+    let gone = before_all().map(|e| (key(&e.person), e)).filter(|(key, _)| !there.contains(key));
+    let gone: BTreeMap<PersonKey, &Enrolled> = gone.collect();
+    let left = gone.into_values().take(SHARD_PEOPLE_MAX).cloned().collect();
     let mut people = Vec::with_capacity(listed.len());
     for person in listed {
         let subject = match known.entry(key(&person)) {
@@ -99,6 +108,7 @@ pub fn build(
         dims: sources.dims as u32,
         manifest: order.manifest,
         people,
+        left,
         owners,
     };
     Ok((head, values))
@@ -158,6 +168,44 @@ fn merged(before: Option<&Head>, added: &[Person]) -> Vec<Person> {
         }
     }
     people
+}
+
+/// The people of the version before without those whom a cancellation names. Who is not there has gone before: a repeat changes
+/// nothing.
+fn remaining(before: Option<&Head>, cancelled: &[Person], place: &str) -> Result<Vec<Person>, Refusal> {
+    let before = before.ok_or_else(|| {
+        Refusal::new(
+            RefusalCode::Unavailable,
+            format!("{place}: it is not built yet"),
+            "submit the list of passengers first",
+        )
+    })?;
+    let mut people: Vec<Person> = before.people.iter().map(|enrolled| enrolled.person.clone()).collect();
+    for person in cancelled {
+        let named: BTreeSet<PersonKey> = people.iter().filter(|listed| may_be(person, listed)).map(key).collect();
+        if named.len() > 1 {
+            let place = format!("{place}: person {} of the cancellation", person.manifest_ordinal);
+            let fix = format!("{} people of the list are so named; give the travel document", named.len());
+            return Err(Refusal::new(RefusalCode::BadValue, place, fix));
+        }
+        people.retain(|listed| !named.contains(&key(listed)));
+    }
+    Ok(people)
+}
+
+/// Whether a cancellation that names a person so may mean this one: by the travel document where both have one, else by name
+/// and, as far as it is known, date of birth.
+fn may_be(cancelled: &Person, listed: &Person) -> bool {
+    fn agree<T: PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+        one.is_none() || other.is_none() || one == other
+    }
+    match (&cancelled.document, &listed.document) {
+        (Some(one), Some(other)) => one.number == other.number && agree(&one.issuing_state, &other.issuing_state),
+        _ => {
+            (&cancelled.family_name, &cancelled.given_names) == (&listed.family_name, &listed.given_names)
+                && agree(&cancelled.date_of_birth, &listed.date_of_birth)
+        }
+    }
 }
 
 fn random_u64(place: &str) -> Result<u64, Refusal> {
@@ -270,7 +318,7 @@ mod tests {
             boarded: BTreeMap::new(),
         };
         let shard = ShardId { journey: "AA100-20261124-JFK".parse().expect("a journey"), part: 0 };
-        let order = BuildOrder { shard, manifest: ContentHash([version as u8; 32]), people, merge: false };
+        let order = BuildOrder { shard, manifest: ContentHash([version as u8; 32]), people, listing: Listing::Whole };
         let (head, values) = build(&sources, &order, before, GalleryVersion(version)).expect("a gallery");
         segment::encode(&head, &values).expect("a segment")
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cluster_config::ids::{ContentHash, JourneyId, PortCode};
 use cluster_config::limits::{GALLERY_PARTS_MAX, SHARD_PEOPLE_MAX};
-use cluster_config::wire::peer::{Document, JourneyPlan, Person};
+use cluster_config::wire::peer::{Document, JourneyPlan, Listing, Person};
 use cluster_config::wire::{Refusal, RefusalCode};
 use node_intake::{Disposition, DocumentKind, Journey, Message, SeriesMark, Traveller};
 
@@ -27,10 +27,10 @@ pub struct Announced {
 pub struct Announcement {
     /// The journey.
     pub plan: JourneyPlan,
-    /// Its people.
+    /// Its people, or those who leave it.
     pub people: Vec<Person>,
-    /// Whether they are added to the people known already: a part of a series, or a change.
-    pub merge: bool,
+    /// What they are to the people known already.
+    pub listing: Listing,
 }
 
 /// Reads a manifest file of any format.
@@ -54,13 +54,17 @@ pub fn read(bytes: &[u8]) -> Result<Announced, Refusal> {
         let quarantined =
             message.quarantined.iter().map(|q| format!("{}: person {}: {}", q.place, q.ordinal, q.detail));
         announced.quarantined.extend(quarantined);
-        if let Some(refusal) = &message.refusal {
+        let journeys = message.departures().unwrap_or_else(|refusal| {
             announced.warnings.push(format!("{}: the message announces no journey: {refusal}", message.place));
-        }
-        for journey in &message.journeys {
-            let announcement = announce(message, journey, by_id.len())?;
+            Vec::new()
+        });
+        for journey in &journeys {
+            let mut announcement = announce(message, journey, by_id.len())?;
+            if announcement.listing == Listing::Removed {
+                announced.quarantined.extend(announcement.set_aside_unnamed(message));
+            }
             match by_id.get(&announcement.plan.id) {
-                Some(index) => announced.journeys[*index].join(announcement),
+                Some(index) => announced.journeys[*index].join(announcement, message)?,
                 None => {
                     by_id.insert(announcement.plan.id, announced.journeys.len());
                     announced.journeys.push(announcement);
@@ -106,7 +110,12 @@ fn announce(message: &Message, journey: &Journey, number: usize) -> Result<Annou
             manifest: ContentHash::default(),
         },
         people: travellers.map(person).collect(),
-        merge: !alone || message.disposition == Disposition::Amend,
+        listing: match message.disposition {
+            Disposition::Remove => Listing::Removed,
+            Disposition::Amend => Listing::Added,
+            _ if alone => Listing::Whole,
+            _ => Listing::Added,
+        },
     })
 }
 
@@ -132,14 +141,35 @@ fn person(traveller: &Traveller) -> Person {
 }
 
 impl Announcement {
+    /// Sets those of a cancellation aside whom nobody could be told by.
+    fn set_aside_unnamed(&mut self, message: &Message) -> Vec<String> {
+        let is_named = |person: &Person| person.document.is_some() || !person.family_name.is_empty();
+        let (named, unnamed): (Vec<Person>, Vec<Person>) = self.people.drain(..).partition(is_named);
+        self.people = named;
+        let told = |person: Person| {
+            let number = person.manifest_ordinal;
+            format!("{}: person {number}: a cancellation has to give the travel document or the name", message.place)
+        };
+        unnamed.into_iter().map(told).collect()
+    }
+
     /// Takes in the people of a further message about the same journey.
-    fn join(&mut self, other: Self) {
+    fn join(&mut self, other: Self, message: &Message) -> Result<(), Refusal> {
+        let removed = [self.listing, other.listing].map(|listing| listing == Listing::Removed);
+        if removed[0] != removed[1] {
+            let place = format!("manifest message at {}: journey {}", message.place, self.plan.id);
+            let fix = "people are listed and taken off in one file; submit these messages one after the other";
+            return Err(Refusal::new(RefusalCode::BadValue, place, fix));
+        }
         let offset = self.people.iter().map(|person| person.manifest_ordinal).max().unwrap_or(0);
         self.people.extend(other.people.into_iter().map(|mut person| {
             person.manifest_ordinal += offset;
             person
         }));
-        self.merge |= other.merge;
+        if other.listing == Listing::Added {
+            self.listing = Listing::Added;
+        }
+        Ok(())
     }
 
     /// Fills in what follows from the people.
@@ -152,15 +182,42 @@ impl Announcement {
             return Err(Refusal::new(RefusalCode::TooLarge, place, fix));
         }
         self.plan.people = self.people.len() as u32;
-        let canonical = serde_json::to_vec(&(&self.plan.id, self.merge, &self.people))
+        let canonical = serde_json::to_vec(&(&self.plan.id, self.listing, &self.people))
             .map_err(|error| Refusal::new(RefusalCode::Internal, place, error.to_string()))?;
         self.plan.manifest = segment::hash(&canonical);
         Ok(())
     }
 
-    /// The people of each part of the gallery, by their number on the manifest.
-    pub fn parts(&self) -> Vec<Vec<Person>> {
-        let parts = usize::from(self.plan.parts);
+    /// The plan of the journey with this: what is `known` of it stays, as far as this does not say anything else.
+    ///
+    /// # Errors
+    /// Where people are taken off a journey that is not known.
+    pub fn plan_after(&self, known: Option<&JourneyPlan>) -> Result<JourneyPlan, Refusal> {
+        let (plan, known) = match (self.listing, known) {
+            (Listing::Removed, None) => {
+                let place = format!("manifest of {}: people are taken off it", self.plan.id);
+                let fix = "it is not known here; submit its list of passengers first";
+                return Err(Refusal::new(RefusalCode::NotFound, place, fix));
+            }
+            (Listing::Whole, _) | (Listing::Added, None) => return Ok(self.plan.clone()),
+            (_, Some(known)) if known.manifest == self.plan.manifest => return Ok(known.clone()),
+            (Listing::Added, Some(known)) => (&self.plan, known),
+            (Listing::Removed, Some(known)) => (known, known),
+        };
+        let people = match self.listing {
+            Listing::Removed => known.people.saturating_sub(self.plan.people),
+            _ => known.people + self.plan.people,
+        };
+        Ok(JourneyPlan { people, manifest: self.plan.manifest, ..plan.clone() })
+    }
+
+    /// The people for each part of a gallery of so many parts, by their number on the manifest; whom a cancellation names, each
+    /// part is told of.
+    pub fn parts(&self, parts: u16) -> Vec<Vec<Person>> {
+        let parts = usize::from(parts);
+        if self.listing == Listing::Removed {
+            return vec![self.people.clone(); parts];
+        }
         let mut people = vec![Vec::new(); parts];
         for person in &self.people {
             people[person.manifest_ordinal as usize % parts].push(person.clone());

@@ -9,7 +9,7 @@ use cluster_config::wire::operator::{
     ClusterStatus, Gallery, JourneyStatus, LedgerPage, LedgerRecord, MemberStatus, Receipt, Request, Response, Shard,
     Submitted, SubmittedJourney,
 };
-use cluster_config::wire::peer::{self, BuildOrder, Member};
+use cluster_config::wire::peer::{self, BuildOrder, Listing, Member};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::state::Journey;
 use coordinator_core::{Command, Outcome, State};
@@ -223,14 +223,28 @@ impl Operators {
         announcement: &Announcement,
         deadline: Instant,
     ) -> Result<SubmittedJourney, Refusal> {
-        let plan = &announcement.plan;
-        let opened = self.proposer.propose(Command::OpenJourney(plan.clone()), Instant::now() + CHANGE_TIMEOUT).await?;
-        let builds = (0..).zip(announcement.parts()).map(|(part, people)| {
+        let id = announcement.plan.id;
+        let plan = self
+            .context
+            .coordinator
+            .with_state(|state| announcement.plan_after(state.journeys.get(&id).map(|journey| &journey.plan)))?;
+        let open = || self.proposer.propose(Command::OpenJourney(plan.clone()), Instant::now() + CHANGE_TIMEOUT);
+        // A gallery is built for a journey that is there. A cancellation changes the plan last: one that cannot be followed
+        // changes nothing.
+        let announced = match announcement.listing {
+            Listing::Whole | Listing::Added => Some(open().await?),
+            Listing::Removed => None,
+        };
+        let builds = (0..).zip(announcement.parts(plan.parts)).map(|(part, people)| {
             let shard = ShardId { journey: plan.id, part };
-            let order = BuildOrder { shard, manifest: plan.manifest, people, merge: announcement.merge };
+            let order = BuildOrder { shard, manifest: plan.manifest, people, listing: announcement.listing };
             build::at_owner(&self.context, order, deadline)
         });
         let built = futures::future::try_join_all(builds).await?;
+        let opened = match announced {
+            Some(opened) => opened,
+            None => open().await?,
+        };
         let version = built.iter().map(|built| built.version).min().unwrap_or_default();
         self.applied(plan.id, version).await;
         Ok(SubmittedJourney {

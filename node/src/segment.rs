@@ -13,7 +13,7 @@ use cluster_config::wire::peer::{Candidate, Person, Segment};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"TVSG";
-const FORMAT_VERSION: u8 = 1;
+const FORMAT_VERSION: u8 = 2;
 const PREFIX_BYTES: usize = 9;
 
 /// Why bytes are not a segment of this shard.
@@ -66,6 +66,9 @@ pub struct Head {
     pub manifest: ContentHash,
     /// The people.
     pub people: Vec<Enrolled>,
+    /// People of earlier versions who are not expected any more. They have no templates; their subject ids are kept for when
+    /// they come back, so that nobody ever has two to board with (P1).
+    pub left: Vec<Enrolled>,
     /// For each template, the index of its person in `people`.
     pub owners: Vec<u32>,
 }
@@ -171,7 +174,7 @@ pub fn decode(segment: &Segment, before: Option<&Loaded>) -> Result<Loaded, Erro
         return Err(layout(PREFIX_BYTES, problem));
     }
     let rows = head.owners.len();
-    if head.people.len() > SHARD_PEOPLE_MAX || rows > SHARD_ROWS_MAX {
+    if head.people.len().max(head.left.len()) > SHARD_PEOPLE_MAX || rows > SHARD_ROWS_MAX {
         return Err(layout(PREFIX_BYTES, format!("{} people and {rows} templates", head.people.len())));
     }
     if let Some(row) = head.owners.iter().position(|owner| *owner as usize >= head.people.len()) {

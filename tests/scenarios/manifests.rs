@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
+use cluster_config::ids::JourneyId;
 use cluster_config::wire::RefusalCode;
+use cluster_config::wire::gate::{Answer, Directive, Reason};
 use cluster_config::wire::operator::{Gallery, Request, Response};
-use harness::invariants::p10_clear_refusals;
+use harness::invariants::{p5_same_answer, p10_clear_refusals};
 use harness::live::Live;
 use harness::target::{Failure, Gate, Target};
 use harness::workload::Bank;
+use node_intake::{MessageKind, compose, parse};
 
 async fn galleries(live: &Live) -> Vec<Gallery> {
     match live.ask(live.running()[0], Request::GalleryList).await {
@@ -83,4 +86,116 @@ async fn the_same_manifest_again_changes_nothing_whichever_node_gets_it() {
     assert_eq!(galleries(&live).await, before);
     let again = live.gate(0).await.identify(capture).await.expect("an answer");
     assert_eq!((again.confirmed, again.gallery_version), (answer.confirmed, answer.gallery_version));
+}
+
+/// A message of another kind about the people of a list whose numbers are given.
+fn message(list: &[u8], kind: MessageKind, numbers: &[u32]) -> Vec<u8> {
+    let mut manifest = parse(list).expect("a manifest").messages.remove(0).manifest;
+    manifest.kind = kind;
+    manifest.travellers.retain(|traveller| numbers.contains(&traveller.ordinal));
+    compose(&manifest)
+}
+
+/// What every node tells of a guest of the first flight, which has to be the same.
+async fn told(live: &Live, bank: &Bank, guest: usize) -> Answer {
+    let mut answers = Vec::new();
+    for node in live.running() {
+        let answer = live.gate_at(node).await.identify(bank.capture(0, guest, 9, 1)).await.expect("an answer");
+        answers.push((node, answer));
+    }
+    p5_same_answer::check(&answers);
+    answers.remove(0).1
+}
+
+/// R43, P1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_taken_off_is_not_found_and_who_comes_back_is_the_same_person() {
+    let live = Live::start("manifests", 3).await;
+    let bank = Bank::new(harness::seed(), 1, 40);
+    bank.submit(&live).await;
+    let nodes = live.running();
+    let flight = &bank.flights[0];
+    let mut sure = Vec::new();
+    for guest in (0..40).filter(|guest| flight.guests[*guest].known && flight.guests[*guest].in_scope) {
+        sure.extend(told(&live, &bank, guest).await.confirmed.map(|confirmed| (guest, confirmed)));
+    }
+    let [(boards, boarder), (goes, goer), (stays, stayer)] = sure[..3] else { panic!("three guests are told apart") };
+    assert_eq!(
+        live.gate(0).await.board(bank.capture(0, boards, 1, 1)).await.expect("an answer").reason,
+        Reason::Matched
+    );
+
+    let off = [boarder.manifest_ordinal, goer.manifest_ordinal];
+    let cancellation = message(&flight.manifest, MessageKind::ReservationCancellation, &off);
+    let submitted = live.submit(nodes[1], &cancellation).await.expect("taken");
+    assert_eq!((submitted.journeys[0].people, submitted.journeys[0].duplicate), (38, false), "{submitted:?}");
+    live.replicated().await;
+    let again = live.submit(nodes[2], &cancellation).await.expect("taken");
+    assert_eq!((again.journeys[0].people, again.journeys[0].duplicate), (38, true), "{again:?}");
+    for guest in [boards, goes] {
+        let told = told(&live, &bank, guest).await;
+        assert!(told.confirmed.is_none() && told.directive != Directive::Proceed, "{told:?}");
+    }
+    assert_eq!(told(&live, &bank, stays).await.confirmed, Some(stayer));
+
+    // They come back: by a change, and by a whole list after one without them.
+    let others: Vec<u32> = (1..=40).filter(|number| !off.contains(number)).collect();
+    let turns = [
+        vec![message(&flight.manifest, MessageKind::PassengerChange, &off)],
+        vec![message(&flight.manifest, MessageKind::PassengerList, &others), flight.manifest.clone()],
+    ];
+    for manifests in turns {
+        for manifest in &manifests {
+            live.submit(nodes[0], manifest).await.expect("taken");
+        }
+        live.replicated().await;
+        let back = told(&live, &bank, goes).await.confirmed.expect("somebody who is there again");
+        assert_eq!(back.subject, goer.subject);
+        let second = live.gate(1).await.board(bank.capture(0, boards, 2, 1)).await.expect("an answer");
+        assert_eq!((second.reason, second.confirmed), (Reason::AlreadyBoarded, None), "{second:?}");
+        assert_eq!(told(&live, &bank, stays).await.confirmed, Some(stayer));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_that_cannot_be_followed_is_refused_and_changes_nothing() {
+    let live = Live::start("manifests", 1).await;
+    let node = live.running()[0];
+    let bank = Bank::new(harness::seed(), 1, 30);
+    bank.submit(&live).await;
+    let before = galleries(&live).await;
+    let list = &bank.flights[0].manifest;
+    let unknown = Bank::numbered(harness::seed(), 2, 1, 30);
+    let cancellation = message(&unknown.flights[0].manifest, MessageKind::ReservationCancellation, &[1]);
+    match live.submit(node, &cancellation).await {
+        Err(Failure::Refused(refusal)) => {
+            let journey: JourneyId = unknown.flights[0].journey;
+            p10_clear_refusals::check("no such journey", &refusal, RefusalCode::NotFound, &journey.to_string());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(galleries(&live).await, before, "no journey is opened by it");
+
+    // Two of one name, and no document by which to tell them: nobody is taken off.
+    let text = String::from_utf8(list.clone()).expect("text");
+    let parsed = parse(list).expect("a manifest").messages.remove(0).manifest;
+    let [first, second] = [0, 1].map(|index| parsed.travellers[index].family_name.clone());
+    let namesakes = text.replace(&second, &first).into_bytes();
+    live.submit(node, &namesakes).await.expect("taken");
+    let before = galleries(&live).await;
+    let mut ambiguous = parsed.clone();
+    ambiguous.kind = MessageKind::PartyReduction;
+    ambiguous.travellers.truncate(1);
+    ambiguous.travellers[0].documents.clear();
+    ambiguous.travellers[0].date_of_birth = None;
+    match live.submit(node, &compose(&ambiguous)).await {
+        Err(Failure::Refused(refusal)) => {
+            p10_clear_refusals::check("namesakes", &refusal, RefusalCode::BadValue, "person 1");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(galleries(&live).await, before, "nothing is half-applied");
+    ambiguous.travellers[0].date_of_birth = parsed.travellers[0].date_of_birth;
+    let submitted = live.submit(node, &compose(&ambiguous)).await.expect("taken");
+    assert_eq!(submitted.journeys[0].people, 29, "{submitted:?}");
 }

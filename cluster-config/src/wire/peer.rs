@@ -172,6 +172,17 @@ pub struct Candidate {
     pub in_scope: bool,
 }
 
+/// What the people of a manifest are to those who are known already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listing {
+    /// Everybody: who is not among them does not travel.
+    Whole,
+    /// Further people, or other data of people who are known: a part of a series, a change.
+    Added,
+    /// People who are not expected any more: a cancellation.
+    Removed,
+}
+
 /// Orders the owner of a shard to build its gallery.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BuildOrder {
@@ -179,10 +190,10 @@ pub struct BuildOrder {
     pub shard: ShardId,
     /// Hash of the manifest that this comes from: the same one again changes nothing.
     pub manifest: ContentHash,
-    /// The people of this part of the gallery.
+    /// People of this part of the gallery; of a cancellation also people of other parts.
     pub people: Vec<Person>,
-    /// Whether they are added to the people who are there (a further part of a series, a change) or replace them.
-    pub merge: bool,
+    /// What they are to the people who are there.
+    pub listing: Listing,
 }
 
 /// One person of a manifest. Personal data: it travels between nodes and lies on disks only sealed.

@@ -2,6 +2,7 @@
 
 use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
+use cluster_config::wire::peer::Listing;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
 
@@ -17,9 +18,9 @@ pub fn goes_on_from(known: Option<GalleryVersion>, committed: GalleryVersion) ->
 ///
 /// # Errors
 /// A refusal that names the members to be waited for.
-pub fn may_begin_anew(state: &State, shard: ShardId, silent: &[NodeId], merge: bool) -> Result<(), Refusal> {
+pub fn may_begin_anew(state: &State, shard: ShardId, silent: &[NodeId], listing: Listing) -> Result<(), Refusal> {
     let place = format!("gallery {shard}: nobody gives the people of its committed version");
-    if merge {
+    if listing != Listing::Whole {
         return Err(Refusal::new(RefusalCode::Unavailable, place, "submit the whole manifest"));
     }
     if state.ledger.boardings(shard.journey) == 0 || planted(Canary::NewSubjects) {

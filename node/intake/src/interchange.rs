@@ -103,6 +103,18 @@ impl Message {
             refusal,
         }
     }
+
+    /// The departures that it is about: those that its passengers board, or that a cancellation takes people off.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn departures(&self) -> Result<Vec<Journey>, Refusal> {
+        match (self.disposition, &self.refusal) {
+            (Disposition::Remove, _) => self.manifest.affected_journeys(),
+            (_, Some(refusal)) => Err(refusal.clone()),
+            (_, None) => Ok(self.journeys.clone()),
+        }
+    }
 }
 
 /// Reads a manifest: UN/EDIFACT PAXLST of any kind, or JSON.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, BuildOrder, Built, Segment};
+use cluster_config::wire::peer::{self, BuildOrder, Built, Listing, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::Command;
 use coordinator_core::blueprint::Placement;
@@ -124,7 +124,7 @@ impl Job {
             Ok(kept) => return Ok(Some(Arc::new(read_roster(&kept)?))),
             Err(silent) => silent,
         };
-        shared.coordinator.with_state(|state| may_begin_anew(state, shard, &silent, self.order.merge))?;
+        shared.coordinator.with_state(|state| may_begin_anew(state, shard, &silent, self.order.listing))?;
         Ok(self.before.clone())
     }
 
@@ -236,7 +236,7 @@ pub async fn from_roster(
     let job = Job {
         shared,
         proposer,
-        order: BuildOrder { shard, manifest: roster.head.manifest, people, merge: false },
+        order: BuildOrder { shard, manifest: roster.head.manifest, people, listing: Listing::Whole },
         placement: order.placement,
         served: GalleryVersion::default(),
         before: Some(Arc::new(roster)),

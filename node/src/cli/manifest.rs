@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use cluster_config::wire::operator::{Request, Response, Submitted};
+use node_intake::Disposition;
 
 use super::connect::{Connection, out_of_turn};
 use super::{Failure, output};
@@ -72,18 +73,20 @@ fn check(file: &Path, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&interchange);
     }
-    let mut rows = vec![["journey", "from", "to", "departs", "people"].map(String::from).to_vec()];
+    let mut rows = vec![["journey", "from", "to", "departs", "people", ""].map(String::from).to_vec()];
     for message in &interchange.messages {
-        for journey in &message.journeys {
+        let departures = message.departures();
+        for journey in departures.iter().flatten() {
             rows.push(vec![
                 format!("{}{}", journey.carrier, journey.flight_number),
                 journey.departure_port.clone(),
                 journey.arrival_port.clone(),
                 journey.departure.to_string(),
                 journey.travellers.len().to_string(),
+                if message.disposition == Disposition::Remove { "taken off".to_owned() } else { String::new() },
             ]);
         }
-        if let Some(refusal) = &message.refusal {
+        if let Err(refusal) = departures {
             output::print(&format!("{}: no journey: {refusal}", message.place))?;
         }
         for quarantine in &message.quarantined {

@@ -11,6 +11,7 @@ use cluster_config::ids::{JourneyId, NodeId};
 use cluster_config::policy::Policy;
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::operator::{ClusterStatus, JourneyStatus, LedgerRecord, Request, Response};
+use cluster_config::wire::peer::Listing;
 use node_link::OperatorClient;
 use tokio::task::JoinSet;
 
@@ -217,6 +218,10 @@ impl Stage {
                     continue;
                 }
             };
+            if announced.journeys.iter().any(|announcement| announcement.listing == Listing::Removed) {
+                show.step(&format!("{name} is set aside: it takes people off, and here everybody is boarded"));
+                continue;
+            }
             addresses.rotate_left(1);
             self.ask_at(addresses.clone(), &Request::SubmitManifest(bytes)).await?;
             for announcement in announced.journeys {

@@ -179,7 +179,16 @@ pub fn build(
         let in_scope = person.nationality.as_deref() != Some("USA");
         enrolled.push(Enrolled { subject, person: person.clone(), in_scope });
     }
-    let head = Head { shard, version, model: model(), dims: DIMS as u32, manifest, people: enrolled, owners };
+    let head = Head {
+        shard,
+        version,
+        model: model(),
+        dims: DIMS as u32,
+        manifest,
+        people: enrolled,
+        left: Vec::new(),
+        owners,
+    };
     segment::encode(&head, &values).expect("a segment encodes")
 }
 

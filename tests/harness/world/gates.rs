@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use cluster_config::ids::{NodeId, ShardId};
 use cluster_config::wire::gate::{Capture, Directive, Request, Response};
-use cluster_config::wire::peer::BuildOrder;
+use cluster_config::wire::peer::{BuildOrder, Listing};
 use cluster_config::wire::{Channel, Refusal};
 use coordinator_core::Command;
 use futures::future::{Either, join, select};
@@ -231,7 +231,8 @@ impl World {
         self.operate(flight, |_| Command::OpenJourney(manifest.plan.clone())).await;
         for (part, people) in (0..).zip(&manifest.parts) {
             let shard = ShardId { journey: manifest.plan.id, part };
-            let order = BuildOrder { shard, manifest: manifest.plan.manifest, people: people.clone(), merge: false };
+            let (people, listing) = (people.clone(), Listing::Whole);
+            let order = BuildOrder { shard, manifest: manifest.plan.manifest, people, listing };
             let mut turn = flight as u64;
             loop {
                 turn += 1;

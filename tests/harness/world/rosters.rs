@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, BuildOrder, Segment};
+use cluster_config::wire::peer::{self, BuildOrder, Listing, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
 use futures::stream::{FuturesUnordered, StreamExt};
 use node::segment;
@@ -144,7 +144,7 @@ impl World {
         };
         let roster: Ready = content::load(&roster, None).ok()?;
         let people = roster.head.people.iter().map(|enrolled| enrolled.person.clone()).collect();
-        let build = BuildOrder { shard, manifest: roster.head.manifest, people, merge: false };
+        let build = BuildOrder { shard, manifest: roster.head.manifest, people, listing: Listing::Whole };
         let job = self.build_job(node, run, build, order.placement, GalleryVersion::default(), Some(roster));
         job.await.ok().map(|_| ())
     }

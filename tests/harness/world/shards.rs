@@ -442,7 +442,7 @@ impl World {
             Err(silent) => silent,
         };
         let gone = || Err(refuse(RefusalCode::Unavailable, node, shard, "the process ends"));
-        node.state(|state| may_begin_anew(state, shard, &silent, order.merge)).unwrap_or_else(gone)?;
+        node.state(|state| may_begin_anew(state, shard, &silent, order.listing)).unwrap_or_else(gone)?;
         Ok(before)
     }
 
