@@ -1,13 +1,16 @@
 //! An airport that never closes: at every stand one flight after the other is announced, boards at its gates and is
-//! closed, until the airport is told to stop. Long runs of faults strike while this goes on.
+//! closed, until the airport is told to stop. While a flight boards, latecomers are added to its list, and somebody who did not
+//! come is taken off. Long runs of faults strike while this goes on.
 
 use std::net::SocketAddr;
+use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::JourneyId;
 use cluster_config::wire::operator::{Request, Response};
+use node_intake::MessageKind;
 use node_link::{Identity, OperatorClient};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,7 +19,7 @@ use crate::level::wait_for;
 use crate::live::{Live, LiveGate};
 use crate::oracle::History;
 use crate::target::{LEVEL_DEADLINE, Target};
-use crate::workload::{Bank, board_one};
+use crate::workload::{Bank, Flight, board_one};
 
 /// How long one question of the desk may take before it is asked again.
 const DESK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +29,9 @@ const DESK_PATIENCE: Duration = Duration::from_secs(150);
 
 /// Pause between two tries of the desk.
 const DESK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Travellers of a flight who are not on its first manifest: the last ones. The first one of all does not come.
+const LATECOMERS: u32 = 2;
 
 /// What an airport is like.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +144,15 @@ impl Shared {
         lock(&self.problems).push(problem);
     }
 
+    /// Submits a message about a flight; says whether it was taken.
+    async fn submit(&self, flight: &Flight, kind: MessageKind, numbers: impl RangeBounds<u32>) -> bool {
+        let done = self.desk.done(&Request::SubmitManifest(flight.message(kind.clone(), numbers))).await;
+        let problem = done.err().map(|problem| format!("{}: {kind:?} was not taken: {problem}", flight.journey));
+        let taken = problem.is_none();
+        problem.into_iter().for_each(|problem| self.problem(problem));
+        taken
+    }
+
     fn progress(&self) -> Progress {
         Progress {
             announced: self.numbers.load(Ordering::Relaxed) - 1,
@@ -160,12 +175,14 @@ async fn operate(shared: Arc<Shared>, gates: Vec<LiveGate>, stopping: watch::Rec
         let booked = quarter + (number * 37) % (travellers - quarter + 1);
         let bank = Arc::new(Bank::numbered(seed, number, 1, booked));
         let journey = bank.flights[0].journey;
-        let announced = shared.desk.done(&Request::SubmitManifest(bank.flights[0].manifest.clone())).await;
-        if let Err(problem) = announced {
-            shared.problem(format!("{journey} was not announced: {problem}"));
+        let early = booked - LATECOMERS.min(booked - 1);
+        let announced = shared.submit(&bank.flights[0], MessageKind::PassengerList, ..=early).await;
+        if !announced {
             return;
         }
-        board(&shared, &bank, &gates, interval, &stopping).await;
+        let (is_added, added) = watch::channel(false);
+        let board = board(&shared, &bank, &gates, interval, &stopping, early, added);
+        tokio::join!(board, change(&shared, &bank.flights[0], early, is_added));
         match shared.desk.done(&Request::CloseJourney(journey)).await {
             Ok(_) => lock(&shared.closed).push(journey),
             Err(problem) => shared.problem(format!("{journey} was not closed: {problem}")),
@@ -173,24 +190,41 @@ async fn operate(shared: Arc<Shared>, gates: Vec<LiveGate>, stopping: watch::Rec
     }
 }
 
-/// All guests of a flight, at all its gates. A gate takes the next guest every `interval` whether or not the one before
-/// is done: an outage meets as many captures as a calm second.
+/// Adds the latecomers to a flight's list, says so, and takes off it who does not come.
+async fn change(shared: &Shared, flight: &Flight, early: u32, is_added: watch::Sender<bool>) {
+    if shared.submit(flight, MessageKind::PassengerChange, early + 1..).await {
+        // Nobody waits for it any more where boarding was stopped.
+        let _ = is_added.send(true);
+        shared.submit(flight, MessageKind::ReservationCancellation, ..=1).await;
+    }
+}
+
+/// All guests of a flight who come, at all its gates; those behind the first `early` once they are `added`. A gate takes
+/// the next guest every `interval` whether or not the one before is done: an outage meets as many captures as a calm second.
 async fn board(
     shared: &Arc<Shared>,
     bank: &Arc<Bank>,
     gates: &[LiveGate],
     interval: Duration,
     stopping: &watch::Receiver<bool>,
+    early: u32,
+    added: watch::Receiver<bool>,
 ) {
     let mut pace = tokio::time::interval(interval / gates.len() as u32);
     let mut inside = JoinSet::new();
-    for guest in 0..bank.flights[0].guests.len() {
+    for guest in 1..bank.flights[0].guests.len() {
         pace.tick().await;
         if *stopping.borrow() {
             break;
         }
         let (shared, bank, gate) = (shared.clone(), bank.clone(), gates[guest % gates.len()].clone());
+        let mut added = added.clone();
+        let is_late = guest >= early as usize;
         inside.spawn(async move {
+            if is_late && added.wait_for(|added| *added).await.is_err() {
+                // They were not added, which the desk has said.
+                return;
+            }
             board_one(&bank, &gate, 0, guest, &shared.history).await;
             shared.travellers.fetch_add(1, Ordering::Relaxed);
         });

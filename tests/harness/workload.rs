@@ -1,5 +1,6 @@
 //! A bank of departures: PAXLST manifests, the people on them, and gate clients that board everybody at once.
 
+use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use cluster_config::wire::peer::Person;
 pub use node::holdings::synthetic::Population;
 use node::holdings::synthetic::model;
 use node::manifests;
-use node_intake::{Date, Document, Leg, LocalDateTime, LocalTime, Manifest, Traveller, compose};
+use node_intake::{Date, Document, Leg, LocalDateTime, LocalTime, Manifest, MessageKind, Traveller, compose, parse};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -225,6 +226,17 @@ impl Flight {
             Guest { in_scope: !citizen && (15..=78).contains(&age), known, person }
         });
         Self { journey: announcement.plan.id, guests: guests.collect(), manifest }
+    }
+
+    /// A message of some kind about those of its people who have these numbers on its manifest.
+    ///
+    /// # Panics
+    /// Where its manifest does not read back.
+    pub fn message(&self, kind: MessageKind, numbers: impl RangeBounds<u32>) -> Vec<u8> {
+        let mut manifest = parse(&self.manifest).expect("what was composed reads").messages.remove(0).manifest;
+        manifest.kind = kind;
+        manifest.travellers.retain(|traveller| numbers.contains(&traveller.ordinal));
+        compose(&manifest)
     }
 }
 

@@ -88,14 +88,6 @@ async fn the_same_manifest_again_changes_nothing_whichever_node_gets_it() {
     assert_eq!((again.confirmed, again.gallery_version), (answer.confirmed, answer.gallery_version));
 }
 
-/// A message of another kind about the people of a list whose numbers are given.
-fn message(list: &[u8], kind: MessageKind, numbers: &[u32]) -> Vec<u8> {
-    let mut manifest = parse(list).expect("a manifest").messages.remove(0).manifest;
-    manifest.kind = kind;
-    manifest.travellers.retain(|traveller| numbers.contains(&traveller.ordinal));
-    compose(&manifest)
-}
-
 /// What every node tells of a guest of the first flight, which has to be the same.
 async fn told(live: &Live, bank: &Bank, guest: usize) -> Answer {
     let mut answers = Vec::new();
@@ -125,13 +117,14 @@ async fn who_is_taken_off_is_not_found_and_who_comes_back_is_the_same_person() {
         Reason::Matched
     );
 
-    let off = [boarder.manifest_ordinal, goer.manifest_ordinal];
-    let cancellation = message(&flight.manifest, MessageKind::ReservationCancellation, &off);
+    let off = boarder.manifest_ordinal..=goer.manifest_ordinal;
+    let left = 40 - off.clone().count() as u32;
+    let cancellation = flight.message(MessageKind::ReservationCancellation, off.clone());
     let submitted = live.submit(nodes[1], &cancellation).await.expect("taken");
-    assert_eq!((submitted.journeys[0].people, submitted.journeys[0].duplicate), (38, false), "{submitted:?}");
+    assert_eq!((submitted.journeys[0].people, submitted.journeys[0].duplicate), (left, false), "{submitted:?}");
     live.replicated().await;
     let again = live.submit(nodes[2], &cancellation).await.expect("taken");
-    assert_eq!((again.journeys[0].people, again.journeys[0].duplicate), (38, true), "{again:?}");
+    assert_eq!((again.journeys[0].people, again.journeys[0].duplicate), (left, true), "{again:?}");
     for guest in [boards, goes] {
         let told = told(&live, &bank, guest).await;
         assert!(told.confirmed.is_none() && told.directive != Directive::Proceed, "{told:?}");
@@ -139,10 +132,9 @@ async fn who_is_taken_off_is_not_found_and_who_comes_back_is_the_same_person() {
     assert_eq!(told(&live, &bank, stays).await.confirmed, Some(stayer));
 
     // They come back: by a change, and by a whole list after one without them.
-    let others: Vec<u32> = (1..=40).filter(|number| !off.contains(number)).collect();
     let turns = [
-        vec![message(&flight.manifest, MessageKind::PassengerChange, &off)],
-        vec![message(&flight.manifest, MessageKind::PassengerList, &others), flight.manifest.clone()],
+        vec![flight.message(MessageKind::PassengerChange, off)],
+        vec![flight.message(MessageKind::PassengerList, stayer.manifest_ordinal..), flight.manifest.clone()],
     ];
     for manifests in turns {
         for manifest in &manifests {
@@ -166,7 +158,7 @@ async fn a_cancellation_that_cannot_be_followed_is_refused_and_changes_nothing()
     let before = galleries(&live).await;
     let list = &bank.flights[0].manifest;
     let unknown = Bank::numbered(harness::seed(), 2, 1, 30);
-    let cancellation = message(&unknown.flights[0].manifest, MessageKind::ReservationCancellation, &[1]);
+    let cancellation = unknown.flights[0].message(MessageKind::ReservationCancellation, ..=1);
     match live.submit(node, &cancellation).await {
         Err(Failure::Refused(refusal)) => {
             let journey: JourneyId = unknown.flights[0].journey;
