@@ -1,11 +1,12 @@
 //! A cluster of real processes on this machine's loopback: for the demonstration, the benchmarks and the tests.
 //!
 //! Every node is its own process of the same binary, with its own configuration file, data folder and certificate, on
-//! a port that the system chose. All of them are killed when this is dropped.
+//! a free port, which is kept for it while it does not run. All of them are killed when this is dropped.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -18,11 +19,24 @@ use cluster_config::wire::peer::Member;
 use node_link::Identity;
 use node_link::certificates::{Authority, Validity};
 
+use crate::clock;
+
 /// Days for which the certificates of a local cluster are valid: nobody keeps one longer.
 const CERTIFICATE_DAYS: u32 = 30;
 
 /// Zones are given out in turn.
 const ZONES: [&str; 3] = ["a", "b", "c"];
+
+/// Ports of nodes: none that a system gives to a socket that asks for any (Linux has 32,768 to 60,999 for these, IANA 49,152
+/// and more), since a client's might get the port of a node that is down.
+const PORTS: Range<u16> = 16_384..32_768;
+
+/// How many of them are tried for a free one.
+const PORT_TRIES_MAX: usize = 100;
+
+/// A socket that is bound to a port and connected to nobody who sends ("discard", RFC 863): the port is taken, and whoever sends
+/// something to it is told that nobody listens, as with a process that has died.
+const DISCARD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
 
 /// Why a local cluster does not start.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +106,8 @@ pub struct LocalNode {
     /// The words before its command that put it where it is to run.
     pub launcher: Vec<OsString>,
     child: Option<Child>,
+    /// Holds its port while it does not run.
+    port: Option<UdpSocket>,
 }
 
 /// See the module.
@@ -124,15 +140,11 @@ impl LocalCluster {
         create_folder(&certs)?;
         let authority = Authority::create(&certs)?;
         authority.issue(Role::Operator, "operator", Validity::Days(CERTIFICATE_DAYS))?;
-        let ports = free_ports(options.nodes as usize).map_err(|source| Error::Io {
-            path: options.folder.clone(),
-            action: "given ports",
-            source,
-        })?;
         let mut cluster = Self { options, authority, certs, nodes: Vec::new() };
-        let members: Vec<Member> = (1..).zip(&ports).map(|(id, port)| cluster.member(id, *port)).collect();
-        for (member, port) in members.iter().zip(&ports) {
-            let node = cluster.configure(member, *port, &members)?;
+        let ports = (0..cluster.options.nodes).map(|_| cluster.free_port()).collect::<Result<Vec<_>, _>>()?;
+        let members: Vec<Member> = (1..).zip(&ports).map(|(id, (port, _))| cluster.member(id, *port)).collect();
+        for (member, port) in members.iter().zip(ports) {
+            let node = cluster.configure(member, port, &members)?;
             cluster.nodes.push(node);
         }
         Ok(cluster)
@@ -143,12 +155,11 @@ impl LocalCluster {
     /// # Errors
     /// [`Error`] with the place.
     pub fn prepare_newcomer(&mut self) -> Result<Member, Error> {
-        let folder = self.options.folder.clone();
-        let ports = free_ports(1).map_err(|source| Error::Io { path: folder, action: "given a port", source })?;
+        let port = self.free_port()?;
         let id = self.nodes.iter().map(|node| node.id.0).max().unwrap_or(0) + 1;
-        let newcomer = self.member(id, ports[0]);
+        let newcomer = self.member(id, port.0);
         let founders: Vec<Member> = self.nodes.iter().map(|node| self.member(node.id.0, node.listen.port())).collect();
-        let node = self.configure(&newcomer, ports[0], &founders)?;
+        let node = self.configure(&newcomer, port, &founders)?;
         self.nodes.push(node);
         Ok(newcomer)
     }
@@ -170,7 +181,12 @@ impl LocalCluster {
         (host.unwrap_or(Ipv4Addr::LOCALHOST), port).into()
     }
 
-    fn configure(&self, member: &Member, port: u16, members: &[Member]) -> Result<LocalNode, Error> {
+    fn configure(
+        &self,
+        member: &Member,
+        (port, held): (u16, UdpSocket),
+        members: &[Member],
+    ) -> Result<LocalNode, Error> {
         let listen = self.listen(member.id.0, port);
         let folder = self.options.folder.join(format!("node-{}", member.id));
         create_folder(&folder)?;
@@ -214,6 +230,7 @@ impl LocalCluster {
             environment: Vec::new(),
             launcher: Vec::new(),
             child: None,
+            port: Some(held),
         })
     }
 
@@ -294,6 +311,7 @@ impl LocalCluster {
         };
         let log = File::options().create(true).append(true).open(&node.log).map_err(failed("opened"))?;
         let also = log.try_clone().map_err(failed("opened"))?;
+        node.port = None;
         let mut words = node.launcher.iter().cloned().chain([binary.clone().into_os_string()]);
         let child = Command::new(words.next().unwrap_or_default())
             .args(words)
@@ -335,7 +353,9 @@ impl LocalCluster {
     /// # Errors
     /// [`Error::NoSuchNode`].
     pub fn forget(&mut self, id: NodeId) -> Result<(), Error> {
-        self.node_mut(id)?.child = None;
+        let node = self.node_mut(id)?;
+        node.child = None;
+        node.hold_port();
         Ok(())
     }
 
@@ -375,11 +395,42 @@ impl LocalCluster {
         let path = node.log.clone();
         match node.child.take() {
             Some(mut child) => {
-                child.wait().map(|_| ()).map_err(|source| Error::Io { path, action: "waited for", source })
+                child.wait().map_err(|source| Error::Io { path, action: "waited for", source })?;
+                node.hold_port();
+                Ok(())
             }
             None => Err(Error::NoSuchNode(id)),
         }
     }
+
+    /// A port that is free now, and what holds it.
+    fn free_port(&self) -> Result<(u16, UdpSocket), Error> {
+        let failed = |source| Error::Io { path: self.options.folder.clone(), action: "given a port", source };
+        let mut last = std::io::ErrorKind::AddrInUse.into();
+        for _ in 0..PORT_TRIES_MAX {
+            let drawn = clock::random_u128().map_err(|_| failed(std::io::ErrorKind::Other.into()))?;
+            let port = PORTS.start + (drawn % PORTS.len() as u128) as u16;
+            match hold(port) {
+                Ok(socket) => return Ok((port, socket)),
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
+    }
+}
+
+impl LocalNode {
+    /// Keeps its port for it. Where somebody was quicker, its next start will say so.
+    fn hold_port(&mut self) {
+        self.port = hold(self.listen.port()).ok();
+    }
+}
+
+/// Takes a port of this machine's loopback.
+fn hold(port: u16) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
+    socket.connect(DISCARD)?;
+    Ok(socket)
 }
 
 impl Drop for LocalCluster {
@@ -398,9 +449,23 @@ fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), action: "created", source })
 }
 
-/// Ports that are free now. All are held until all are known, so that none comes twice.
-fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let sockets: Vec<UdpSocket> =
-        (0..count).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-    sockets.iter().map(|socket| Ok(socket.local_addr()?.port())).collect()
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_held_is_taken_and_tells_senders_that_nobody_listens() {
+        let (port, held) = PORTS.map(|port| (port, hold(port))).find(|(_, held)| held.is_ok()).expect("a free port");
+        assert_eq!(hold(port).expect_err("it is held").kind(), ErrorKind::AddrInUse);
+        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+        sender.connect((Ipv4Addr::LOCALHOST, port)).expect("an address");
+        sender.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        sender.send(b"anybody?").expect("sent");
+        assert_eq!(sender.recv(&mut [0; 8]).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
+        drop(held);
+        hold(port).expect("it is given back");
+    }
 }

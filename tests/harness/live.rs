@@ -1,4 +1,4 @@
-//! The live target: real processes on loopback, on ports that the system chose, in a folder that is gone afterwards.
+//! The live target: real processes on loopback, on ports that are free, in a folder that is gone afterwards.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
