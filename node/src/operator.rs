@@ -20,6 +20,7 @@ use crate::actors::build;
 use crate::clock;
 use crate::context::{Context, out_of_turn};
 use crate::directory::Directory;
+use crate::freshness;
 use crate::manifests::{self, Announcement};
 use crate::proposer::Proposer;
 
@@ -224,6 +225,10 @@ impl Operators {
         deadline: Instant,
     ) -> Result<SubmittedJourney, Refusal> {
         let id = announcement.plan.id;
+        if announcement.listing != Listing::Whole {
+            // A change goes on from what is known of the journey, which this node may lack.
+            freshness::catch_up(&self.context, Instant::now() + CHANGE_TIMEOUT).await?;
+        }
         let plan = self
             .context
             .coordinator

@@ -6,9 +6,11 @@ use cluster_config::ids::JourneyId;
 use cluster_config::wire::RefusalCode;
 use cluster_config::wire::gate::{Answer, Directive, Reason};
 use cluster_config::wire::operator::{Gallery, Request, Response};
+use harness::emulator::Party;
 use harness::invariants::{p5_same_answer, p10_clear_refusals};
-use harness::live::Live;
-use harness::target::{Failure, Gate, Target};
+use harness::level::wait_for;
+use harness::live::{Live, Setting};
+use harness::target::{Failure, Gate, LEVEL_DEADLINE, Target};
 use harness::workload::Bank;
 use node_intake::{MessageKind, compose, parse};
 
@@ -190,4 +192,30 @@ async fn a_cancellation_that_cannot_be_followed_is_refused_and_changes_nothing()
     ambiguous.travellers[0].date_of_birth = parsed.travellers[0].date_of_birth;
     let submitted = live.submit(node, &compose(&ambiguous)).await.expect("taken");
     assert_eq!(submitted.journeys[0].people, 29, "{submitted:?}");
+}
+
+/// A node that does not hear what the others know must not say that it is not there: who asks would ask nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_at_a_node_that_lags_behind_is_not_refused_for_good() {
+    let live = Live::start_as(Setting { network: true, ..Setting::new("manifests", 3) }).await;
+    let leader = live.leader().await;
+    let deaf = live.running().into_iter().find(|node| *node != leader).expect("another node");
+    for node in live.running().into_iter().filter(|node| *node != deaf) {
+        live.emulator().cut(Party::Node(node), Party::Node(deaf));
+    }
+    let bank = Bank::new(harness::seed(), 1, 20);
+    let flight = &bank.flights[0];
+    live.submit(leader, &flight.manifest).await.expect("taken by the others");
+    let cancellation = flight.message(MessageKind::ReservationCancellation, ..=1);
+    match live.submit(deaf, &cancellation).await {
+        Err(Failure::Refused(refusal)) => assert!(refusal.code.retryable(), "{refusal}"),
+        other => panic!("{other:?}"),
+    }
+    live.emulator().heal();
+    wait_for("the node has caught up", LEVEL_DEADLINE, async || {
+        let submitted = live.submit(deaf, &cancellation).await.map_err(|failure| failure.to_string())?;
+        assert_eq!(submitted.journeys[0].people, 19, "{submitted:?}");
+        Ok(())
+    })
+    .await;
 }
