@@ -15,6 +15,7 @@ use crate::directory::Directory;
 use crate::engine::EngineHandle;
 use crate::holdings::Holdings;
 use crate::store::Store;
+use crate::turns::Turns;
 
 /// What the parts of one node share.
 pub struct Context {
@@ -36,6 +37,8 @@ pub struct Context {
     pub holdings: std::sync::Arc<dyn Holdings>,
     /// The shards that run here.
     pub directory: Directory,
+    /// Whose turn it is to get content from another node.
+    pub turns: Turns,
     /// Whether calls of the raft group are answered. An empty store is kept out of the group until it is known that this
     /// node was never a member: one whose disk was wiped could vote a second time in one term.
     pub raft_open: AtomicBool,

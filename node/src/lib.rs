@@ -24,3 +24,4 @@ pub mod proposer;
 pub mod segment;
 pub mod service;
 pub mod store;
+pub mod turns;

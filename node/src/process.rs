@@ -27,6 +27,7 @@ use crate::operator::Operators;
 use crate::proposer::Proposer;
 use crate::service::Service;
 use crate::store::Store;
+use crate::turns::Turns;
 use crate::{holdings, keys, observe};
 
 /// The niceness that a node asks for: ahead of everything that is left at 0, behind what the system itself needs (`nice(1)`
@@ -203,6 +204,7 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         store,
         holdings,
         directory: Directory::default(),
+        turns: Turns::default(),
         raft_open: AtomicBool::new(coordinator.initialised()),
         network: tokio::runtime::Handle::current(),
     });

@@ -55,7 +55,7 @@ impl Account {
             // From the next blow on two nodes may be struck, which is not what P3 speaks of.
             let until = next.map_or(blow.ended + AFTERMATH, |next| next.min(blow.ended + AFTERMATH));
             let met = history.between(blow.began, until);
-            let (identified, boarded) = p3_no_failed_request::measure(&met);
+            let (identified, boarded) = p3_no_failed_request::measure(&met, blow.kind.is_planned());
             for (what, took) in [("identify", identified), ("board", boarded)] {
                 *run.counts.entry(format!("{what}s_under_fault")).or_default() += took.requests as u64;
                 worst(run, format!("{name}_{what}_p99_ms"), took.p99);

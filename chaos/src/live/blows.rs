@@ -91,6 +91,11 @@ impl Kind {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// Whether it is no blow but what operators do.
+    pub fn is_planned(self) -> bool {
+        matches!(self, Self::Drain | Self::Handover)
+    }
+
     /// Whether one node alone is struck: what promise P3 speaks of. Of the others only safety is asked, and that the
     /// cluster comes back.
     fn one_node(self) -> bool {

@@ -63,6 +63,7 @@ pub async fn fetch_gallery(
     version_min: GalleryVersion,
     before: Option<Arc<Loaded>>,
 ) -> Result<Arc<Loaded>, Refusal> {
+    let _turn = shared.turns.at(from).await;
     let request = peer::Request::FetchSegment { shard, version_min };
     match shared.ask(from, Lane::Bulk, &request, FETCH_TIMEOUT).await? {
         peer::Response::Segment(segment) if segment.shard == shard && segment.version >= version_min => {
