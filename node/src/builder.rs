@@ -31,11 +31,11 @@ pub struct Sources<'a> {
 }
 
 /// Builds the version after `before`. People who were in it keep their subject ids, so that a change of the manifest
-/// changes nobody's identity (R43), and those of who has left are kept for when they come back; somebody who is listed twice is
-/// one person. Who was in it as the same person and had
-/// templates keeps these as well, in their order and before all others: the holdings are asked for the others alone, so that
-/// one more traveller costs one question, and galleries share what stays ([`segment::decode`](crate::segment::decode)).
-/// People without a template stay in the head: the biographic path (R47).
+/// changes nobody's identity (R43), and those of who has left are kept for when they come back; somebody who is listed twice
+/// is one person. Who was in it as the same person and had templates keeps these as well, in their order and before all
+/// others: the holdings are asked for the others alone, so that one more traveller costs one question, and galleries share
+/// what stays ([`segment::decode`](crate::segment::decode)). People without a template stay in the head: the biographic
+/// path (R47).
 ///
 /// # Errors
 /// A refusal that names the person by number, the source, or the limit.
@@ -150,22 +150,28 @@ impl<'a> Kept<'a> {
 }
 
 /// The people of the version before and those of a further part of its manifest, numbered on; a person who is on both
-/// is taken as the later part has it (R43).
+/// is taken as the later part has it (R43), and one who comes back has the number of before, where nobody else has it.
 fn merged(before: Option<&Head>, added: &[Person]) -> Vec<Person> {
+    let left = || before.iter().flat_map(|head| &head.left).map(|enrolled| &enrolled.person);
     let mut people: Vec<Person> = before.iter().flat_map(|head| &head.people).map(|e| e.person.clone()).collect();
-    let mut ordinal = people.iter().map(|person| person.manifest_ordinal).max().unwrap_or(0);
+    let mut numbers: BTreeSet<u32> = people.iter().map(|person| person.manifest_ordinal).collect();
+    // Nobody gets the number of somebody who has left: the ledger may know that one by it.
+    let mut last = people.iter().chain(left()).map(|person| person.manifest_ordinal).max().unwrap_or(0);
+    let before_left: BTreeMap<PersonKey, u32> = left().map(|person| (key(person), person.manifest_ordinal)).collect();
     let places: BTreeMap<_, usize> = people.iter().enumerate().map(|(index, p)| (key(p), index)).collect();
     for person in added {
-        match places.get(&key(person)) {
-            Some(index) => {
-                let manifest_ordinal = people[*index].manifest_ordinal;
-                people[*index] = Person { manifest_ordinal, ..person.clone() };
-            }
-            None => {
-                ordinal += 1;
-                people.push(Person { manifest_ordinal: ordinal, ..person.clone() });
-            }
+        if let Some(index) = places.get(&key(person)) {
+            let manifest_ordinal = people[*index].manifest_ordinal;
+            people[*index] = Person { manifest_ordinal, ..person.clone() };
+            continue;
         }
+        let number = before_left.get(&key(person)).copied().filter(|number| !numbers.contains(number));
+        let manifest_ordinal = number.unwrap_or_else(|| {
+            last += 1;
+            last
+        });
+        numbers.insert(manifest_ordinal);
+        people.push(Person { manifest_ordinal, ..person.clone() });
     }
     people
 }
@@ -309,6 +315,15 @@ mod tests {
     }
 
     fn built(holdings: &Noted, people: Vec<Person>, before: Option<&Loaded>, version: u32) -> Segment {
+        built_of(holdings, (Listing::Whole, people), before, version).expect("a gallery")
+    }
+
+    fn built_of(
+        holdings: &Noted,
+        (listing, people): (Listing, Vec<Person>),
+        before: Option<&Loaded>,
+        version: u32,
+    ) -> Result<Segment, Refusal> {
         let sources = Sources {
             holdings,
             policy: &Policy::default(),
@@ -318,9 +333,9 @@ mod tests {
             boarded: BTreeMap::new(),
         };
         let shard = ShardId { journey: "AA100-20261124-JFK".parse().expect("a journey"), part: 0 };
-        let order = BuildOrder { shard, manifest: ContentHash([version as u8; 32]), people, listing: Listing::Whole };
-        let (head, values) = build(&sources, &order, before, GalleryVersion(version)).expect("a gallery");
-        segment::encode(&head, &values).expect("a segment")
+        let order = BuildOrder { shard, manifest: ContentHash([version as u8; 32]), people, listing };
+        let (head, values) = build(&sources, &order, before, GalleryVersion(version))?;
+        Ok(segment::encode(&head, &values).expect("a segment"))
     }
 
     fn read(segment: &Segment, before: Option<&Loaded>) -> Loaded {
@@ -350,6 +365,32 @@ mod tests {
         let roster = read(&segment::roster(&second.head).expect("a roster"), Some(&second));
         built(&holdings, [1, 2].map(traveller).to_vec(), Some(&roster), 3);
         assert_eq!(asked(), [1, 2], "a roster has no templates");
+    }
+
+    #[test]
+    fn nobody_gets_the_number_of_somebody_who_has_left_and_who_comes_back_has_it_again() {
+        let holdings = Noted::default();
+        let turn = |before: Option<&Loaded>, listing: Listing, people: &[Person], version: u32| {
+            read(&built_of(&holdings, (listing, people.to_vec()), before, version).expect("a gallery"), before)
+        };
+        let who = |loaded: &Loaded| {
+            let people = loaded.head.people.iter().map(|e| (e.person.family_name.clone(), e.person.manifest_ordinal));
+            people.collect::<Vec<(String, u32)>>()
+        };
+        let named = |people: &[(&str, u32)]| {
+            people.iter().map(|(name, number)| (name.to_string(), *number)).collect::<Vec<(String, u32)>>()
+        };
+        let first = turn(None, Listing::Whole, &[1, 2, 3].map(traveller), 1);
+        let second = turn(Some(&first), Listing::Removed, &[traveller(3)], 2);
+        assert_eq!(who(&second), named(&[("F1", 1), ("F2", 2)]));
+        let third = turn(Some(&second), Listing::Added, &[traveller(7)], 3);
+        assert_eq!(who(&third), named(&[("F1", 1), ("F2", 2), ("F7", 4)]));
+        let fourth = turn(Some(&third), Listing::Added, &[renumbered(1, traveller(3))], 4);
+        assert_eq!(who(&fourth), named(&[("F1", 1), ("F2", 2), ("F7", 4), ("F3", 3)]));
+        assert_eq!(fourth.head.people[3].subject, first.head.people[2].subject);
+
+        let unbuilt = built_of(&holdings, (Listing::Removed, vec![traveller(1)]), None, 1).expect_err("no list yet");
+        assert!(unbuilt.code.retryable(), "its list may be on its way");
     }
 
     #[test]

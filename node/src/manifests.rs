@@ -206,7 +206,7 @@ impl Announcement {
         };
         let people = match self.listing {
             Listing::Removed => known.people.saturating_sub(self.plan.people),
-            _ => known.people + self.plan.people,
+            _ => known.people.saturating_add(self.plan.people),
         };
         Ok(JourneyPlan { people, manifest: self.plan.manifest, ..plan.clone() })
     }
