@@ -179,7 +179,7 @@ fn latencies(text: &mut String, sums: &Sums) {
     let Some(live) = sums.0.get("live") else { return };
     text.push_str(
         "\n## The longest waits while real processes were struck, milliseconds\n\nThe worst window of each kind; P3 allows \
-         identifications 150 at p99 and 500 at most, boardings 600 and 1,200. Both cores were shared with the gates.\n\n\
+         identifications 150 at p99 and 500 at most, boardings 600 and 1,200, and where a change is planned (drain, handover) 100 to everybody. Both cores were shared with the gates.\n\n\
          | blow | identify p99 | max | board p99 | max | well again after |\n|---|---|---|---|---|---|\n",
     );
     let figure = |name: String| live.figures.get(&name).map_or("-".to_owned(), |figure| format!("{figure:.0}"));

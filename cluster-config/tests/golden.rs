@@ -133,7 +133,11 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.request.propose", &peer::Request::Propose(vec![1]));
     golden.add("peer.request.report", &peer::Request::Report(report));
     golden.add("peer.request.search", &peer::Request::Search(search));
-    golden.add("peer.request.build", &peer::Request::Build(build));
+    golden.add("peer.request.build", &peer::Request::Build(build.clone()));
+    for listing in [peer::Listing::Added, peer::Listing::Removed] {
+        let build = peer::BuildOrder { listing, ..build.clone() };
+        golden.add(&format!("peer.request.build.{listing:?}"), &peer::Request::Build(build));
+    }
     golden.add("peer.request.store", &peer::Request::StoreSegment(segment.clone()));
     let fetch = peer::Request::FetchSegment { shard: shard(), version_min: GalleryVersion(2) };
     golden.add("peer.request.fetch", &fetch);

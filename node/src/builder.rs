@@ -367,6 +367,7 @@ mod tests {
         assert_eq!(asked(), [1, 2], "a roster has no templates");
     }
 
+    /// R43, P1.
     #[test]
     fn nobody_gets_the_number_of_somebody_who_has_left_and_who_comes_back_has_it_again() {
         let holdings = Noted::default();
@@ -393,6 +394,7 @@ mod tests {
         assert!(unbuilt.code.retryable(), "its list may be on its way");
     }
 
+    /// P5.
     #[test]
     fn a_replica_that_shares_with_the_version_before_answers_as_one_that_read_it_anew() {
         let engine = Engine::start(Choice::Cpu, 1).expect("the CPU engine starts");

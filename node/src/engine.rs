@@ -276,7 +276,7 @@ fn found(node: NodeId, serving: &Serving, result: Option<Result<Vec<Vec<Hit>>, s
         node,
         epoch: serving.epoch,
         version: loaded.head.version,
-        rows: loaded.head.owners.len() as u32,
+        rows: loaded.head.rows(),
         candidates: hits.iter().flatten().filter_map(|hit| loaded.candidate(hit)).collect(),
     })
 }

@@ -193,22 +193,22 @@ impl Announcement {
     /// # Errors
     /// Where people are taken off a journey that is not known.
     pub fn plan_after(&self, known: Option<&JourneyPlan>) -> Result<JourneyPlan, Refusal> {
-        let (plan, known) = match (self.listing, known) {
+        Ok(match (self.listing, known) {
             (Listing::Removed, None) => {
                 let place = format!("manifest of {}: people are taken off it", self.plan.id);
                 let fix = "it is not known here; submit its list of passengers first";
                 return Err(Refusal::new(RefusalCode::NotFound, place, fix));
             }
-            (Listing::Whole, _) | (Listing::Added, None) => return Ok(self.plan.clone()),
-            (_, Some(known)) if known.manifest == self.plan.manifest => return Ok(known.clone()),
-            (Listing::Added, Some(known)) => (&self.plan, known),
-            (Listing::Removed, Some(known)) => (known, known),
-        };
-        let people = match self.listing {
-            Listing::Removed => known.people.saturating_sub(self.plan.people),
-            _ => known.people.saturating_add(self.plan.people),
-        };
-        Ok(JourneyPlan { people, manifest: self.plan.manifest, ..plan.clone() })
+            (Listing::Whole, _) | (Listing::Added, None) => self.plan.clone(),
+            (_, Some(known)) if known.manifest == self.plan.manifest => known.clone(),
+            (Listing::Added, Some(known)) => {
+                JourneyPlan { people: known.people.saturating_add(self.plan.people), ..self.plan.clone() }
+            }
+            (Listing::Removed, Some(known)) => {
+                let people = known.people.saturating_sub(self.plan.people);
+                JourneyPlan { people, manifest: self.plan.manifest, ..known.clone() }
+            }
+        })
     }
 
     /// The people for each part of a gallery of so many parts, by their number on the manifest; whom a cancellation names, each
@@ -223,5 +223,72 @@ impl Announcement {
             people[person.manifest_ordinal as usize % parts].push(person.clone());
         }
         people
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use node_intake::{Date, Leg, LocalDateTime, LocalTime, Manifest, MessageKind, compose};
+
+    use super::*;
+
+    /// A message about one flight, of which person 1 has a name and a document and person 2 neither.
+    fn message(kind: MessageKind) -> String {
+        let leg = Leg {
+            carrier: Some("EX".to_owned()),
+            flight_number: Some("123".to_owned()),
+            departure_port: "VIE".to_owned(),
+            arrival_port: "JFK".to_owned(),
+            departure: Some(LocalDateTime {
+                date: Date::new(2030, 6, 15).expect("a date"),
+                time: LocalTime::new(10, 45),
+            }),
+            arrival: None,
+        };
+        let document = node_intake::Document { number: Some("P1234567".to_owned()), ..Default::default() };
+        let named = Traveller {
+            ordinal: 1,
+            family_name: "OAKLEY".to_owned(),
+            documents: vec![document],
+            ..Traveller::default()
+        };
+        let unnamed = Traveller { ordinal: 2, ..Traveller::default() };
+        let manifest = Manifest { kind, ..Manifest::air_passenger_list(leg, vec![named, unnamed]) };
+        String::from_utf8(compose(&manifest)).expect("text")
+    }
+
+    /// P10.
+    #[test]
+    fn whom_a_cancellation_does_not_name_is_set_aside_and_the_others_leave() {
+        let cancelled = read(message(MessageKind::ReservationCancellation).as_bytes()).expect("a cancellation");
+        let [announcement] = &cancelled.journeys[..] else { panic!("{cancelled:?}") };
+        assert_eq!((announcement.listing, announcement.people.len()), (Listing::Removed, 1));
+        assert_eq!(announcement.people[0].family_name, "OAKLEY");
+        assert!(cancelled.quarantined[0].contains("person 2"), "{:?}", cancelled.quarantined);
+    }
+
+    /// P10.
+    #[test]
+    fn one_file_does_not_list_people_and_take_people_off() {
+        let both = message(MessageKind::PassengerList) + &message(MessageKind::PartyReduction);
+        let refusal = read(both.as_bytes()).expect_err("which comes first is not said");
+        assert!(refusal.fix.contains("one after the other"), "{refusal}");
+        let twice = message(MessageKind::PartyReduction) + &message(MessageKind::ReservationCancellation);
+        assert_eq!(read(twice.as_bytes()).expect("two cancellations").journeys[0].listing, Listing::Removed);
+    }
+
+    /// R43.
+    #[test]
+    fn a_change_goes_on_from_the_plan_that_is_known() {
+        let announced = |kind| read(message(kind).as_bytes()).expect("a message").journeys.remove(0);
+        let off = announced(MessageKind::ReservationCancellation);
+        assert_eq!(off.plan_after(None).expect_err("an unknown journey").code, RefusalCode::NotFound);
+        let known = JourneyPlan { people: 40, parts: 2, manifest: ContentHash([7; 32]), ..off.plan.clone() };
+        let after = off.plan_after(Some(&known)).expect("a plan");
+        assert_eq!((after.people, after.parts, after.manifest), (39, 2, off.plan.manifest));
+        assert_eq!(off.plan_after(Some(&after)).expect("a repeat"), after);
+        assert_eq!(off.parts(2), [off.people.clone(), off.people.clone()]);
+        let on = announced(MessageKind::PassengerChange);
+        assert_eq!(on.plan_after(Some(&known)).expect("a plan").people, 40 + on.plan.people);
     }
 }

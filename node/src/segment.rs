@@ -74,6 +74,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// Templates of all people.
+    pub fn rows(&self) -> u32 {
+        self.owners.len() as u32
+    }
+
     /// People without any template.
     pub fn without_photo(&self) -> u32 {
         let mut has = vec![false; self.people.len()];

@@ -100,6 +100,7 @@ fn wanted(gallery: &Gallery, leave: &[u32], added: &[f32]) -> Vec<f32> {
     there.flat_map(|row| gallery.row(row as usize)).chain(added).copied().collect()
 }
 
+/// P5: which replica shares, and which has read everything anew, is not to be seen.
 #[test]
 fn a_gallery_turned_into_another_answers_as_one_built_anew() {
     let mut random = Random(35);

@@ -147,10 +147,10 @@ impl Shared {
     /// Submits a message about a flight; says whether it was taken.
     async fn submit(&self, flight: &Flight, kind: MessageKind, numbers: impl RangeBounds<u32>) -> bool {
         let done = self.desk.done(&Request::SubmitManifest(flight.message(kind.clone(), numbers))).await;
-        let problem = done.err().map(|problem| format!("{}: {kind:?} was not taken: {problem}", flight.journey));
-        let taken = problem.is_none();
-        problem.into_iter().for_each(|problem| self.problem(problem));
-        taken
+        if let Err(problem) = &done {
+            self.problem(format!("{}: {kind:?} was not taken: {problem}", flight.journey));
+        }
+        done.is_ok()
     }
 
     fn progress(&self) -> Progress {

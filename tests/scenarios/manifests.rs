@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use cluster_config::ids::JourneyId;
-use cluster_config::wire::RefusalCode;
+use cluster_config::ids::NodeId;
 use cluster_config::wire::gate::{Answer, Directive, Reason};
 use cluster_config::wire::operator::{Gallery, Request, Response};
+use cluster_config::wire::{Refusal, RefusalCode};
 use harness::emulator::Party;
 use harness::invariants::{p5_same_answer, p10_clear_refusals};
 use harness::level::wait_for;
@@ -18,6 +18,14 @@ async fn galleries(live: &Live) -> Vec<Gallery> {
     match live.ask(live.running()[0], Request::GalleryList).await {
         Ok(Response::Galleries(galleries)) => galleries,
         other => panic!("galleries answered by {other:?}"),
+    }
+}
+
+/// What the refusal of a manifest says.
+async fn refused(live: &Live, node: NodeId, manifest: &[u8]) -> Refusal {
+    match live.submit(node, manifest).await {
+        Err(Failure::Refused(refusal)) => refusal,
+        other => panic!("a manifest that has to be refused: {other:?}"),
     }
 }
 
@@ -53,10 +61,7 @@ async fn a_bad_manifest_is_refused_with_its_place_and_nothing_is_half_applied() 
     ];
     let folder = tempfile::tempdir().expect("a folder");
     for (case, bytes) in &cases {
-        match live.submit(node, bytes).await {
-            Err(Failure::Refused(refusal)) => p10_clear_refusals::check(case, &refusal, RefusalCode::BadValue, ""),
-            other => panic!("{case}: {other:?}"),
-        }
+        p10_clear_refusals::check(case, &refused(&live, node, bytes).await, RefusalCode::BadValue, "");
         let file = write(folder.path(), "bad", bytes);
         let mut arguments = vec!["manifest", "submit", &file];
         let connection = live.connection(node, "operator");
@@ -150,6 +155,7 @@ async fn who_is_taken_off_is_not_found_and_who_comes_back_is_the_same_person() {
     }
 }
 
+/// R43, P10.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancellation_that_cannot_be_followed_is_refused_and_changes_nothing() {
     let live = Live::start("manifests", 1).await;
@@ -160,13 +166,9 @@ async fn a_cancellation_that_cannot_be_followed_is_refused_and_changes_nothing()
     let list = &bank.flights[0].manifest;
     let unknown = Bank::numbered(harness::seed(), 2, 1, 30);
     let cancellation = unknown.flights[0].message(MessageKind::ReservationCancellation, ..=1);
-    match live.submit(node, &cancellation).await {
-        Err(Failure::Refused(refusal)) => {
-            let journey: JourneyId = unknown.flights[0].journey;
-            p10_clear_refusals::check("no such journey", &refusal, RefusalCode::NotFound, &journey.to_string());
-        }
-        other => panic!("{other:?}"),
-    }
+    let refusal = refused(&live, node, &cancellation).await;
+    let journey = unknown.flights[0].journey.to_string();
+    p10_clear_refusals::check("no such journey", &refusal, RefusalCode::NotFound, &journey);
     assert_eq!(galleries(&live).await, before, "no journey is opened by it");
 
     // Two of one name, and no document by which to tell them: nobody is taken off.
@@ -181,19 +183,15 @@ async fn a_cancellation_that_cannot_be_followed_is_refused_and_changes_nothing()
     ambiguous.travellers.truncate(1);
     ambiguous.travellers[0].documents.clear();
     ambiguous.travellers[0].date_of_birth = None;
-    match live.submit(node, &compose(&ambiguous)).await {
-        Err(Failure::Refused(refusal)) => {
-            p10_clear_refusals::check("namesakes", &refusal, RefusalCode::BadValue, "person 1");
-        }
-        other => panic!("{other:?}"),
-    }
+    let refusal = refused(&live, node, &compose(&ambiguous)).await;
+    p10_clear_refusals::check("namesakes", &refusal, RefusalCode::BadValue, "person 1");
     assert_eq!(galleries(&live).await, before, "nothing is half-applied");
     ambiguous.travellers[0].date_of_birth = parsed.travellers[0].date_of_birth;
     let submitted = live.submit(node, &compose(&ambiguous)).await.expect("taken");
     assert_eq!(submitted.journeys[0].people, 29, "{submitted:?}");
 }
 
-/// A node that does not hear what the others know must not say that it is not there: who asks would ask nobody else.
+/// R43, P10: a node that does not hear what the others know must not say that it is not there: who asks would ask nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancellation_at_a_node_that_lags_behind_is_not_refused_for_good() {
     let live = Live::start_as(Setting { network: true, ..Setting::new("manifests", 3) }).await;
@@ -206,10 +204,8 @@ async fn a_cancellation_at_a_node_that_lags_behind_is_not_refused_for_good() {
     let flight = &bank.flights[0];
     live.submit(leader, &flight.manifest).await.expect("taken by the others");
     let cancellation = flight.message(MessageKind::ReservationCancellation, ..=1);
-    match live.submit(deaf, &cancellation).await {
-        Err(Failure::Refused(refusal)) => assert!(refusal.code.retryable(), "{refusal}"),
-        other => panic!("{other:?}"),
-    }
+    let refusal = refused(&live, deaf, &cancellation).await;
+    assert!(refusal.code.retryable(), "{refusal}");
     live.emulator().heal();
     wait_for("the node has caught up", LEVEL_DEADLINE, async || {
         let submitted = live.submit(deaf, &cancellation).await.map_err(|failure| failure.to_string())?;

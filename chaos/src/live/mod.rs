@@ -43,8 +43,8 @@ pub struct Arguments {
     /// Gates, two for each flight
     #[arg(long, default_value_t = 200)]
     gates: u32,
-    /// Travellers of the fullest flights
-    #[arg(long, default_value_t = 60)]
+    /// Travellers of the fullest flights; the first of each does not come
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(2..=999))]
     travellers: u32,
     /// Time between two travellers of one gate, milliseconds
     #[arg(long, default_value_t = 3_000)]

@@ -96,7 +96,7 @@ impl Job {
             hash: segment.hash,
             manifest: self.order.manifest,
             people: loaded.head.people.len() as u32,
-            rows: loaded.head.owners.len() as u32,
+            rows: loaded.head.rows(),
             without_photo: loaded.head.without_photo(),
         };
         self.stage.send(Stage(loaded)).await.map_err(|_| {

@@ -212,7 +212,7 @@ pub fn search(node: NodeId, epoch: Epoch, loaded: &Ready, search: &ShardSearch) 
         node,
         epoch,
         version: loaded.head.version,
-        rows: loaded.head.owners.len() as u32,
+        rows: loaded.head.rows(),
         candidates: hits.iter().flatten().filter_map(|hit| loaded.candidate(hit)).collect(),
     }
 }

@@ -406,7 +406,7 @@ impl World {
             hash: segment.hash,
             manifest: order.manifest,
             people: loaded.head.people.len() as u32,
-            rows: loaded.head.owners.len() as u32,
+            rows: loaded.head.rows(),
             without_photo: loaded.head.without_photo(),
         };
         self.judge.borrow_mut().built(&segment);
