@@ -41,6 +41,24 @@ pub enum Canary {
     OneZone,
     /// A replica that could not be fetched is not asked for again.
     FetchedOnce,
+    /// While a replica is silent no other one is asked.
+    NoHedge,
+    /// Replicas that all failed are asked again where they were, not where the blueprint has them by now.
+    OldRoute,
+    /// A gallery version is committed before a standby has it.
+    PushNotAwaited,
+    /// A record that is handed to the leader in a batch is dropped, and its asker is told nothing.
+    BatchDropped,
+    /// A proposal stays with the leader that it was sent to first.
+    StaleLeader,
+    /// The outcomes of a batch are given out in the wrong order.
+    OutcomeOfAnother,
+    /// A person who comes back on a list is a new subject.
+    NewSubjectOnReturn,
+    /// The part of a gallery that a person belongs to follows their number on the list.
+    PartByNumber,
+    /// A cancellation that fits several people takes all of them off.
+    CancelsNamesakes,
     /// The log acknowledges before the disk has it.
     AcknowledgeBeforeSync,
     /// A frame of the journal is read without its checksum.
@@ -53,7 +71,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 30] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -71,11 +89,56 @@ impl Canary {
         Self::NewSubjects,
         Self::OneZone,
         Self::FetchedOnce,
+        Self::NoHedge,
+        Self::OldRoute,
+        Self::PushNotAwaited,
+        Self::BatchDropped,
+        Self::StaleLeader,
+        Self::OutcomeOfAnother,
+        Self::NewSubjectOnReturn,
+        Self::PartByNumber,
+        Self::CancelsNamesakes,
         Self::AcknowledgeBeforeSync,
         Self::UncheckedFrame,
         Self::NoArchive,
         Self::RenameBeforeSync,
     ];
+}
+
+/// The fault that is planted, as a value. A core gets it as an argument and reads nothing of its process; a shell gets it
+/// of [`Canaries::of_process`]. Without the feature `canary` it has no size, and nothing is ever planted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Canaries {
+    #[cfg(feature = "canary")]
+    planted: Option<Canary>,
+}
+
+impl Canaries {
+    /// Whether this fault is planted.
+    #[inline(always)]
+    #[cfg(not(feature = "canary"))]
+    pub const fn has(self, _: Canary) -> bool {
+        false
+    }
+
+    /// Whether this fault is planted.
+    #[cfg(feature = "canary")]
+    pub fn has(self, canary: Canary) -> bool {
+        self.planted == Some(canary)
+    }
+
+    /// What [`plant`] has planted in this process.
+    #[inline(always)]
+    #[cfg(not(feature = "canary"))]
+    pub const fn of_process() -> Self {
+        Self {}
+    }
+
+    /// What [`plant`] has planted in this process.
+    #[cfg(feature = "canary")]
+    pub fn of_process() -> Self {
+        Self { planted: Canary::ALL.into_iter().find(|canary| planted(*canary)) }
+    }
 }
 
 /// Whether the fault is planted.
