@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use crate::gallery::{GalleryId, List, Modality, ShardId};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
@@ -129,6 +130,10 @@ text_id!(
     JourneyId, "journey id", 40
 );
 text_id!(
+    /// A gallery that belongs to no journey, such as `LAREDO-PEDESTRIAN` or `DEROGATORY`.
+    StandingId, "standing gallery id", 40
+);
+text_id!(
     /// One capture device or operator account, as its certificate names it, such as `JFK-T4-B32-1`.
     DeviceId, "device id", 40
 );
@@ -240,27 +245,6 @@ impl<'de> Deserialize<'de> for EncounterId {
         } else {
             <[u8; 16]>::deserialize(deserializer).map(|bytes| Self(u128::from_be_bytes(bytes)))
         }
-    }
-}
-
-/// A gallery or one bounded part of a large one: the unit of ownership, replication and purge.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct ShardId {
-    /// The journey whose gallery this is.
-    pub journey: JourneyId,
-    /// Which part of it, from 0.
-    pub part: u16,
-}
-
-impl fmt::Display for ShardId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.journey, self.part)
-    }
-}
-
-impl fmt::Debug for ShardId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

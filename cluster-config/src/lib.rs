@@ -5,9 +5,17 @@
 
 pub mod canary;
 pub mod cluster;
+pub mod decision;
+pub mod device;
 pub mod file;
+pub mod gallery;
 pub mod ids;
+pub mod journey;
 pub mod limits;
+pub mod member;
+pub mod person;
 pub mod policy;
 pub mod process;
+pub mod rights;
+pub mod versions;
 pub mod wire;

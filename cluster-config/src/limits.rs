@@ -19,8 +19,12 @@ pub const TEMPLATES_PER_PERSON_MAX: usize = 6;
 /// Rows (templates) in one shard.
 pub const SHARD_ROWS_MAX: usize = SHARD_PEOPLE_MAX * TEMPLATES_PER_PERSON_MAX;
 
-/// Parts of one gallery: 64 parts hold half a million people, twelve times the largest land gallery.
-pub const GALLERY_PARTS_MAX: u16 = 64;
+/// People in the largest gallery, the derogatory one (the design, section 1).
+pub const GALLERY_PEOPLE_MAX: usize = 2_000_000;
+
+/// Parts of one gallery: as many as hold [`GALLERY_PEOPLE_MAX`] people, twice over, since parts fill unevenly and a
+/// gallery grows by further parts.
+pub const GALLERY_PARTS_MAX: u16 = 512;
 
 /// Candidates asked of each shard. Two people with six photographs each fill twelve, so with 16 the second person
 /// is always seen and ambiguity is never judged on one person's own photographs.
@@ -75,6 +79,7 @@ pub const BOARDING_WINDOW_MS: u64 = 60 * 60 * 1_000;
 /// Placements in one blueprint change: 256 of about 100 bytes stay below sled's largest value.
 pub const BLUEPRINT_CHANGES_MAX: usize = 256;
 
+const _: () = assert!(GALLERY_PARTS_MAX as usize * SHARD_PEOPLE_MAX >= 2 * GALLERY_PEOPLE_MAX);
 const _: () = assert!(CANDIDATES > 2 * TEMPLATES_PER_PERSON_MAX && CANDIDATES <= 64);
 const _: () = assert!(SHARD_ROWS_MAX * TEMPLATE_DIMS_MAX * 4 + (64 << 20) < PEER_FRAME_BYTES_MAX);
 const _: () = assert!(NODE_LOST_AFTER_MS >= 4 * REPORT_INTERVAL_MS && REPLACE_AFTER_MS > NODE_LOST_AFTER_MS);

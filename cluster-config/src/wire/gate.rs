@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
-use crate::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, ModelVersion, NodeId, SubjectId, UnixMs};
+pub use crate::decision::{Confirmed, Directive, Reason, Recording};
+pub use crate::device::{CaptureDetail, DeviceKind, ImageKind};
+use crate::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
 
 /// A request of a gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,90 +67,6 @@ pub enum Sample {
         /// Unit-norm values, as many as the cluster's template has dimensions.
         values: Vec<f32>,
     },
-}
-
-/// Image-descriptive data that comes with every submission (R25, R89).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CaptureDetail {
-    /// The capture device's kind.
-    pub device_kind: DeviceKind,
-    /// How the picture was taken.
-    pub image_kind: ImageKind,
-    /// The device's own quality score, 0 to 100 (ISO/IEC 29794-1), where it has one.
-    pub quality: Option<u8>,
-}
-
-/// Kinds of capture devices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeviceKind {
-    /// Fixed camera at a boarding gate.
-    GateCamera,
-    /// Electronic gate with doors.
-    Egate,
-    /// Handheld device of an operator.
-    Handheld,
-    /// Self-service kiosk.
-    Kiosk,
-}
-
-/// Kinds of pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ImageKind {
-    /// A single visible-light picture.
-    VisibleStill,
-    /// The best frame of a video.
-    VideoFrame,
-    /// A near-infrared picture.
-    NearInfrared,
-}
-
-/// What the gate does next (R24).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Directive {
-    /// Let the traveller through.
-    Proceed,
-    /// Take another picture.
-    Recapture,
-    /// The traveller waits for a person.
-    Wait,
-}
-
-/// Why the directive is what it is. It never tells of a watch list (R12, R33).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// One person of the gallery, and no other near.
-    Matched,
-    /// Nobody of the gallery is near enough.
-    NoMatch,
-    /// Two persons of the gallery are too close to each other to tell.
-    Ambiguous,
-    /// Almost near enough: a better picture may do.
-    NearThreshold,
-    /// The person matched has boarded this journey already, with another encounter.
-    AlreadyBoarded,
-}
-
-/// Whether and where the boarding is recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Recording {
-    /// Nothing had to be recorded (an identification).
-    NotRequired,
-    /// In the ledger of a quorum.
-    Committed,
-}
-
-/// The traveller whom the search confirmed, in the words of the carrier's own manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confirmed {
-    /// The person in this journey's gallery.
-    pub subject: SubjectId,
-    /// The person's number on the carrier's manifest, from 1.
-    pub manifest_ordinal: u32,
 }
 
 /// The answer to one capture.

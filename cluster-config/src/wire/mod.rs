@@ -10,6 +10,8 @@ pub mod peer;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::rights::Role;
+
 /// Version of all messages. A node answers another version with [`RefusalCode::UnknownVersion`].
 pub const PROTOCOL_VERSION: u8 = 1;
 
@@ -49,57 +51,6 @@ impl Channel {
             Self::Peer => crate::limits::PEER_FRAME_BYTES_MAX,
             Self::Operator => crate::limits::OPERATOR_FRAME_BYTES_MAX,
         }
-    }
-}
-
-/// What a certificate entitles its holder to; read from the certificate's `tvs://ROLE/NAME` URI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// A capture device.
-    Gate,
-    /// A member of the cluster.
-    Node,
-    /// A person or program that runs the cluster.
-    Operator,
-}
-
-impl Role {
-    /// The channel that this role may use.
-    pub fn channel(self) -> Channel {
-        match self {
-            Self::Gate => Channel::Gate,
-            Self::Node => Channel::Peer,
-            Self::Operator => Channel::Operator,
-        }
-    }
-
-    /// The role's name in certificates and on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Gate => "gate",
-            Self::Node => "node",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "gate" => Ok(Self::Gate),
-            "node" => Ok(Self::Node),
-            "operator" => Ok(Self::Operator),
-            other => Err(format!("unknown role {other:?}; use gate, node or operator")),
-        }
-    }
-}
-
-impl std::fmt::Display for Role {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

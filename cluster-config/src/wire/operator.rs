@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::journey::JourneyStatus;
+
 use super::Refusal;
 use super::gate::Directive;
 use super::peer::Member;
@@ -154,20 +156,6 @@ pub struct SubmittedJourney {
     pub templates: u32,
     /// People without a photograph.
     pub without_photo: u32,
-}
-
-/// Where a journey stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JourneyStatus {
-    /// Announced; its gallery is not complete yet.
-    Building,
-    /// The gallery is committed.
-    Ready,
-    /// Closed; galleries are being destroyed.
-    Closing,
-    /// Every node that ever held a replica has answered with its receipt.
-    Purged,
 }
 
 /// A journey and its shards.

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
-use crate::ids::{
-    ContentHash, Epoch, GalleryVersion, Incarnation, JourneyId, ModelVersion, NodeId, PortCode, ShardId, SubjectId,
-    UnixMs,
-};
+pub use crate::decision::{Candidate, Priority};
+use crate::gallery::GalleryCounts;
+pub use crate::gallery::Segment;
+use crate::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, ModelVersion, NodeId, ShardId};
+pub use crate::journey::{JourneyPlan, Listing};
+pub use crate::member::Member;
+pub use crate::person::{Document, Person};
 
 /// A request of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,16 +137,6 @@ pub struct ShardSearch {
     pub wait_ms: u32,
 }
 
-/// How urgent a request is, the most urgent first: what an overloaded node sheds, it sheds from the other end
-/// (promise P9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Priority {
-    /// Somebody boards now.
-    Board,
-    /// Somebody is looked for; nothing is recorded.
-    Identify,
-}
-
 /// The candidates of one shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShardFound {
@@ -159,30 +152,6 @@ pub struct ShardFound {
     pub candidates: Vec<Candidate>,
 }
 
-/// One template's person and score.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// The person.
-    pub subject: SubjectId,
-    /// The person's number on the manifest, from 1.
-    pub manifest_ordinal: u32,
-    /// Cosine similarity, -1 to 1.
-    pub score: f32,
-    /// Whether a crossing of this person is recorded (in scope by age and citizenship, R1, R4).
-    pub in_scope: bool,
-}
-
-/// What the people of a manifest are to those who are known already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Listing {
-    /// Everybody: who is not among them does not travel.
-    Whole,
-    /// Further people, or other data of people who are known: a part of a series, a change.
-    Added,
-    /// People who are not expected any more: a cancellation.
-    Removed,
-}
-
 /// Orders the owner of a shard to build its gallery.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BuildOrder {
@@ -196,112 +165,11 @@ pub struct BuildOrder {
     pub listing: Listing,
 }
 
-/// One person of a manifest. Personal data: it travels between nodes and lies on disks only sealed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Person {
-    /// Number on the manifest, from 1.
-    pub manifest_ordinal: u32,
-    /// Family name.
-    pub family_name: String,
-    /// Given names.
-    pub given_names: String,
-    /// Date of birth as YYYYMMDD, where the manifest has it.
-    pub date_of_birth: Option<u32>,
-    /// Nationality, ISO 3166-1 alpha-3, where the manifest has it.
-    pub nationality: Option<String>,
-    /// Travel document: type, number and issuing state, where the manifest has one.
-    pub document: Option<Document>,
-}
-
-/// A travel document.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Document {
-    /// `P` passport, `V` visa ... (ICAO 9303).
-    pub kind: String,
-    /// Its number.
-    pub number: String,
-    /// Issuing state, ISO 3166-1 alpha-3.
-    pub issuing_state: Option<String>,
-}
-
-impl std::fmt::Debug for Person {
-    /// Prints no personal data: a person in a log line or a panic message is a number.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Person(#{})", self.manifest_ordinal)
-    }
-}
-
-impl std::fmt::Debug for Document {
-    /// Prints no personal data.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Document(..)")
-    }
-}
-
 /// What a build made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
     /// The version that is now committed.
     pub version: GalleryVersion,
-    /// People in the shard.
-    pub people: u32,
-    /// Templates in the shard.
-    pub rows: u32,
-    /// People without any photograph: the biographic path (R42, R47).
-    pub without_photo: u32,
-}
-
-/// An immutable version of one shard's gallery. The hash is over `bytes`, which `node/src/segment.rs` writes and reads.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    /// The shard.
-    pub shard: ShardId,
-    /// The version.
-    pub version: GalleryVersion,
-    /// SHA-256 of `bytes`.
-    pub hash: ContentHash,
-    /// The content.
-    pub bytes: Vec<u8>,
-}
-
-impl std::fmt::Debug for Segment {
-    /// Prints no content.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Segment({} v{}, {} bytes)", self.shard, self.version, self.bytes.len())
-    }
-}
-
-/// A member as configuration and state know it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// The node.
-    pub id: NodeId,
-    /// Its QUIC endpoint, `IP:PORT`.
-    pub address: String,
-    /// Its failure domain.
-    pub zone: crate::ids::Zone,
-}
-
-/// A journey as it is announced to the cluster: nothing in it is personal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JourneyPlan {
-    /// The journey.
-    pub id: JourneyId,
-    /// Carrier code.
-    pub carrier: String,
-    /// Flight or voyage number.
-    pub number: String,
-    /// Where it leaves from.
-    pub departure_port: PortCode,
-    /// Where it goes.
-    pub arrival_port: PortCode,
-    /// Scheduled departure.
-    pub departs_at: UnixMs,
-    /// People on the manifest.
-    pub people: u32,
-    /// Parts of the gallery.
-    pub parts: u16,
-    /// Hash of the manifest's own bytes for this journey.
-    pub manifest: ContentHash,
+    /// What the shard holds.
+    pub counts: GalleryCounts,
 }

@@ -1,99 +1,87 @@
-//! The replicated state: what every node knows alike once it has applied the same commands.
+//! The replicated state: what every node knows alike once it has applied the same entries. Here the rooms' states are
+//! put together.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use cluster_config::ids::{ContentHash, GalleryVersion, Incarnation, JourneyId, NodeId, ShardId, UnixMs};
+use cluster_config::ids::{JourneyId, NodeId, ShardId};
+use cluster_config::journey::JourneyStatus;
 use cluster_config::policy::Policy;
-use cluster_config::wire::operator::JourneyStatus;
-use cluster_config::wire::peer::{JourneyPlan, Member};
 use serde::{Deserialize, Serialize};
 
-use crate::blueprint::Blueprint;
+use crate::galleries::{Galleries, Gallery, Part};
+use crate::journeys::Journeys;
 use crate::ledger::Ledger;
+use crate::membership::Members;
+use crate::placement::{Blueprint, Placement};
 
 /// Everything that is replicated.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct State {
-    /// The nodes.
-    pub members: BTreeMap<NodeId, MemberState>,
-    /// The policy in force.
-    pub policy: Policy,
-    /// All journeys that are remembered.
-    pub journeys: BTreeMap<JourneyId, Journey>,
-    /// Where the shards live.
-    pub blueprint: Blueprint,
-    /// What happened.
-    pub ledger: Ledger,
-}
-
-/// One node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberState {
-    /// Id, address, zone.
-    pub member: Member,
-    /// The latest start of its process that it announced.
-    pub incarnation: Incarnation,
-    /// Whether it is being emptied.
-    pub draining: bool,
-}
-
-/// One journey.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Journey {
-    /// As it was announced last.
-    pub plan: JourneyPlan,
-    /// Where it stands.
-    pub status: JourneyStatus,
-    /// Its shards, by part from 0.
-    pub shards: Vec<ShardState>,
-}
-
-/// What is committed of one shard's gallery.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ShardState {
-    /// The committed version; 0 where nothing is built yet.
-    pub version: GalleryVersion,
-    /// Hash of that version's segment.
-    pub hash: ContentHash,
-    /// The manifest that it was built from.
-    pub manifest: ContentHash,
-    /// People in it.
-    pub people: u32,
-    /// Templates in it.
-    pub rows: u32,
-    /// People without a photograph.
-    pub without_photo: u32,
-    /// Nodes that were ever given a replica or its people, and have not confirmed their destruction.
-    pub holders: BTreeSet<NodeId>,
-    /// What stands for the destruction of those that were held.
-    pub receipts: BTreeMap<NodeId, Receipt>,
-}
-
-/// That a node's replica of a shard, or its people, is destroyed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// Since when.
-    pub at: UnixMs,
-    /// Whether an operator has stated it, in place of a node that has left for good.
-    pub attested: bool,
-}
-
-impl Journey {
-    /// Whether encounters are taken and replicas are kept.
-    pub fn is_open(&self) -> bool {
-        matches!(self.status, JourneyStatus::Building | JourneyStatus::Ready)
-    }
-
-    /// The ids of its shards.
-    pub fn shard_ids(&self) -> impl Iterator<Item = ShardId> + '_ {
-        (0..self.plan.parts).map(|part| ShardId { journey: self.plan.id, part })
-    }
+    pub(crate) members: Members,
+    pub(crate) policy: Policy,
+    pub(crate) journeys: Journeys,
+    pub(crate) galleries: Galleries,
+    pub(crate) blueprint: Blueprint,
+    pub(crate) ledger: Ledger,
 }
 
 impl State {
+    /// The nodes.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// All journeys that are remembered.
+    pub fn journeys(&self) -> &Journeys {
+        &self.journeys
+    }
+
+    /// What is committed of their galleries, and of those that stand.
+    pub fn galleries(&self) -> &Galleries {
+        &self.galleries
+    }
+
+    /// Where the shards live.
+    pub fn blueprint(&self) -> &Blueprint {
+        &self.blueprint
+    }
+
+    /// What happened.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// What is committed of a shard.
-    pub fn shard(&self, shard: ShardId) -> Option<&ShardState> {
-        self.journeys.get(&shard.journey)?.shards.get(usize::from(shard.part))
+    pub fn part(&self, shard: ShardId) -> Option<&Part> {
+        self.galleries.part(shard)
+    }
+
+    /// Where a shard lives.
+    pub fn placement(&self, shard: ShardId) -> Option<&Placement> {
+        self.blueprint.placement(shard)
+    }
+
+    /// The node that owns a shard.
+    pub fn owner(&self, shard: ShardId) -> Option<NodeId> {
+        self.placement(shard).map(|placement| placement.owner)
+    }
+
+    /// The gallery of a journey's passengers.
+    pub fn passengers(&self, journey: JourneyId) -> Option<&Gallery> {
+        self.galleries.of_passengers(journey)
+    }
+
+    /// Where a journey stands; absent where it is not known.
+    pub fn status(&self, journey: JourneyId) -> Option<JourneyStatus> {
+        self.passengers(journey).map(Gallery::status)
+    }
+
+    /// Whether encounters of the journey are taken and its replicas are kept.
+    pub fn is_open(&self, journey: JourneyId) -> bool {
+        self.passengers(journey).is_some_and(Gallery::is_open)
     }
 
     /// A copy for a snapshot: everything but the ledger's indexes, which reading the snapshot back rebuilds. Its cost
@@ -103,6 +91,7 @@ impl State {
             members: self.members.clone(),
             policy: self.policy.clone(),
             journeys: self.journeys.clone(),
+            galleries: self.galleries.clone(),
             blueprint: self.blueprint.clone(),
             ledger: self.ledger.freeze(),
         }

@@ -1,9 +1,12 @@
 //! The ledger as promised: P1's exactly once, R4's crossings, and snapshots that read back alike.
 
+use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
-use cluster_config::wire::gate::{Directive, Reason};
-use cluster_config::wire::peer::JourneyPlan;
-use coordinator_core::{Command, Outcome, Record, RecordOutcome, State};
+use cluster_config::journey::JourneyPlan;
+use coordinator_core::{Command, Outcome, Record, RecordOutcome, State, journeys};
+
+mod support;
+use support::apply;
 
 fn id() -> JourneyId {
     "AA1-20270115-JFK".parse().expect("id")
@@ -21,8 +24,9 @@ fn state() -> State {
         people: 10,
         parts: 1,
         manifest: ContentHash([1; 32]),
+        model: support::model(),
     };
-    assert_eq!(state.apply(&Command::OpenJourney(plan)), Outcome::Done);
+    assert_eq!(apply(&mut state, journeys::Command::Open(plan)), Outcome::Done);
     state
 }
 
@@ -42,7 +46,7 @@ fn boarding(encounter: u128, subject: Option<u64>) -> Record {
 }
 
 fn record(state: &mut State, record: Record) -> RecordOutcome {
-    match state.apply(&Command::Record(vec![record])) {
+    match apply(state, Command::record(vec![record])) {
         Outcome::Recorded(mut outcomes) => outcomes.remove(0),
         other => panic!("{other:?}"),
     }
@@ -55,7 +59,7 @@ fn a_retry_finds_the_first_record_and_adds_none() {
     let mut retry = boarding(1, Some(7));
     retry.at = UnixMs(99);
     assert_eq!(record(&mut state, retry), first);
-    assert_eq!(state.ledger.len(), 1);
+    assert_eq!(state.ledger().len(), 1);
 }
 
 #[test]
@@ -65,7 +69,7 @@ fn a_person_boards_once_and_the_second_encounter_waits() {
     let RecordOutcome::Stored(second) = record(&mut state, boarding(2, Some(7))) else { panic!("not stored") };
     assert_eq!((second.directive, second.reason), (Directive::Wait, Reason::AlreadyBoarded));
     assert!(!second.is_crossing());
-    assert_eq!(state.ledger.boardings(id()), 1);
+    assert_eq!(state.ledger().boardings(id()), 1);
 }
 
 #[test]
@@ -74,14 +78,14 @@ fn people_out_of_scope_board_without_a_crossing() {
     let RecordOutcome::Stored(stored) = record(&mut state, boarding(1, None)) else { panic!("not stored") };
     assert_eq!(stored.directive, Directive::Proceed);
     assert!(!stored.is_crossing());
-    assert_eq!(state.ledger.boardings(id()), 1);
+    assert_eq!(state.ledger().boardings(id()), 1);
 }
 
 #[test]
 fn a_closed_journey_takes_no_encounter_but_still_answers_a_retry() {
     let mut state = state();
     let first = record(&mut state, boarding(1, Some(7)));
-    assert_eq!(state.apply(&Command::CloseJourney(id())), Outcome::Done);
+    assert_eq!(apply(&mut state, journeys::Command::Close(id())), Outcome::Done);
     assert_eq!(record(&mut state, boarding(2, Some(8))), RecordOutcome::NotOpen);
     assert_eq!(record(&mut state, boarding(1, Some(7))), first);
 }
@@ -95,5 +99,5 @@ fn a_frozen_copy_thaws_to_the_same_state() {
     let bytes = cluster_config::wire::codec::encode(&state.freeze(), usize::MAX).expect("encodes");
     let thawed: State = cluster_config::wire::codec::decode(&bytes, usize::MAX).expect("decodes");
     assert_eq!(thawed, state);
-    assert_eq!(thawed.ledger.get(9_999).map(|r| r.encounter), Some(EncounterId(9_999)));
+    assert_eq!(thawed.ledger().get(9_999).map(|r| r.encounter), Some(EncounterId(9_999)));
 }

@@ -35,27 +35,57 @@ impl Placement {
     }
 }
 
-/// The new placement of one shard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// The shard.
-    pub shard: ShardId,
-    /// Where it lives from now on.
-    pub placement: Placement,
-}
-
 /// All placements.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Blueprint {
-    /// Counts up with each change.
-    pub generation: Generation,
-    /// The generation before.
-    pub parent: Generation,
-    /// Where each open shard lives.
-    pub placements: BTreeMap<ShardId, Placement>,
+    generation: Generation,
+    parent: Generation,
+    placements: BTreeMap<ShardId, Placement>,
 }
 
 impl Blueprint {
+    /// Counts up with each change.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The generation before.
+    pub fn parent(&self) -> Generation {
+        self.parent
+    }
+
+    /// Where a shard lives; absent where it is not placed.
+    pub fn placement(&self, shard: ShardId) -> Option<&Placement> {
+        self.placements.get(&shard)
+    }
+
+    /// All shards that are placed, and where they live.
+    pub fn iter(&self) -> impl Iterator<Item = (ShardId, &Placement)> {
+        self.placements.iter().map(|(shard, placement)| (*shard, placement))
+    }
+
+    /// How many shards are placed.
+    pub fn len(&self) -> usize {
+        self.placements.len()
+    }
+
+    /// Whether no shard is placed.
+    pub fn is_empty(&self) -> bool {
+        self.placements.is_empty()
+    }
+
+    pub(crate) fn place(&mut self, shard: ShardId, placement: Placement) {
+        self.placements.insert(shard, placement);
+    }
+
+    /// Takes these shards off all nodes.
+    pub(crate) fn remove(&mut self, shards: &[ShardId]) {
+        for shard in shards {
+            self.placements.remove(shard);
+        }
+        self.advance();
+    }
+
     /// Starts the next generation.
     pub(crate) fn advance(&mut self) {
         self.parent = self.generation;

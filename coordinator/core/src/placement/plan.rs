@@ -6,32 +6,34 @@
 
 use std::collections::BTreeSet;
 
-use cluster_config::canary::{Canary, planted};
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{Epoch, Generation, NodeId, ShardId, UnixMs};
 use cluster_config::limits::{BLUEPRINT_CHANGES_MAX, BOARDING_WINDOW_MS};
 
-use crate::blueprint::{Change, Placement};
-use crate::command::Command;
-use crate::inventory::Inventory;
-use crate::score::{Loads, bucket};
-use crate::state::{Journey, State};
+use super::blueprint::Placement;
+use super::command::{Change, Command};
+use super::demand::Demand;
+use super::inventory::Inventory;
+use super::score::{Loads, bucket};
+use crate::state::State;
 
 /// The commands that lead to the next blueprint; none where the present one is as it should be. `now` is the wall clock's
 /// time, by which journeys depart.
-pub fn plan(state: &State, inventory: &Inventory, now: UnixMs) -> Vec<Command> {
-    let mut planner = Planner { state, inventory, now, loads: Loads::of(state) };
+pub fn plan(state: &State, inventory: &Inventory, now: UnixMs, canaries: Canaries) -> Vec<Command> {
+    let mut planner = Planner { state, inventory, now, canaries, loads: Loads::of(state) };
     let mut changes = Vec::new();
-    for journey in state.journeys.values().filter(|journey| journey.is_open()) {
-        for shard in journey.shard_ids() {
-            if let Some(placement) = planner.place(journey, shard) {
+    for (id, gallery) in state.galleries.iter().filter(|(_, gallery)| gallery.is_open()) {
+        let demand = Demand::of(state, id, gallery);
+        for (shard, _) in state.galleries.shards(id) {
+            if let Some(placement) = planner.place(demand, shard) {
                 changes.push(Change { shard, placement });
             }
         }
     }
-    let first = state.blueprint.generation.0;
+    let first = state.blueprint.generation().0;
     (first..)
         .zip(changes.chunks(BLUEPRINT_CHANGES_MAX))
-        .map(|(parent, changes)| Command::ChangeBlueprint { parent: Generation(parent), changes: changes.to_vec() })
+        .map(|(parent, changes)| Command::Change { parent: Generation(parent), changes: changes.to_vec() })
         .collect()
 }
 
@@ -39,32 +41,32 @@ struct Planner<'a> {
     state: &'a State,
     inventory: &'a Inventory,
     now: UnixMs,
+    canaries: Canaries,
     loads: Loads,
 }
 
 impl Planner<'_> {
     /// The placement that the shard should have, where it is not the one it has.
-    fn place(&mut self, journey: &Journey, shard: ShardId) -> Option<Placement> {
-        let departure = bucket(journey.plan.departs_at);
-        let people = u64::from(journey.plan.people / u32::from(journey.plan.parts.max(1)));
-        let before = self.state.blueprint.placements.get(&shard);
+    fn place(&mut self, demand: Demand, shard: ShardId) -> Option<Placement> {
+        let departure = bucket(demand.departs_at);
+        let before = self.state.blueprint.placement(shard);
         let mut replicas: Vec<NodeId> = match before {
             Some(placement) => placement.replicas().filter(|node| !self.is_gone(*node)).collect(),
             None => Vec::new(),
         };
 
-        let wanted = self.replicas_wanted(journey);
+        let wanted = self.replicas_wanted(demand);
         while replicas.iter().filter(|node| !self.is_draining(**node)).count() < wanted {
             let Some(node) = self.best_new(&replicas, departure) else {
                 break;
             };
-            self.loads.add(node, departure, people, replicas.is_empty());
+            self.loads.add(node, departure, demand.people, replicas.is_empty());
             replicas.push(node);
         }
         // Nobody can take its place: then it is worth waiting for, since what it keeps on its disk comes back with it.
         for node in before.iter().flat_map(|placement| placement.replicas()) {
             let replaceable = replicas.len() >= wanted || replicas.contains(&node);
-            if !replaceable && self.state.members.contains_key(&node) && !self.is_draining(node) {
+            if !replaceable && self.state.members.contains(node) && !self.is_draining(node) {
                 replicas.push(node);
             }
         }
@@ -74,7 +76,7 @@ impl Planner<'_> {
         let standbys: Vec<NodeId> = replicas.into_iter().filter(|node| *node != owner).collect();
         let epoch = match before {
             None => Epoch(1),
-            Some(placement) if placement.owner == owner || planted(Canary::SameEpoch) => placement.epoch,
+            Some(placement) if placement.owner == owner || self.canaries.has(Canary::SameEpoch) => placement.epoch,
             Some(placement) => Epoch(placement.epoch.0 + 1),
         };
         let rosters = self.rosters(&standbys, owner, before, departure, wanted);
@@ -117,33 +119,35 @@ impl Planner<'_> {
         taken.split_off(replicas)
     }
 
-    /// Replicas that a shard should have on nodes that are not being drained.
-    fn replicas_wanted(&self, journey: &Journey) -> usize {
-        let boards = self.now.0.saturating_add(BOARDING_WINDOW_MS) >= journey.plan.departs_at.0;
+    /// Replicas that a shard should have on nodes that are not being drained. A standing gallery is in use all the time.
+    fn replicas_wanted(&self, demand: Demand) -> usize {
+        let window_ends = self.now.0.saturating_add(BOARDING_WINDOW_MS);
+        let boards = demand.departs_at.is_none_or(|departs_at| window_ends >= departs_at.0);
         let policy = &self.state.policy;
         usize::from(if boards { policy.replicas_boarding } else { policy.replicas })
     }
 
     fn is_draining(&self, node: NodeId) -> bool {
-        self.state.members.get(&node).is_some_and(|member| member.draining)
+        self.state.members.is_draining(node)
     }
 
     /// Whether the node has left the cluster, or been silent for so long that its replicas are made again elsewhere.
     fn is_gone(&self, node: NodeId) -> bool {
-        !self.state.members.contains_key(&node) || self.inventory.is_gone(node)
+        !self.state.members.contains(node) || self.inventory.is_gone(node)
     }
 
     /// The best node, among those that hold nothing of the shard, for one more place.
     fn best_new(&self, replicas: &[NodeId], departure: u64) -> Option<NodeId> {
-        let zone = |node: &NodeId| self.state.members.get(node).map(|m| m.member.zone);
+        let zone = |node: &NodeId| self.state.members.get(*node).map(|m| m.member.zone);
         let zones: BTreeSet<_> = replicas.iter().filter_map(zone).collect();
         self.state
             .members
             .iter()
-            .filter(|(node, member)| !member.draining && !replicas.contains(node) && self.inventory.is_alive(**node))
-            .map(|(node, member)| {
-                let shares_zone = zones.contains(&member.member.zone) && !planted(Canary::OneZone);
-                self.loads.preference(*node, departure, shares_zone)
+            .map(|known| (known.member.id, known))
+            .filter(|(node, known)| !known.draining && !replicas.contains(node) && self.inventory.is_alive(*node))
+            .map(|(node, known)| {
+                let shares_zone = zones.contains(&known.member.zone) && !self.canaries.has(Canary::OneZone);
+                self.loads.preference(node, departure, shares_zone)
             })
             .min()
             .map(|preference| preference.node)
@@ -151,7 +155,7 @@ impl Planner<'_> {
 
     /// Whether the node can answer searches of the committed version.
     fn is_ready(&self, node: NodeId, shard: ShardId) -> bool {
-        let committed = self.state.shard(shard).map(|s| s.version).unwrap_or_default();
+        let committed = self.state.part(shard).map(|part| part.version).unwrap_or_default();
         self.inventory.is_alive(node) && self.inventory.version(node, shard) >= committed
     }
 
@@ -161,7 +165,7 @@ impl Planner<'_> {
         let settled = |replicas: &[NodeId]| {
             replicas.iter().filter(|node| !self.is_draining(**node) && self.is_ready(**node, shard)).count()
         };
-        let others = self.state.members.values().filter(|m| !m.draining).count();
+        let others = self.state.members.iter().filter(|m| !m.draining).count();
         let enough = wanted.min(others).max(1);
         let draining: Vec<NodeId> = replicas.iter().copied().filter(|node| self.is_draining(*node)).collect();
         for node in draining {

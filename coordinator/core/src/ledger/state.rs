@@ -1,66 +1,16 @@
-//! The ledger: every encounter that was answered as recorded, in the order of the log.
+//! The records, and the indexes over them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cluster_config::canary::{Canary, planted};
-use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
-use cluster_config::wire::gate::{Directive, Reason};
-use cluster_config::wire::operator::LedgerRecord;
+use cluster_config::decision::Directive;
+use cluster_config::ids::{EncounterId, JourneyId, SubjectId};
 use serde::{Deserialize, Serialize};
+
+use super::record::Record;
 
 /// Records in one chunk. Chunks are shared with snapshots, so taking one copies at most this many records.
 const CHUNK_RECORDS: usize = 4_096;
-
-/// One encounter. No name, document, image or template is in it; a person is known by the journey's random subject id.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// The encounter; the key of idempotency.
-    pub encounter: EncounterId,
-    /// The journey.
-    pub journey: JourneyId,
-    /// The device.
-    pub device: DeviceId,
-    /// When it was decided, by the entry node's clock.
-    pub at: UnixMs,
-    /// What the gate is told.
-    pub directive: Directive,
-    /// Why.
-    pub reason: Reason,
-    /// Who it is, where *proceed*; never set for people out of scope, who leave no trace (R3, R4).
-    pub subject: Option<SubjectId>,
-    /// The person's number on the manifest, under the same rule.
-    pub manifest_ordinal: Option<u32>,
-    /// Generation of ownership at the replica that searched.
-    pub epoch: Epoch,
-    /// The gallery version searched.
-    pub gallery_version: GalleryVersion,
-}
-
-impl Record {
-    /// Whether this is a crossing: a boarding by a person in scope (R4).
-    pub fn is_crossing(&self) -> bool {
-        self.directive == Directive::Proceed && self.subject.is_some()
-    }
-
-    /// The record as it is given to systems of record, with its position in the ledger.
-    pub fn exported(&self, position: u64) -> LedgerRecord {
-        LedgerRecord {
-            position,
-            encounter: self.encounter,
-            journey: self.journey,
-            device: self.device,
-            at: self.at,
-            directive: self.directive,
-            reason: self.reason,
-            subject: self.subject,
-            manifest_ordinal: self.manifest_ordinal,
-            crossing: self.is_crossing(),
-            epoch: self.epoch,
-            gallery_version: self.gallery_version,
-        }
-    }
-}
 
 /// The records and the indexes over them. Cloning shares the full chunks.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -147,8 +97,7 @@ impl Ledger {
     /// The people in scope who have boarded the journey, by their numbers on the manifest. Reads the whole ledger.
     pub fn boarded(&self, journey: JourneyId) -> BTreeMap<u32, SubjectId> {
         let all = self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.open);
-        let forgets = planted(Canary::NewSubjects);
-        let crossings = all.filter(|record| record.journey == journey && record.is_crossing() && !forgets);
+        let crossings = all.filter(|record| record.journey == journey && record.is_crossing());
         crossings.filter_map(|record| record.manifest_ordinal.zip(record.subject)).collect()
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cluster_config::ids::{NodeId, UnixMs};
 
+use super::demand::Demand;
 use crate::state::State;
 
 /// Departures this close together load a node at the same time (design, section 7).
@@ -12,9 +13,9 @@ const BUCKET_MS: u64 = 15 * 60 * 1_000;
 /// The 15-minute bucket of a departure.
 pub type Bucket = u64;
 
-/// The bucket of a departure time.
-pub fn bucket(departs_at: UnixMs) -> Bucket {
-    departs_at.0 / BUCKET_MS
+/// The bucket of a departure. What never departs is in the first one, since its work is spread over all of them.
+pub fn bucket(departs_at: Option<UnixMs>) -> Bucket {
+    departs_at.map_or(0, |at| at.0 / BUCKET_MS)
 }
 
 /// Work of an owner against that of a standby: it builds and answers first, a standby only hedged requests.
@@ -44,14 +45,12 @@ impl Loads {
     /// The loads under the current blueprint.
     pub fn of(state: &State) -> Self {
         let mut loads = Self::default();
-        for (shard, placement) in &state.blueprint.placements {
-            if let Some(journey) = state.journeys.get(&shard.journey) {
-                let people = u64::from(journey.plan.people / u32::from(journey.plan.parts.max(1)));
-                let departure = bucket(journey.plan.departs_at);
-                loads.add(placement.owner, departure, people, true);
-                for standby in &placement.standbys {
-                    loads.add(*standby, departure, people, false);
-                }
+        for (shard, placement) in state.blueprint.iter() {
+            let Some(demand) = Demand::of_shard(state, shard) else { continue };
+            let departure = bucket(demand.departs_at);
+            loads.add(placement.owner, departure, demand.people, true);
+            for standby in &placement.standbys {
+                loads.add(*standby, departure, demand.people, false);
             }
         }
         loads

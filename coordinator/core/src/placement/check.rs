@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use cluster_config::canary::{Canary, planted};
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{Epoch, NodeId, ShardId};
 
-use crate::blueprint::Change;
-use crate::state::{Journey, State};
+use super::command::Change;
+use crate::state::State;
 
 /// A rule that a change breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// The shard's journey is unknown, closed, or has no such part.
-    #[error("{0}: no open journey has this shard")]
+    /// The shard's gallery is unknown, closed, of another model, or has no such part.
+    #[error("{0}: no open gallery has this shard")]
     NoSuchShard(ShardId),
     /// The same shard twice in one change.
     #[error("{0}: placed twice in one change")]
@@ -49,12 +49,12 @@ pub enum Violation {
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn changes(state: &State, changes: &[Change]) -> Result<(), Violation> {
+pub fn changes(state: &State, changes: &[Change], canaries: Canaries) -> Result<(), Violation> {
     let mut placed = BTreeSet::new();
     for Change { shard, placement } in changes {
         let shard = *shard;
-        let journey = state.journeys.get(&shard.journey).filter(|j| j.is_open());
-        if journey.is_none_or(|j: &Journey| shard.part >= j.plan.parts) {
+        let is_open = state.galleries.get(shard.gallery).is_some_and(|gallery| gallery.is_open());
+        if !is_open || state.galleries.part(shard).is_none() {
             return Err(Violation::NoSuchShard(shard));
         }
         if !placed.insert(shard) {
@@ -65,13 +65,13 @@ pub fn changes(state: &State, changes: &[Change]) -> Result<(), Violation> {
             if !nodes.insert(node) {
                 return Err(Violation::NodeTwice { shard, node });
             }
-            if !state.members.contains_key(&node) {
+            if !state.members.contains(node) {
                 return Err(Violation::NotAMember { shard, node });
             }
         }
-        let wanted = match state.blueprint.placements.get(&shard) {
+        let wanted = match state.blueprint.placement(shard) {
             None => Epoch(1),
-            Some(before) if before.owner == placement.owner || planted(Canary::SameEpoch) => before.epoch,
+            Some(before) if before.owner == placement.owner || canaries.has(Canary::SameEpoch) => before.epoch,
             Some(before) => Epoch(before.epoch.0 + 1),
         };
         if placement.epoch != wanted {

@@ -1,0 +1,162 @@
+//! Galleries and their shards: what is searched together, and what is owned, replicated and purged together.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ContentHash, GalleryVersion, JourneyId, ModelVersion, StandingId};
+
+/// Which of a journey's lists of people a gallery holds. Passengers and crew are told apart from the manifest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum List {
+    /// Those who are carried.
+    Passengers,
+    /// Those who work on board.
+    Crew,
+}
+
+/// What a template was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Modality {
+    /// A face (ISO/IEC 39794-5).
+    Face,
+    /// A finger (ISO/IEC 39794-4).
+    Finger,
+    /// An iris (ISO/IEC 39794-6).
+    Iris,
+}
+
+impl Modality {
+    /// Its name in shard ids, file names and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Face => "face",
+            Self::Finger => "finger",
+            Self::Iris => "iris",
+        }
+    }
+}
+
+/// A set of people who are searched together: a list of a journey, or a gallery that stands beyond any journey.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GalleryId {
+    /// The people on one list of a journey; destroyed after the journey.
+    Journey(JourneyId, List),
+    /// The people of a land port, the applicants, the derogatory gallery: people come and go one by one.
+    Standing(StandingId),
+}
+
+impl GalleryId {
+    /// The passengers of a journey.
+    pub fn passengers(journey: JourneyId) -> Self {
+        Self::Journey(journey, List::Passengers)
+    }
+
+    /// The journey whose people these are; none of a standing gallery.
+    pub fn journey(self) -> Option<JourneyId> {
+        match self {
+            Self::Journey(journey, _) => Some(journey),
+            Self::Standing(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for GalleryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journey(journey, List::Passengers) => write!(f, "{journey}"),
+            Self::Journey(journey, List::Crew) => write!(f, "{journey}+crew"),
+            Self::Standing(standing) => write!(f, "standing+{standing}"),
+        }
+    }
+}
+
+impl fmt::Debug for GalleryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A gallery or one bounded part of a large one, of one modality and one model: the unit of ownership, replication and
+/// purge.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardId {
+    /// The gallery.
+    pub gallery: GalleryId,
+    /// What its templates were made of.
+    pub modality: Modality,
+    /// The model that made its templates.
+    pub model: ModelVersion,
+    /// Which part of the gallery, from 0.
+    pub part: u16,
+}
+
+impl ShardId {
+    /// The journey whose people these are; none of a standing gallery.
+    pub fn journey(self) -> Option<JourneyId> {
+        self.gallery.journey()
+    }
+
+    /// A name for files that no other shard has. No id has a `+` in it, so nothing is ambiguous.
+    pub fn file_name(self) -> String {
+        format!("{}+{}+{}+{}", self.gallery, self.modality.as_str(), self.model, self.part)
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.gallery, self.modality.as_str(), self.model, self.part)
+    }
+}
+
+impl fmt::Debug for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How much a gallery or a part of it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GalleryCounts {
+    /// People in it.
+    pub people: u32,
+    /// Templates in it.
+    pub rows: u32,
+    /// People without any photograph: they take the biographic path (R42, R47).
+    pub without_photo: u32,
+}
+
+impl std::ops::Add for GalleryCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            people: self.people.saturating_add(other.people),
+            rows: self.rows.saturating_add(other.rows),
+            without_photo: self.without_photo.saturating_add(other.without_photo),
+        }
+    }
+}
+
+/// An immutable version of one shard's gallery. The hash is over `bytes`, which `node/src/segment.rs` writes and reads.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The shard.
+    pub shard: ShardId,
+    /// The version.
+    pub version: GalleryVersion,
+    /// SHA-256 of `bytes`.
+    pub hash: ContentHash,
+    /// The content.
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Segment {
+    /// Prints no content.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Segment({} v{}, {} bytes)", self.shard, self.version, self.bytes.len())
+    }
+}

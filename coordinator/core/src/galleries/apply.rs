@@ -1,0 +1,95 @@
+//! How commands about galleries are applied.
+
+use cluster_config::canary::{Canaries, Canary};
+use cluster_config::gallery::{GalleryId, Modality};
+use cluster_config::ids::{Epoch, GalleryVersion, ModelVersion, NodeId, ShardId, StandingId};
+use cluster_config::limits::GALLERY_PARTS_MAX;
+use cluster_config::wire::RefusalCode;
+
+use super::command::{Command, Commit};
+use super::state::Gallery;
+use crate::outcome::Outcome;
+use crate::state::State;
+
+pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) -> Outcome {
+    match command {
+        Command::OpenStanding { id, modality, model, parts } => open_standing(state, *id, (*modality, *model), *parts),
+        Command::CloseStanding(id) => close_standing(state, *id, canaries),
+        Command::Commit(built) => commit(state, built, canaries),
+    }
+}
+
+fn open_standing(state: &mut State, id: StandingId, made: (Modality, ModelVersion), parts: u16) -> Outcome {
+    let place = format!("standing gallery {id}");
+    if parts == 0 || parts > GALLERY_PARTS_MAX {
+        let place = format!("{place}: {parts} parts");
+        return Outcome::refused(RefusalCode::BadValue, place, format!("use 1 to {GALLERY_PARTS_MAX}"));
+    }
+    let gallery = GalleryId::Standing(id);
+    let Some(known) = state.galleries.get_mut(gallery) else {
+        state.galleries.open(gallery, Gallery::new(made.0, made.1, parts));
+        return Outcome::Done;
+    };
+    if !known.is_open() {
+        return Outcome::refused(RefusalCode::NotOpen, place, "it is closed; open one of another name");
+    }
+    if (known.modality(), known.model()) != made {
+        let fix = format!("it holds templates of {}; open one of another name", known.model());
+        return Outcome::refused(RefusalCode::Conflict, place, fix);
+    }
+    known.grow(parts);
+    Outcome::Done
+}
+
+fn close_standing(state: &mut State, id: StandingId, canaries: Canaries) -> Outcome {
+    if !close(state, GalleryId::Standing(id), canaries) {
+        let place = format!("standing gallery {id}");
+        return Outcome::refused(RefusalCode::NotFound, place, "see `tvs gallery list` for the galleries");
+    }
+    Outcome::Done
+}
+
+/// Ends a gallery: it is not searched any more, nobody is to hold it, and who held it owes a receipt. False where it is
+/// not known.
+pub(crate) fn close(state: &mut State, id: GalleryId, canaries: Canaries) -> bool {
+    let shards: Vec<ShardId> = state.galleries.shards(id).map(|(shard, _)| shard).collect();
+    let Some(gallery) = state.galleries.get_mut(id) else { return false };
+    if gallery.is_open() {
+        gallery.begin_closing();
+        gallery.settle_purge(canaries);
+        state.blueprint.remove(&shards);
+    }
+    true
+}
+
+fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
+    let place = format!("gallery {} version {} of node {}", commit.shard, commit.version, commit.node);
+    let placement = state.blueprint.placement(commit.shard).map(|placement| (placement.owner, placement.epoch));
+    if placement != Some((commit.node, commit.epoch)) && !canaries.has(Canary::NoFencing) {
+        let (owner, epoch) = placement.unwrap_or((NodeId(0), Epoch(0)));
+        return Outcome::refused(RefusalCode::Conflict, place, format!("node {owner} owns it in epoch {epoch}"));
+    }
+    let Some(gallery) = state.galleries.get_mut(commit.shard.gallery) else {
+        return Outcome::refused(RefusalCode::NotFound, place, "submit the journey's manifest first");
+    };
+    if (gallery.modality(), gallery.model()) != (commit.shard.modality, commit.shard.model) {
+        let fix = format!("its gallery holds templates of {}", gallery.model());
+        return Outcome::refused(RefusalCode::Conflict, place, fix);
+    }
+    let Some(part) = gallery.part_mut(commit.shard.part) else {
+        return Outcome::refused(RefusalCode::NotFound, place, "the gallery has no such part");
+    };
+    if part.version == commit.version && part.hash == commit.hash {
+        return Outcome::Done;
+    }
+    let next = GalleryVersion(part.version.0.saturating_add(1));
+    if commit.version != next {
+        return Outcome::refused(RefusalCode::Conflict, place, format!("the next version is {next}"));
+    }
+    part.version = commit.version;
+    part.hash = commit.hash;
+    part.manifest = commit.manifest;
+    part.counts = commit.counts;
+    gallery.settle_build();
+    Outcome::Done
+}

@@ -1,0 +1,50 @@
+//! Commands about galleries.
+
+use cluster_config::gallery::{GalleryCounts, Modality};
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, ModelVersion, NodeId, ShardId, StandingId};
+use serde::{Deserialize, Serialize};
+
+/// A change of the galleries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Opens a gallery that belongs to no journey, or gives it further parts.
+    OpenStanding {
+        /// Its name.
+        id: StandingId,
+        /// What its templates are made of.
+        modality: Modality,
+        /// The model that makes its templates.
+        model: ModelVersion,
+        /// Parts that it has from now on.
+        parts: u16,
+    },
+    /// Ends a standing gallery: it is to be destroyed.
+    CloseStanding(StandingId),
+    /// The owner has built a version and its standbys have it.
+    Commit(Commit),
+}
+
+/// See [`Command::Commit`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The shard.
+    pub shard: ShardId,
+    /// The generation of ownership under which it was built: an older one is refused (fencing).
+    pub epoch: Epoch,
+    /// The owner that built it.
+    pub node: NodeId,
+    /// The version; must be the one after the committed one.
+    pub version: GalleryVersion,
+    /// SHA-256 of the segment.
+    pub hash: ContentHash,
+    /// Hash of the manifest that it was built from.
+    pub manifest: ContentHash,
+    /// What it holds.
+    pub counts: GalleryCounts,
+}
+
+impl From<Command> for crate::command::Command {
+    fn from(command: Command) -> Self {
+        Self::Galleries(command)
+    }
+}

@@ -1,0 +1,9 @@
+//! Galleries: which there are, what is committed of each part, and who holds or held it.
+
+mod apply;
+mod command;
+mod state;
+
+pub(crate) use apply::{apply, close};
+pub use command::{Command, Commit};
+pub use state::{Galleries, Gallery, Part, Receipt};

@@ -1,0 +1,73 @@
+//! How commands about journeys are applied.
+
+use cluster_config::canary::Canaries;
+use cluster_config::gallery::{GalleryId, Modality};
+use cluster_config::ids::JourneyId;
+use cluster_config::journey::{JourneyPlan, JourneyStatus};
+use cluster_config::limits::{GALLERY_PARTS_MAX, JOURNEYS_MAX};
+use cluster_config::wire::RefusalCode;
+
+use super::command::Command;
+use crate::galleries::{Gallery, close};
+use crate::outcome::Outcome;
+use crate::state::State;
+
+pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) -> Outcome {
+    match command {
+        Command::Open(plan) => open(state, plan),
+        Command::Close(journey) => close_journey(state, *journey, canaries),
+    }
+}
+
+fn open(state: &mut State, plan: &JourneyPlan) -> Outcome {
+    if plan.parts == 0 || plan.parts > GALLERY_PARTS_MAX {
+        let place = format!("journey {}: {} parts", plan.id, plan.parts);
+        return Outcome::refused(RefusalCode::BadValue, place, format!("use 1 to {GALLERY_PARTS_MAX}"));
+    }
+    let gallery = GalleryId::passengers(plan.id);
+    if let Some(known) = state.journeys.get(plan.id) {
+        let place = format!("journey {}", plan.id);
+        if !state.is_open(plan.id) {
+            return Outcome::refused(RefusalCode::NotOpen, place, "it is closed; a closed journey is not opened again");
+        }
+        if known.manifest == plan.manifest {
+            return Outcome::KnownManifest;
+        }
+        if known.parts != plan.parts {
+            let fix = format!("its gallery has {} parts; submit it as a new journey", known.parts);
+            return Outcome::refused(RefusalCode::Conflict, place, fix);
+        }
+        state.journeys.0.insert(plan.id, plan.clone());
+        return Outcome::Done;
+    }
+    if state.journeys.len() >= JOURNEYS_MAX {
+        let Some(oldest) = oldest_purged(state) else {
+            return Outcome::refused(
+                RefusalCode::TooLarge,
+                "journeys",
+                format!("close some of the {JOURNEYS_MAX} open ones"),
+            );
+        };
+        state.journeys.0.remove(&oldest);
+        state.galleries.forget(GalleryId::passengers(oldest));
+    }
+    state.galleries.open(gallery, Gallery::new(Modality::Face, plan.model, plan.parts));
+    state.journeys.0.insert(plan.id, plan.clone());
+    Outcome::Done
+}
+
+fn oldest_purged(state: &State) -> Option<JourneyId> {
+    let purged = state.journeys.iter().filter(|plan| state.status(plan.id) == Some(JourneyStatus::Purged));
+    purged.min_by_key(|plan| (plan.departs_at, plan.id)).map(|plan| plan.id)
+}
+
+fn close_journey(state: &mut State, journey: JourneyId, canaries: Canaries) -> Outcome {
+    if !close(state, GalleryId::passengers(journey), canaries) {
+        return Outcome::refused(
+            RefusalCode::NotFound,
+            format!("journey {journey}"),
+            "see `tvs gallery list` for the journeys",
+        );
+    }
+    Outcome::Done
+}

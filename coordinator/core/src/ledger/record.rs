@@ -1,0 +1,66 @@
+//! One encounter as the ledger has it.
+
+use cluster_config::decision::{Directive, Reason};
+use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
+use cluster_config::wire::operator::LedgerRecord;
+use serde::{Deserialize, Serialize};
+
+/// One encounter. No name, document, image or template is in it; a person is known by the journey's random subject id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The encounter; the key of idempotency.
+    pub encounter: EncounterId,
+    /// The journey.
+    pub journey: JourneyId,
+    /// The device.
+    pub device: DeviceId,
+    /// When it was decided, by the entry node's clock.
+    pub at: UnixMs,
+    /// What the gate is told.
+    pub directive: Directive,
+    /// Why.
+    pub reason: Reason,
+    /// Who it is, where *proceed*; never set for people out of scope, who leave no trace (R3, R4).
+    pub subject: Option<SubjectId>,
+    /// The person's number on the manifest, under the same rule.
+    pub manifest_ordinal: Option<u32>,
+    /// Generation of ownership at the replica that searched.
+    pub epoch: Epoch,
+    /// The gallery version searched.
+    pub gallery_version: GalleryVersion,
+}
+
+impl Record {
+    /// Whether this is a crossing: a boarding by a person in scope (R4).
+    pub fn is_crossing(&self) -> bool {
+        self.directive == Directive::Proceed && self.subject.is_some()
+    }
+
+    /// The record as it is given to systems of record, with its position in the ledger.
+    pub fn exported(&self, position: u64) -> LedgerRecord {
+        LedgerRecord {
+            position,
+            encounter: self.encounter,
+            journey: self.journey,
+            device: self.device,
+            at: self.at,
+            directive: self.directive,
+            reason: self.reason,
+            subject: self.subject,
+            manifest_ordinal: self.manifest_ordinal,
+            crossing: self.is_crossing(),
+            epoch: self.epoch,
+            gallery_version: self.gallery_version,
+        }
+    }
+}
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum RecordOutcome {
+    /// In the ledger, now or since an earlier try: this is what it says. It may differ from what was handed in where
+    /// the person has boarded before.
+    Stored(Record),
+    /// Not recorded: the journey is unknown or closed.
+    NotOpen,
+}

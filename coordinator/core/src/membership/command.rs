@@ -1,0 +1,34 @@
+//! Commands about the nodes of the cluster.
+
+use cluster_config::ids::{Incarnation, NodeId};
+use cluster_config::member::Member;
+use serde::{Deserialize, Serialize};
+
+/// A change of the members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A node announces itself: new, or with another address or zone.
+    Register(Member),
+    /// A node has started. Once it finds this in its own state, that state is not an old one any more.
+    AnnounceStart {
+        /// The node.
+        node: NodeId,
+        /// This start of its process.
+        incarnation: Incarnation,
+    },
+    /// A node has left for good.
+    Remove(NodeId),
+    /// A node is being emptied before a planned stop, or takes work again.
+    SetDraining {
+        /// The node.
+        node: NodeId,
+        /// On or off.
+        draining: bool,
+    },
+}
+
+impl From<Command> for crate::command::Command {
+    fn from(command: Command) -> Self {
+        Self::Membership(command)
+    }
+}

@@ -1,0 +1,9 @@
+//! The nodes of the cluster: who belongs, which start of each was announced, who is being emptied.
+
+mod apply;
+mod command;
+mod state;
+
+pub(crate) use apply::apply;
+pub use command::Command;
+pub use state::{MemberState, Members};

@@ -1,0 +1,26 @@
+//! What became of a command.
+
+use cluster_config::wire::{Refusal, RefusalCode};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::RecordOutcome;
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Applied, or applied before.
+    Done,
+    /// The journey was announced with this very manifest before.
+    KnownManifest,
+    /// One for each record, in order.
+    Recorded(Vec<RecordOutcome>),
+    /// Nothing was changed; why.
+    Refused(Refusal),
+}
+
+impl Outcome {
+    /// Nothing is changed, for this reason.
+    pub(crate) fn refused(code: RefusalCode, place: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Refused(Refusal::new(code, place, fix))
+    }
+}

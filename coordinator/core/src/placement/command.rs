@@ -1,0 +1,33 @@
+//! Commands about placement.
+
+use cluster_config::ids::{Generation, ShardId};
+use serde::{Deserialize, Serialize};
+
+use super::blueprint::Placement;
+
+/// The new placement of one shard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The shard.
+    pub shard: ShardId,
+    /// Where it lives from now on.
+    pub placement: Placement,
+}
+
+/// A change of the blueprint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A new generation, as a difference to its parent.
+    Change {
+        /// The generation that this builds on; any other refuses it.
+        parent: Generation,
+        /// What changes.
+        changes: Vec<Change>,
+    },
+}
+
+impl From<Command> for crate::command::Command {
+    fn from(command: Command) -> Self {
+        Self::Placement(command)
+    }
+}

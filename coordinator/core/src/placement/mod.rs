@@ -1,0 +1,16 @@
+//! Where shards live: the blueprint, the planner that makes the next one, and the rules that judge each.
+
+mod apply;
+mod blueprint;
+pub mod check;
+mod command;
+mod demand;
+mod inventory;
+mod plan;
+mod score;
+
+pub(crate) use apply::apply;
+pub use blueprint::{Blueprint, Placement};
+pub use command::{Change, Command};
+pub use inventory::Inventory;
+pub use plan::plan;

@@ -1,0 +1,24 @@
+//! Commands about destruction. When it was is the entry's time.
+
+use cluster_config::ids::{NodeId, ShardId};
+use serde::{Deserialize, Serialize};
+
+/// A word about destruction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A node has destroyed its replica of the shard, or its people, and the keys to it.
+    Receipt {
+        /// The shard.
+        shard: ShardId,
+        /// The node.
+        node: NodeId,
+    },
+    /// An operator states that the disks of a node that has left for good are destroyed: it gives no receipts any more.
+    Attest(NodeId),
+}
+
+impl From<Command> for crate::command::Command {
+    fn from(command: Command) -> Self {
+        Self::Retention(command)
+    }
+}

@@ -1,0 +1,172 @@
+//! What the log and the snapshots are made of does not change by accident: bytes of every command, outcome, record and
+//! of the state are written down in `golden.txt`. P13.
+//!
+//! A deliberate change writes the file anew with `TVS_BLESS=1`. Once a release has written the old form, the change also
+//! raises `ENTRY_VERSION`, and the old form stays readable.
+
+use std::path::Path;
+
+use cluster_config::decision::{Directive, Reason};
+use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
+use cluster_config::ids::{
+    ContentHash, EncounterId, Epoch, GalleryVersion, Generation, Incarnation, NodeId, SubjectId, UnixMs,
+};
+use cluster_config::journey::JourneyPlan;
+use cluster_config::member::Member;
+use cluster_config::policy::Policy;
+use cluster_config::rights::{Actor, Role};
+use cluster_config::versions::golden::Golden;
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::placement::{Change, Placement};
+use coordinator_core::{
+    Command, Entry, Outcome, Record, RecordOutcome, State, galleries, journeys, ledger, membership, placement, policy,
+    retention,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+mod support;
+use support::model;
+
+fn member() -> Member {
+    Member { id: NodeId(2), address: "127.0.0.1:7102".into(), zone: "b".parse().expect("a zone") }
+}
+
+fn plan() -> JourneyPlan {
+    JourneyPlan {
+        id: "AA100-20261124-JFK".parse().expect("an id"),
+        carrier: "AA".into(),
+        number: "100".into(),
+        departure_port: "JFK".parse().expect("a port"),
+        arrival_port: "LHR".parse().expect("a port"),
+        departs_at: UnixMs(1_800_000_000_000),
+        people: 300,
+        parts: 1,
+        manifest: ContentHash([3; 32]),
+        model: model(),
+    }
+}
+
+fn shard(gallery: GalleryId, modality: Modality) -> ShardId {
+    ShardId { gallery, modality, model: model(), part: 0 }
+}
+
+fn passengers() -> ShardId {
+    shard(GalleryId::passengers(plan().id), Modality::Face)
+}
+
+fn record() -> Record {
+    Record {
+        encounter: EncounterId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+        journey: plan().id,
+        device: "JFK-T4-B32-1".parse().expect("a device"),
+        at: UnixMs(1_800_000_000_123),
+        directive: Directive::Proceed,
+        reason: Reason::Matched,
+        subject: Some(SubjectId(u64::MAX)),
+        manifest_ordinal: Some(17),
+        epoch: Epoch(4),
+        gallery_version: GalleryVersion(5),
+    }
+}
+
+fn placed(shard: ShardId) -> Change {
+    let (standbys, rosters) = (vec![NodeId(2)], vec![NodeId(3)]);
+    Change { shard, placement: Placement { epoch: Epoch(1), owner: NodeId(1), standbys, rosters } }
+}
+
+/// Adds the entry of a command, by the command's room and name.
+fn entry<T: Into<Command> + Clone + Serialize + DeserializeOwned>(golden: &mut Golden, name: &str, inner: T) {
+    let actor = Actor { role: Role::Operator, name: "operator".parse().expect("a name") };
+    let entry = Entry::new(actor, UnixMs(9), inner.clone().into());
+    golden.covers(&inner);
+    golden.covers(&entry.command);
+    golden.add(&format!("entry.{name}"), &entry);
+}
+
+fn entries(golden: &mut Golden) {
+    let (node, draining) = (NodeId(2), true);
+    entry(golden, "membership.register", membership::Command::Register(member()));
+    entry(
+        golden,
+        "membership.announce_start",
+        membership::Command::AnnounceStart { node, incarnation: Incarnation(7) },
+    );
+    entry(golden, "membership.remove", membership::Command::Remove(node));
+    entry(golden, "membership.set_draining", membership::Command::SetDraining { node, draining });
+    let calibration = Policy::default().calibration[..2].to_vec();
+    entry(golden, "policy.set", policy::Command::Set(Policy { calibration, ..Policy::default() }));
+    entry(golden, "journeys.open", journeys::Command::Open(plan()));
+    entry(golden, "journeys.close", journeys::Command::Close(plan().id));
+    let id = "LAREDO".parse().expect("an id");
+    let open = galleries::Command::OpenStanding { id, modality: Modality::Iris, model: model(), parts: 2 };
+    entry(golden, "galleries.open_standing", open);
+    entry(golden, "galleries.close_standing", galleries::Command::CloseStanding(id));
+    let commit = galleries::Commit {
+        shard: passengers(),
+        epoch: Epoch(1),
+        node: NodeId(1),
+        version: GalleryVersion(1),
+        hash: ContentHash([7; 32]),
+        manifest: ContentHash([3; 32]),
+        counts: GalleryCounts { people: 300, rows: 700, without_photo: 9 },
+    };
+    entry(golden, "galleries.commit", galleries::Command::Commit(commit));
+    let crew = shard(GalleryId::Journey(plan().id, List::Crew), Modality::Finger);
+    let standing = shard(GalleryId::Standing(id), Modality::Face);
+    let changes = vec![placed(passengers()), placed(crew), placed(standing)];
+    entry(golden, "placement.change", placement::Command::Change { parent: Generation(3), changes });
+    entry(golden, "ledger.record", ledger::Command::Record(vec![record()]));
+    entry(golden, "retention.receipt", retention::Command::Receipt { shard: passengers(), node });
+    entry(golden, "retention.attest", retention::Command::Attest(node));
+}
+
+fn outcomes(golden: &mut Golden) {
+    let stored = [RecordOutcome::Stored(record()), RecordOutcome::NotOpen];
+    stored.iter().for_each(|outcome| golden.covers(outcome));
+    golden.add("outcome.done", &Outcome::Done);
+    golden.add("outcome.known_manifest", &Outcome::KnownManifest);
+    golden.add("outcome.recorded", &Outcome::Recorded(stored.to_vec()));
+    let refusal = Refusal::new(RefusalCode::Conflict, "place", "fix");
+    golden.add("outcome.refused", &Outcome::Refused(refusal));
+}
+
+/// A state that has something in each of its rooms.
+fn state() -> State {
+    let mut state = State::default();
+    let mut add = |command: Command| {
+        let outcome = support::apply(&mut state, command);
+        assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+    };
+    for id in [1, 2, 3] {
+        let address = format!("127.0.0.1:710{id}");
+        add(membership::Command::Register(Member { id: NodeId(id), address, ..member() }).into());
+    }
+    add(journeys::Command::Open(plan()).into());
+    let changes = vec![placed(passengers())];
+    add(placement::Command::Change { parent: Generation(0), changes }.into());
+    add(Command::record(vec![record()]));
+    add(journeys::Command::Close(plan().id).into());
+    add(retention::Command::Receipt { shard: passengers(), node: NodeId(3) }.into());
+    state
+}
+
+#[test]
+fn what_the_log_is_made_of_has_the_bytes_that_are_written_down() {
+    let mut golden = Golden::default();
+    entries(&mut golden);
+    outcomes(&mut golden);
+    golden.add("record", &record());
+    golden.add("state", &state());
+    golden.is_complete_for::<Command>();
+    golden.is_complete_for::<membership::Command>();
+    golden.is_complete_for::<policy::Command>();
+    golden.is_complete_for::<journeys::Command>();
+    golden.is_complete_for::<galleries::Command>();
+    golden.is_complete_for::<placement::Command>();
+    golden.is_complete_for::<ledger::Command>();
+    golden.is_complete_for::<retention::Command>();
+    golden.is_complete_for::<Outcome>();
+    golden.is_complete_for::<RecordOutcome>();
+    golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.txt"));
+}
