@@ -1,86 +1,172 @@
-//! Who asks, and what they may ask for.
-
-use std::fmt;
+//! What each role may ask for: one table of role and request. The door of a node asks it before anything else.
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::DeviceId;
-use crate::wire::Channel;
+use crate::actor::Role;
+use crate::wire::{gate, operator, peer};
 
-/// What a certificate entitles its holder to; read from the certificate's `tvs://ROLE/NAME` URI.
+/// What the table says of a role and a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// A capture device.
-    Gate,
-    /// A member of the cluster.
-    Node,
-    /// A person or program that runs the cluster.
-    Operator,
+#[serde(rename_all = "snake_case")]
+pub enum Right {
+    /// The role may ask for this.
+    Yes,
+    /// The role may not.
+    No,
 }
 
-impl Role {
-    /// The channel that this role may use.
-    pub fn channel(self) -> Channel {
-        match self {
-            Self::Gate => Channel::Gate,
-            Self::Node => Channel::Peer,
-            Self::Operator => Channel::Operator,
-        }
-    }
-
-    /// The role's name in certificates and on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Gate => "gate",
-            Self::Node => "node",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "gate" => Ok(Self::Gate),
-            "node" => Ok(Self::Node),
-            "operator" => Ok(Self::Operator),
-            other => Err(format!("unknown role {other:?}; use gate, node or operator")),
-        }
-    }
-}
-
-impl std::fmt::Display for Role {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// Whoever makes a request or causes a change: the role and the name of their certificate, `tvs://ROLE/NAME`.
+/// Every kind of request that there is. A request that is added to the wire is added here, or it does not compile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Actor {
-    /// What they may ask for.
-    pub role: Role,
-    /// Their name, such as a device's or an operator's.
-    pub name: DeviceId,
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// A gate looks for a node and its fellows.
+    GateHello,
+    /// A gate has a capture looked for; nothing is recorded.
+    Identify,
+    /// A gate has a capture looked for and the boarding recorded.
+    Board,
+    /// A node introduces itself.
+    PeerHello,
+    /// A call of the raft group.
+    Raft,
+    /// A command for the leader.
+    Propose,
+    /// What a node holds.
+    Report,
+    /// The leader's index, to catch up with.
+    ReadIndex,
+    /// A search of one shard.
+    SearchShard,
+    /// An order to build a gallery.
+    Build,
+    /// A segment to keep.
+    StoreSegment,
+    /// A segment to fetch.
+    FetchSegment,
+    /// The people of a gallery to fetch.
+    FetchRoster,
+    /// An operator's request that is handed on to the leader.
+    ForLeader,
+    /// The cluster as a node sees it.
+    ClusterStatus,
+    /// A new member.
+    AddMember,
+    /// A member that leaves.
+    RemoveMember,
+    /// A member that is emptied.
+    Drain,
+    /// A statement that a lost node's disks are destroyed.
+    AttestDestruction,
+    /// Another leader.
+    TransferLeader,
+    /// A manifest.
+    SubmitManifest,
+    /// All galleries.
+    GalleryList,
+    /// One gallery.
+    GalleryShow,
+    /// The end of a journey.
+    CloseJourney,
+    /// Records of the ledger.
+    LedgerPage,
+    /// The policy in force.
+    PolicyShow,
+    /// Another policy.
+    PolicySet,
+    /// A node's metrics.
+    Metrics,
 }
 
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tvs://{}/{}", self.role, self.name)
+impl Ask {
+    /// Whether a role may ask for this.
+    pub const fn right_of(self, role: Role) -> Right {
+        use Ask::{
+            AddMember, AttestDestruction, Board, Build, CloseJourney, ClusterStatus, Drain, FetchRoster, FetchSegment,
+            ForLeader, GalleryList, GalleryShow, GateHello, Identify, LedgerPage, Metrics, PeerHello, PolicySet,
+            PolicyShow, Propose, Raft, ReadIndex, RemoveMember, Report, SearchShard, StoreSegment, SubmitManifest,
+            TransferLeader,
+        };
+        let may = match self {
+            GateHello | Identify | Board => matches!(role, Role::Gate),
+            PeerHello | Raft | Propose | Report | ReadIndex | SearchShard | Build | StoreSegment | FetchSegment
+            | FetchRoster | ForLeader => matches!(role, Role::Node),
+            ClusterStatus | AddMember | RemoveMember | Drain | AttestDestruction | TransferLeader | SubmitManifest
+            | GalleryList | GalleryShow | CloseJourney | LedgerPage | PolicyShow | PolicySet | Metrics => {
+                matches!(role, Role::Operator)
+            }
+        };
+        if may { Right::Yes } else { Right::No }
     }
 }
 
-impl std::str::FromStr for Actor {
-    type Err = String;
+impl From<&gate::Request> for Ask {
+    fn from(request: &gate::Request) -> Self {
+        match request {
+            gate::Request::Hello => Self::GateHello,
+            gate::Request::Identify(_) => Self::Identify,
+            gate::Request::Board(_) => Self::Board,
+        }
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (role, name) = text
-            .strip_prefix("tvs://")
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or_else(|| format!("{text:?} is not of the form tvs://ROLE/NAME"))?;
-        Ok(Self { role: role.parse()?, name: name.parse().map_err(|error| format!("{error}"))? })
+impl From<&peer::Request> for Ask {
+    fn from(request: &peer::Request) -> Self {
+        match request {
+            peer::Request::Hello(_) => Self::PeerHello,
+            peer::Request::Raft { .. } => Self::Raft,
+            peer::Request::Propose(_) => Self::Propose,
+            peer::Request::Report(_) => Self::Report,
+            peer::Request::Search(_) => Self::SearchShard,
+            peer::Request::Build(_) => Self::Build,
+            peer::Request::StoreSegment(_) => Self::StoreSegment,
+            peer::Request::FetchSegment { .. } => Self::FetchSegment,
+            peer::Request::ForLeader(_) => Self::ForLeader,
+            peer::Request::FetchRoster { .. } => Self::FetchRoster,
+        }
+    }
+}
+
+impl From<&operator::Request> for Ask {
+    fn from(request: &operator::Request) -> Self {
+        match request {
+            operator::Request::ClusterStatus => Self::ClusterStatus,
+            operator::Request::AddMember { .. } => Self::AddMember,
+            operator::Request::RemoveMember(_) => Self::RemoveMember,
+            operator::Request::Drain { .. } => Self::Drain,
+            operator::Request::AttestDestruction(_) => Self::AttestDestruction,
+            operator::Request::TransferLeader(_) => Self::TransferLeader,
+            operator::Request::SubmitManifest(_) => Self::SubmitManifest,
+            operator::Request::GalleryList => Self::GalleryList,
+            operator::Request::GalleryShow(_) => Self::GalleryShow,
+            operator::Request::CloseJourney(_) => Self::CloseJourney,
+            operator::Request::LedgerPage { .. } => Self::LedgerPage,
+            operator::Request::PolicyShow => Self::PolicyShow,
+            operator::Request::PolicySet(_) => Self::PolicySet,
+            operator::Request::Metrics => Self::Metrics,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::versions::shape::variants_of;
+
+    /// P11.
+    #[test]
+    fn each_request_belongs_to_one_role_and_each_role_has_some() {
+        let asks = variants_of::<Ask>();
+        let all: Vec<Ask> = asks
+            .iter()
+            .map(|name| serde_json::from_value(serde_json::Value::String((*name).to_owned())).expect("an ask"))
+            .collect();
+        let roles = [Role::Gate, Role::Node, Role::Operator];
+        for ask in &all {
+            let may = roles.iter().filter(|role| ask.right_of(**role) == Right::Yes).count();
+            assert_eq!(may, 1, "{ask:?}");
+        }
+        for role in roles {
+            assert!(all.iter().any(|ask| ask.right_of(role) == Right::Yes), "{role}");
+        }
     }
 }

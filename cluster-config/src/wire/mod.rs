@@ -10,7 +10,7 @@ pub mod peer;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::rights::Role;
+pub use crate::actor::Role;
 
 /// Version of all messages. A node answers another version with [`RefusalCode::UnknownVersion`].
 pub const PROTOCOL_VERSION: u8 = 1;

@@ -14,7 +14,7 @@ use cluster_config::ids::{
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
 use cluster_config::policy::Policy;
-use cluster_config::rights::{Actor, Role};
+use cluster_config::actor::{Actor, Role};
 use cluster_config::versions::golden::Golden;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::{Change, Placement};
