@@ -136,7 +136,7 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     }
     plant(None);
     let only = arguments.only.as_ref().map_or(String::new(), |part| format!(" --only {part}"));
-    result.command = format!("cargo run -p chaos --features canary -- canary{only}");
+    result.command = format!("cargo run -p chaos -- canary{only}");
     result.wall_s = begun.elapsed().as_secs_f64();
     results::append(&result)?;
     if arguments.json {

@@ -29,7 +29,7 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     let begun = Instant::now();
     let seconds = arguments.seconds;
     let command =
-        format!("cargo run -p chaos --features simulated-time -- group --seeds {from}..{until} --seconds {seconds}");
+        format!("cargo run -p chaos -- group --seeds {from}..{until} --seconds {seconds}");
     let sum = Mutex::new(Run { kind: "group".to_owned(), seed: from, command, ..Run::default() });
     let next = AtomicU64::new(from);
     std::thread::scope(|scope| {
@@ -77,6 +77,6 @@ fn add(sum: &mut Run, seed: u64, report: group::Report) {
         return;
     }
     println!("seed {seed} failed:\n  {}\n{}", report.failures.join("\n  "), report.story.join("\n"));
-    println!("  again: cargo run -p chaos --features simulated-time -- group --from {seed} --seeds 1");
+    println!("  again: cargo run -p chaos -- group --from {seed} --seeds 1");
     sum.failures.extend(report.failures.into_iter().map(|failure| format!("seed {seed}: {failure}")));
 }

@@ -5,11 +5,10 @@
 //! and a failure prints the seed and the command that repeats it. `canary` plants faults in the product itself, which the
 //! others have to catch.
 
-#[cfg(feature = "canary")]
+#[cfg(debug_assertions)]
 mod canary;
 mod crash;
 mod day;
-#[cfg(feature = "simulated-time")]
 mod group;
 mod live;
 mod replay;
@@ -46,12 +45,11 @@ enum Command {
     #[command(after_help = "Example: cargo run --release -p chaos -- crash --images 1000")]
     Crash(crash::Arguments),
     /// Plant faults in the product, and see that each is caught
-    #[cfg(feature = "canary")]
-    #[command(after_help = "Example: cargo run -p chaos --features canary -- canary --only Fencing")]
+    #[cfg(debug_assertions)]
+    #[command(after_help = "Example: cargo run -p chaos -- canary --only Fencing")]
     Canary(canary::Arguments),
     /// Strike the raft group, openraft and its log on sled for real, in simulated time
-    #[cfg(feature = "simulated-time")]
-    #[command(after_help = "Example: cargo run -p chaos --features simulated-time -- group --seeds 20")]
+    #[command(after_help = "Example: cargo run -p chaos -- group --seeds 20")]
     Group(group::Arguments),
     /// Write chaos/REPORT.md out of the results of runs
     #[command(after_help = "Example: cargo run -p chaos -- report target/chaos/results.jsonl")]
@@ -81,9 +79,8 @@ fn main() -> std::io::Result<ExitCode> {
         }),
         Command::Sim(arguments) => sim::main(&arguments)?,
         Command::Crash(arguments) => crash::main(&arguments)?,
-        #[cfg(feature = "canary")]
+        #[cfg(debug_assertions)]
         Command::Canary(arguments) => canary::main(&arguments)?,
-        #[cfg(feature = "simulated-time")]
         Command::Group(arguments) => group::main(&arguments)?,
         Command::CrashWriter(writer) => {
             crash::write(&writer);

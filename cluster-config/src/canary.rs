@@ -1,7 +1,7 @@
 //! Faults that can be planted on purpose, to see that the checks catch them: a check that never failed proves nothing.
 //!
-//! Without the feature `canary`, which only `chaos canary` is built with, [`planted`] is a constant `false` and the
-//! compiler removes what depends on it. With it, one fault at a time is planted in the whole process.
+//! A release build has none of this: there [`planted`] is a constant `false`, and the compiler removes what depends on it.
+//! Elsewhere one fault at a time is planted in the whole process.
 
 /// A fault. Each stands in one place of the product, beside the rule that it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,59 +106,59 @@ impl Canary {
 }
 
 /// The fault that is planted, as a value. A core gets it as an argument and reads nothing of its process; a shell gets it
-/// of [`Canaries::of_process`]. Without the feature `canary` it has no size, and nothing is ever planted.
+/// of [`Canaries::of_process`]. In a release build it has no size, and nothing is ever planted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Canaries {
-    #[cfg(feature = "canary")]
+    #[cfg(debug_assertions)]
     planted: Option<Canary>,
 }
 
 impl Canaries {
     /// Whether this fault is planted.
     #[inline(always)]
-    #[cfg(not(feature = "canary"))]
+    #[cfg(not(debug_assertions))]
     pub const fn has(self, _: Canary) -> bool {
         false
     }
 
     /// Whether this fault is planted.
-    #[cfg(feature = "canary")]
+    #[cfg(debug_assertions)]
     pub fn has(self, canary: Canary) -> bool {
         self.planted == Some(canary)
     }
 
     /// What [`plant`] has planted in this process.
     #[inline(always)]
-    #[cfg(not(feature = "canary"))]
+    #[cfg(not(debug_assertions))]
     pub const fn of_process() -> Self {
         Self {}
     }
 
     /// What [`plant`] has planted in this process.
-    #[cfg(feature = "canary")]
+    #[cfg(debug_assertions)]
     pub fn of_process() -> Self {
         Self { planted: Canary::ALL.into_iter().find(|canary| planted(*canary)) }
     }
 }
 
 /// Whether the fault is planted.
-#[cfg(not(feature = "canary"))]
+#[cfg(not(debug_assertions))]
 #[inline(always)]
 pub const fn planted(_: Canary) -> bool {
     false
 }
 
-#[cfg(feature = "canary")]
+#[cfg(debug_assertions)]
 static PLANTED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
 
 /// Whether the fault is planted.
-#[cfg(feature = "canary")]
+#[cfg(debug_assertions)]
 pub fn planted(canary: Canary) -> bool {
     PLANTED.load(std::sync::atomic::Ordering::Relaxed) == canary as u8
 }
 
 /// Plants a fault in this process in place of the one before, or none.
-#[cfg(feature = "canary")]
+#[cfg(debug_assertions)]
 pub fn plant(canary: Option<Canary>) {
     PLANTED.store(canary.map_or(0, |canary| canary as u8), std::sync::atomic::Ordering::Relaxed);
 }

@@ -12,7 +12,6 @@ mod dice;
 pub mod disk;
 pub mod emulator;
 pub mod fault;
-#[cfg(feature = "simulated-time")]
 pub mod group;
 pub mod invariants;
 pub mod journal;
