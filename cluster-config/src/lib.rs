@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod file;
 pub mod ids;
 pub mod limits;
+pub mod member;
 pub mod policy;
 pub mod process;
 pub mod wire;

@@ -7,6 +7,7 @@ use crate::ids::{
     ContentHash, Epoch, GalleryVersion, Incarnation, JourneyId, ModelVersion, NodeId, PortCode, ShardId, SubjectId,
     UnixMs,
 };
+pub use crate::member::Member;
 
 /// A request of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -269,18 +270,6 @@ impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Segment({} v{}, {} bytes)", self.shard, self.version, self.bytes.len())
     }
-}
-
-/// A member as configuration and state know it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// The node.
-    pub id: NodeId,
-    /// Its QUIC endpoint, `IP:PORT`.
-    pub address: String,
-    /// Its failure domain.
-    pub zone: crate::ids::Zone,
 }
 
 /// A journey as it is announced to the cluster: nothing in it is personal.
