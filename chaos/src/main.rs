@@ -12,10 +12,14 @@ mod day;
 #[cfg(feature = "simulated-time")]
 mod group;
 mod live;
+#[cfg(feature = "canary")]
+mod plant;
+mod quiet;
 mod replay;
 mod report;
 mod results;
 mod sim;
+mod story;
 
 use std::process::ExitCode;
 

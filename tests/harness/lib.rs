@@ -14,6 +14,7 @@ pub mod emulator;
 pub mod fault;
 #[cfg(feature = "simulated-time")]
 pub mod group;
+pub mod guest;
 pub mod invariants;
 pub mod journal;
 pub mod level;
