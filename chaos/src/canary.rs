@@ -6,11 +6,10 @@ use clap::Args;
 use cluster_config::canary::{Canary, plant};
 
 use crate::crash;
+use crate::plant::{VARIABLE, name};
+use crate::quiet;
 use crate::results::{self, Run};
 use crate::sim::{self, threads};
-
-/// Names the fault that the recorded process of a crash image plants.
-const VARIABLE: &str = "TVS_CANARY";
 
 /// Seeds of the world that are run before it is looked whether one of them caught the fault.
 const SEEDS_AT_ONCE: u64 = 32;
@@ -90,23 +89,13 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Plants the fault that the environment names, in the process that is recorded.
-pub fn plant_as_told() {
-    let told = std::env::var(VARIABLE).ok();
-    plant(Canary::ALL.into_iter().find(|canary| told.as_deref() == Some(&*name(*canary))));
-}
-
-fn name(canary: Canary) -> String {
-    format!("{canary:?}")
-}
-
 /// Plants each fault and says whether all were caught.
 ///
 /// # Errors
 /// Where the results cannot be written.
 pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     let begun = Instant::now();
-    sim::silence();
+    quiet::silence();
     let mut result = Run { kind: "canary".to_owned(), seed: 1, ..Run::default() };
     let wanted = |case: &&Case| arguments.only.as_ref().is_none_or(|part| name(case.canary).contains(part));
     for case in CASES.iter().filter(wanted) {

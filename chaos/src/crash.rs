@@ -7,6 +7,7 @@ use clap::Args;
 use harness::crash::image::Mode;
 use harness::crash::{Images, images};
 
+use crate::quiet;
 use crate::results::{self, Run};
 
 /// Steps that the store is made to do before it is cut.
@@ -34,7 +35,7 @@ pub struct Writer {
 /// Writes a store, in the process that is recorded.
 pub fn write(writer: &Writer) {
     #[cfg(debug_assertions)]
-    crate::canary::plant_as_told();
+    crate::plant::plant_as_told();
     harness::crash::workload::write(&writer.folder, writer.seed, writer.steps);
 }
 
@@ -52,7 +53,7 @@ pub fn one(seed: u64, environment: &[(&str, String)]) -> Images {
 pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     let begun = Instant::now();
     // A database that a crash has damaged panics while it is opened; it is built again then.
-    crate::sim::silence();
+    quiet::silence();
     let mut run = Run { kind: "crash".to_owned(), seed: arguments.seed, ..Run::default() };
     let mut sum = Images::default();
     let mut seed = arguments.seed;

@@ -11,10 +11,14 @@ mod crash;
 mod day;
 mod group;
 mod live;
+#[cfg(debug_assertions)]
+mod plant;
+mod quiet;
 mod replay;
 mod report;
 mod results;
 mod sim;
+mod story;
 
 use std::process::ExitCode;
 

@@ -1,13 +1,14 @@
 //! The journal of one run of the simulated world: a head that says how to run it, and every line of its trace. Replaying
 //! runs it again and compares line by line.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use harness::world::{Report, Setup, run};
-use serde::{Deserialize, Serialize};
+use harness::world::{Setup, run};
+
+use crate::quiet;
+use crate::story::Head;
 
 /// Which journal.
 #[derive(Args)]
@@ -22,50 +23,6 @@ pub struct Arguments {
     lines: usize,
 }
 
-/// The first line of a journal.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    seed: u64,
-    seconds: u64,
-    without: BTreeSet<usize>,
-    hash: String,
-    failure: Option<String>,
-}
-
-/// A run and what came of it.
-pub struct Story {
-    /// The run.
-    pub setup: Setup,
-    /// What came of it.
-    pub report: Report,
-}
-
-impl Story {
-    /// Writes the journal.
-    ///
-    /// # Errors
-    /// Where the file cannot be written.
-    pub fn save(&self, path: &Path) -> std::io::Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let head = Head {
-            seed: self.setup.seed,
-            seconds: self.setup.seconds,
-            without: self.setup.without.clone(),
-            hash: format!("{:016x}", self.report.hash),
-            failure: self.report.failure.clone(),
-        };
-        let mut text = serde_json::to_string(&head)?;
-        text.push('\n');
-        for line in &self.report.lines {
-            text.push_str(line);
-            text.push('\n');
-        }
-        fs::write(path, text)
-    }
-}
-
 /// Runs a journal's story again and steps through it. Gives whether it is the same, byte for byte.
 ///
 /// # Errors
@@ -75,7 +32,7 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     let mut lines = text.lines();
     let head: Head = serde_json::from_str(lines.next().unwrap_or_default())?;
     let setup = Setup { seed: head.seed, seconds: head.seconds, without: head.without, lines: true };
-    crate::sim::silence();
+    quiet::silence();
     let report = run(&setup);
     for line in report.lines.iter().skip(arguments.from.saturating_sub(1)).take(arguments.lines) {
         println!("{line}");

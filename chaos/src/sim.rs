@@ -10,8 +10,9 @@ use clap::Args;
 use harness::binary::workspace;
 use harness::world::{Report, Setup, run};
 
-use crate::replay::Story;
+use crate::quiet;
 use crate::results::{self, Run};
+use crate::story::Story;
 
 /// Runs that making a failure smaller may take.
 const SHRINK_RUNS_MAX: usize = 200;
@@ -109,7 +110,7 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     };
     let threads = arguments.threads.unwrap_or_else(threads);
     let begun = Instant::now();
-    silence();
+    quiet::silence();
     let hours = arguments.hours.map(|hours| (hours * 3.6e9) as u64);
     let sum = seeds(from, until, arguments.seconds, hours, threads);
     let mut run = Run {
@@ -155,12 +156,6 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
 /// A thread for each core.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// A broken invariant is a panic inside of a run, whose message the run's report has; printing it once more, with a
-/// backtrace, is of no use.
-pub fn silence() {
-    std::panic::set_hook(Box::new(|_| {}));
 }
 
 /// Runs the seeds from `from` to `until`, or until so many microseconds of virtual time have passed.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ModelVersion;
 use crate::limits::{NODES_MAX, TEMPLATE_DIMS_MAX, TEMPLATE_DIMS_MIN, TEMPLATE_DIMS_STEP};
+use crate::member::Member;
 use crate::wire::PROTOCOL_VERSION;
-use crate::wire::peer::Member;
 
 /// The `[cluster]` table of a configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

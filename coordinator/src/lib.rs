@@ -3,32 +3,23 @@
 //! [`Coordinator`] is the one door. The rules themselves are in `coordinator-core`; the network is given by the node
 //! as a [`Transport`]. This crate opens no socket and reads no wall clock.
 
-mod archive;
-mod batcher;
-mod coordinator;
-mod durable;
 pub mod error;
-mod high_water;
-mod journal;
+pub mod group;
 pub mod log;
-mod log_store;
-mod log_writer;
 pub mod machine;
-mod opening;
 pub mod planner;
-pub mod raft;
-mod record;
-pub mod snapshot;
-pub mod transport;
+mod proposing;
 
 use std::sync::Arc;
 
-pub use coordinator::{Coordinator, Leadership, Options, PROPOSE_MS_MAX};
 pub use error::{Error, ProposeError};
+pub use group::coordinator::Coordinator;
+pub use group::opening::{DISK_FREE_BYTES_MIN, Leadership};
+pub use group::options::Options;
+pub use group::transport::{Transport, TransportError};
 pub use machine::StateGuard;
-pub use opening::DISK_FREE_BYTES_MIN;
 pub use planner::Planner;
-pub use transport::{Transport, TransportError};
+pub use proposing::propose::PROPOSE_MS_MAX;
 
 /// Called with the reason when the storage or openraft itself has failed, perhaps by more than one thread. The node
 /// ends its process: what a failed disk holds is unknown, and only a fresh start checks it.

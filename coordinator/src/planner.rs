@@ -14,8 +14,8 @@ use coordinator_core::plan::plan;
 use coordinator_core::{Command, Outcome, State, check};
 use tokio::sync::{Notify, oneshot};
 
-use crate::coordinator::Coordinator;
 use crate::error::Error;
+use crate::group::coordinator::Coordinator;
 use crate::machine::assert_state_is_free;
 
 /// Longest time between two plans, where neither state nor reports have changed: departure times come nearer all the

@@ -179,14 +179,14 @@ async fn a_node_that_was_away_for_long_catches_up_from_a_snapshot() {
     let left_at = away.applied_index();
     group.kill(&away).await;
     // Past the second snapshot the log before the first is purged, and with it what the absent node is missing.
-    while lead.applied_index() < Some(2 * coordinator::raft::SNAPSHOT_AFTER_ENTRIES + 500) {
+    while lead.applied_index() < Some(2 * coordinator::group::raft::SNAPSHOT_AFTER_ENTRIES + 500) {
         let command = Command::SetDraining { node: NodeId(77), draining: true };
         let written = join_all((0..1_000).map(|_| lead.propose(command.clone()))).await;
         let refused = written.iter().find(|w| !matches!(w, Ok(_) | Err(ProposeError::Unavailable)));
         assert_eq!(refused, None);
     }
     until("the leader has two snapshots", || {
-        lead.snapshot_index() > Some(coordinator::raft::SNAPSHOT_AFTER_ENTRIES + 5_000)
+        lead.snapshot_index() > Some(coordinator::group::raft::SNAPSHOT_AFTER_ENTRIES + 5_000)
     })
     .await;
     until("the leader has purged", || lead.purged_index() > left_at).await;

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod emulator;
 pub mod fault;
 pub mod group;
+pub mod guest;
 pub mod invariants;
 pub mod journal;
 pub mod level;

@@ -8,8 +8,8 @@ use cluster_config::ids::{EncounterId, JourneyId};
 use cluster_config::wire::Refusal;
 use cluster_config::wire::gate::{Answer, Directive};
 
+use crate::guest::Guest;
 use crate::target::Failure;
-use crate::workload::Guest;
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

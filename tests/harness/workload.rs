@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use cluster_config::ids::{EncounterId, JourneyId, NodeId};
 use cluster_config::wire::gate::{Capture, CaptureDetail, DeviceKind, Directive, ImageKind, Sample};
-use cluster_config::wire::peer::Person;
 pub use node::holdings::synthetic::Population;
 use node::holdings::synthetic::model;
 use node::manifests;
@@ -14,6 +13,7 @@ use node_intake::{Date, Document, Leg, LocalDateTime, LocalTime, Manifest, Messa
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use crate::guest::Guest;
 use crate::oracle::{Entry, History, Kind, Outcome};
 use crate::target::{Gate, LEVEL_DEADLINE, Target};
 
@@ -34,17 +34,6 @@ const TRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long before departure the bank boards: within the hour in which journeys get all their replicas.
 const DEPARTS_IN_S: i64 = 30 * 60;
-
-/// One traveller, with what is true about them.
-#[derive(Debug, Clone)]
-pub struct Guest {
-    /// As the manifest has them.
-    pub person: Person,
-    /// Whether their boarding is a crossing: no citizen, and of an age in scope (R1, R4).
-    pub in_scope: bool,
-    /// Whether holdings have a photograph.
-    pub known: bool,
-}
 
 /// One departure.
 #[derive(Debug, Clone)]

@@ -6,11 +6,11 @@ pub use crate::journey::JourneyStatus;
 
 use super::Refusal;
 use super::gate::Directive;
-use super::peer::Member;
 use crate::ids::{
     ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, Generation, JourneyId, NodeId, PortCode, ShardId,
     SubjectId, UnixMs,
 };
+use crate::member::Member;
 use crate::policy::Policy;
 
 /// A request of an operator.

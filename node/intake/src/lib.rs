@@ -49,6 +49,7 @@ mod error;
 mod interchange;
 pub mod limits;
 mod manifest;
+mod message;
 mod paxlst;
 mod place;
 
@@ -58,11 +59,12 @@ pub use date::{
 };
 pub use edifact::{GroupHeader, InterchangeHeader};
 pub use error::{Error, ErrorKind, Warning, WarningCode};
-pub use interchange::{Interchange, Message, Quarantine, QuarantineReason, StatedCounts, parse};
+pub use interchange::{Interchange, parse};
 pub use manifest::{
     Address, BagTag, Baggage, Contact, Control, Disposition, Document, DocumentKind, Journey, Leg, Manifest,
     MessageKind, OtherPlace, PortCall, Reference, Refusal, ReportingParty, Role, SeriesMark, SeriesPart, Sex, Source,
     Transport, TransportMode, Traveller, Weight,
 };
+pub use message::{Message, Quarantine, QuarantineReason, StatedCounts};
 pub use paxlst::compose;
 pub use place::Place;

@@ -24,9 +24,9 @@ use tokio::time::Instant;
 
 pub use error::{ClientError, Failure, Tried};
 
+use crate::codes::CODE_DONE;
 use crate::endpoint::bind_client;
 use crate::error::LinkError;
-use crate::exchange::CODE_DONE;
 use crate::frame::Frame;
 use crate::identity::Identity;
 use pace::{Budget, Pace};

@@ -42,7 +42,7 @@ pub enum Error {
 /// # Errors
 /// [`Error::PortTaken`] and [`Error::Socket`].
 pub fn bind(address: SocketAddr, identity: &Identity) -> Result<Endpoint, Error> {
-    open(address, identity, Some(identity.server_config()))
+    open(address, identity, Some(server_config(identity.server_tls())))
 }
 
 /// Opens an endpoint that only makes connections, to addresses of the same family as `towards`.
@@ -71,7 +71,7 @@ fn open(address: SocketAddr, identity: &Identity, server: Option<quinn::ServerCo
     };
     config.max_udp_payload_size(limits::DATAGRAM_BYTES_MAX).map_err(|error| failed(io::Error::other(error)))?;
     let mut endpoint = Endpoint::new(config, server, socket, runtime).map_err(failed)?;
-    endpoint.set_default_client_config(identity.client_config());
+    endpoint.set_default_client_config(client_config(identity.client_tls()));
     Ok(endpoint)
 }
 
@@ -146,7 +146,7 @@ fn transport() -> TransportConfig {
     transport
 }
 
-pub(crate) fn server_config(tls: Arc<QuicServerConfig>) -> quinn::ServerConfig {
+fn server_config(tls: Arc<QuicServerConfig>) -> quinn::ServerConfig {
     let mut config = quinn::ServerConfig::with_crypto(tls);
     config
         .transport_config(Arc::new(transport()))
@@ -157,7 +157,7 @@ pub(crate) fn server_config(tls: Arc<QuicServerConfig>) -> quinn::ServerConfig {
     config
 }
 
-pub(crate) fn client_config(tls: Arc<QuicClientConfig>) -> quinn::ClientConfig {
+fn client_config(tls: Arc<QuicClientConfig>) -> quinn::ClientConfig {
     let mut transport = transport();
     // Only the connecting side shows that it is there: that keeps both sides' timers from running out, at half the
     // packets. Its receive window is a node's, because answers to nodes carry segments.

@@ -5,23 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster_config::wire::{Channel, Refusal, RefusalCode, Role};
-use quinn::{Connection, Endpoint, ReadError, VarInt, WriteError};
+use quinn::{Connection, Endpoint, ReadError, WriteError};
 
+use crate::codes::CODE_IDENTITY;
 use crate::endpoint::SERVER_NAME;
 use crate::error::LinkError;
 use crate::frame::{BodyError, Frame, HeaderError, Reader};
 use crate::identity::PeerIdentity;
-
-/// Stream reset: the frame will not be finished.
-pub(crate) const CODE_ABANDONED: VarInt = VarInt::from_u32(1);
-/// Connection closed: it is not needed any more, or the process ends.
-pub(crate) const CODE_DONE: VarInt = VarInt::from_u32(2);
-/// Connection closed: what came is not this protocol.
-pub(crate) const CODE_PROTOCOL: VarInt = VarInt::from_u32(3);
-/// Connection closed: the certificate does not name a usable role.
-pub(crate) const CODE_IDENTITY: VarInt = VarInt::from_u32(4);
-/// Connection closed: a limit on connections is reached.
-pub(crate) const CODE_LIMIT: VarInt = VarInt::from_u32(5);
 
 /// Makes a connection to a node and checks that it is one.
 pub(crate) async fn connect(

@@ -7,6 +7,8 @@ use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::codes::CODE_ABANDONED;
+
 /// A frame ready to be written, as often as needed: its clones share the bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
@@ -48,7 +50,7 @@ impl Drop for Writing<'_> {
     fn drop(&mut self) {
         if !self.whole {
             // A stream that is gone already needs no reset.
-            let _ = self.stream.reset(crate::exchange::CODE_ABANDONED);
+            let _ = self.stream.reset(CODE_ABANDONED);
         }
     }
 }

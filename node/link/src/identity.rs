@@ -15,8 +15,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::endpoint;
-
 /// Why files do not make an identity. All of these are the operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -119,8 +117,8 @@ pub struct Identity {
 struct Inner {
     peer: PeerIdentity,
     expires_at: SystemTime,
-    server: quinn::ServerConfig,
-    client: quinn::ClientConfig,
+    server: Arc<QuicServerConfig>,
+    client: Arc<QuicClientConfig>,
     restart_key: hmac::Key,
 }
 
@@ -159,8 +157,7 @@ impl Identity {
             key: key.into(),
             reason,
         })?;
-        let server = endpoint::server_config(Arc::new(server));
-        let client = endpoint::client_config(Arc::new(client));
+        let (server, client) = (Arc::new(server), Arc::new(client));
         Ok(Self { inner: Arc::new(Inner { peer, expires_at, server, client, restart_key }) })
     }
 
@@ -180,11 +177,13 @@ impl Identity {
         hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.inner.restart_key, purpose.as_bytes()).as_ref())
     }
 
-    pub(crate) fn server_config(&self) -> quinn::ServerConfig {
+    /// How an endpoint accepts connections as this process.
+    pub(crate) fn server_tls(&self) -> Arc<QuicServerConfig> {
         self.inner.server.clone()
     }
 
-    pub(crate) fn client_config(&self) -> quinn::ClientConfig {
+    /// How an endpoint makes connections as this process.
+    pub(crate) fn client_tls(&self) -> Arc<QuicClientConfig> {
         self.inner.client.clone()
     }
 }

@@ -13,6 +13,7 @@ pub mod operator;
 pub mod peer;
 pub mod server;
 
+mod codes;
 mod exchange;
 mod frame;
 mod observe;

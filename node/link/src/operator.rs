@@ -8,9 +8,10 @@ use cluster_config::wire::{Channel, operator};
 use quinn::{Connection, Endpoint};
 use tokio::sync::Mutex;
 
+use crate::codes::CODE_DONE;
 use crate::endpoint::bind_client;
 use crate::error::LinkError;
-use crate::exchange::{CODE_DONE, connect, exchange};
+use crate::exchange::{connect, exchange};
 use crate::frame::{self, Frame};
 use crate::identity::Identity;
 

@@ -11,8 +11,9 @@ use quinn::{Connection, Endpoint};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::codes::CODE_DONE;
 use crate::error::LinkError;
-use crate::exchange::{CODE_DONE, connect, exchange};
+use crate::exchange::{connect, exchange};
 use crate::frame::{self, Frame};
 
 /// How long a connection to a node may take to come up: a few round trips of any distance within a country.

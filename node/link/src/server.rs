@@ -12,8 +12,8 @@ use cluster_config::wire::{gate, operator, peer};
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::sync::Semaphore;
 
+use crate::codes::{CODE_DONE, CODE_IDENTITY, CODE_LIMIT};
 use crate::error::{describe, handshake_label};
-use crate::exchange::{CODE_DONE, CODE_IDENTITY, CODE_LIMIT};
 use crate::identity::PeerIdentity;
 use crate::limits;
 use crate::observe::{Metrics, Up};

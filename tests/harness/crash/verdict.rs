@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use coordinator::error::chain;
 use coordinator::log::Log;
-use coordinator::snapshot::Snapshots;
+use coordinator::machine::snapshot::Snapshots;
 use openraft::storage::RaftLogReader as _;
 
 use super::workload::{Model, NODE};

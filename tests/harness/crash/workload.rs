@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, UnixMs};
 use cluster_config::wire::gate::{Directive, Reason};
+use coordinator::group::raft::{Entry, LogId, Proposal, SnapshotMeta, Vote};
 use coordinator::log::Log;
-use coordinator::raft::{Entry, LogId, Proposal, SnapshotMeta, Vote};
-use coordinator::snapshot::{Snapshots, Stored};
+use coordinator::machine::snapshot::{Snapshots, Stored};
 use coordinator_core::{Command, Record};
 use openraft::EntryPayload;
 use openraft::storage::{RaftLogStorage as _, RaftLogStorageExt as _};

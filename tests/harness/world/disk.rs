@@ -1,6 +1,6 @@
 //! A simulated disk: what is durable, what is only written, and what a crash makes of it.
 //!
-//! The log behaves as the product's does (`coordinator/src/log_writer.rs`): writes are taken in order, one sync makes
+//! The log behaves as the product's does (`coordinator/src/log/writer.rs`): writes are taken in order, one sync makes
 //! all before it durable, a crash keeps some of the unsynced writes from the front and may tear the next, and a
 //! high-water mark that is written after each sync says how much must never be missing. Snapshots, segments and keys are
 //! files that are wholly there or not at all. That the product's own files keep these rules is not assumed but tested
@@ -11,38 +11,14 @@ use std::rc::Rc;
 
 use cluster_config::ids::{ContentHash, GalleryVersion, Incarnation, NodeId, ShardId};
 
-use super::raft::{Entry, Snapshot};
+use super::log_entry::{Entry, Found, Snapshot, Write};
 use crate::dice::Dice;
-
-/// A write to the log, in the order in which it was asked for.
-#[derive(Debug, Clone)]
-pub enum Write {
-    /// An entry at its index.
-    Entry(u64, Entry),
-    /// Every entry from this index on is removed.
-    Truncate(u64),
-    /// The term and the vote in it.
-    Vote(u64, Option<NodeId>),
-    /// A snapshot replaces the entries up to it; the flag says that it came from the leader and replaces all.
-    Snapshot(Rc<Snapshot>, bool),
-}
 
 /// An entry as it lies on the disk: what does not match its checksum is known to be damaged.
 #[derive(Debug, Clone)]
 struct Stored {
     entry: Entry,
     damaged: bool,
-}
-
-/// What a process finds when it starts.
-#[derive(Debug, Clone, Default)]
-pub struct Found {
-    /// The entries after the snapshot.
-    pub entries: BTreeMap<u64, Entry>,
-    /// The term and the vote in it.
-    pub vote: (u64, Option<NodeId>),
-    /// The last snapshot.
-    pub snapshot: Option<Rc<Snapshot>>,
 }
 
 /// What a segment on disk holds.

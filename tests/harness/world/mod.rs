@@ -17,6 +17,7 @@ mod executor;
 pub mod faults;
 mod gates;
 mod judge;
+mod log_entry;
 mod network;
 mod node;
 mod planning;

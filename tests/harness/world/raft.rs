@@ -11,7 +11,8 @@ use std::rc::Rc;
 use cluster_config::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Found, Write};
+pub use super::log_entry::{Entry, Payload};
+use super::log_entry::{Found, Snapshot, Write};
 use crate::dice::Dice;
 
 /// Between two heartbeats, microseconds.
@@ -25,39 +26,6 @@ const QUORUM_US: u64 = 600_000;
 
 /// Entries in one message at most.
 const ENTRIES_MAX: u64 = 64;
-
-/// What an entry carries.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Payload {
-    /// Nothing: the first entry of a leader.
-    Blank,
-    /// An encoded command.
-    Command(Vec<u8>),
-    /// The voters from here on.
-    Voters(BTreeSet<NodeId>),
-}
-
-/// One entry.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The term of the leader that made it.
-    pub term: u64,
-    /// What it carries.
-    pub payload: Rc<Payload>,
-}
-
-/// The encoded state up to an entry.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The last entry that is in it.
-    pub index: u64,
-    /// Its term.
-    pub term: u64,
-    /// The voters then.
-    pub voters: BTreeSet<NodeId>,
-    /// The state.
-    pub data: Vec<u8>,
-}
 
 /// What the members say to each other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::date::{Date, LocalDateTime};
 use crate::edifact::InterchangeHeader;
 use crate::error::{Error, ErrorKind};
-use crate::interchange::{Message, Quarantine, QuarantineReason, StatedCounts};
 use crate::limits;
+use crate::message::{Message, Quarantine, QuarantineReason, StatedCounts};
 use crate::place::{Lines, Place, saturate};
 
 use super::{

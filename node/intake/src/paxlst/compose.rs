@@ -4,8 +4,8 @@ use crate::date::{Century, Date, LocalDateTime, SCHEDULE_PIVOT};
 use crate::edifact::{GroupHeader, InterchangeHeader};
 use crate::manifest::{Manifest, MessageKind, SeriesMark, TransportMode, Traveller};
 
+use super::header::reference_date;
 use super::kind;
-use super::reader::reference_date;
 
 /// Writes one interchange with one message: UNA, UNB, UNG, UNH, the list, UNT, UNE, UNZ, one segment a line.
 ///

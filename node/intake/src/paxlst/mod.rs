@@ -4,6 +4,7 @@
 //! CBP UN/EDIFACT Implementation Guide for airlines.
 
 mod compose;
+mod header;
 mod kind;
 mod legacy;
 mod person;
@@ -11,7 +12,7 @@ mod reader;
 
 use crate::edifact::{self, RawMessage, Segment};
 use crate::error::{Error, ErrorKind, Warnings};
-use crate::interchange::Message;
+use crate::message::Message;
 use crate::place::Lines;
 
 pub use compose::compose;

@@ -3,12 +3,12 @@
 use crate::date::{self, Century, Date, Decoded};
 use crate::edifact::Segment;
 use crate::error::{WarningCode, Warnings};
-use crate::interchange::{Quarantine, QuarantineReason};
 use crate::limits;
 use crate::manifest::{Address, BagTag, Document, OtherPlace, Reference, Role, Sex, Traveller, Weight};
+use crate::message::{Quarantine, QuarantineReason};
 use crate::place::Place;
 
-use super::reader::contacts;
+use super::header::contacts;
 
 /// A traveller while its segments are read.
 pub(super) struct Entry {

@@ -1,16 +1,17 @@
 //! One PAXLST message to one manifest.
 
 use crate::date::{self, Century, Date, Decoded, LocalDateTime};
-use crate::edifact::{InterchangeHeader, RawMessage, Segment};
+use crate::edifact::{RawMessage, Segment};
 use crate::error::{Error, ErrorKind, WarningCode, Warnings};
-use crate::interchange::{Message, Quarantine, StatedCounts};
 use crate::limits;
 use crate::manifest::{
-    Contact, Control, Manifest, MessageKind, PortCall, ReportingParty, SeriesMark, SeriesPart, Source, Transport,
-    TransportMode, Traveller, split_flight,
+    Control, Manifest, MessageKind, PortCall, ReportingParty, SeriesMark, SeriesPart, Source, Transport, TransportMode,
+    Traveller, split_flight,
 };
+use crate::message::{Message, Quarantine, StatedCounts};
 use crate::place::saturate;
 
+use super::header::{contacts, reference_date};
 use super::person::Entry;
 use super::{kind, legacy};
 
@@ -408,31 +409,4 @@ impl Reader<'_> {
         };
         Ok(Message::new(message.header.place.clone(), manifest, self.quarantined, self.stated))
     }
-}
-
-/// The date that gives births and expiries their century: the first departure, else the preparation.
-pub(super) fn reference_date(transports: &[Transport], interchange: Option<&InterchangeHeader>) -> Date {
-    let scheduled = transports.iter().find_map(|transport| {
-        let call = transport.calls.iter().find_map(|call| call.departure.or(call.arrival));
-        call.or(transport.date)
-    });
-    let prepared = || {
-        let written = interchange?.prepared.as_deref()?;
-        match date::decode(written, None, Century::Schedule) {
-            Decoded::Is(time) => Some(time),
-            Decoded::PartlyUnknown | Decoded::Unreadable => None,
-        }
-    };
-    scheduled.or_else(prepared).map_or_else(Date::default_reference, |time| time.date)
-}
-
-/// The contacts of COM from its element `first` on: address and channel.
-pub(super) fn contacts(segment: &Segment, first: u16) -> Vec<Contact> {
-    (first..)
-        .take(9)
-        .filter_map(|element| {
-            let address = segment.value(element, 0)?.to_owned();
-            Some(Contact { address, channel: segment.value(element, 1).map(str::to_owned) })
-        })
-        .collect()
 }

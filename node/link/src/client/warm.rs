@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::error::{Failure, Tried};
+use crate::codes::CODE_DONE;
 use crate::error::LinkError;
-use crate::exchange::{CODE_DONE, connect, exchange};
+use crate::exchange::{connect, exchange};
 use crate::frame::{self, Frame};
 
 /// How long a node gets for its handshake, and again for its first answer.

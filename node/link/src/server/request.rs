@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Handler, Session, Shared};
-use crate::exchange::{CODE_ABANDONED, CODE_PROTOCOL};
+use crate::codes::{CODE_ABANDONED, CODE_PROTOCOL};
 use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
 use crate::limits;
 use crate::observe::{Metrics, Up};

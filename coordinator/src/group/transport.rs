@@ -20,8 +20,8 @@ use openraft::raft::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::group::raft::{Peer, SnapshotMeta, TypeConfig, Vote};
 use crate::machine::{RaftSnapshot, SnapshotData};
-use crate::raft::{Peer, SnapshotMeta, TypeConfig, Vote};
 
 /// Shortest timeout of a call that carries nothing, milliseconds. openraft allows it one heartbeat, which a busy
 /// machine can exceed.
@@ -243,7 +243,7 @@ mod tests {
     use openraft::entry::RaftEntry;
 
     use super::*;
-    use crate::raft::{Entry, LogId, Proposal};
+    use crate::group::raft::{Entry, LogId, Proposal};
 
     /// A request that begins behind `prev`, carries that many entries and says that `committed` is.
     fn request(prev: Option<u64>, entries: u64, committed: u64) -> AppendEntriesRequest<TypeConfig> {

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use cluster_config::wire::codec;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
 use crate::error::Error;
-use crate::raft::{LogId, Vote};
-use crate::record::EntryHash;
+use crate::group::raft::{LogId, Vote};
+use crate::log::durable;
+use crate::log::record::EntryHash;
 
 /// The file's name in the store's folder.
 pub const FILE_NAME: &str = "high-water";

@@ -11,7 +11,6 @@ use openraft::{Config, SnapshotPolicy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
-use crate::machine::Machine;
 
 openraft::declare_raft_types!(
     /// The group's types. Log ids carry term and node (openraft's `leader_id_adv`).
@@ -32,8 +31,6 @@ pub type Vote = alias::VoteOf<TypeConfig>;
 pub type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 /// What a snapshot covers.
 pub type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
-/// The handle of openraft.
-pub type Raft = openraft::Raft<TypeConfig, Machine>;
 
 /// Entries after which a snapshot is made: replaying that many takes a fraction of a second at a start.
 pub const SNAPSHOT_AFTER_ENTRIES: u64 = 20_000;

@@ -1,5 +1,7 @@
 //! The state machine: the replicated state in memory, built from the last snapshot and the log behind it.
 
+pub mod snapshot;
+
 use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -14,15 +16,18 @@ use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
 use crate::error::Error;
-use crate::raft::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::snapshot::{Snapshots, Stored};
+use crate::group::raft::{LogId, Peer, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::machine::snapshot::{Snapshots, Stored};
+
+/// The handle of openraft.
+pub type Raft = openraft::Raft<TypeConfig, Machine>;
 
 /// An encoded state on its way to or from a snapshot.
 pub type SnapshotData = Arc<Vec<u8>>;
 
 /// A snapshot as openraft passes it.
 pub type RaftSnapshot =
-    Snapshot<openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>, u64, crate::raft::Peer, SnapshotData>;
+    Snapshot<openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>, u64, Peer, SnapshotData>;
 
 /// The state and how far it has come.
 #[derive(Debug, Default)]

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster_config::cluster::ClusterSettings;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::wire::codec;
@@ -21,36 +19,20 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
-use crate::OnFault;
 use crate::error::{Error, ProposeError};
+use crate::group::opening::{Leadership, Parts, open};
+use crate::group::options::Options;
+use crate::group::raft::{self, Peer, TypeConfig};
+use crate::group::transport::{SnapshotMessage, Transport};
 use crate::log::Log;
 use crate::machine::StateGuard;
-use crate::opening::{Parts, open};
-use crate::raft::{self, Peer, Proposal, Raft, TypeConfig};
-use crate::transport::{SnapshotMessage, Transport};
-
-/// Longest wait for the outcome of a proposal, milliseconds: twice the longest election, and half of the gate's
-/// deadline, so that a record can still be spooled in the other half.
-pub const PROPOSE_MS_MAX: u64 = 1_000;
+use crate::proposing::propose::{PROPOSE_MS_MAX, submit};
 
 /// Longest wait for a new member to catch up, milliseconds: one transfer of a snapshot.
 const CATCH_UP_MS_MAX: u64 = raft::SNAPSHOT_TRANSFER_MS_MAX;
 
 /// Longest wait for a leader transfer, milliseconds: past that the old leader leads on.
 const TRANSFER_MS_MAX: u64 = 2_000;
-
-/// What a coordinator is started with.
-#[derive(Clone)]
-pub struct Options {
-    /// This node. Its id is bound to its data folder for as long as the folder lives.
-    pub node_id: NodeId,
-    /// Folder of the log and the snapshots; made where it is missing.
-    pub data_dir: PathBuf,
-    /// The cluster's settings.
-    pub settings: ClusterSettings,
-    /// Called with the reason when the storage has failed.
-    pub on_fault: OnFault,
-}
 
 /// A cheap handle; clones are the same node. When the last one goes the node stops as if it had been killed.
 #[derive(Clone)]
@@ -63,17 +45,6 @@ struct Inner {
     runtime: Handle,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     stopped: watch::Receiver<bool>,
-}
-
-/// Who leads, as this node knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Leadership {
-    /// The term.
-    pub term: u64,
-    /// The leader of that term, once it is known.
-    pub leader: Option<NodeId>,
-    /// Whether this node is it.
-    pub is_leader: bool,
 }
 
 impl Coordinator {
@@ -442,23 +413,6 @@ impl Coordinator {
         let mut stopped = self.inner.stopped.clone();
         // An error means that the thread is gone, which is what we wait for.
         let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
-}
-
-/// Proposes a command on the raft thread.
-pub(crate) async fn submit(raft: &Raft, command: Command) -> Result<Outcome, ProposeError> {
-    let wait = Duration::from_millis(PROPOSE_MS_MAX);
-    let written = raft.client_write(Proposal(Arc::new(command)));
-    match tokio::time::timeout(wait, written).await {
-        Err(_) => Err(ProposeError::Unavailable),
-        Ok(Ok(response)) => {
-            response.data.ok_or_else(|| ProposeError::Fault("a command was applied without outcome".to_owned()))
-        }
-        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-            Err(ProposeError::NotLeader(forward.leader_id.map(NodeId)))
-        }
-        Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => Err(ProposeError::Unavailable),
-        Ok(Err(error)) => Err(ProposeError::Fault(error.to_string())),
     }
 }
 

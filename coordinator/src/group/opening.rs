@@ -13,15 +13,15 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::OnFault;
-use crate::batcher::LedgerBatcher;
-use crate::coordinator::{Leadership, Options};
-use crate::durable;
 use crate::error::Error;
+use crate::group::options::Options;
+use crate::group::raft::{self, TypeConfig};
+use crate::group::transport::{Network, Transport};
 use crate::log::Log;
-use crate::machine::{Machine, SharedState};
-use crate::raft::{self, Raft, TypeConfig};
-use crate::snapshot::Snapshots;
-use crate::transport::{Network, Transport};
+use crate::log::durable;
+use crate::machine::snapshot::Snapshots;
+use crate::machine::{Machine, Raft, SharedState};
+use crate::proposing::batcher::LedgerBatcher;
 
 /// Free space below which this node takes no proposals and does not lead, bytes: room for a snapshot, its successor
 /// and an hour of log at the design's peak.
@@ -29,6 +29,17 @@ pub const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 
 /// How often the free space is looked at, milliseconds.
 const DISK_CHECK_INTERVAL_MS: u64 = 1_000;
+
+/// Who leads, as this node knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leadership {
+    /// The term.
+    pub term: u64,
+    /// The leader of that term, once it is known.
+    pub leader: Option<NodeId>,
+    /// Whether this node is it.
+    pub is_leader: bool,
+}
 
 /// What the raft thread hands to the starter.
 pub struct Parts {

@@ -8,9 +8,9 @@ use aws_lc_rs::digest;
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::wire::codec;
 
-use crate::durable;
 use crate::error::{Error, chain};
-use crate::raft::SnapshotMeta;
+use crate::group::raft::SnapshotMeta;
+use crate::log::durable;
 
 /// First bytes of each file; the last one counts the format.
 const MAGIC: &[u8; 8] = b"TVSSNAP1";

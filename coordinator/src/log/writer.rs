@@ -13,15 +13,16 @@ use cluster_config::canary::{Canary, planted};
 use openraft::storage::IOFlushed;
 use tokio::sync::oneshot;
 
-use crate::archive::Archive;
-use crate::durable;
 use crate::error::{Error, chain};
-use crate::high_water::HighWater;
-use crate::journal::{Journal, Room, Write};
-use crate::log::Shared;
-use crate::log_store::{self, Anchor, Database, Writes};
-use crate::raft::{Entry, LogId, TypeConfig, Vote};
-use crate::record;
+use crate::group::raft::{Entry, LogId, TypeConfig, Vote};
+use crate::log::archive::Archive;
+use crate::log::durable;
+use crate::log::high_water::HighWater;
+use crate::log::journal::{Journal, Room, Write};
+use crate::log::keys::entry_key;
+use crate::log::record;
+use crate::log::store::{self, Anchor, Database, Writes};
+use crate::log::view::Shared;
 
 /// Orders taken into one batch: openraft sends at most 4,096 entries with each, so the bound is on latency, not memory.
 const ORDERS_PER_BATCH_MAX: usize = 512;
@@ -43,7 +44,7 @@ const PURGE_STEP_ENTRIES: usize = 256;
 const BATCHES_PER_SPACE_CHECK: u64 = 64;
 
 /// Free space below which nothing more is written, bytes: sled needs room to tidy up, and a torn batch on a full disk
-/// is worse than a stopped node. The node has refused proposals long before (`opening::DISK_FREE_BYTES_MIN`).
+/// is worse than a stopped node. The node has refused proposals long before (`group::opening::DISK_FREE_BYTES_MIN`).
 const DISK_FREE_BYTES_STOP: u64 = 64 << 20;
 
 /// What the thread is asked to do, in order.
@@ -96,7 +97,7 @@ impl Writer {
         archive: Arc<Archive>,
         high_water: HighWater,
         shared: Arc<Shared>,
-        found: &log_store::Found,
+        found: &store::Found,
     ) -> Self {
         Self {
             database,
@@ -294,8 +295,7 @@ impl Writer {
 
     /// What the archive's newest file has to have, whatever older ones had.
     fn meta(&self) -> Result<Vec<Write>, Error> {
-        log_store::Found { vote: self.vote, purged: self.purged, committed: self.committed, ..Default::default() }
-            .meta()
+        store::Found { vote: self.vote, purged: self.purged, committed: self.committed, ..Default::default() }.meta()
     }
 
     /// Waits for what is on its way to the archive.
@@ -365,7 +365,7 @@ impl Writer {
         }
         let mut batch = sled::Batch::default();
         for index in &indexes {
-            batch.remove(&log_store::entry_key(*index));
+            batch.remove(&entry_key(*index));
         }
         self.database.apply(batch)?;
         if self.purging {

@@ -13,9 +13,9 @@ use aws_lc_rs::digest;
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SLED_VALUE_BYTES_MAX};
 use cluster_config::wire::codec;
 
-use crate::durable;
 use crate::error::Error;
-use crate::raft::Entry;
+use crate::group::raft::Entry;
+use crate::log::durable;
 
 /// SHA-256 of a record.
 pub type EntryHash = [u8; 32];

@@ -10,12 +10,12 @@ use cluster_config::wire::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::archive;
 use crate::error::Error;
-use crate::high_water::HighWater;
-use crate::journal::Write;
-use crate::raft::{Entry, LogId, Vote};
-use crate::record::{self, EntryHash};
+use crate::group::raft::{Entry, LogId, Vote};
+use crate::log::high_water::HighWater;
+use crate::log::journal::Write;
+use crate::log::keys::{entry_key, key_index};
+use crate::log::record::{self, EntryHash};
 
 /// The folder of the databases' files; what an earlier process has left in it is of no use.
 const FOLDER_NAME: &str = "database";
@@ -26,7 +26,6 @@ const CACHE_BYTES: u64 = 32 << 20;
 /// Longest encoding of a value beside the entries.
 const META_BYTES_MAX: usize = 1_024;
 
-const ENTRY_PREFIX: u8 = b'e';
 const VOTE_KEY: &[u8] = b"m-vote";
 const PURGED_KEY: &[u8] = b"m-purged";
 const COMMITTED_KEY: &[u8] = b"m-committed";
@@ -68,18 +67,6 @@ impl Found {
 pub struct Database {
     tree: sled::Db,
     folder: PathBuf,
-}
-
-/// The key of an entry.
-pub fn entry_key(index: u64) -> [u8; 9] {
-    let mut key = [ENTRY_PREFIX; 9];
-    key[1..].copy_from_slice(&index.to_be_bytes());
-    key
-}
-
-/// Whether a store was ever made in the folder.
-pub fn exists(folder: &Path) -> bool {
-    folder.join(archive::FOLDER_NAME).exists()
 }
 
 impl Database {
@@ -302,13 +289,6 @@ impl Writes {
         self.0.push(Write::Put(key.to_vec(), bytes));
         Ok(())
     }
-}
-
-/// The index of an entry, out of its key; none for other keys.
-pub fn key_index(key: &[u8]) -> Option<u64> {
-    let (prefix, index) = key.split_first()?;
-    (*prefix == ENTRY_PREFIX).then_some(())?;
-    Some(u64::from_be_bytes(index.try_into().ok()?))
 }
 
 fn sled_error(folder: &Path, error: &sled::Error) -> Error {

@@ -18,10 +18,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::wire::codec;
 
-use crate::durable;
 use crate::error::Error;
-use crate::journal::Write;
-use crate::log_store::key_index;
+use crate::log::durable;
+use crate::log::journal::Write;
+use crate::log::keys::key_index;
 
 /// The folder's name in the store's folder.
 pub const FOLDER_NAME: &str = "archive";
@@ -29,6 +29,11 @@ pub const FOLDER_NAME: &str = "archive";
 const MAGIC: [u8; 4] = *b"TVSA";
 const HEADER_BYTES: usize = 20;
 const SUFFIX: &str = "writes";
+
+/// Whether a store was ever made in the folder.
+pub fn exists(folder: &Path) -> bool {
+    folder.join(FOLDER_NAME).exists()
+}
 
 /// The open archive.
 #[derive(Debug)]
@@ -145,7 +150,7 @@ fn long(header: &[u8; HEADER_BYTES]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_store::entry_key;
+    use crate::log::keys::entry_key;
 
     fn all(archive: &Archive) -> Vec<Write> {
         let mut all = Vec::new();

@@ -3,14 +3,24 @@
 //! `append` returns as soon as the entries are readable in the in-memory tail, so that followers are sent them while
 //! this node's own disk is still writing; the acknowledgement comes from the writer thread once they are durable.
 
+mod archive;
+pub(crate) mod durable;
+mod high_water;
+mod journal;
+mod keys;
+mod record;
+mod store;
+mod view;
+mod writer;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -18,74 +28,14 @@ use openraft::{OptionalSend, RaftTypeConfig};
 use tokio::sync::oneshot;
 
 use crate::OnFault;
-use crate::archive::Archive;
-use crate::durable;
 use crate::error::Error;
-use crate::high_water::HighWater;
-use crate::journal::Journal;
-use crate::log_store::{self, Database};
-use crate::log_writer::{Order, Writer};
-use crate::raft::{Entry, LogId, TypeConfig, Vote};
-use crate::record;
-
-/// Entries that stay in memory behind the last durable one, for followers a little behind: with batches of 256 records
-/// each that is 64 MiB at most.
-const TAIL_ENTRIES_MAX: usize = 1_024;
-
-/// What the log is at this moment, including what is not yet durable.
-#[derive(Debug)]
-struct View {
-    /// Index of the first entry that may be read.
-    first: u64,
-    purged: Option<LogId>,
-    /// The last entry, or the last purged one.
-    last: Option<LogId>,
-    vote: Option<Vote>,
-    committed: Option<LogId>,
-    /// The newest entries without a gap up to `last`.
-    tail: BTreeMap<u64, Entry>,
-    flushed: Option<u64>,
-}
-
-/// What the writer thread and the readers share.
-pub struct Shared {
-    view: Mutex<View>,
-    failed: Mutex<Option<String>>,
-    on_fault: OnFault,
-}
-
-impl Shared {
-    fn view(&self) -> MutexGuard<'_, View> {
-        // A panic while the lock is held leaves a view that is at worst older than the disk.
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The last id that is known to be committed.
-    pub fn committed(&self) -> Option<LogId> {
-        self.view().committed
-    }
-
-    /// Everything up to this index is durable; what is old enough leaves the tail.
-    pub fn flushed(&self, upto: Option<u64>) {
-        let mut view = self.view();
-        view.flushed = upto;
-        while view.tail.len() > TAIL_ENTRIES_MAX
-            && let Some((&index, _)) = view.tail.first_key_value()
-            && upto.is_some_and(|upto| index <= upto)
-        {
-            view.tail.remove(&index);
-        }
-    }
-
-    /// Tells the node, once, that the storage has failed.
-    pub fn fail(&self, reason: &str) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_none() {
-            *failed = Some(reason.to_owned());
-            (self.on_fault)(reason.to_owned());
-        }
-    }
-}
+use crate::group::raft::{Entry, LogId, TypeConfig, Vote};
+use crate::log::archive::Archive;
+use crate::log::high_water::HighWater;
+use crate::log::journal::Journal;
+use crate::log::store::Database;
+use crate::log::view::{Shared, View};
+use crate::log::writer::{Order, Writer};
 
 /// Owns the thread: the last handle to go ends it and waits for what it is writing.
 struct WriterThread {
@@ -122,7 +72,7 @@ impl Log {
         durable::create_folder(&files)?;
         durable::remove_temporaries(folder)?;
         durable::remove_temporaries(&files)?;
-        let exists = log_store::exists(folder);
+        let exists = archive::exists(folder);
         let high_water = HighWater::open(folder, node_id, exists)?;
         let (journal, unfinished) = Journal::open(folder, exists)?;
         let archive = Archive::open(folder, journal.sequence())?;
@@ -138,19 +88,16 @@ impl Log {
         let end = found.last.or(found.purged).map(|(id, _)| id);
         record::remove_files(folder, |index| end.is_none_or(|id| index > id.index))?;
         let purged = found.purged.map(|(id, _)| id);
-        let shared = Arc::new(Shared {
-            view: Mutex::new(View {
-                first: found.first.unwrap_or(purged.map_or(0, |id| id.index + 1)),
-                purged,
-                last: end,
-                vote: found.vote,
-                committed: found.committed,
-                tail: BTreeMap::new(),
-                flushed: end.map(|id| id.index),
-            }),
-            failed: Mutex::new(None),
-            on_fault,
-        });
+        let view = View {
+            first: found.first.unwrap_or(purged.map_or(0, |id| id.index + 1)),
+            purged,
+            last: end,
+            vote: found.vote,
+            committed: found.committed,
+            tail: BTreeMap::new(),
+            flushed: end.map(|id| id.index),
+        };
+        let shared = Arc::new(Shared::new(view, on_fault));
         let (orders, inbox) = channel();
         let writer = Writer::new(database.clone(), journal, archive, high_water, shared.clone(), &found);
         let thread = std::thread::Builder::new()

@@ -6,9 +6,9 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::coordinator::submit;
 use crate::error::ProposeError;
-use crate::raft::Raft;
+use crate::machine::Raft;
+use crate::proposing::propose::submit;
 
 /// Proposals in flight at once: enough that one is on the disk while others travel, few enough that records gather.
 const PROPOSALS_IN_FLIGHT_MAX: usize = 4;

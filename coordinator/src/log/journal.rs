@@ -20,8 +20,8 @@ use cluster_config::canary::{Canary, planted};
 use cluster_config::wire::codec;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
 use crate::error::Error;
+use crate::log::durable;
 
 /// The file's name in the store's folder.
 pub const FILE_NAME: &str = "journal";

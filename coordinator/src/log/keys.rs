@@ -1,0 +1,17 @@
+//! The keys of the log's entries in the database: the letter `e` and the index, big end first, so that they sort by index.
+
+const ENTRY_PREFIX: u8 = b'e';
+
+/// The key of an entry.
+pub fn entry_key(index: u64) -> [u8; 9] {
+    let mut key = [ENTRY_PREFIX; 9];
+    key[1..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// The index of an entry, out of its key; none for other keys.
+pub fn key_index(key: &[u8]) -> Option<u64> {
+    let (prefix, index) = key.split_first()?;
+    (*prefix == ENTRY_PREFIX).then_some(())?;
+    Some(u64::from_be_bytes(index.try_into().ok()?))
+}

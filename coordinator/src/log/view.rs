@@ -1,0 +1,76 @@
+//! What the log's readers and its writer thread share: how far the log goes at this moment, and its newest entries.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::OnFault;
+use crate::group::raft::{Entry, LogId, Vote};
+
+/// Entries that stay in memory behind the last durable one, for followers a little behind: with batches of 256 records
+/// each that is 64 MiB at most.
+const TAIL_ENTRIES_MAX: usize = 1_024;
+
+/// What the log is at this moment, including what is not yet durable.
+#[derive(Debug)]
+pub struct View {
+    /// Index of the first entry that may be read.
+    pub first: u64,
+    /// The last purged entry.
+    pub purged: Option<LogId>,
+    /// The last entry, or the last purged one.
+    pub last: Option<LogId>,
+    /// The last durable vote.
+    pub vote: Option<Vote>,
+    /// The last entry that is known to be committed.
+    pub committed: Option<LogId>,
+    /// The newest entries without a gap up to `last`.
+    pub tail: BTreeMap<u64, Entry>,
+    /// The last durable entry.
+    pub flushed: Option<u64>,
+}
+
+/// What the writer thread and the readers share.
+pub struct Shared {
+    view: Mutex<View>,
+    failed: Mutex<Option<String>>,
+    on_fault: OnFault,
+}
+
+impl Shared {
+    /// What both begin with; `on_fault` is called once, with the first failure.
+    pub fn new(view: View, on_fault: OnFault) -> Self {
+        Self { view: Mutex::new(view), failed: Mutex::new(None), on_fault }
+    }
+
+    /// The view, locked.
+    pub fn view(&self) -> MutexGuard<'_, View> {
+        // A panic while the lock is held leaves a view that is at worst older than the disk.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last id that is known to be committed.
+    pub fn committed(&self) -> Option<LogId> {
+        self.view().committed
+    }
+
+    /// Everything up to this index is durable; what is old enough leaves the tail.
+    pub fn flushed(&self, upto: Option<u64>) {
+        let mut view = self.view();
+        view.flushed = upto;
+        while view.tail.len() > TAIL_ENTRIES_MAX
+            && let Some((&index, _)) = view.tail.first_key_value()
+            && upto.is_some_and(|upto| index <= upto)
+        {
+            view.tail.remove(&index);
+        }
+    }
+
+    /// Tells the node, once, that the storage has failed.
+    pub fn fail(&self, reason: &str) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_none() {
+            *failed = Some(reason.to_owned());
+            (self.on_fault)(reason.to_owned());
+        }
+    }
+}
