@@ -28,8 +28,7 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     let (from, until) = arguments.seeds.range()?;
     let begun = Instant::now();
     let seconds = arguments.seconds;
-    let command =
-        format!("cargo run -p chaos -- group --seeds {from}..{until} --seconds {seconds}");
+    let command = format!("cargo run -p chaos -- group --seeds {from}..{until} --seconds {seconds}");
     let sum = Mutex::new(Run { kind: "group".to_owned(), seed: from, command, ..Run::default() });
     let next = AtomicU64::new(from);
     std::thread::scope(|scope| {

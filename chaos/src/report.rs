@@ -160,9 +160,41 @@ fn write(runs: &[Run]) -> String {
         text.push_str("Nothing.\n");
     }
     for failure in failures {
-        let _ = writeln!(text, "- {}", failure.replace('\n', " "));
+        let _ = writeln!(text, "- {}{}", failure.replace('\n', " "), explained(failure, EXPLAINED));
     }
     text
+}
+
+/// What is known of runs that failed.
+const EXPLAINED: &str = include_str!("../seeds/explained.txt");
+
+/// What the failure was and which commit mended it, as `known` has it.
+fn explained(failure: &str, known: &str) -> String {
+    let lines = known.lines().filter(|line| !line.starts_with('#'));
+    let mut parts = lines.filter_map(|line| {
+        let (told_by, rest) = line.split_once(" | ")?;
+        let (what, commit) = rest.rsplit_once(" | ")?;
+        failure.contains(told_by).then_some((what, commit))
+    });
+    match parts.next() {
+        Some((what, commit)) => format!(". **It was:** {what}. Mended by {commit}."),
+        None => ". **Not explained yet.**".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_says_what_it_was_or_that_nobody_knows() {
+        let known = "# seed 1: | no | 1\nseed 7: | a lock | abc1234\n";
+        assert_eq!(explained("seed 7: after 30s", known), ". **It was:** a lock. Mended by abc1234.");
+        assert_eq!(explained("seed 77: P1", known), ". **Not explained yet.**");
+        for line in EXPLAINED.lines().filter(|line| !line.starts_with('#')) {
+            assert_eq!(line.split(" | ").count(), 3, "{line}");
+        }
+    }
 }
 
 fn table(text: &mut String, title: &str, sums: &Sums, of: fn(&Run) -> &BTreeMap<String, u64>) {
