@@ -122,6 +122,7 @@ impl From<&peer::Request> for Ask {
             peer::Request::FetchSegment { .. } => Self::FetchSegment,
             peer::Request::ForLeader(_) => Self::ForLeader,
             peer::Request::FetchRoster { .. } => Self::FetchRoster,
+            peer::Request::ReadIndex => Self::ReadIndex,
         }
     }
 }

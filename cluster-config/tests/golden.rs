@@ -130,6 +130,7 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.request.for_leader", &peer::Request::ForLeader(operator::Request::TransferLeader(NodeId(2))));
     let roster = peer::Request::FetchRoster { shard: shard(), version_min: GalleryVersion(2) };
     golden.add("peer.request.fetch_roster", &roster);
+    golden.add("peer.request.read_index", &peer::Request::ReadIndex);
 
     let candidate = peer::Candidate { subject: SubjectId(5), manifest_ordinal: 6, score: 0.75, in_scope: true };
     let found = peer::ShardFound {
@@ -151,6 +152,7 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.response.segment", &peer::Response::Segment(segment));
     golden.add("peer.response.for_leader", &peer::Response::ForLeader(operator::Response::Done));
     golden.add("peer.response.refused", &peer::Response::Refused(refusal()));
+    golden.add("peer.response.read_index", &peer::Response::ReadIndex(300));
 }
 
 fn operators(golden: &mut Golden) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Recipient;
+use cluster_config::canary::Canaries;
 use cluster_config::ids::{Epoch, GalleryVersion, ShardId};
 use cluster_config::wire::peer::ShardSearch;
 use node_core::search::may_answer;
@@ -23,7 +24,7 @@ pub struct Serving {
 impl Serving {
     /// Whether it is new enough for this search.
     pub fn may_answer(&self, search: &ShardSearch) -> bool {
-        may_answer(self.loaded.head.version, search.version_min)
+        may_answer(self.loaded.head.version, search.version_min, Canaries::of_process())
     }
 }
 

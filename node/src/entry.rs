@@ -1,43 +1,37 @@
-//! The entry node's part of a capture: check it, search the gallery wherever its shards are, decide, record, answer.
+//! The entry node's part of a capture: it is admitted and checked, then gone through step by step. What the steps are, is
+//! decided in [`node_core::encounter::machine`]; here their effects are performed.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use cluster_config::canary::Canaries;
 use cluster_config::ids::{DeviceId, NodeId};
 use cluster_config::limits::{GATE_DEADLINE_MS, IDENTIFICATIONS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::wire::gate::{Answer, Capture, Sample};
-use cluster_config::wire::peer::{self, Priority, ShardFound, ShardSearch};
+use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::blueprint::Placement;
+use coordinator_core::Record;
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::decide::Verdict;
-use node_core::encounter::{
-    Missing, Next, Purpose, Question, Route, after_record, after_search, answered_before_closing, not_built, not_open,
-    question, verdict,
-};
+use node_core::encounter::Purpose;
+use node_core::encounter::machine::Machine;
+use node_core::encounter::step::{Effect, Event, Here, Moment};
 use node_core::hedge::Hedge;
-use node_core::search::{Merged, merge, route};
 use node_link::Lane;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock;
 use crate::context::{Context, out_of_turn};
-use crate::freshness;
+use crate::freshness::Freshness;
 use crate::proposer::Proposer;
-
-/// Pause before replicas that all failed are asked again; by then the blueprint may name others.
-const ROUND_PAUSE: Duration = Duration::from_millis(10);
-
-/// How long a node tries to catch up before it sends a gate to another: a few round trips within a country, and a
-/// fraction of what a gate waits.
-const CATCH_UP: Duration = Duration::from_millis(250);
 
 /// The entry node's part.
 pub struct Entry {
     context: Arc<Context>,
     proposer: Proposer,
+    freshness: Arc<Freshness>,
     hedge: Mutex<Hedge>,
-    /// From where `hedge` counts.
+    /// From where the machines count their time.
     began: Instant,
     slots: Semaphore,
     /// What identifications need besides.
@@ -46,12 +40,33 @@ pub struct Entry {
     board_seconds: metrics::Histogram,
 }
 
+/// What a capture waits for.
+enum Work {
+    /// A replica's answer.
+    Ask { part: usize, replica: NodeId, search: ShardSearch },
+    /// That the node has caught up.
+    CatchUp { until_us: u64 },
+    /// That the record is in the ledger.
+    Record(Record),
+}
+
+/// What became of an effect.
+enum Performed {
+    /// It is done, and this came of it.
+    Now(Event),
+    /// Something has to be waited for.
+    Later(Work),
+    /// It is done.
+    Noted,
+}
+
 impl Entry {
     /// An entry that works with these.
-    pub fn new(context: Arc<Context>, proposer: Proposer) -> Self {
+    pub fn new(context: Arc<Context>, proposer: Proposer, freshness: Arc<Freshness>) -> Self {
         Self {
             context,
             proposer,
+            freshness,
             hedge: Mutex::default(),
             began: Instant::now(),
             slots: Semaphore::new(SEARCHES_IN_FLIGHT_MAX),
@@ -69,10 +84,7 @@ impl Entry {
     pub async fn identify(&self, capture: Capture) -> Result<Answer, Refusal> {
         let started = Instant::now();
         let _slots = (self.admit(&self.identify_slots)?, self.admit(&self.slots)?);
-        let deadline = self.check(&capture, started)?;
-        let (merged, verdict) = self.search(&capture, Priority::Identify, deadline).await?;
-        let next = after_search(&capture, Purpose::Identify, clock::now(), &merged, verdict);
-        let answer = self.finish(&capture, &merged, verdict, next, deadline).await?;
+        let answer = self.present(capture, Purpose::Identify, started).await?;
         self.identify_seconds.record(started.elapsed().as_secs_f64());
         Ok(answer)
     }
@@ -84,43 +96,9 @@ impl Entry {
     pub async fn board(&self, capture: Capture, device: DeviceId) -> Result<Answer, Refusal> {
         let started = Instant::now();
         let _slot = self.admit(&self.slots)?;
-        let deadline = self.check(&capture, started)?;
-        let before = || self.context.coordinator.with_state(|s| answered_before_closing(s, &capture, self.context.me));
-        if let Some(answered) = before() {
-            return Ok(answered);
-        }
-        let answered = match self.board_now(&capture, device, deadline).await {
-            // The journey was closed meanwhile, perhaps after another node had recorded this very encounter.
-            Err(refusal) if refusal.code == RefusalCode::NotOpen => before().ok_or(refusal),
-            answered => answered,
-        };
-        if answered.is_ok() {
-            self.board_seconds.record(started.elapsed().as_secs_f64());
-        }
-        answered
-    }
-
-    async fn board_now(&self, capture: &Capture, device: DeviceId, deadline: Instant) -> Result<Answer, Refusal> {
-        let (merged, verdict) = self.search(capture, Priority::Board, deadline).await?;
-        let next = after_search(capture, Purpose::Board(device), clock::now(), &merged, verdict);
-        self.finish(capture, &merged, verdict, next, deadline).await
-    }
-
-    async fn finish(
-        &self,
-        capture: &Capture,
-        merged: &Merged,
-        verdict: Verdict,
-        next: Next,
-        deadline: Instant,
-    ) -> Result<Answer, Refusal> {
-        match next {
-            Next::Answer(answer) => Ok(answer),
-            Next::Record(record) => {
-                let outcome = self.proposer.record(record, deadline).await?;
-                after_record(capture, merged, verdict, outcome)
-            }
-        }
+        let answer = self.present(capture, Purpose::Board(device), started).await?;
+        self.board_seconds.record(started.elapsed().as_secs_f64());
+        Ok(answer)
     }
 
     fn admit<'a>(&self, slots: &'a Semaphore) -> Result<SemaphorePermit<'a>, Refusal> {
@@ -131,8 +109,8 @@ impl Entry {
         })
     }
 
-    /// Checks what the gate sent, and says until when it wants its answer.
-    fn check(&self, capture: &Capture, started: Instant) -> Result<Instant, Refusal> {
+    /// Checks what the gate sent, and says how long it waits for its answer.
+    fn check(&self, capture: &Capture) -> Result<Duration, Refusal> {
         let refuse = |place: &str, fix: String| Err(Refusal::new(RefusalCode::BadValue, place, fix));
         let Sample::Template { model, values } = &capture.sample;
         if *model != self.context.settings.model {
@@ -152,117 +130,97 @@ impl Entry {
         if wait_ms == 0 {
             return refuse("capture.deadline_ms", format!("give 1 to {GATE_DEADLINE_MS} milliseconds"));
         }
-        Ok(started + Duration::from_millis(wait_ms))
+        Ok(Duration::from_millis(wait_ms))
     }
 
-    async fn search(
-        &self,
-        capture: &Capture,
-        priority: Priority,
-        deadline: Instant,
-    ) -> Result<(Merged, Verdict), Refusal> {
-        let mut floor_max = f32::INFINITY;
+    async fn present(&self, capture: Capture, purpose: Purpose, started: Instant) -> Result<Answer, Refusal> {
+        let wait = self.check(&capture)?;
+        let deadline_us = ((started - self.began) + wait).as_micros() as u64;
+        let mut machine = Machine::new(self.context.me, capture, purpose, deadline_us, Canaries::of_process());
+        let mut effects = VecDeque::new();
+        let mut works = FuturesUnordered::new();
+        let mut event = Event::Began;
         loop {
-            let Question { shards, floor } = self.question(capture, deadline).await?;
-            let floor = floor.min(floor_max);
-            let urgency = (priority, deadline);
-            let parts = shards.into_iter().map(|shard| self.search_shard(capture, floor, shard, urgency));
-            let parts = futures::future::try_join_all(parts).await?;
-            let merged = merge(parts).ok_or_else(|| not_built(capture.journey))?;
-            if let Some(verdict) = self.context.coordinator.with_state(|s| verdict(s, capture, &merged, floor)) {
-                return Ok((merged, verdict));
-            }
-            floor_max = f32::NEG_INFINITY;
-        }
-    }
-
-    /// What to ask of which shards. A node that lags behind does not know the newest journeys and galleries: before it says so to a
-    /// gate, which would ask nobody else, it makes up what it lacks and looks again (P5).
-    async fn question(&self, capture: &Capture, deadline: Instant) -> Result<Question, Refusal> {
-        let look = || self.context.coordinator.with_state(|state| question(state, capture.journey));
-        let caught_up = match look() {
-            Err(Missing::NotYet(_)) => {
-                freshness::catch_up(&self.context, deadline.min(Instant::now() + CATCH_UP)).await
-            }
-            found => return found.map_err(|missing| missing.into_refusal(true)),
-        };
-        look().map_err(|missing| missing.into_refusal(caught_up.is_ok()))
-    }
-
-    /// Asks the shard's replicas, the next one when the one before fails or is not there by the hedge delay, round
-    /// after round until the deadline.
-    async fn search_shard(
-        &self,
-        capture: &Capture,
-        floor: f32,
-        (shard, version, mut placement): Route,
-        (priority, deadline): (Priority, Instant),
-    ) -> Result<ShardFound, Refusal> {
-        let Sample::Template { model, values } = &capture.sample;
-        let wait_ms = remaining_ms(deadline);
-        let (version_min, model, probe) = (version, *model, values.clone());
-        let search = ShardSearch { shard, version_min, model, probe, floor, priority, wait_ms };
-        loop {
-            let last = match self.search_round(&search, &placement, deadline).await {
-                Ok(found) => return Ok(found),
-                Err(refusal) => refusal,
-            };
-            if !last.code.retryable() || Instant::now() + ROUND_PAUSE >= deadline {
-                return Err(last);
-            }
-            tokio::time::sleep(ROUND_PAUSE).await;
-            let now = self.context.coordinator.with_state(|state| state.blueprint.placements.get(&shard).cloned());
-            placement = now.ok_or_else(|| not_open(capture.journey))?;
-        }
-    }
-
-    async fn search_round(
-        &self,
-        search: &ShardSearch,
-        placement: &Placement,
-        deadline: Instant,
-    ) -> Result<ShardFound, Refusal> {
-        let shard = search.shard;
-        let serving = self.context.directory.serving(shard).filter(|serving| serving.may_answer(search));
-        let local_ready = serving.is_some();
-        if let Some(found) = serving.and_then(|serving| self.context.engine.search_at_once(&serving, search)) {
-            return found;
-        }
-        let (replicas, delay) = {
-            let (hedge, now_us) = (self.hedge(), self.now_us());
-            let replicas = route(placement, self.context.me, local_ready, |node| hedge.is_silent(node, now_us));
-            (replicas, Duration::from_micros(hedge.delay_us()))
-        };
-        let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}: no replica"), "try again");
-        let mut asked = FuturesUnordered::new();
-        let mut next = replicas.into_iter();
-        let mut asked_last = None;
-        loop {
-            if let Some(node) = next.next() {
-                if !asked.is_empty() {
-                    metrics::counter!("tvs_search_hedges_total").increment(1);
+            machine.step(self.now(), event, &mut effects);
+            while let Some(effect) = effects.pop_front() {
+                match effect {
+                    Effect::Answer(answer) => return answer,
+                    Effect::Forget => works.clear(),
+                    effect => match self.perform(&machine, effect) {
+                        Performed::Now(event) => machine.step(self.now(), event, &mut effects),
+                        Performed::Later(work) => works.push(self.wait_for(work, deadline_us)),
+                        Performed::Noted => {}
+                    },
                 }
-                asked_last = Some(node);
-                asked.push(self.ask(search, node, deadline));
             }
-            let patience = if next.len() > 0 { Instant::now() + delay } else { deadline };
-            tokio::select! {
+            event = tokio::select! {
                 // What is answered at once needs no timer.
                 biased;
-                answered = asked.next() => match answered {
-                    Some(Ok(found)) => return Ok(found),
-                    Some(Err(refusal)) => last = refusal,
-                    None => return Err(last),
-                },
-                () = tokio::time::sleep_until(patience.into()) => {
-                    if Instant::now() >= deadline {
-                        return Err(last);
-                    }
-                    if let Some(node) = asked_last {
-                        self.hedge().was_silent(node, self.now_us());
-                    }
-                }
+                Some(event) = works.next() => event,
+                () = tokio::time::sleep_until(self.instant(machine.wake_us()).into()) => Event::TimeCame,
+            };
+        }
+    }
+
+    fn perform(&self, machine: &Machine, effect: Effect) -> Performed {
+        match effect {
+            Effect::Look(look) => {
+                Performed::Now(Event::Looked(self.context.coordinator.with_state(|state| machine.look(look, state))))
             }
+            Effect::SearchHere { part } => {
+                let here = machine.search(part).map(|search| self.search_at_once(search));
+                here.map_or(Performed::Noted, |here| Performed::Now(Event::SearchedHere { part, here }))
+            }
+            Effect::Ask { part, replica, wait_ms } => {
+                let search = machine.search(part).map(|search| ShardSearch { wait_ms, ..search.clone() });
+                search.map_or(Performed::Noted, |search| Performed::Later(Work::Ask { part, replica, search }))
+            }
+            Effect::CatchUp { until_us } => Performed::Later(Work::CatchUp { until_us }),
+            Effect::Record(record) => Performed::Later(Work::Record(record)),
+            Effect::Hedged => {
+                metrics::counter!("tvs_search_hedges_total").increment(1);
+                Performed::Noted
+            }
+            Effect::Silent(replica) => {
+                self.hedge().was_silent(replica, self.now_us());
+                Performed::Noted
+            }
+            Effect::Heard { replica, latency_us } => {
+                self.hedge().answered(replica, latency_us);
+                Performed::Noted
+            }
+            // These end what is under way: the loop's part.
+            Effect::Forget | Effect::Answer(_) => Performed::Noted,
+        }
+    }
+
+    async fn wait_for(&self, work: Work, deadline_us: u64) -> Event {
+        match work {
+            Work::Ask { part, replica, search } => {
+                Event::Answered { part, replica, result: self.ask(replica, search, deadline_us).await }
+            }
+            Work::CatchUp { until_us } => {
+                Event::CaughtUp(self.freshness.catch_up(self.instant(until_us)).await.is_ok())
+            }
+            Work::Record(record) => Event::Recorded(self.proposer.record(record, self.instant(deadline_us)).await),
+        }
+    }
+
+    /// Searches a replica that runs here where that is quicker done than handed on.
+    fn search_at_once(&self, search: &ShardSearch) -> Here {
+        let serving = self.context.directory.serving(search.shard).filter(|serving| serving.may_answer(search));
+        let found = serving.as_ref().and_then(|serving| self.context.engine.search_at_once(serving, search));
+        found.map_or_else(|| Here::Not { ready: serving.is_some(), hedge: self.hedge().clone() }, Here::AtOnce)
+    }
+
+    async fn ask(&self, replica: NodeId, search: ShardSearch, deadline_us: u64) -> Result<ShardFound, Refusal> {
+        if replica == self.context.me {
+            return search_here(&self.context, search).await;
+        }
+        let timeout = self.instant(deadline_us).saturating_duration_since(Instant::now());
+        match self.context.ask(replica, Lane::Search, &peer::Request::Search(search), timeout).await? {
+            peer::Response::Found(found) => Ok(found),
+            _ => Err(out_of_turn(replica)),
         }
     }
 
@@ -271,29 +229,17 @@ impl Entry {
         self.hedge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn now(&self) -> Moment {
+        Moment { us: self.now_us(), wall: clock::now() }
+    }
+
     fn now_us(&self) -> u64 {
         self.began.elapsed().as_micros() as u64
     }
 
-    async fn ask(&self, search: &ShardSearch, node: NodeId, deadline: Instant) -> Result<ShardFound, Refusal> {
-        let search = ShardSearch { wait_ms: remaining_ms(deadline), ..search.clone() };
-        if node == self.context.me {
-            return search_here(&self.context, search).await;
-        }
-        let started = Instant::now();
-        let timeout = deadline.saturating_duration_since(started);
-        let found = self.context.ask(node, Lane::Search, &peer::Request::Search(search), timeout).await?;
-        self.hedge().answered(node, started.elapsed().as_micros() as u64);
-        match found {
-            peer::Response::Found(found) => Ok(found),
-            _ => Err(out_of_turn(node)),
-        }
+    fn instant(&self, us: u64) -> Instant {
+        self.began + Duration::from_micros(us)
     }
-}
-
-/// Milliseconds that are left until then.
-fn remaining_ms(deadline: Instant) -> u32 {
-    u32::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Searches a shard that runs on this node.

@@ -1,9 +1,12 @@
-//! Whether what this node does not know is not there at all, or just has not reached it.
+//! Whether what this node does not know is not there at all, or just has not reached it. The rules are
+//! [`node_core::freshness`].
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cluster_config::wire::operator::{Request, Response};
+use cluster_config::ids::NodeId;
 use cluster_config::wire::{Refusal, RefusalCode, peer};
+use node_core::freshness::{self as rules, Next, QUESTION_US_MAX};
 use node_link::Lane;
 
 use crate::context::{Context, out_of_turn};
@@ -11,33 +14,81 @@ use crate::context::{Context, out_of_turn};
 /// How often a node that catches up looks whether it has.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Waits until this node has applied everything that anybody had been told of before the call: what the leader had applied
-/// once it had made sure that it leads (read index; Ongaro, section 6.4).
+/// This node's questions to the leader.
+pub struct Freshness {
+    context: Arc<Context>,
+    rules: Mutex<rules::Freshness>,
+    /// From where `rules` counts.
+    began: Instant,
+}
+
+impl Freshness {
+    /// The questions of the node that has these parts.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, rules: Mutex::default(), began: Instant::now() }
+    }
+
+    /// Waits until this node has applied everything that anybody had been told of before the call: what the leader had
+    /// applied once it had made sure that it leads (read index; Ongaro, section 6.4).
+    ///
+    /// # Errors
+    /// `unavailable` where no leader with a quorum answers, or this node does not catch up with it by `deadline`: then
+    /// what this node does not know says nothing.
+    pub async fn catch_up(self: &Arc<Self>, deadline: Instant) -> Result<(), Refusal> {
+        let mut waiting = self.rules().join();
+        loop {
+            let now = Instant::now();
+            let applied = self.context.coordinator.applied_index().unwrap_or(0);
+            let next = self.rules().next((now - self.began).as_micros() as u64, &mut waiting, applied);
+            match next {
+                Next::Done => return Ok(()),
+                Next::Ask(question) => self.ask(question),
+                Next::Wait if now >= deadline => {
+                    let place = format!("node {}: it may lack what others know", self.context.me);
+                    return Err(Refusal::new(RefusalCode::Unavailable, place, "ask another node"));
+                }
+                Next::Wait => tokio::time::sleep(LOOK_INTERVAL).await,
+            }
+        }
+    }
+
+    /// Has a question asked. Whoever waits for the answer may stop waiting: others do not.
+    fn ask(self: &Arc<Self>, question: u64) {
+        let node = self.clone();
+        self.context.network.spawn(async move {
+            let patience = Duration::from_micros(QUESTION_US_MAX);
+            let asked = tokio::time::timeout(patience, node.index_of_leader(patience)).await;
+            let index = asked.ok().and_then(Result::ok);
+            node.rules().answered(question, index);
+        });
+    }
+
+    async fn index_of_leader(&self, patience: Duration) -> Result<u64, Refusal> {
+        let leader = self.context.coordinator.leader().ok_or_else(|| unsure(self.context.me, "no leader is known"))?;
+        if leader == self.context.me {
+            return read_index(&self.context).await;
+        }
+        match self.context.ask(leader, Lane::Raft, &peer::Request::ReadIndex, patience).await? {
+            peer::Response::ReadIndex(index) => Ok(index),
+            _ => Err(out_of_turn(leader)),
+        }
+    }
+
+    fn rules(&self) -> MutexGuard<'_, rules::Freshness> {
+        // Nothing that holds the lock can panic half-way through a change.
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What this node, the leader, has applied once it has made sure that it leads: all that anybody was ever told.
 ///
 /// # Errors
-/// `unavailable` where no leader with a quorum answers, or this node does not catch up with it by `deadline`: then what
-/// this node does not know says nothing.
-pub async fn catch_up(context: &Context, deadline: Instant) -> Result<(), Refusal> {
-    let behind = || {
-        let place = format!("node {}: it may lack what others know", context.me);
-        Refusal::new(RefusalCode::Unavailable, place, "ask another node")
-    };
-    let caught_up = async {
-        let leader = context.coordinator.leader().ok_or_else(behind)?;
-        if leader == context.me {
-            return context.coordinator.read_barrier().await.map_err(|_| behind());
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let wanted =
-            match context.ask(leader, Lane::Raft, &peer::Request::ForLeader(Request::ClusterStatus), left).await? {
-                peer::Response::ForLeader(Response::ClusterStatus(status)) => status.applied_index,
-                peer::Response::ForLeader(Response::Refused(refusal)) => return Err(refusal),
-                _ => return Err(out_of_turn(leader)),
-            };
-        while context.coordinator.applied_index().unwrap_or(0) < wanted {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-        }
-        Ok(())
-    };
-    tokio::time::timeout_at(deadline.into(), caught_up).await.unwrap_or_else(|_| Err(behind()))
+/// `unavailable` where it does not lead, or has no quorum.
+pub async fn read_index(context: &Context) -> Result<u64, Refusal> {
+    context.coordinator.read_barrier().await.map_err(|error| unsure(context.me, &error.to_string()))?;
+    Ok(context.coordinator.applied_index().unwrap_or(0))
+}
+
+fn unsure(me: NodeId, problem: &str) -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, format!("node {me}: {problem}"), "try again, or ask another node")
 }

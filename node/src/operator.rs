@@ -20,7 +20,7 @@ use crate::actors::build;
 use crate::clock;
 use crate::context::{Context, out_of_turn};
 use crate::directory::Directory;
-use crate::freshness;
+use crate::freshness::Freshness;
 use crate::manifests::{self, Announcement};
 use crate::proposer::Proposer;
 
@@ -42,6 +42,8 @@ pub struct Operators {
     pub context: Arc<Context>,
     /// The way into the replicated state.
     pub proposer: Proposer,
+    /// Whether this node lacks something.
+    pub freshness: Arc<Freshness>,
     /// The planner, which knows how long nodes have been silent.
     pub planner: Arc<coordinator::Planner>,
     /// The node's metrics.
@@ -150,14 +152,6 @@ impl Operators {
             Request::AddMember { member, voter } => coordinator.add_member(member, voter).await.map_err(failed)?,
             Request::RemoveMember(node) => coordinator.remove_member(node).await.map_err(failed)?,
             Request::TransferLeader(node) => coordinator.transfer_leader(node).await.map_err(failed)?,
-            // What the leader has applied after making sure that it leads is all that anybody was ever told.
-            Request::ClusterStatus => {
-                let unsure = |error: coordinator::ProposeError| {
-                    Refusal::new(RefusalCode::Unavailable, error.to_string(), "try again, or ask another node")
-                };
-                coordinator.read_barrier().await.map_err(unsure)?;
-                return Ok(Response::ClusterStatus(self.status()));
-            }
             _ => return Err(Refusal::new(RefusalCode::BadValue, "request", "ask any node, not the leader")),
         }
         Ok(Response::Done)
@@ -227,7 +221,7 @@ impl Operators {
         let id = announcement.plan.id;
         if announcement.listing != Listing::Whole {
             // A change goes on from what is known of the journey, which this node may lack.
-            freshness::catch_up(&self.context, Instant::now() + CHANGE_TIMEOUT).await?;
+            self.freshness.catch_up(Instant::now() + CHANGE_TIMEOUT).await?;
         }
         let plan = self
             .context

@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::directory::Directory;
 use crate::engine::EngineHandle;
 use crate::entry::Entry;
+use crate::freshness::Freshness;
 use crate::operator::Operators;
 use crate::proposer::Proposer;
 use crate::service::Service;
@@ -212,10 +213,17 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     let arbiter = start_actors()?;
     let keeper = Keeper::spawn(&arbiter, context.clone(), proposer.clone(), on_disk.clone());
 
+    let freshness = Arc::new(Freshness::new(context.clone()));
     let service = Arc::new(Service {
         context: context.clone(),
-        entry: Entry::new(context.clone(), proposer.clone()),
-        operators: Operators { context: context.clone(), proposer, planner: planner.clone(), metrics: metrics.clone() },
+        entry: Entry::new(context.clone(), proposer.clone(), freshness.clone()),
+        operators: Operators {
+            context: context.clone(),
+            proposer,
+            freshness,
+            planner: planner.clone(),
+            metrics: metrics.clone(),
+        },
         planner: planner.clone(),
     });
     let (stop, stopping) = watch::channel(false);

@@ -12,6 +12,7 @@ use node_link::{Handler, PeerIdentity};
 use crate::actors::{build, content, shard};
 use crate::context::Context;
 use crate::entry::{self, Entry};
+use crate::freshness;
 use crate::operator::Operators;
 use crate::proposer;
 
@@ -116,6 +117,7 @@ impl Service {
             peer::Request::FetchRoster { shard, version_min } => {
                 peer::Response::Segment(content::roster_here(context, shard, version_min).await?)
             }
+            peer::Request::ReadIndex => peer::Response::ReadIndex(freshness::read_index(context).await?),
             peer::Request::ForLeader(request) => {
                 peer::Response::ForLeader(self.operators.answer_as_leader(request).await)
             }

@@ -49,6 +49,8 @@ pub enum Request {
         /// The oldest version that is of use.
         version_min: GalleryVersion,
     },
+    /// How far is the leader? Asked by a node that has to know whether it lacks something.
+    ReadIndex,
 }
 
 /// The answer to a [`Request`].
@@ -74,6 +76,8 @@ pub enum Response {
     ForLeader(super::operator::Response),
     /// Not done; why.
     Refused(Refusal),
+    /// To [`Request::ReadIndex`]: the last entry that the leader had applied once it had made sure that it leads.
+    ReadIndex(u64),
 }
 
 /// Who a node is and what it takes the cluster to be.

@@ -3,7 +3,7 @@
 //! Terms as in ISO/IEC 19795-1: FMR, false match rate of one comparison; FPIR, false positive identification rate of
 //! one search over a gallery of N templates. With independent comparisons FPIR = 1 - (1 - FMR)^N.
 
-use cluster_config::canary::{Canary, planted};
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::policy::Policy;
 use cluster_config::wire::gate::{Directive, Reason};
 use cluster_config::wire::peer::Candidate;
@@ -45,19 +45,19 @@ pub fn threshold(policy: &Policy, templates: u64) -> f32 {
 
 /// The score below which a candidate changes no decision in a gallery of this size or a larger one: it lies below the
 /// threshold by more than makes a *recapture*, and too far behind every match to be taken for it.
-pub fn floor(policy: &Policy, templates: u64) -> f32 {
-    threshold_used(policy, templates) - policy.recapture_band.max(policy.ambiguity_margin)
+pub fn floor(policy: &Policy, templates: u64, canaries: Canaries) -> f32 {
+    threshold_used(policy, templates, canaries) - policy.recapture_band.max(policy.ambiguity_margin)
 }
 
-fn threshold_used(policy: &Policy, templates: u64) -> f32 {
-    threshold(policy, if planted(Canary::ThresholdOfOne) { 1 } else { templates })
+fn threshold_used(policy: &Policy, templates: u64, canaries: Canaries) -> f32 {
+    threshold(policy, if canaries.has(Canary::ThresholdOfOne) { 1 } else { templates })
 }
 
 /// Decides one capture.
 ///
 /// `candidates` are the best templates of the whole gallery, best score first; `templates` is the gallery's size;
 /// `attempt` counts this traveller's captures from 1. Several templates of one person are fused by their maximum.
-pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt: u8) -> Verdict {
+pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt: u8, canaries: Canaries) -> Verdict {
     let last_attempt = attempt >= policy.attempts_max;
     let again = |reason| Verdict {
         directive: if last_attempt { Directive::Wait } else { Directive::Recapture },
@@ -68,7 +68,7 @@ pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt
     let Some(best) = candidates.first() else {
         return no_match;
     };
-    let threshold = threshold_used(policy, templates);
+    let threshold = threshold_used(policy, templates, canaries);
     if best.score < threshold - policy.recapture_band {
         return no_match;
     }
@@ -76,7 +76,7 @@ pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt
         return if last_attempt { no_match } else { again(Reason::NearThreshold) };
     }
     let second = candidates.iter().find(|candidate| candidate.subject != best.subject);
-    let second = second.filter(|_| !planted(Canary::IgnoredSecond));
+    let second = second.filter(|_| !canaries.has(Canary::IgnoredSecond));
     if second.is_some_and(|second| best.score - second.score < policy.ambiguity_margin) {
         return again(Reason::Ambiguous);
     }
@@ -88,6 +88,10 @@ mod tests {
     use cluster_config::ids::SubjectId;
 
     use super::*;
+
+    fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt: u8) -> Verdict {
+        super::decide(policy, templates, candidates, attempt, Canaries::default())
+    }
 
     fn candidate(subject: u64, score: f32) -> Candidate {
         Candidate { subject: SubjectId(subject), manifest_ordinal: subject as u32, score, in_scope: true }
@@ -119,7 +123,7 @@ mod tests {
                 let mut all = vec![candidate(1, first), candidate(2, second)];
                 all.sort_by(|a, b| b.score.total_cmp(&a.score));
                 for templates in [1, 400, 2_000_000] {
-                    let floor = floor(policy, templates);
+                    let floor = floor(policy, templates, Canaries::default());
                     let reaching: Vec<Candidate> = all.iter().filter(|who| who.score >= floor).copied().collect();
                     for attempt in [1, policy.attempts_max] {
                         let decided = decide(policy, templates, &reaching, attempt);

@@ -1,7 +1,11 @@
-//! What an encounter comes to at its entry node, step by step: where it is searched, what is recorded of it, and what
-//! the gate is told. The waiting in between is the shell's.
+//! The rules of an encounter at its entry node: where it is searched, what is recorded of it, and what the gate is told.
+//! The [`machine`] goes through them step by step.
 
-use cluster_config::canary::{Canary, planted};
+pub mod machine;
+mod part;
+pub mod step;
+
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, ShardId, UnixMs};
 use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording};
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -50,7 +54,7 @@ pub struct Question {
 ///
 /// # Errors
 /// Where the journey is unknown, closed, or not built yet.
-pub fn question(state: &State, id: JourneyId) -> Result<Question, Missing> {
+pub fn question(state: &State, id: JourneyId, canaries: Canaries) -> Result<Question, Missing> {
     let Some(journey) = state.journeys.get(&id) else {
         let place = format!("capture.journey: {id} is not known");
         return Err(Missing::NotYet(Refusal::new(RefusalCode::NotFound, place, "submit its manifest first")));
@@ -65,15 +69,15 @@ pub fn question(state: &State, id: JourneyId) -> Result<Question, Missing> {
         let placement = placement.ok_or_else(|| Missing::NotYet(not_built(id)))?;
         shards.push((shard, committed.version, placement.clone()));
     }
-    Ok(Question { shards, floor: decide::floor(&state.policy, templates) })
+    Ok(Question { shards, floor: decide::floor(&state.policy, templates, canaries) })
 }
 
 /// Decides a capture whose gallery was searched down to `floor`; absent where the policy or the gallery has changed
 /// meanwhile so that lower scores count: then it has to be searched again, for all scores.
-pub fn verdict(state: &State, capture: &Capture, merged: &Merged, floor: f32) -> Option<Verdict> {
-    let policy = &state.policy;
-    let enough = floor <= decide::floor(policy, merged.templates);
-    enough.then(|| decide::decide(policy, merged.templates, &merged.candidates, capture.attempt))
+pub fn verdict(state: &State, capture: &Capture, merged: &Merged, floor: f32, canaries: Canaries) -> Option<Verdict> {
+    let (policy, templates) = (&state.policy, merged.templates);
+    let enough = floor <= decide::floor(policy, templates, canaries);
+    enough.then(|| decide::decide(policy, templates, &merged.candidates, capture.attempt, canaries))
 }
 
 /// What a search is for.
@@ -95,11 +99,18 @@ pub enum Next {
 }
 
 /// What follows the search of a capture that was decided at `at`.
-pub fn after_search(capture: &Capture, purpose: Purpose, at: UnixMs, merged: &Merged, verdict: Verdict) -> Next {
+pub fn after_search(
+    capture: &Capture,
+    purpose: Purpose,
+    at: UnixMs,
+    merged: &Merged,
+    verdict: Verdict,
+    canaries: Canaries,
+) -> Next {
     let Purpose::Board(device) = purpose else {
         return Next::Answer(answer(capture, merged, verdict, Recording::NotRequired));
     };
-    if planted(Canary::AnswerBeforeCommit) {
+    if canaries.has(Canary::AnswerBeforeCommit) {
         return Next::Answer(answer(capture, merged, verdict, Recording::Committed));
     }
     let known = verdict.who.filter(|who| who.in_scope);

@@ -8,6 +8,7 @@
 
 pub mod decide;
 pub mod encounter;
+pub mod freshness;
 pub mod hedge;
 pub mod incarnation;
 pub mod queue;

@@ -1,6 +1,6 @@
 //! Where a search goes, and how the answers of several shards become one.
 
-use cluster_config::canary::{Canary, planted};
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{Epoch, GalleryVersion, NodeId};
 use cluster_config::limits::CANDIDATES;
 use cluster_config::wire::peer::{Candidate, ShardFound};
@@ -18,8 +18,8 @@ pub fn route(placement: &Placement, local: NodeId, local_ready: bool, silent: im
 
 /// Whether a replica that serves this version may answer a search that asks for `version_min` at least: an older one
 /// would not know of a person added since.
-pub fn may_answer(serving: GalleryVersion, version_min: GalleryVersion) -> bool {
-    serving.0 > 0 && (serving >= version_min || planted(Canary::StaleRoute))
+pub fn may_answer(serving: GalleryVersion, version_min: GalleryVersion, canaries: Canaries) -> bool {
+    serving.0 > 0 && (serving >= version_min || canaries.has(Canary::StaleRoute))
 }
 
 /// The answers of all shards of a gallery, taken together.
@@ -37,8 +37,9 @@ pub struct Merged {
     pub searched_by: NodeId,
 }
 
-/// Merges the answers of a gallery's shards; absent where there is none.
-pub fn merge(parts: Vec<ShardFound>) -> Option<Merged> {
+/// Merges the answers of a gallery's shards; absent where there is none. What it gives does not depend on the order in
+/// which equals come (promise P5).
+pub fn merge(parts: Vec<ShardFound>, canaries: Canaries) -> Option<Merged> {
     let first = parts.first()?;
     let mut merged = Merged {
         candidates: Vec::with_capacity(parts.len() * CANDIDATES),
@@ -47,14 +48,15 @@ pub fn merge(parts: Vec<ShardFound>) -> Option<Merged> {
         version: first.version,
         searched_by: first.node,
     };
-    let counted = if planted(Canary::LostPart) { 1 } else { parts.len() };
+    let counted = if canaries.has(Canary::LostPart) { 1 } else { parts.len() };
     for part in parts.into_iter().take(counted) {
         merged.templates += u64::from(part.rows);
         merged.epoch = merged.epoch.max(part.epoch);
         merged.version = merged.version.min(part.version);
         merged.candidates.extend(part.candidates);
     }
-    merged.candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.subject.cmp(&b.subject)));
+    let named = |candidate: &Candidate| (candidate.subject, candidate.manifest_ordinal);
+    merged.candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| named(a).cmp(&named(b))));
     merged.candidates.truncate(CANDIDATES);
     Some(merged)
 }
@@ -64,6 +66,15 @@ mod tests {
     use cluster_config::ids::SubjectId;
 
     use super::*;
+
+    fn merge(parts: Vec<ShardFound>) -> Option<Merged> {
+        super::merge(parts, Canaries::default())
+    }
+
+    fn part(node: u64, rows: u32, candidates: Vec<Candidate>) -> ShardFound {
+        let (epoch, version) = (Epoch(node), GalleryVersion(node as u32));
+        ShardFound { node: NodeId(node), epoch, version, rows, candidates }
+    }
 
     #[test]
     fn the_own_replica_is_asked_first_only_where_it_can_answer() {
@@ -86,18 +97,27 @@ mod tests {
             score,
             in_scope: true,
         };
-        let part = |node, rows, candidates| ShardFound {
-            node: NodeId(node),
-            epoch: Epoch(node),
-            version: GalleryVersion(node as u32),
-            rows,
-            candidates,
-        };
         let one = part(1, 10, vec![candidate(5, 0.5), candidate(1, 0.1)]);
         let two = part(2, 20, vec![candidate(4, 0.5), candidate(2, 0.3)]);
         let merged = merge(vec![one.clone(), two.clone()]).expect("parts");
         assert_eq!(merged.candidates, merge(vec![two, one]).expect("parts").candidates);
         assert_eq!(merged.candidates.iter().map(|c| c.subject.0).collect::<Vec<_>>(), [4, 5, 2, 1]);
         assert_eq!((merged.templates, merged.epoch, merged.version), (30, Epoch(2), GalleryVersion(1)));
+    }
+
+    #[test]
+    fn equals_are_told_apart_by_subject_and_then_by_manifest_number() {
+        let candidate = |subject, manifest_ordinal| Candidate {
+            subject: SubjectId(subject),
+            manifest_ordinal,
+            score: 0.5,
+            in_scope: true,
+        };
+        let one = part(1, 10, vec![candidate(7, 9), candidate(3, 4)]);
+        let two = part(2, 10, vec![candidate(7, 2), candidate(3, 5)]);
+        let merged = merge(vec![one.clone(), two.clone()]).expect("parts");
+        let named: Vec<_> = merged.candidates.iter().map(|c| (c.subject.0, c.manifest_ordinal)).collect();
+        assert_eq!(named, [(3, 4), (3, 5), (7, 2), (7, 9)]);
+        assert_eq!(merged.candidates, merge(vec![two, one]).expect("parts").candidates);
     }
 }

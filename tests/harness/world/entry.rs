@@ -1,29 +1,53 @@
-//! What a node answers to gates and to other nodes, step for step as in `node/src/{entry,service}.rs`.
+//! What a node answers to gates and to other nodes: the product's own machine of an encounter, on virtual time.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
+use cluster_config::canary::Canaries;
 use cluster_config::ids::{DeviceId, NodeId};
 use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
-use cluster_config::wire::gate::{self, Answer, Capture, Sample};
-use cluster_config::wire::peer::{self, Priority, ShardFound, ShardSearch};
+use cluster_config::wire::gate::{self, Answer, Capture};
+use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::blueprint::Placement;
-use futures::future::{Either, select, try_join_all};
+use coordinator_core::Record;
+use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::encounter::{self, Missing, Next, Purpose, Question, Route};
-use node_core::search::{may_answer, merge, route};
+use node_core::encounter::Purpose;
+use node_core::encounter::machine::Machine;
+use node_core::encounter::step::{Effect, Event, Here, Moment, Seen};
+use node_core::search::may_answer;
 
 use super::World;
 use super::content;
 use super::network::Address;
 use super::node::Node;
 
-/// Pause before replicas that all failed are asked again, microseconds.
-const ROUND_PAUSE_US: u64 = 10_000;
+/// Of a thousand searches of a node's own replica, so many are not done at once: as if the gallery were a large one.
+const NOT_AT_ONCE: u64 = 250;
 
-/// How long a node waits for news of a journey that it does not know, microseconds: in place of the product's question
-/// to the leader how far it has to be. Whether it got there is looked up where no node can, in what is committed.
-const BEHIND_WAIT_US: u64 = 500_000;
+/// What a capture waits for.
+enum Work {
+    /// A replica's answer.
+    Ask { part: usize, replica: NodeId, search: ShardSearch },
+    /// That the node has caught up.
+    CatchUp { until_us: u64 },
+    /// That the record is in the ledger.
+    Record(Record),
+}
+
+/// What became of an effect.
+enum Performed {
+    /// It is done, and this came of it.
+    Now(Event),
+    /// Something has to be waited for.
+    Later(Work),
+    /// It is done.
+    Noted,
+}
+
+fn gone(node: &Node) -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, format!("node {}", node.id), "the process ends")
+}
 
 impl World {
     /// Answers a gate.
@@ -39,11 +63,7 @@ impl World {
         };
         let begun_us = self.now_us();
         let wait_us = u64::from(capture.deadline_ms).min(GATE_DEADLINE_MS) * 1_000;
-        let mut answered = self.encounter(node, &capture, purpose, begun_us + wait_us).await;
-        if matches!(&answered, Err(refusal) if refusal.code == RefusalCode::NotOpen) {
-            let before = self.answered_before(node, &capture, purpose);
-            answered = before.map_or(answered, Ok);
-        }
+        let answered = self.encounter(node, capture, purpose, begun_us + wait_us).await;
         self.judge.borrow_mut().entry_took(node, self.now_us() - begun_us, wait_us);
         match answered {
             Ok(answer) => gate::Response::Answer(answer),
@@ -51,142 +71,114 @@ impl World {
         }
     }
 
-    fn answered_before(&self, node: &Node, capture: &Capture, purpose: Purpose) -> Option<Answer> {
-        let boards = matches!(purpose, Purpose::Board(_));
-        node.state(|state| encounter::answered_before_closing(state, capture, node.id)).flatten().filter(|_| boards)
-    }
-
     async fn encounter(
         self: &Rc<Self>,
         node: &Node,
-        capture: &Capture,
+        capture: Capture,
         purpose: Purpose,
         deadline_us: u64,
     ) -> Result<Answer, Refusal> {
-        if let Some(answered) = self.answered_before(node, capture, purpose) {
-            return Ok(answered);
-        }
-        let gone = || Refusal::new(RefusalCode::Unavailable, format!("node {}", node.id), "the process ends");
-        let mut floor_max = f32::INFINITY;
-        let (merged, verdict) = loop {
-            let Question { shards, floor } = self.question(node, capture, deadline_us).await?;
-            let floor = floor.min(floor_max);
-            self.judge.borrow_mut().demanded(capture.encounter, &shards);
-            let parts = shards.into_iter().map(|shard| self.search_shard(node, capture, floor, shard, deadline_us));
-            let merged = merge(try_join_all(parts).await?).ok_or_else(|| encounter::not_built(capture.journey))?;
-            let verdict = node.state(|state| encounter::verdict(state, capture, &merged, floor)).ok_or_else(gone)?;
-            if let Some(verdict) = verdict {
-                break (merged, verdict);
-            }
-            floor_max = f32::NEG_INFINITY;
-        };
-        match encounter::after_search(capture, purpose, self.wall(node), &merged, verdict) {
-            Next::Answer(answer) => Ok(answer),
-            Next::Record(record) => {
-                let outcome = self.record(node, record, deadline_us).await?;
-                encounter::after_record(capture, &merged, verdict, outcome)
-            }
-        }
-    }
-
-    async fn question(self: &Rc<Self>, node: &Node, capture: &Capture, deadline_us: u64) -> Result<Question, Refusal> {
-        let until_us = deadline_us.min(self.now_us() + BEHIND_WAIT_US);
+        let encounter = capture.encounter;
+        let mut machine = Machine::new(node.id, capture, purpose, deadline_us, Canaries::of_process());
+        let (mut effects, mut works) = (VecDeque::new(), FuturesUnordered::new());
+        let mut event = Event::Began;
         loop {
-            match node.state(|state| encounter::question(state, capture.journey)) {
-                Some(Err(Missing::NotYet(_))) if self.now_us() + ROUND_PAUSE_US < until_us => {
-                    self.sleep(ROUND_PAUSE_US).await;
+            machine.step(self.moment(node), event, &mut effects);
+            while let Some(effect) = effects.pop_front() {
+                match effect {
+                    Effect::Answer(answer) => return answer,
+                    Effect::Forget => works.clear(),
+                    effect => match self.perform(node, &machine, effect).ok_or_else(|| gone(node))? {
+                        Performed::Now(event) => {
+                            if let Event::Looked(Seen::Question(Ok(question))) = &event {
+                                self.judge.borrow_mut().demanded(encounter, &question.shards);
+                            }
+                            machine.step(self.moment(node), event, &mut effects);
+                        }
+                        Performed::Later(work) => works.push(self.wait_for(node, work, deadline_us)),
+                        Performed::Noted => {}
+                    },
                 }
-                Some(found) => {
-                    let committed = self.judge.borrow().committed_entries();
-                    let up_to_date = node.with(|process| process.applied >= committed) == Some(true);
-                    return found.map_err(|missing| missing.into_refusal(up_to_date));
-                }
-                None => return Err(Refusal::new(RefusalCode::Unavailable, "node", "the process ends")),
             }
-        }
-    }
-
-    async fn search_shard(
-        self: &Rc<Self>,
-        node: &Node,
-        capture: &Capture,
-        floor: f32,
-        (shard, version, mut placement): Route,
-        deadline_us: u64,
-    ) -> Result<ShardFound, Refusal> {
-        let Sample::Template { model, values } = &capture.sample;
-        let wait_ms = (deadline_us.saturating_sub(self.now_us()) / 1_000) as u32;
-        let (version_min, model, probe, priority) = (version, *model, values.clone(), Priority::Board);
-        let search = ShardSearch { shard, version_min, model, probe, floor, priority, wait_ms };
-        loop {
-            let last = match self.search_round(node, &search, &placement, deadline_us).await {
-                Ok(found) => return Ok(found),
-                Err(refusal) => refusal,
+            let patience = std::pin::pin!(self.sleep(machine.wake_us().saturating_sub(self.now_us())));
+            event = match select(works.next(), patience).await {
+                Either::Left((Some(event), _)) => event,
+                Either::Left((None, patience)) => {
+                    patience.await;
+                    Event::TimeCame
+                }
+                Either::Right(_) => Event::TimeCame,
             };
-            if !last.code.retryable() || self.now_us() + ROUND_PAUSE_US >= deadline_us {
-                return Err(last);
-            }
-            self.sleep(ROUND_PAUSE_US).await;
-            let now = node.state(|state| state.blueprint.placements.get(&shard).cloned()).flatten();
-            placement = now.ok_or_else(|| encounter::not_open(capture.journey))?;
         }
     }
 
-    async fn search_round(
-        self: &Rc<Self>,
-        node: &Node,
-        search: &ShardSearch,
-        placement: &Placement,
-        deadline_us: u64,
-    ) -> Result<ShardFound, Refusal> {
-        let shard = search.shard;
-        let version = node.with(|process| process.running.get(&shard).map(|running| running.version())).flatten();
-        let local_ready = may_answer(version.unwrap_or_default(), search.version_min);
-        let hedge = node.with(|process| process.hedge.clone()).unwrap_or_default();
-        let (delay_us, began_us) = (hedge.delay_us(), self.now_us());
-        let mut last = Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}: no replica"), "try again");
-        let mut asked = FuturesUnordered::new();
-        let mut next = route(placement, node.id, local_ready, |node| hedge.is_silent(node, began_us)).into_iter();
-        let mut asked_last = None;
-        loop {
-            if let Some(replica) = next.next() {
-                asked_last = Some(replica);
-                if !asked.is_empty() {
-                    self.count("search hedged");
+    fn moment(&self, node: &Node) -> Moment {
+        Moment { us: self.now_us(), wall: self.wall(node) }
+    }
+
+    /// Absent where the process has ended.
+    fn perform(&self, node: &Node, machine: &Machine, effect: Effect) -> Option<Performed> {
+        Some(match effect {
+            Effect::Look(look) => Performed::Now(Event::Looked(node.state(|state| machine.look(look, state))?)),
+            Effect::SearchHere { part } => match machine.search(part) {
+                Some(search) => Performed::Now(Event::SearchedHere { part, here: self.search_at_once(node, search)? }),
+                None => Performed::Noted,
+            },
+            Effect::Ask { part, replica, wait_ms } => match machine.search(part) {
+                Some(search) => {
+                    let search = ShardSearch { wait_ms, ..search.clone() };
+                    Performed::Later(Work::Ask { part, replica, search })
                 }
-                asked.push(self.search_at(node, search, replica, deadline_us));
+                None => Performed::Noted,
+            },
+            Effect::CatchUp { until_us } => Performed::Later(Work::CatchUp { until_us }),
+            Effect::Record(record) => Performed::Later(Work::Record(record)),
+            Effect::Hedged => {
+                self.count("search hedged");
+                Performed::Noted
             }
-            let until_us = if next.len() > 0 { self.now_us() + delay_us } else { deadline_us };
-            let patience = std::pin::pin!(self.sleep(until_us.saturating_sub(self.now_us())));
-            match select(asked.next(), patience).await {
-                Either::Left((Some(Ok(found)), _)) => return Ok(found),
-                Either::Left((Some(Err(refusal)), _)) => last = refusal,
-                Either::Left((None, _)) => return Err(last),
-                Either::Right(_) if self.now_us() >= deadline_us => return Err(last),
-                Either::Right(_) => {
-                    if let Some(replica) = asked_last {
-                        node.with(|process| process.hedge.was_silent(replica, self.now_us()));
-                    }
-                }
+            Effect::Silent(replica) => {
+                node.with(|process| process.hedge.was_silent(replica, self.now_us()))?;
+                Performed::Noted
             }
+            Effect::Heard { replica, latency_us } => {
+                node.with(|process| process.hedge.answered(replica, latency_us))?;
+                Performed::Noted
+            }
+            // These end what is under way: the loop's part.
+            Effect::Forget | Effect::Answer(_) => Performed::Noted,
+        })
+    }
+
+    fn search_at_once(&self, node: &Node, search: &ShardSearch) -> Option<Here> {
+        let found = self.search_here(node, search);
+        let waits = found.is_err() || self.dice.borrow_mut().chance(NOT_AT_ONCE);
+        let hedge = node.with(|process| process.hedge.clone())?;
+        Some(if waits { Here::Not { ready: found.is_ok(), hedge } } else { Here::AtOnce(found) })
+    }
+
+    async fn wait_for(self: &Rc<Self>, node: &Node, work: Work, deadline_us: u64) -> Event {
+        match work {
+            Work::Ask { part, replica, search } => {
+                Event::Answered { part, replica, result: self.search_at(node, search, replica, deadline_us).await }
+            }
+            Work::CatchUp { until_us } => Event::CaughtUp(self.catch_up(node, until_us).await),
+            Work::Record(record) => Event::Recorded(self.record(node, record, deadline_us).await),
         }
     }
 
     async fn search_at(
         self: &Rc<Self>,
         node: &Node,
-        search: &ShardSearch,
+        search: ShardSearch,
         replica: NodeId,
         deadline_us: u64,
     ) -> Result<ShardFound, Refusal> {
         if replica == node.id {
-            return self.search_here(node, search);
+            return self.search_here(node, &search);
         }
-        let begun_us = self.now_us();
-        let request = peer::Request::Search(search.clone());
-        let found = self.ask(node, replica, &request, deadline_us.saturating_sub(begun_us)).await?;
-        node.with(|process| process.hedge.answered(replica, self.now_us() - begun_us));
-        match found {
+        let request = peer::Request::Search(search);
+        match self.ask(node, replica, &request, deadline_us.saturating_sub(self.now_us())).await? {
             peer::Response::Found(found) => Ok(found),
             _ => Err(Refusal::new(RefusalCode::Internal, format!("node {replica}"), "answered out of turn")),
         }
@@ -195,7 +187,7 @@ impl World {
     fn search_here(&self, node: &Node, search: &ShardSearch) -> Result<ShardFound, Refusal> {
         let serving = node.with(|process| process.running.get(&search.shard).and_then(|running| running.serving()));
         match serving.flatten() {
-            Some((loaded, epoch)) if may_answer(loaded.head.version, search.version_min) => {
+            Some((loaded, epoch)) if may_answer(loaded.head.version, search.version_min, Canaries::of_process()) => {
                 Ok(content::search(node.id, epoch, &loaded, search))
             }
             _ => {
@@ -223,6 +215,7 @@ impl World {
             peer::Request::FetchRoster { shard, version_min } => {
                 self.roster_here(node, shard, version_min).await.map(peer::Response::Segment)
             }
+            peer::Request::ReadIndex => self.read_index(node).await.map(peer::Response::ReadIndex),
             peer::Request::Hello(_)
             | peer::Request::Raft { .. }
             | peer::Request::Report(_)

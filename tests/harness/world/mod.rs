@@ -15,6 +15,7 @@ mod disk;
 mod entry;
 mod executor;
 pub mod faults;
+mod freshness;
 mod gates;
 mod judge;
 mod log_entry;

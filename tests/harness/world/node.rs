@@ -15,6 +15,7 @@ use cluster_config::wire::{Channel, codec, gate};
 use coordinator_core::inventory::Inventory;
 use coordinator_core::{Command, Outcome, State};
 use futures::channel::oneshot;
+use node_core::freshness::Freshness;
 use node_core::hedge::Hedge;
 
 use super::World;
@@ -108,6 +109,8 @@ pub struct Process {
     pub caught_up: bool,
     /// When to ask a second replica.
     pub hedge: Hedge,
+    /// What it asks the leader.
+    pub freshness: Freshness,
     /// Proposals that wait for their entry.
     pub waiting: BTreeMap<u64, (u64, oneshot::Sender<Outcome>)>,
     /// Records that wait for a batch.
@@ -229,6 +232,7 @@ impl World {
             purging: BTreeSet::new(),
             caught_up: false,
             hedge: Hedge::default(),
+            freshness: Freshness::default(),
             waiting: BTreeMap::new(),
             batch: Vec::new(),
             inventory: Inventory::default(),

@@ -31,9 +31,9 @@ const ENTRIES_MAX: u64 = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// Entries that follow one that the receiver should have; a heartbeat where there are none.
-    Append { term: u64, previous: (u64, u64), entries: Vec<Entry>, commit: u64 },
-    /// To the above: how far the receiver's log is the sender's, or from where on it may be.
-    Appended { term: u64, same: bool, index: u64 },
+    Append { term: u64, previous: (u64, u64), entries: Vec<Entry>, commit: u64, round: u64 },
+    /// To the above, of that round: how far the receiver's log is the sender's, or from where on it may be.
+    Appended { term: u64, same: bool, index: u64, round: u64 },
     /// Will you have me?
     Vote { term: u64, last: (u64, u64) },
     /// To the above.
@@ -82,6 +82,12 @@ pub struct Raft {
     next: BTreeMap<NodeId, u64>,
     matched: BTreeMap<NodeId, u64>,
     heard_us: BTreeMap<NodeId, u64>,
+    /// Counts the questions whether it still leads; each message of a leader carries the latest.
+    round: u64,
+    /// The latest round that each other member has answered.
+    acknowledged: BTreeMap<NodeId, u64>,
+    /// Its first entry as leader.
+    led_from: u64,
     led_us: u64,
     beat_us: u64,
     election_us: u64,
@@ -106,6 +112,9 @@ impl Raft {
             next: BTreeMap::new(),
             matched: BTreeMap::new(),
             heard_us: BTreeMap::new(),
+            round: 0,
+            acknowledged: BTreeMap::new(),
+            led_from: 0,
             led_us: 0,
             beat_us: 0,
             election_us: 0,
@@ -232,8 +241,10 @@ impl Raft {
         (self.led_us, self.beat_us) = (now_us, now_us);
         self.heard_us.clear();
         self.matched.clear();
+        self.acknowledged.clear();
         let next = self.last().0 + 1;
         self.next = self.others().into_iter().map(|node| (node, next)).collect();
+        self.led_from = next;
         self.propose(Payload::Blank, out);
     }
 
@@ -246,9 +257,29 @@ impl Raft {
         let entry = Entry { term: self.term, payload: Rc::new(payload) };
         self.log.insert(index, entry.clone());
         out.push(Output::Write(Write::Entry(index, entry)));
-        out.push(Output::SendDurable(self.me, Message::Appended { term: self.term, same: true, index }));
+        out.push(Output::SendDurable(self.me, Message::Appended { term: self.term, same: true, index, round: 0 }));
         self.others().into_iter().for_each(|node| self.send_entries(node, out));
         Some(index)
+    }
+
+    /// Begins to make sure that it leads (read index; chapter 6.4): gives the round to wait for, the term, and how far the
+    /// log has to be applied besides. Absent where it does not lead.
+    pub fn confirm(&mut self, out: &mut Vec<Output>) -> Option<(u64, u64, u64)> {
+        if self.role != Role::Leader {
+            return None;
+        }
+        self.round += 1;
+        self.others().into_iter().for_each(|node| self.send_entries(node, out));
+        Some((self.round, self.term, self.commit.max(self.led_from)))
+    }
+
+    /// Whether a majority has answered a message of this round; absent where it does not lead in this term any more.
+    pub fn is_confirmed(&self, round: u64, term: u64) -> Option<bool> {
+        if self.role != Role::Leader || self.term != term {
+            return None;
+        }
+        let answers = |node: &NodeId| *node == self.me || self.acknowledged.get(node).is_some_and(|own| *own >= round);
+        Some(self.is_majority(self.voters().iter().filter(|node| answers(node)).count()))
     }
 
     /// Changes the voters by one, where no change is under way.
@@ -260,7 +291,7 @@ impl Raft {
 
     fn send_entries(&mut self, node: NodeId, out: &mut Vec<Output>) {
         let next = *self.next.entry(node).or_insert(self.log.last_key_value().map_or(1, |(index, _)| index + 1));
-        let term = self.term;
+        let (term, commit, round) = (self.term, self.commit, self.round);
         let Some(previous_term) = self.term_at(next - 1) else {
             if let Some(snapshot) = self.snapshot.clone() {
                 out.push(Output::Send(node, Message::Install { term, snapshot }));
@@ -270,7 +301,7 @@ impl Raft {
         let entries: Vec<Entry> = self.log.range(next..next + ENTRIES_MAX).map(|(_, entry)| entry.clone()).collect();
         // What is under way is taken for received; an answer that says otherwise sets this back.
         self.next.insert(node, next + entries.len() as u64);
-        let message = Message::Append { term, previous: (next - 1, previous_term), entries, commit: self.commit };
+        let message = Message::Append { term, previous: (next - 1, previous_term), entries, commit, round };
         out.push(Output::Send(node, message));
     }
 
@@ -286,9 +317,9 @@ impl Raft {
                     self.lead_if_elected(now_us, out);
                 }
             }
-            Message::Append { term, previous, entries, commit } => {
+            Message::Append { term, previous, entries, commit, round } => {
                 if term < self.term {
-                    let answer = Message::Appended { term: self.term, same: false, index: 0 };
+                    let answer = Message::Appended { term: self.term, same: false, index: 0, round };
                     out.push(Output::SendDurable(from, answer));
                     return;
                 }
@@ -299,19 +330,21 @@ impl Raft {
                 if same {
                     self.commit = self.commit.max(commit.min(index));
                 }
-                out.push(Output::SendDurable(from, Message::Appended { term, same, index }));
+                out.push(Output::SendDurable(from, Message::Appended { term, same, index, round }));
             }
-            Message::Appended { term, same, index } => {
+            Message::Appended { term, same, index, round } => {
                 if term > self.term {
                     self.follow(term, None, out);
                 } else if term == self.term && self.role == Role::Leader {
                     self.heard_us.insert(from, now_us);
+                    let acknowledged = self.acknowledged.entry(from).or_default();
+                    *acknowledged = round.max(*acknowledged);
                     self.progress(from, same, index, out);
                 }
             }
             Message::Install { term, snapshot } => {
                 if term < self.term {
-                    let answer = Message::Appended { term: self.term, same: false, index: 0 };
+                    let answer = Message::Appended { term: self.term, same: false, index: 0, round: 0 };
                     out.push(Output::SendDurable(from, answer));
                     return;
                 }
@@ -325,7 +358,7 @@ impl Raft {
                     out.push(Output::Write(Write::Snapshot(snapshot.clone(), true)));
                     out.push(Output::Restore(snapshot));
                 }
-                out.push(Output::SendDurable(from, Message::Appended { term, same: true, index }));
+                out.push(Output::SendDurable(from, Message::Appended { term, same: true, index, round: 0 }));
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use cluster_config::canary::Canaries;
 use cluster_config::policy::Policy;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use node_core::decide;
@@ -182,7 +183,7 @@ fn wanted(arguments: &Arguments, work: &str) -> bool {
 
 /// The floor of a search whose answer only has to hold the rows that can change a gate's decision, and how it is said in a name.
 fn gates_floor() -> (f32, &'static str) {
-    (decide::floor(&Policy::default(), GALLERY_ROWS as u64), ", a gate's floor")
+    (decide::floor(&Policy::default(), GALLERY_ROWS as u64, Canaries::default()), ", a gate's floor")
 }
 
 /// Probes against one gallery; against one of a gate also as a gate asks.

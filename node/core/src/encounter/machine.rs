@@ -1,0 +1,319 @@
+//! A capture at its entry node, step by step: looked up, searched wherever its gallery is, decided, recorded, answered.
+//! Who drives it performs the effects in their order and hands in what came of each; it ends by its deadline at the
+//! latest, whatever does not come.
+
+use std::collections::VecDeque;
+
+use cluster_config::canary::Canaries;
+use cluster_config::ids::NodeId;
+use cluster_config::wire::gate::{Answer, Capture, Sample};
+use cluster_config::wire::peer::{Priority, ShardSearch};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::blueprint::Placement;
+use coordinator_core::{RecordOutcome, State};
+
+use super::part::{Part, Terms};
+use super::step::{Effect, Event, Look, Moment, Seen};
+use super::{Missing, Next, Purpose, Question, Route};
+use super::{after_record, after_search, answered_before_closing, not_built, not_open, question, verdict};
+use crate::decide::Verdict;
+use crate::search::{Merged, merge};
+
+/// How long a node tries to catch up before it sends a gate to another, microseconds: a few round trips within a country,
+/// and a fraction of what a gate waits.
+const CATCH_UP_US: u64 = 250_000;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Machine {
+    capture: Capture,
+    purpose: Purpose,
+    terms: Terms,
+    /// Whether the node caught up for this capture, where it had to.
+    caught_up: Option<bool>,
+    /// The lowest score of interest; set down where lower ones came to count during the search.
+    floor: f32,
+    floor_max: f32,
+    parts: Vec<Part>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// It is looked up whether it was answered before its journey was closed.
+    LookingBack,
+    /// It is looked up what to ask of which shards.
+    Asking,
+    /// The node makes up what it may lack.
+    CatchingUp { until_us: u64 },
+    /// The parts of the gallery are searched, side by side.
+    Searching,
+    /// All of them are.
+    Deciding(Merged),
+    /// The record is on its way into the ledger.
+    Recording(Merged, Verdict),
+    /// Its journey was closed meanwhile, perhaps after another node had recorded this very encounter.
+    LookingAgain(Refusal),
+    /// It is answered.
+    Done,
+}
+
+impl Machine {
+    /// A capture that came to node `me`, and whose gate waits until `deadline_us`.
+    pub fn new(me: NodeId, capture: Capture, purpose: Purpose, deadline_us: u64, canaries: Canaries) -> Self {
+        Self {
+            capture,
+            purpose,
+            terms: Terms { me, deadline_us, canaries },
+            caught_up: None,
+            floor: f32::INFINITY,
+            floor_max: f32::INFINITY,
+            parts: Vec::new(),
+            stage: Stage::Asking,
+        }
+    }
+
+    /// What the replicas of a part are asked. Absent once nobody is asked any more.
+    pub fn search(&self, part: usize) -> Option<&ShardSearch> {
+        self.parts.get(part).map(Part::search)
+    }
+
+    /// When the gate stops waiting, microseconds.
+    pub fn deadline_us(&self) -> u64 {
+        self.terms.deadline_us
+    }
+
+    /// When to step with [`Event::TimeCame`] if nothing happens before, microseconds.
+    pub fn wake_us(&self) -> u64 {
+        let deadline_us = self.terms.deadline_us;
+        match &self.stage {
+            Stage::CatchingUp { until_us } => *until_us,
+            Stage::Searching => self.parts.iter().map(|p| p.wake_us(self.terms)).min().unwrap_or(deadline_us),
+            _ => deadline_us,
+        }
+    }
+
+    /// Reads of the replicated state what it wants to know.
+    pub fn look(&self, look: Look, state: &State) -> Seen {
+        let (capture, canaries) = (&self.capture, self.terms.canaries);
+        match look {
+            Look::Answered => Seen::Answered(answered_before_closing(state, capture, self.terms.me)),
+            Look::Question => Seen::Question(question(state, capture.journey, canaries)),
+            Look::Placement { part } => {
+                let shard = self.search(part).map(|search| search.shard);
+                let placement = shard.and_then(|shard| state.blueprint.placements.get(&shard).cloned());
+                Seen::Placement { part, placement }
+            }
+            Look::Verdict => Seen::Verdict(match &self.stage {
+                Stage::Deciding(merged) => verdict(state, capture, merged, self.floor, canaries),
+                _ => None,
+            }),
+        }
+    }
+
+    /// Takes what has happened, and says what is to be done.
+    pub fn step(&mut self, now: Moment, event: Event, out: &mut VecDeque<Effect>) {
+        let terms = self.terms;
+        match event {
+            Event::Began => self.begin(out),
+            Event::Looked(Seen::Answered(answered)) => self.looked_back(answered, out),
+            Event::Looked(Seen::Question(question)) => self.asked(now, question, out),
+            Event::Looked(Seen::Placement { part, placement }) => self.placed(part, placement, out),
+            Event::Looked(Seen::Verdict(verdict)) => self.decided(now, verdict, out),
+            Event::SearchedHere { part, here } => {
+                self.search_on(part, out, |part, out| part.searched_here(now.us, here, terms, out));
+            }
+            Event::Answered { part, replica, result } => {
+                self.search_on(part, out, |part, out| part.answered(now.us, replica, result, terms, out));
+            }
+            Event::CaughtUp(caught_up) => self.caught_up(caught_up, out),
+            Event::Recorded(outcome) => self.recorded(outcome, out),
+            Event::TimeCame => self.time_came(now, out),
+        }
+    }
+
+    fn begin(&mut self, out: &mut VecDeque<Effect>) {
+        match self.purpose {
+            Purpose::Identify => out.push_back(Effect::Look(Look::Question)),
+            Purpose::Board(_) => {
+                self.stage = Stage::LookingBack;
+                out.push_back(Effect::Look(Look::Answered));
+            }
+        }
+    }
+
+    fn looked_back(&mut self, answered: Option<Answer>, out: &mut VecDeque<Effect>) {
+        match (std::mem::replace(&mut self.stage, Stage::Asking), answered) {
+            (Stage::LookingBack | Stage::LookingAgain(_), Some(answer)) => self.answer(Ok(answer), out),
+            (Stage::LookingBack, None) => out.push_back(Effect::Look(Look::Question)),
+            (Stage::LookingAgain(refusal), None) => self.answer(Err(refusal), out),
+            (other, _) => self.stage = other,
+        }
+    }
+
+    /// A node that lags behind does not know the newest journeys and galleries: before it says so to a gate, which would ask
+    /// nobody else, it makes up what it lacks and looks again (P5).
+    fn asked(&mut self, now: Moment, question: Result<Question, Missing>, out: &mut VecDeque<Effect>) {
+        match question {
+            _ if !matches!(self.stage, Stage::Asking) => {}
+            Ok(question) => self.search_all(now, question, out),
+            Err(Missing::NotYet(_)) if self.caught_up.is_none() => {
+                let until_us = self.terms.deadline_us.min(now.us + CATCH_UP_US);
+                self.stage = Stage::CatchingUp { until_us };
+                out.push_back(Effect::CatchUp { until_us });
+            }
+            Err(missing) => self.end(Err(missing.into_refusal(self.caught_up == Some(true))), out),
+        }
+    }
+
+    fn caught_up(&mut self, caught_up: bool, out: &mut VecDeque<Effect>) {
+        if matches!(self.stage, Stage::CatchingUp { .. }) {
+            self.caught_up = Some(caught_up);
+            self.stage = Stage::Asking;
+            out.push_back(Effect::Look(Look::Question));
+        }
+    }
+
+    fn search_all(&mut self, now: Moment, question: Question, out: &mut VecDeque<Effect>) {
+        self.floor = question.floor.min(self.floor_max);
+        self.stage = Stage::Searching;
+        let routes = question.shards.into_iter().enumerate();
+        self.parts = routes.map(|(number, route)| self.part(now, number, route, out)).collect();
+        self.merge_if_found(out);
+    }
+
+    fn part(
+        &self,
+        now: Moment,
+        number: usize,
+        (shard, version_min, placement): Route,
+        out: &mut VecDeque<Effect>,
+    ) -> Part {
+        let Sample::Template { model, values } = &self.capture.sample;
+        let priority = match self.purpose {
+            Purpose::Identify => Priority::Identify,
+            Purpose::Board(_) => Priority::Board,
+        };
+        let left_ms = self.terms.deadline_us.saturating_sub(now.us) / 1_000;
+        let wait_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
+        let (model, probe, floor) = (*model, values.clone(), self.floor);
+        let search = ShardSearch { shard, version_min, model, probe, floor, priority, wait_ms };
+        Part::begin(number, search, placement, out)
+    }
+
+    /// Has one part go on. Where it fails, so does the whole search.
+    fn search_on(
+        &mut self,
+        part: usize,
+        out: &mut VecDeque<Effect>,
+        step: impl FnOnce(&mut Part, &mut VecDeque<Effect>) -> Result<(), Refusal>,
+    ) {
+        let Some(part) = self.parts.get_mut(part) else { return };
+        match step(part, out) {
+            Ok(()) => self.merge_if_found(out),
+            Err(refusal) => self.end(Err(refusal), out),
+        }
+    }
+
+    fn placed(&mut self, part: usize, placement: Option<Placement>, out: &mut VecDeque<Effect>) {
+        let closed = not_open(self.capture.journey);
+        self.search_on(part, out, |part, out| {
+            part.placed(placement.ok_or(closed)?, out);
+            Ok(())
+        });
+    }
+
+    fn merge_if_found(&mut self, out: &mut VecDeque<Effect>) {
+        if !matches!(self.stage, Stage::Searching) || !self.parts.iter().all(Part::is_found) {
+            return;
+        }
+        if self.parts.iter().any(Part::still_asks) {
+            out.push_back(Effect::Forget);
+        }
+        let found = std::mem::take(&mut self.parts).into_iter().filter_map(Part::into_found);
+        match merge(found.collect(), self.terms.canaries) {
+            Some(merged) => {
+                self.stage = Stage::Deciding(merged);
+                out.push_back(Effect::Look(Look::Verdict));
+            }
+            None => self.end(Err(not_built(self.capture.journey)), out),
+        }
+    }
+
+    fn decided(&mut self, now: Moment, verdict: Option<Verdict>, out: &mut VecDeque<Effect>) {
+        match (std::mem::replace(&mut self.stage, Stage::Asking), verdict) {
+            (Stage::Deciding(merged), Some(verdict)) => {
+                let (capture, canaries) = (&self.capture, self.terms.canaries);
+                match after_search(capture, self.purpose, now.wall, &merged, verdict, canaries) {
+                    Next::Answer(answer) => self.end(Ok(answer), out),
+                    Next::Record(record) => {
+                        self.stage = Stage::Recording(merged, verdict);
+                        out.push_back(Effect::Record(record));
+                    }
+                }
+            }
+            (Stage::Deciding(_), None) => {
+                self.floor_max = f32::NEG_INFINITY;
+                out.push_back(Effect::Look(Look::Question));
+            }
+            (other, _) => self.stage = other,
+        }
+    }
+
+    fn recorded(&mut self, outcome: Result<RecordOutcome, Refusal>, out: &mut VecDeque<Effect>) {
+        let Stage::Recording(merged, verdict) = &self.stage else { return };
+        let answer = outcome.and_then(|outcome| after_record(&self.capture, merged, *verdict, outcome));
+        self.end(answer, out);
+    }
+
+    fn time_came(&mut self, now: Moment, out: &mut VecDeque<Effect>) {
+        if now.us >= self.terms.deadline_us {
+            return self.too_late(out);
+        }
+        match &self.stage {
+            Stage::CatchingUp { until_us } if now.us >= *until_us => self.caught_up(false, out),
+            Stage::Searching => {
+                let terms = self.terms;
+                for part in 0..self.parts.len() {
+                    self.search_on(part, out, |part, out| part.time_came(now.us, terms, out));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The gate stops waiting.
+    fn too_late(&mut self, out: &mut VecDeque<Effect>) {
+        let late = |place: &str| Refusal::new(RefusalCode::Unavailable, place, "try again, or ask another node");
+        let refusal = match &self.stage {
+            Stage::Done => return,
+            Stage::Searching => {
+                let missing = std::mem::take(&mut self.parts).into_iter().find(|part| !part.is_found());
+                missing.map_or_else(|| late("the search took until the deadline"), Part::into_last)
+            }
+            Stage::Recording(..) => late("the group did not confirm by the deadline"),
+            _ => late("the deadline came before the gallery was searched"),
+        };
+        self.end(Err(refusal), out);
+    }
+
+    /// What it has come to. A boarding whose journey is closed may have been recorded before that.
+    fn end(&mut self, answer: Result<Answer, Refusal>, out: &mut VecDeque<Effect>) {
+        self.parts.clear();
+        match answer {
+            Err(refusal) if refusal.code == RefusalCode::NotOpen && matches!(self.purpose, Purpose::Board(_)) => {
+                self.stage = Stage::LookingAgain(refusal);
+                out.push_back(Effect::Look(Look::Answered));
+            }
+            answer => self.answer(answer, out),
+        }
+    }
+
+    fn answer(&mut self, answer: Result<Answer, Refusal>, out: &mut VecDeque<Effect>) {
+        self.stage = Stage::Done;
+        out.push_back(Effect::Answer(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The search of one part of a gallery: its replicas are asked one after the other, round after round.
+
+use std::collections::VecDeque;
+
+use cluster_config::canary::{Canaries, Canary};
+use cluster_config::ids::NodeId;
+use cluster_config::wire::peer::{ShardFound, ShardSearch};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::blueprint::Placement;
+
+use super::step::{Effect, Here, Look};
+use crate::hedge::Hedge;
+use crate::search::route;
+
+/// Pause before replicas that all failed are asked again, microseconds; by then the blueprint may name others.
+const ROUND_PAUSE_US: u64 = 10_000;
+
+/// What all parts of one search have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The entry node.
+    pub me: NodeId,
+    /// When the gate stops waiting, microseconds.
+    pub deadline_us: u64,
+    /// The fault that is planted.
+    pub canaries: Canaries,
+}
+
+/// See the module. A step that fails ends the whole search.
+#[derive(Debug)]
+pub struct Part {
+    number: usize,
+    search: ShardSearch,
+    placement: Placement,
+    /// Why the replica that failed last did so.
+    last: Refusal,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The entry node itself is tried.
+    Here,
+    /// Replicas are asked.
+    Asking(Round),
+    /// All of them failed.
+    Paused { until_us: u64 },
+    /// The blueprint is looked at again.
+    Looking,
+    /// It is found; and whether others are still asked.
+    Found(ShardFound, bool),
+}
+
+#[derive(Debug)]
+struct Round {
+    /// Who is to be asked yet.
+    next: std::vec::IntoIter<NodeId>,
+    /// Who was asked and has not answered, the latest last, and when.
+    asked: Vec<(NodeId, u64)>,
+    /// When the next one is asked although nobody has failed.
+    patience_us: u64,
+    delay_us: u64,
+}
+
+impl Part {
+    /// Begins with the entry node itself.
+    pub fn begin(number: usize, search: ShardSearch, placement: Placement, out: &mut VecDeque<Effect>) -> Self {
+        let last = Refusal::new(RefusalCode::Unavailable, format!("gallery {}: no replica", search.shard), "try again");
+        out.push_back(Effect::SearchHere { part: number });
+        Self { number, search, placement, last, phase: Phase::Here }
+    }
+
+    /// What its replicas are asked.
+    pub fn search(&self) -> &ShardSearch {
+        &self.search
+    }
+
+    /// When the clock has to be looked at, microseconds.
+    pub fn wake_us(&self, terms: Terms) -> u64 {
+        match &self.phase {
+            Phase::Asking(round) => round.patience_us,
+            Phase::Paused { until_us } => *until_us,
+            Phase::Here | Phase::Looking | Phase::Found(..) => terms.deadline_us,
+        }
+    }
+
+    /// Whether it is found.
+    pub fn is_found(&self) -> bool {
+        matches!(self.phase, Phase::Found(..))
+    }
+
+    /// Whether it is found, and replicas that were asked before have not answered.
+    pub fn still_asks(&self) -> bool {
+        matches!(self.phase, Phase::Found(_, true))
+    }
+
+    /// What was found, where it is.
+    pub fn into_found(self) -> Option<ShardFound> {
+        match self.phase {
+            Phase::Found(found, _) => Some(found),
+            _ => None,
+        }
+    }
+
+    /// Why it is not found yet.
+    pub fn into_last(self) -> Refusal {
+        self.last
+    }
+
+    /// The entry node itself was tried.
+    pub fn searched_here(
+        &mut self,
+        now_us: u64,
+        here: Here,
+        terms: Terms,
+        out: &mut VecDeque<Effect>,
+    ) -> Result<(), Refusal> {
+        if !matches!(self.phase, Phase::Here) {
+            return Ok(());
+        }
+        match here {
+            Here::AtOnce(Ok(found)) => {
+                self.phase = Phase::Found(found, false);
+                Ok(())
+            }
+            Here::AtOnce(Err(refusal)) => {
+                self.last = refusal;
+                self.all_failed(now_us, terms)
+            }
+            Here::Not { ready, hedge } => {
+                self.phase = Phase::Asking(self.round(now_us, ready, &hedge, terms));
+                self.ask_next(now_us, terms, out)
+            }
+        }
+    }
+
+    fn round(&self, now_us: u64, ready: bool, hedge: &Hedge, terms: Terms) -> Round {
+        let replicas = route(&self.placement, terms.me, ready, |node| hedge.is_silent(node, now_us));
+        let delay_us = hedge.delay_us();
+        Round { next: replicas.into_iter(), asked: Vec::new(), patience_us: terms.deadline_us, delay_us }
+    }
+
+    /// A replica has answered.
+    pub fn answered(
+        &mut self,
+        now_us: u64,
+        replica: NodeId,
+        result: Result<ShardFound, Refusal>,
+        terms: Terms,
+        out: &mut VecDeque<Effect>,
+    ) -> Result<(), Refusal> {
+        let Phase::Asking(round) = &mut self.phase else { return Ok(()) };
+        let Some(place) = round.asked.iter().position(|(node, _)| *node == replica) else { return Ok(()) };
+        let (_, asked_us) = round.asked.remove(place);
+        match result {
+            Ok(found) => {
+                if replica != terms.me {
+                    out.push_back(Effect::Heard { replica, latency_us: now_us.saturating_sub(asked_us) });
+                }
+                self.phase = Phase::Found(found, !round.asked.is_empty());
+                Ok(())
+            }
+            Err(refusal) => {
+                self.last = refusal;
+                self.ask_next(now_us, terms, out)
+            }
+        }
+    }
+
+    /// Asks the next replica of the round. It is over once there is none and all have failed.
+    fn ask_next(&mut self, now_us: u64, terms: Terms, out: &mut VecDeque<Effect>) -> Result<(), Refusal> {
+        let Phase::Asking(round) = &mut self.phase else { return Ok(()) };
+        if let Some(replica) = round.next.next() {
+            if !round.asked.is_empty() {
+                out.push_back(Effect::Hedged);
+            }
+            let left_ms = terms.deadline_us.saturating_sub(now_us) / 1_000;
+            let wait_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
+            out.push_back(Effect::Ask { part: self.number, replica, wait_ms });
+            round.asked.push((replica, now_us));
+        }
+        if round.asked.is_empty() {
+            return self.all_failed(now_us, terms);
+        }
+        let hedges = round.next.len() > 0 && !terms.canaries.has(Canary::NoHedge);
+        round.patience_us = if hedges { now_us + round.delay_us } else { terms.deadline_us };
+        Ok(())
+    }
+
+    fn all_failed(&mut self, now_us: u64, terms: Terms) -> Result<(), Refusal> {
+        let until_us = now_us + ROUND_PAUSE_US;
+        if !self.last.code.retryable() || until_us >= terms.deadline_us {
+            return Err(self.last.clone());
+        }
+        self.phase = Phase::Paused { until_us };
+        Ok(())
+    }
+
+    /// Time has passed; the deadline is not there yet.
+    pub fn time_came(&mut self, now_us: u64, terms: Terms, out: &mut VecDeque<Effect>) -> Result<(), Refusal> {
+        match &self.phase {
+            Phase::Asking(round) if now_us >= round.patience_us => {
+                out.extend(round.asked.last().map(|(replica, _)| Effect::Silent(*replica)));
+                self.ask_next(now_us, terms, out)
+            }
+            Phase::Paused { until_us } if now_us >= *until_us => {
+                if terms.canaries.has(Canary::OldRoute) {
+                    self.phase = Phase::Here;
+                    out.push_back(Effect::SearchHere { part: self.number });
+                } else {
+                    self.phase = Phase::Looking;
+                    out.push_back(Effect::Look(Look::Placement { part: self.number }));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The next round goes to where the part is by now.
+    pub fn placed(&mut self, placement: Placement, out: &mut VecDeque<Effect>) {
+        if matches!(self.phase, Phase::Looking) {
+            self.placement = placement;
+            self.phase = Phase::Here;
+            out.push_back(Effect::SearchHere { part: self.number });
+        }
+    }
+}
