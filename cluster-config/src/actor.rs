@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::DeviceId;
+use crate::ids::{DeviceId, NodeId};
 use crate::wire::Channel;
 
 /// What a certificate entitles its holder to; read from the certificate's `tvs://ROLE/NAME` URI.
@@ -65,6 +65,13 @@ pub struct Actor {
     pub role: Role,
     /// Their name, such as a device's or an operator's.
     pub name: DeviceId,
+}
+
+impl Actor {
+    /// A node, by the name that its certificate has to have.
+    pub fn node(id: NodeId) -> Self {
+        Self { role: Role::Node, name: DeviceId::numbered("node-", id.0) }
+    }
 }
 
 impl fmt::Display for Actor {

@@ -150,6 +150,16 @@ text_id!(
     ModelVersion, "model version", 24
 );
 
+impl DeviceId {
+    /// A prefix and a number, such as `node-3`.
+    ///
+    /// # Panics
+    /// Where the prefix leaves no room for the number: it is a constant of ours.
+    pub fn numbered(prefix: &'static str, number: u64) -> Self {
+        format!("{prefix}{number}").parse().expect("a short prefix of allowed characters")
+    }
+}
+
 /// Declares an integer newtype.
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident, $inner:ty, $kind:literal) => {

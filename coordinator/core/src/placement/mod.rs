@@ -7,6 +7,7 @@ mod command;
 mod demand;
 mod inventory;
 mod plan;
+mod planning;
 mod score;
 
 pub(crate) use apply::apply;
@@ -14,3 +15,4 @@ pub use blueprint::{Blueprint, Placement};
 pub use command::{Change, Command};
 pub use inventory::Inventory;
 pub use plan::plan;
+pub use planning::{PLAN_INTERVAL_MS_MAX, Planning, Round};
