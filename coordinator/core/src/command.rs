@@ -1,7 +1,7 @@
 //! The commands: the only ways to change the replicated state. Here the rooms' commands are put together.
 
-use cluster_config::ids::UnixMs;
 use cluster_config::actor::Actor;
+use cluster_config::ids::UnixMs;
 use serde::{Deserialize, Serialize};
 
 use crate::{galleries, journeys, ledger, membership, placement, policy, retention};

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use cluster_config::actor::{Actor, Role};
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::{
@@ -14,7 +15,6 @@ use cluster_config::ids::{
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
 use cluster_config::policy::Policy;
-use cluster_config::actor::{Actor, Role};
 use cluster_config::versions::golden::Golden;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::{Change, Placement};

@@ -1,8 +1,8 @@
 //! What the tests of this crate share.
 
+use cluster_config::actor::{Actor, Role};
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{ModelVersion, UnixMs};
-use cluster_config::actor::{Actor, Role};
 use coordinator_core::{Command, Entry, Outcome, State};
 
 /// The model of all galleries here.
