@@ -60,7 +60,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         // The synthetic model's non-mated scores are normal with mean 0 and standard deviation 0.0625 (see
-        // `node/src/holdings/synthetic.rs`); the scores below are that distribution's upper quantiles.
+        // `node/population/src/population.rs`); the scores below are that distribution's upper quantiles.
         let point = |false_match_rate, score| CalibrationPoint { false_match_rate, score };
         Self {
             version: 1,

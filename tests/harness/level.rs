@@ -1,22 +1,13 @@
-//! Waiting for a level: a condition that holds from some moment on, looked at again and again until a deadline.
+//! Waiting for a level in a scenario: one that is not reached ends it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Pause between two looks: short against everything that is waited for.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
+use node_stage::level;
 
-/// Waits until `look` finds what is wanted; `Err` says what is there instead.
+/// Waits until `look` finds what is wanted; its `Err` says what is there instead.
 ///
 /// # Panics
 /// At the deadline, with what was seen last.
-pub async fn wait_for<T>(level: &str, deadline: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let begun = Instant::now();
-    loop {
-        let seen = match look().await {
-            Ok(found) => return found,
-            Err(seen) => seen,
-        };
-        assert!(begun.elapsed() < deadline, "after {deadline:?} still not reached: {level}; last seen: {seen}");
-        tokio::time::sleep(POLL_INTERVAL).await;
-    }
+pub async fn wait_for<T>(level: &str, deadline: Duration, look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    level::wait_for(level, deadline, look).await.unwrap_or_else(|missed| panic!("{missed}"))
 }

@@ -1,10 +1,9 @@
 //! Does it hold: one harness under all scenarios.
 //!
 //! A scenario starts a [`target::Target`], lets [`workload`] board a bank of flights on it, strikes it with a
-//! [`fault::Fault`], and asks the [`invariants`] whether what clients were promised ([`oracle::History`]) is so. The
-//! harness contains no product logic: it knows the wire, the command line and the folders of nodes, and nothing else.
+//! [`fault::Fault`], and asks the [`invariants`] whether what clients were promised ([`node_stage::oracle::History`]) is
+//! so. Local cluster, gates, load and oracle are `node/stage`'s; here is what tests alone need.
 
-pub mod airport;
 pub mod binary;
 pub mod cables;
 pub mod crash;
@@ -13,13 +12,11 @@ pub mod disk;
 pub mod emulator;
 pub mod fault;
 pub mod group;
-pub mod guest;
 pub mod invariants;
 pub mod journal;
 pub mod level;
 pub mod live;
 pub mod members;
-pub mod oracle;
 pub mod raw;
 pub mod shim;
 pub mod target;
@@ -48,5 +45,5 @@ pub fn gpu() -> bool {
 
 /// Seconds since 1970, now.
 pub fn clock_s() -> i64 {
-    i64::try_from(node::clock::now().0 / 1_000).unwrap_or(i64::MAX)
+    i64::try_from(node_stage::clock::now().0 / 1_000).unwrap_or(i64::MAX)
 }

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster_config::ids::NodeId;
 use cluster_config::process::EngineChoice;
-use cluster_config::wire::gate::{Answer, Capture};
-use cluster_config::wire::operator::{Request, Response};
-use node::local::{LocalCluster, Options};
-use node_link::client::ClientError;
-use node_link::{GateClient, GateClientOptions, Identity, OperatorClient};
+use cluster_config::wire::operator::{LedgerRecord, Request, Response};
+use node_link::{GateClient, GateClientOptions, Identity};
+use node_stage::Error;
+use node_stage::local::{LocalCluster, Options};
+use node_stage::operator::Operator;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -22,7 +22,7 @@ use crate::emulator::Emulator;
 use crate::fault::Fault;
 use crate::journal::Journal;
 use crate::shim::{Control, Shim};
-use crate::target::{Failure, Gate, Target};
+use crate::target::Target;
 use crate::{binary, disk};
 
 /// How long an operator's question may take; a manifest takes as long as its galleries.
@@ -70,13 +70,11 @@ pub struct Live {
     pub cluster: LocalCluster,
     /// What happened.
     pub journal: Arc<Journal>,
-    /// Where the members are reached.
-    pub addresses: Arc<Mutex<Vec<SocketAddr>>>,
     /// The network, where it is emulated.
     pub emulator: Option<Emulator>,
     cables: Option<Cables>,
     again: String,
-    operator: Identity,
+    operator: Operator,
     gates: AtomicUsize,
     shim: Option<Shim>,
     controls: BTreeMap<NodeId, Control>,
@@ -137,12 +135,12 @@ impl Live {
             hosts: machines.collect(),
         };
         let cluster = LocalCluster::prepare(options).expect("the nodes' files");
-        let operator = cluster.operator().expect("the operator's certificate");
+        let identity = cluster.operator().expect("the operator's certificate");
+        let operator = Operator::new(Vec::new(), identity, OPERATOR_TIMEOUT);
         let shim = setting.machine.then(|| Shim::compile(folder.path()));
         let mut live = Self {
             cluster,
             journal,
-            addresses: Arc::default(),
             emulator,
             cables,
             again: setting.again.clone(),
@@ -165,7 +163,7 @@ impl Live {
     /// Where there is no such node.
     pub fn equip(&mut self, id: NodeId) {
         let node = self.cluster.node_mut(id).expect("a node of this cluster");
-        self.addresses.lock().expect("nobody panicked with it").push(node.address);
+        self.operator.learn(node.address);
         if let Some(emulator) = &self.emulator {
             emulator.attach(id, node.address, node.listen);
         }
@@ -227,8 +225,8 @@ impl Live {
         self.cluster.gate(&format!("GATE-{number}")).expect("a gate's certificate")
     }
 
-    /// The operator's identity.
-    pub fn operator(&self) -> &Identity {
+    /// An operator who knows the members.
+    pub fn operator(&self) -> &Operator {
         &self.operator
     }
 
@@ -291,58 +289,27 @@ impl Metrics {
     }
 }
 
-/// A gate client over QUIC.
-#[derive(Clone)]
-pub struct LiveGate(GateClient);
-
-impl LiveGate {
-    /// The client itself.
-    pub fn client(&self) -> &GateClient {
-        &self.0
-    }
-}
-
-fn failure(error: ClientError) -> Failure {
-    match error {
-        ClientError::Refused { refusal, .. } => Failure::Refused(refusal),
-        other => Failure::Unanswered(other.to_string()),
-    }
-}
-
-impl Gate for LiveGate {
-    async fn identify(&self, capture: Capture) -> Result<Answer, Failure> {
-        self.0.identify(capture).await.map_err(failure)
-    }
-
-    async fn board(&self, capture: Capture) -> Result<Answer, Failure> {
-        self.0.board(capture).await.map_err(failure)
-    }
-}
-
 impl Target for Live {
-    type Gate = LiveGate;
-
     fn running(&self) -> Vec<NodeId> {
         self.cluster.ids().into_iter().filter(|id| self.cluster.process_id(*id).is_some()).collect()
     }
 
-    async fn gate(&self, nearest: usize) -> LiveGate {
-        LiveGate(GateClient::connect(self.connect_options(nearest)).await.expect("a gate connects"))
+    async fn gate(&self, nearest: usize) -> GateClient {
+        GateClient::connect(self.connect_options(nearest)).await.expect("a gate connects")
     }
 
-    async fn gate_at(&self, node: NodeId) -> LiveGate {
+    async fn gate_at(&self, node: NodeId) -> GateClient {
         let (address, deadline) = (self.address(node), Duration::from_secs(2));
         let connected = GateClient::connect_to_one(address, self.gate_identity(), deadline).await;
-        LiveGate(connected.expect("a gate connects"))
+        connected.expect("a gate connects")
     }
 
-    async fn ask(&self, node: NodeId, request: Request) -> Result<Response, Failure> {
-        let unanswered = |error: node_link::LinkError| Failure::Unanswered(error.to_string());
-        let client = OperatorClient::connect(vec![self.listen(node)], &self.operator).await.map_err(unanswered)?;
-        match client.call(&request, OPERATOR_TIMEOUT).await.map_err(unanswered)? {
-            Response::Refused(refusal) => Err(Failure::Refused(refusal)),
-            response => Ok(response),
-        }
+    async fn ask(&self, node: NodeId, request: Request) -> Result<Response, Error> {
+        self.operator.ask_at(vec![self.listen(node)], &request).await
+    }
+
+    async fn ledger(&self, node: NodeId) -> Result<Vec<LedgerRecord>, Error> {
+        self.operator.ledger_at(self.listen(node)).await
     }
 
     async fn strike(&mut self, fault: Fault) {

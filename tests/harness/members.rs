@@ -21,7 +21,7 @@ impl Live {
         self.equip(id);
         self.strike(Fault::Start(id)).await;
         wait_for("the newcomer listens", LEVEL_DEADLINE, async || {
-            self.status(id).await.map(|_| ()).map_err(|failure| failure.to_string())
+            self.status(id).await.map(|_| ()).map_err(|error| error.to_string())
         })
         .await;
         self.journal.write(format!("add node {id}"));
@@ -38,7 +38,7 @@ impl Live {
         self.change(Request::Drain { node, draining: true }).await;
         wait_for("the drained node holds nothing and does not lead", LEVEL_DEADLINE, async || {
             let leader = self.leader().await;
-            let status = self.status(leader).await.map_err(|failure| failure.to_string())?;
+            let status = self.status(leader).await.map_err(|error| error.to_string())?;
             let drained = status.members.iter().find(|member| member.member.id == node).ok_or("not a member")?;
             let empty = drained.owner_of + drained.standby_of == 0 && leader != node;
             if empty { Ok(()) } else { Err(format!("{drained:?}")) }
@@ -55,8 +55,7 @@ impl Live {
     pub async fn remove(&self, node: NodeId) {
         self.journal.write(format!("remove node {node}"));
         self.change(Request::RemoveMember(node)).await;
-        let address = self.address(node);
-        self.addresses.lock().expect("nobody panicked with it").retain(|other| *other != address);
+        self.operator().forget(self.address(node));
     }
 
     /// Waits until a node whose disk has suffered either works again or has ended by itself; in its place comes a new
@@ -92,7 +91,7 @@ impl Live {
     async fn change(&self, request: Request) {
         wait_for("a change of the members", LEVEL_DEADLINE, async || {
             let leader = self.leader().await;
-            self.ask(leader, request.clone()).await.map(|_| ()).map_err(|failure| failure.to_string())
+            self.ask(leader, request.clone()).await.map(|_| ()).map_err(|error| error.to_string())
         })
         .await;
     }

@@ -1,13 +1,12 @@
 //! What scenarios need of the system under test, so that the same story can be told of real processes and of a
 //! simulated world.
 
-use std::future::Future;
 use std::time::Duration;
 
 use cluster_config::ids::{JourneyId, NodeId};
-use cluster_config::wire::Refusal;
-use cluster_config::wire::gate::{Answer, Capture};
 use cluster_config::wire::operator::{ClusterStatus, Gallery, LedgerRecord, Request, Response, Submitted};
+use node_link::GateClient;
+use node_stage::Error;
 
 use crate::fault::Fault;
 use crate::level::wait_for;
@@ -15,55 +14,29 @@ use crate::level::wait_for;
 /// How long a cluster gets to reach a level that follows from an election or a restart.
 pub const LEVEL_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Failure {
-    /// A clear no.
-    Refused(Refusal),
-    /// No answer: whether the request was carried out is unknown.
-    Unanswered(String),
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
-            Self::Unanswered(reason) => write!(f, "unanswered: {reason}"),
-        }
-    }
-}
-
-/// A gate client.
-pub trait Gate: Clone + Send + Sync + 'static {
-    /// Searches; nothing is recorded.
-    fn identify(&self, capture: Capture) -> impl Future<Output = Result<Answer, Failure>> + Send;
-    /// Searches and records.
-    fn board(&self, capture: Capture) -> impl Future<Output = Result<Answer, Failure>> + Send;
-}
-
 /// A cluster under test.
 #[expect(async_fn_in_trait, reason = "the futures of a target never leave the scenario that awaits them")]
 pub trait Target {
-    /// The gate clients of this target.
-    type Gate: Gate;
-
     /// The nodes that run now; a paused one runs.
     fn running(&self) -> Vec<NodeId>;
 
     /// A new gate that knows all nodes; the `nearest`th (from 0, in a circle) is its first choice.
-    async fn gate(&self, nearest: usize) -> Self::Gate;
+    async fn gate(&self, nearest: usize) -> GateClient;
 
     /// A gate that knows this one node alone.
-    async fn gate_at(&self, node: NodeId) -> Self::Gate;
+    async fn gate_at(&self, node: NodeId) -> GateClient;
 
     /// Asks one node as an operator.
-    async fn ask(&self, node: NodeId, request: Request) -> Result<Response, Failure>;
+    async fn ask(&self, node: NodeId, request: Request) -> Result<Response, Error>;
+
+    /// The whole ledger, as a node has it.
+    async fn ledger(&self, node: NodeId) -> Result<Vec<LedgerRecord>, Error>;
 
     /// Strikes.
     async fn strike(&mut self, fault: Fault);
 
     /// The cluster as one node sees it.
-    async fn status(&self, node: NodeId) -> Result<ClusterStatus, Failure> {
+    async fn status(&self, node: NodeId) -> Result<ClusterStatus, Error> {
         match self.ask(node, Request::ClusterStatus).await? {
             Response::ClusterStatus(status) => Ok(status),
             other => panic!("status answered by {other:?}"),
@@ -75,7 +48,7 @@ pub trait Target {
         wait_for("one leader and all members on every node", LEVEL_DEADLINE, async || {
             let mut leaders = Vec::new();
             for node in self.running() {
-                let status = self.status(node).await.map_err(|failure| failure.to_string())?;
+                let status = self.status(node).await.map_err(|error| error.to_string())?;
                 let voters = status.members.iter().filter(|member| member.voter).count();
                 if voters != members {
                     return Err(format!("node {node} knows {voters} voters"));
@@ -108,7 +81,7 @@ pub trait Target {
     async fn replicated(&self) {
         wait_for("all shards with all replicas", LEVEL_DEADLINE, async || {
             let leader = self.leader().await;
-            let status = self.status(leader).await.map_err(|failure| failure.to_string())?;
+            let status = self.status(leader).await.map_err(|error| error.to_string())?;
             match status.shards_replicated {
                 Some(replicated) if replicated == status.shards => Ok(()),
                 other => Err(format!("{other:?} of {} shards", status.shards)),
@@ -118,7 +91,7 @@ pub trait Target {
     }
 
     /// Submits a manifest to a node.
-    async fn submit(&self, node: NodeId, manifest: &[u8]) -> Result<Submitted, Failure> {
+    async fn submit(&self, node: NodeId, manifest: &[u8]) -> Result<Submitted, Error> {
         match self.ask(node, Request::SubmitManifest(manifest.to_vec())).await? {
             Response::Submitted(submitted) => Ok(submitted),
             other => panic!("submission answered by {other:?}"),
@@ -126,7 +99,7 @@ pub trait Target {
     }
 
     /// One journey, as a node sees it.
-    async fn gallery(&self, node: NodeId, journey: JourneyId) -> Result<Gallery, Failure> {
+    async fn gallery(&self, node: NodeId, journey: JourneyId) -> Result<Gallery, Error> {
         match self.ask(node, Request::GalleryShow(journey)).await? {
             Response::Gallery(gallery) => Ok(gallery),
             other => panic!("gallery answered by {other:?}"),
@@ -137,27 +110,11 @@ pub trait Target {
     async fn owner(&self, journey: JourneyId) -> NodeId {
         wait_for("an owner that runs", LEVEL_DEADLINE, async || {
             let leader = self.leader().await;
-            let gallery = self.gallery(leader, journey).await.map_err(|failure| failure.to_string())?;
+            let gallery = self.gallery(leader, journey).await.map_err(|error| error.to_string())?;
             let owner = gallery.shards.first().and_then(|shard| shard.owner);
             owner.filter(|owner| self.running().contains(owner)).ok_or(format!("{owner:?}"))
         })
         .await
-    }
-
-    /// The whole ledger, as a node has it.
-    async fn ledger(&self, node: NodeId) -> Result<Vec<LedgerRecord>, Failure> {
-        let mut records = Vec::new();
-        let mut from = Some(0);
-        while let Some(position) = from {
-            match self.ask(node, Request::LedgerPage { from: position, limit: 10_000 }).await? {
-                Response::LedgerPage(page) => {
-                    from = page.next;
-                    records.extend(page.records);
-                }
-                other => panic!("ledger answered by {other:?}"),
-            }
-        }
-        Ok(records)
     }
 
     /// Waits until all running nodes have equally many records, and gives how many: for ledgers too long to be held.
@@ -165,7 +122,7 @@ pub trait Target {
         wait_for("ledgers of the same length on all nodes", LEVEL_DEADLINE, async || {
             let mut lengths = Vec::new();
             for node in self.running() {
-                let status = self.status(node).await.map_err(|failure| failure.to_string())?;
+                let status = self.status(node).await.map_err(|error| error.to_string())?;
                 lengths.push(status.ledger_records);
             }
             let first = *lengths.first().ok_or("no node runs")?;
@@ -179,7 +136,7 @@ pub trait Target {
         wait_for("the same ledger on all nodes", LEVEL_DEADLINE, async || {
             let mut ledgers = Vec::new();
             for node in self.running() {
-                ledgers.push(self.ledger(node).await.map_err(|failure| failure.to_string())?);
+                ledgers.push(self.ledger(node).await.map_err(|error| error.to_string())?);
             }
             let lengths: Vec<usize> = ledgers.iter().map(Vec::len).collect();
             let first = ledgers.first().cloned().ok_or("no node runs")?;

@@ -10,14 +10,14 @@ use harness::fault::Fault;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p5_same_answer, true_answers};
 use harness::level::wait_for;
 use harness::live::{Live, Setting};
-use harness::target::{Gate, LEVEL_DEADLINE, Target};
+use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_become_one_cluster_and_every_one_of_them_answers_alike() {
     let live = Live::start("bootstrap", 3).await;
     let bank = Arc::new(Bank::new(harness::seed(), 3, 40));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
 
     let mut gates = Vec::new();
     for node in live.running() {
@@ -56,7 +56,7 @@ async fn three_nodes_become_one_cluster_and_every_one_of_them_answers_alike() {
 async fn a_bank_boards_and_the_ledger_has_what_the_gates_were_told() {
     let live = Live::start("bootstrap", 3).await;
     let bank = Arc::new(Bank::new(harness::seed(), 4, 80));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let gates = workload::gates(&live, &bank).await;
     let history = workload::board(&bank, gates, Duration::from_millis(10)).finish().await;
     let counts = p1_exactly_once::check(&history, &live.same_ledger().await);

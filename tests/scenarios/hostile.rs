@@ -9,7 +9,7 @@ use cluster_config::wire::{Channel, FrameHeader, RefusalCode};
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p10_clear_refusals};
 use harness::live::Live;
 use harness::raw::{Raw, frame};
-use harness::target::{Gate, Target};
+use harness::target::Target;
 use harness::workload::{self, Bank};
 
 /// A capture whose template is changed.
@@ -25,7 +25,7 @@ async fn each_hostile_frame_gets_one_clear_error_while_others_board() {
     let live = Live::start("hostile", 1).await;
     let node = live.running()[0];
     let bank = Arc::new(Bank::new(harness::seed(), 2, 60));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let raw = Raw::new(live.address(node), &live.gate_identity());
     let good = bank.capture(0, 0, 7, 1);
     let whole = frame(Channel::Gate, &Request::Identify(good.clone()));
@@ -83,7 +83,7 @@ async fn noise_closes_its_own_connection_with_a_reason_and_no_other() {
     let live = Live::start("hostile", 1).await;
     let node = live.running()[0];
     let bank = Bank::new(harness::seed(), 1, 10);
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let gate = live.gate(0).await;
     let raw = Raw::new(live.address(node), &live.gate_identity());
     let mut state = harness::seed() | 1;

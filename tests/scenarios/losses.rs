@@ -13,9 +13,9 @@ use harness::invariants::p4_epochs::Owners;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p5_same_answer, true_answers};
 use harness::level::wait_for;
 use harness::live::Live;
-use harness::oracle::{Entry, History, Kind, Outcome};
-use harness::target::{Gate, LEVEL_DEADLINE, Target};
+use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
+use node_stage::oracle::{Entry, History, Kind, Outcome};
 
 /// How long a paused node stands still.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ enum Blow {
 async fn strike_while_boarding(blow: Blow, victim: impl AsyncFnOnce(&Live, &Bank) -> NodeId) {
     let mut live = Live::start("losses", 3).await;
     let bank = Arc::new(Bank::new(harness::seed(), 6, 120));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let victim = victim(&live, &bank).await;
     let gates = workload::gates(&live, &bank).await;
     let mut owners = Owners::default();
@@ -92,7 +92,7 @@ async fn the_leader_stands_still_for_a_second() {
 async fn an_entry_node_without_a_replica_asks_another_when_the_owner_stands_still() {
     let mut live = Live::start("losses", 5).await;
     let bank = Bank::new(harness::seed(), 1, 60);
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let gallery = live.gallery(live.leader().await, bank.flights[0].journey).await.expect("a gallery");
     let shard = &gallery.shards[0];
     let owner = shard.owner.expect("an owner");
@@ -141,7 +141,7 @@ async fn a_gallery_whose_every_replica_is_lost_is_built_again_out_of_the_people_
     (policy.version, policy.replicas_boarding) = (policy.version + 1, 2);
     live.ask(leader, Request::PolicySet(policy)).await.expect("a policy");
     let bank = Bank::new(harness::seed(), 1, 40);
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let journey = bank.flights[0].journey;
     let placed = live.gallery(leader, journey).await.expect("a gallery").shards.remove(0);
     let [third] = placed.rosters[..] else { panic!("{placed:?}") };

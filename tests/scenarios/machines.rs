@@ -176,7 +176,7 @@ async fn a_leader_stands_down_before_its_disk_is_full_and_takes_part_again_when_
     }
     live.ready(3).await;
     let bank = Arc::new(Bank::new(harness::seed(), 4, 120));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let gates = workload::gates(&live, &bank).await;
     let led = live.leader().await;
     if led != small {

@@ -10,9 +10,10 @@ use harness::emulator::Party;
 use harness::invariants::{p5_same_answer, p10_clear_refusals};
 use harness::level::wait_for;
 use harness::live::{Live, Setting};
-use harness::target::{Failure, Gate, LEVEL_DEADLINE, Target};
-use harness::workload::Bank;
+use harness::target::{LEVEL_DEADLINE, Target};
+use harness::workload::{self, Bank};
 use node_intake::{MessageKind, compose, parse};
+use node_stage::Error;
 
 async fn galleries(live: &Live) -> Vec<Gallery> {
     match live.ask(live.running()[0], Request::GalleryList).await {
@@ -24,7 +25,7 @@ async fn galleries(live: &Live) -> Vec<Gallery> {
 /// What the refusal of a manifest says.
 async fn refused(live: &Live, node: NodeId, manifest: &[u8]) -> Refusal {
     match live.submit(node, manifest).await {
-        Err(Failure::Refused(refusal)) => refusal,
+        Err(Error::Refused(refusal)) => refusal,
         other => panic!("a manifest that has to be refused: {other:?}"),
     }
 }
@@ -40,7 +41,7 @@ async fn a_bad_manifest_is_refused_with_its_place_and_nothing_is_half_applied() 
     let live = Live::start("manifests", 1).await;
     let node = live.running()[0];
     let bank = Bank::new(harness::seed(), 2, 30);
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let before = galleries(&live).await;
     let status = live.status(node).await.expect("a status");
     let good = String::from_utf8(Bank::new(harness::seed() + 1, 1, 30).flights[0].manifest.clone()).expect("text");
@@ -80,7 +81,7 @@ async fn a_bad_manifest_is_refused_with_its_place_and_nothing_is_half_applied() 
 async fn the_same_manifest_again_changes_nothing_whichever_node_gets_it() {
     let live = Live::start("manifests", 3).await;
     let bank = Bank::new(harness::seed(), 2, 50);
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let before = galleries(&live).await;
     let capture = bank.capture(0, 1, 1, 1);
     let answer = live.gate(0).await.identify(capture.clone()).await.expect("an answer");
@@ -111,7 +112,7 @@ async fn told(live: &Live, bank: &Bank, guest: usize) -> Answer {
 async fn who_is_taken_off_is_not_found_and_who_comes_back_is_the_same_person() {
     let live = Live::start("manifests", 3).await;
     let bank = Bank::new(harness::seed(), 1, 40);
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let nodes = live.running();
     let flight = &bank.flights[0];
     let mut sure = Vec::new();
@@ -161,7 +162,7 @@ async fn a_cancellation_that_cannot_be_followed_is_refused_and_changes_nothing()
     let live = Live::start("manifests", 1).await;
     let node = live.running()[0];
     let bank = Bank::new(harness::seed(), 1, 30);
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let before = galleries(&live).await;
     let list = &bank.flights[0].manifest;
     let unknown = Bank::numbered(harness::seed(), 2, 1, 30);

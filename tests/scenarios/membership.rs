@@ -71,7 +71,7 @@ async fn a_fourth_node_is_added_drained_and_removed_while_the_bank_boards() {
 async fn leadership_is_handed_over_and_an_owner_drained_while_the_bank_boards() {
     let live = Live::start("membership", 3).await;
     let bank = Arc::new(Bank::new(harness::seed(), 4, 120));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let gates = workload::gates(&live, &bank).await;
     let leader = live.leader().await;
     let heir = live.running().into_iter().find(|node| *node != leader).expect("another node");

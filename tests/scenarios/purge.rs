@@ -12,8 +12,9 @@ use harness::fault::Fault;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request};
 use harness::level::wait_for;
 use harness::live::Live;
-use harness::target::{Failure, Gate, LEVEL_DEADLINE, Target};
+use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
+use node_link::client::ClientError;
 
 /// Files below `folder` that contain one of `words`, with the word; and how many files were read.
 fn find(folder: &Path, words: &[String]) -> (Vec<(PathBuf, String)>, usize) {
@@ -49,7 +50,7 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
     let mut live = Live::start_logging("purge", 3, "debug", harness::seed()).await;
     let bank = Arc::new(Bank::new(harness::seed(), 3, 60));
     let words = bank.personal_data();
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let gates = workload::gates(&live, &bank).await;
     let history = workload::board(&bank, gates, Duration::from_millis(5)).finish().await;
     p3_no_failed_request::check(&history);
@@ -78,7 +79,7 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
     // Nobody boards a closed journey; a retry of what was answered before is answered the same.
     let gate = live.gate(0).await;
     match gate.board(bank.capture(0, 5, 99, 1)).await {
-        Err(Failure::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::NotOpen, "{refusal}"),
+        Err(ClientError::Refused { refusal, .. }) => assert_eq!(refusal.code, RefusalCode::NotOpen, "{refusal}"),
         other => panic!("{other:?}"),
     }
     let told = history.boardings().find(|entry| entry.journey == journey).expect("a boarding");
@@ -108,7 +109,7 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
 async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
     let mut live = Live::start("purge", 3).await;
     let bank = Arc::new(Bank::new(harness::seed(), 1, 40));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let journey = bank.flights[0].journey;
     let owner = workload::first_owner(&live, &bank).await;
     live.strike(Fault::Kill(owner)).await;

@@ -6,14 +6,14 @@ use std::time::Duration;
 use harness::fault::Fault;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request};
 use harness::live::Live;
-use harness::target::{Gate, Target};
+use harness::target::Target;
 use harness::workload::{self, Bank};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_comes_back_with_its_replicas_and_the_whole_ledger() {
     let mut live = Live::start("restart", 3).await;
     let bank = Arc::new(Bank::new(harness::seed(), 3, 80));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let owner = workload::first_owner(&live, &bank).await;
     let gates = workload::gates(&live, &bank).await;
     let mut boarding = workload::board(&bank, gates, Duration::from_millis(20));
@@ -35,7 +35,7 @@ async fn a_killed_node_comes_back_with_its_replicas_and_the_whole_ledger() {
 async fn a_cluster_that_was_killed_whole_has_lost_nothing() {
     let mut live = Live::start("restart", 3).await;
     let bank = Arc::new(Bank::new(harness::seed(), 3, 60));
-    bank.submit(&live).await;
+    workload::submit(&live, &bank).await;
     let gates = workload::gates(&live, &bank).await;
     let history = workload::board(&bank, gates, Duration::from_millis(10)).finish().await;
     let before = live.same_ledger().await;

@@ -7,10 +7,13 @@ use std::time::Duration;
 use cluster_config::ids::EncounterId;
 use cluster_config::wire::gate::Directive;
 use cluster_config::wire::operator::Request;
-use harness::airport::Desk;
-use harness::live::LiveGate;
-use harness::target::{Failure, Gate};
-use harness::workload::{Flight, Itinerary, Population, capture_of};
+use node_link::GateClient;
+use node_link::client::ClientError;
+use node_population::Population;
+use node_stage::flight::{Flight, Itinerary};
+use node_stage::guest::Guest;
+use node_stage::operator::Operator;
+use node_stage::{capture, clock};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tokio::sync::Semaphore;
@@ -43,6 +46,9 @@ const TRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Travellers of one flight under way at once, where nothing but the machine sets the pace.
 const AT_ONCE: usize = 8;
+
+/// Numbers of travellers that each flight has to itself.
+const TRAVELLERS_APART: u32 = 1_000;
 
 /// How fast the day passes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,9 +145,9 @@ pub struct Course {
     /// Who lives.
     pub population: Population,
     /// Gates, shared by flights at different times.
-    pub gates: Vec<LiveGate>,
+    pub gates: Vec<GateClient>,
     /// Who announces and closes.
-    pub desk: Desk,
+    pub operator: Operator,
     /// Promises and records.
     pub books: Mutex<Books>,
     /// All requests.
@@ -227,13 +233,13 @@ async fn announce(course: &Arc<Course>, unique: u32, departure: &Departure) -> O
         from: departure.from.clone(),
         to: departure.to.clone(),
         departs_at_s: course.begun_s + ahead_s as i64,
-        unique,
+        travellers_before: unique * TRAVELLERS_APART,
         travellers: departure.travellers,
     };
     let population = course.population.clone();
     let composing = tokio::task::spawn_blocking(move || Flight::new(&population, &itinerary));
     let flight = composing.await.expect("a manifest that reads back");
-    match course.desk.done(&Request::SubmitManifest(flight.manifest.clone())).await {
+    match course.operator.insist(&Request::SubmitManifest(flight.manifest.clone())).await {
         Ok(_) => Some(flight),
         Err(problem) => {
             lock(&course.failures).add(format!("{} was not announced: {problem}", flight.journey));
@@ -285,7 +291,7 @@ async fn board(
     course.boarding.fetch_sub(1, Ordering::Relaxed);
     lock(&course.books).boarded(journey);
     course.clock.wait(leaves).await;
-    if let Err(problem) = course.desk.done(&Request::CloseJourney(journey)).await {
+    if let Err(problem) = course.operator.insist(&Request::CloseJourney(journey)).await {
         lock(&course.failures).add(format!("{journey} was not closed: {problem}"));
     }
 }
@@ -325,7 +331,7 @@ fn spoil(values: &mut [f32], other: &[f32]) {
 async fn ask(
     course: &Course,
     flight: &Flight,
-    who: &harness::workload::Guest,
+    who: &Guest,
     gate: usize,
     encounter: EncounterId,
     attempt: u8,
@@ -333,7 +339,8 @@ async fn ask(
 ) -> Option<Directive> {
     for _ in 0..TRIES_MAX {
         let begun = Instant::now();
-        let answered = course.gates[gate].board(capture_of(flight.journey, encounter, attempt, values.clone())).await;
+        let capture = capture::of_template(flight.journey, encounter, attempt, values.clone(), clock::now());
+        let answered = course.gates[gate].board(capture).await;
         let at_ms = begun.duration_since(course.clock.begun).as_millis() as u32;
         lock(&course.samples).push((at_ms, begun.elapsed().as_micros() as u32));
         match answered {
@@ -355,9 +362,9 @@ async fn ask(
                 }
                 return Some(answer.directive);
             }
-            Err(failure) => {
-                lock(&course.failures).add(format!("{encounter}: {failure}"));
-                if let Failure::Unanswered(_) = failure {
+            Err(error) => {
+                lock(&course.failures).add(format!("{encounter}: {error}"));
+                if !matches!(error, ClientError::Refused { .. }) {
                     lock(&course.books).unanswered(flight.journey, encounter);
                 }
                 tokio::time::sleep(TRY_PAUSE).await;

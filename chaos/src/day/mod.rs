@@ -15,11 +15,10 @@ use std::time::Duration;
 use clap::Args;
 use cluster_config::ids::NodeId;
 use cluster_config::wire::operator::{Request, Response};
-use harness::airport::Desk;
 use harness::fault::Fault;
 use harness::live::{Live, Setting};
 use harness::target::Target;
-use harness::workload::{Population, TEMPLATE_DIMS};
+use node_population::{Population, TEMPLATE_DIMS};
 use tokio::time::Instant;
 
 use crate::results;
@@ -118,7 +117,7 @@ pub async fn run(arguments: &Arguments) -> Result<bool, String> {
         seed: arguments.seed,
         population: Population::new(arguments.seed, TEMPLATE_DIMS),
         gates,
-        desk: Desk::new(&live),
+        operator: live.operator().clone(),
         books: Mutex::default(),
         samples: Mutex::default(),
         failures: Mutex::default(),
@@ -217,7 +216,7 @@ async fn look(course: Arc<Course>, looks: Arc<Mutex<Vec<Look>>>) {
         ticks.tick().await;
         let boarding = course.boarding.load(Ordering::Relaxed);
         let mut shards: BTreeMap<NodeId, u32> = BTreeMap::new();
-        if let Ok(Response::ClusterStatus(status)) = course.desk.done(&Request::ClusterStatus).await {
+        if let Ok(Response::ClusterStatus(status)) = course.operator.insist(&Request::ClusterStatus).await {
             shards.extend(status.members.iter().map(|member| (member.member.id, member.owner_of + member.standby_of)));
         }
         lock(&looks).push(Look { at_min: course.clock.now_min(), boarding, shards });
@@ -239,7 +238,12 @@ async fn read_ledger(course: Arc<Course>, position: Arc<AtomicU64>) {
 
 /// Takes one page of the ledger into the books, and says where the next begins.
 async fn page(course: &Course, from: u64) -> Result<u64, String> {
-    match course.desk.done(&Request::LedgerPage { from, limit: PAGE_RECORDS }).await? {
+    match course
+        .operator
+        .insist(&Request::LedgerPage { from, limit: PAGE_RECORDS })
+        .await
+        .map_err(|error| error.to_string())?
+    {
         Response::LedgerPage(page) => {
             let count = page.records.len() as u64;
             let mut books = lock(&course.books);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::invariants::p3_no_failed_request::{self, Took};
-use harness::oracle::{Entry, History, Kind};
+use node_stage::oracle::{Entry, History, Kind};
 
 use super::AFTERMATH;
 use super::blows::{self, Blow};

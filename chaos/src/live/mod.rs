@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use cluster_config::process::EngineChoice;
-use harness::airport::{Airport, Plan};
 use harness::invariants::p4_epochs::Owners;
 use harness::invariants::p9_memory::Memory;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p6_purged, true_answers};
 use harness::live::{Live, Setting};
 use harness::target::Target;
+use node_stage::airport::{Airport, Closed, Plan};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tokio::runtime::Runtime;
@@ -24,6 +24,9 @@ use blows::Kind;
 
 /// How long after a blow its consequences may be seen in what gates were told.
 const AFTERMATH: Duration = p3_no_failed_request::FAILOVER;
+
+/// Gates of one flight.
+const GATES_OF_A_FLIGHT: u32 = 2;
 
 /// How long to run and on what.
 #[derive(Args)]
@@ -123,13 +126,16 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
     .await;
     let plan = Plan {
         seed,
-        stands: arguments.gates.div_ceil(2),
-        gates: 2,
+        gates: GATES_OF_A_FLIGHT,
         travellers: arguments.travellers,
         interval: Duration::from_millis(arguments.interval_ms),
     };
-    let airport = Airport::open(&live, plan).await;
-    airport.board(u64::from(arguments.gates)).await;
+    let mut gates = Vec::new();
+    for gate in 0..arguments.gates.next_multiple_of(GATES_OF_A_FLIGHT) {
+        gates.push(live.gate(gate as usize).await);
+    }
+    let airport = Airport::open(live.operator().clone(), gates, plan);
+    airport.board(u64::from(arguments.gates)).await.expect("boarding begins");
     println!("seed {seed}: {} gates board on {} nodes", arguments.gates, arguments.nodes);
     let all: &[Kind] = clap::ValueEnum::value_variants();
     let possible = all.iter().copied().filter(|kind| match kind {
@@ -156,9 +162,9 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
         println!("  {number}: {}; well again {recovered:.1?} after its end", blow.text);
         account.struck(blow, recovered);
         // The next blow meets a cluster on which people board.
-        airport.board(u64::from(arguments.gates) / 8).await;
+        airport.board(u64::from(arguments.gates) / 8).await.expect("boarding goes on");
     }
-    let (history, closed, progress) = airport.close().await;
+    let Closed { history, journeys: closed, progress } = airport.close().await.expect("every change was taken");
 
     let mut run = Run::default();
     p3_no_failed_request::check(&history.outside(&account.excused()));

@@ -1,16 +1,16 @@
 //! `tvs demo`.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cluster_config::process::EngineChoice;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use cluster_config::wire::peer::Listing;
+use node_stage::demo::{Announced, Given, Options, demonstrate};
 
 use super::connect::block_on;
+use super::progress::Progress;
 use super::{Failure, output};
-use crate::demo::run::{Options, Show, demonstrate};
-use crate::{clock, observe};
+use crate::{clock, manifests, observe};
 
 /// What to show.
 #[derive(Args)]
@@ -49,29 +49,27 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let binary = std::env::current_exe().map_err(|error| Failure::failure_of(&error))?;
     let number = clock::random_u128().map_err(|error| Failure::failure_of(&error))? as u32;
     let folder = std::env::temp_dir().join(format!("tvs-demo-{number:08x}"));
-    let mut manifests = Vec::new();
-    for file in &arguments.manifest {
-        manifests.push((file.display().to_string(), super::manifest::read(file)?));
-    }
+    let manifests = arguments.manifest.iter().map(|file| given(file)).collect::<Result<_, _>>()?;
     let options = Options {
         nodes: arguments.nodes,
-        flights: arguments.flights as usize,
-        travellers: arguments.travellers as usize,
+        flights: arguments.flights as u32,
+        travellers: arguments.travellers as u32,
         seed: arguments.seed,
         manifests,
         kills: !arguments.no_kill,
         engine: arguments.engine,
         folder: folder.clone(),
         binary,
+        log: std::env::var("TVS_LOG").unwrap_or_else(|_| observe::NODE_LOGS.to_owned()),
     };
-    let progress = Progress::new();
+    let progress = Progress::story();
     let report = block_on(async {
         tokio::select! {
-            report = demonstrate(options, &progress) => report,
+            report = demonstrate(options, &progress) => Ok(report?),
             _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
         }
     });
-    progress.bar.finish_and_clear();
+    drop(progress);
     let failed = report.as_ref().map_or(true, |report| !report.broken.is_empty());
     if arguments.keep || failed {
         eprintln!("configurations, certificates, data and logs are in {}", folder.display());
@@ -82,41 +80,22 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.json {
         output::json(&report)?;
     } else {
-        output::print(&report.describe())?;
+        output::print(&report.describe(output::table))?;
     }
     if report.broken.is_empty() { Ok(()) } else { Err(Failure::failed("a promise was broken; see the report")) }
 }
 
-/// The live display: a bar on a terminal, a line for each step elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    terminal: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {wide_bar} {pos}/{len} {msg}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar, terminal }
-    }
-}
-
-impl Show for Progress {
-    fn step(&self, text: &str) {
-        if self.terminal {
-            self.bar.println(text);
-        } else {
-            eprintln!("{text}");
-        }
-    }
-
-    fn boarded(&self, done: u64, all: u64, text: &str) {
-        self.bar.set_length(all);
-        self.bar.set_position(done);
-        self.bar.set_message(text.to_owned());
-    }
+/// A manifest file of the caller, as a node reads it.
+fn given(file: &Path) -> Result<Given, Failure> {
+    let bytes = super::manifest::read(file)?;
+    let announced = manifests::read(&bytes).map(|announced| {
+        let journeys = announced.journeys.into_iter().map(|one| Announced {
+            journey: one.plan.id,
+            departs_at: one.plan.departs_at,
+            people: one.people,
+            is_removal: one.listing == Listing::Removed,
+        });
+        journeys.collect()
+    });
+    Ok(Given { name: file.display().to_string(), bytes, announced })
 }

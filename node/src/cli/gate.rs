@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use cluster_config::ids::{EncounterId, JourneyId, ModelVersion};
 use cluster_config::limits::GATE_DEADLINE_MS;
+use cluster_config::policy::Policy;
 use cluster_config::wire::gate::{Answer, Capture, CaptureDetail, DeviceKind, ImageKind, Sample};
 use node_link::{GateClient, GateClientOptions};
 
@@ -38,7 +39,7 @@ pub struct Shot {
     #[arg(long, value_name = "FILE")]
     template: PathBuf,
     /// The model that made the probe
-    #[arg(long, default_value_t = crate::holdings::synthetic::model())]
+    #[arg(long, default_value_t = Policy::default().model)]
     model: ModelVersion,
     /// Which capture of this traveller this is, from 1
     #[arg(long, default_value_t = 1)]

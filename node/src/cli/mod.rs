@@ -3,10 +3,12 @@
 //! Exit codes: 0 done; 1 it failed (the cluster, the network, a disk, a broken promise); 2 the caller has to change
 //! something (arguments, files, requests that are refused).
 
+#[cfg(feature = "demo")]
 mod bench;
 mod certs;
 mod cluster;
 mod connect;
+#[cfg(feature = "demo")]
 mod demo;
 mod gallery;
 mod gate;
@@ -15,12 +17,14 @@ mod manifest;
 mod node;
 mod output;
 mod policy;
+#[cfg(feature = "demo")]
+mod progress;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use output::{Failure, table};
+use output::Failure;
 
 /// Traveller verification: galleries of faces for one journey, searched by any node, gone after it.
 #[derive(Parser)]
@@ -33,6 +37,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Show the whole service at work: three nodes, a bank of flights, two kills, no gate that notices
+    #[cfg(feature = "demo")]
     #[command(after_help = "Example: tvs demo --flights 12 --travellers 60 --seed 7")]
     Demo(demo::Arguments),
     /// Run a node
@@ -60,6 +65,7 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::Command),
     /// Measure how fast a healthy cluster is on this machine
+    #[cfg(feature = "demo")]
     #[command(subcommand)]
     Bench(bench::Command),
     /// Print a completion script for a shell
@@ -74,6 +80,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
+        #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(arguments),
         Command::Node(command) => node::run(command),
         Command::Certs(command) => certs::run(command),
@@ -83,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Gate(command) => gate::run(command),
         Command::Ledger(command) => ledger::run(command),
         Command::Policy(command) => policy::run(command),
+        #[cfg(feature = "demo")]
         Command::Bench(command) => bench::run(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "tvs", &mut std::io::stdout());

@@ -67,6 +67,13 @@ impl From<ClientError> for Failure {
     }
 }
 
+#[cfg(feature = "demo")]
+impl From<node_stage::Error> for Failure {
+    fn from(error: node_stage::Error) -> Self {
+        Self { message: chain(&error), callers: error.is_callers() }
+    }
+}
+
 fn chain(error: &dyn Error) -> String {
     coordinator::error::chain(error)
 }

@@ -2,10 +2,12 @@
 //! out of them, never a photograph (R44).
 
 mod file;
+#[cfg(feature = "demo")]
 pub mod synthetic;
 
 use std::sync::Arc;
 
+use cluster_config::cluster::ClusterSettings;
 use cluster_config::file::Configuration;
 use cluster_config::ids::ModelVersion;
 use cluster_config::process::HoldingsSettings;
@@ -47,30 +49,24 @@ pub trait Holdings: Send + Sync {
 pub fn open(configuration: &Configuration) -> Result<Arc<dyn Holdings>, Error> {
     let cluster = &configuration.cluster;
     Ok(match &configuration.holdings {
-        HoldingsSettings::Synthetic { seed } => {
-            if cluster.model != synthetic::model() {
-                return Err(Error::Source {
-                    place: "synthetic".to_owned(),
-                    problem: format!("set cluster.model to {}, not {}", synthetic::model(), cluster.model),
-                });
-            }
-            Arc::new(synthetic::Population::new(*seed, cluster.template_dims))
-        }
+        HoldingsSettings::Synthetic { seed } => open_synthetic(*seed, cluster)?,
         HoldingsSettings::File { path } => Arc::new(file::File::open(path, cluster.model, cluster.template_dims)?),
     })
 }
 
-/// What identifies a person in holdings: the travel document, else name and date of birth.
-fn person_key(person: &Person) -> String {
-    match &person.document {
-        Some(document) => {
-            format!("document/{}/{}", document.issuing_state.as_deref().unwrap_or(""), document.number)
-        }
-        None => {
-            let born = person.date_of_birth.unwrap_or(0);
-            format!("name/{}/{}/{born}", person.family_name, person.given_names)
-        }
+#[cfg(feature = "demo")]
+fn open_synthetic(seed: u64, cluster: &ClusterSettings) -> Result<Arc<dyn Holdings>, Error> {
+    if cluster.model != synthetic::model() {
+        let problem = format!("set cluster.model to {}, not {}", synthetic::model(), cluster.model);
+        return Err(Error::Source { place: "synthetic".to_owned(), problem });
     }
+    Ok(Arc::new(synthetic::Population::new(seed, cluster.template_dims)))
+}
+
+#[cfg(not(feature = "demo"))]
+fn open_synthetic(_: u64, _: &ClusterSettings) -> Result<Arc<dyn Holdings>, Error> {
+    let problem = "this build of tvs has no made-up people; set holdings.kind to \"file\"".to_owned();
+    Err(Error::Source { place: "synthetic".to_owned(), problem })
 }
 
 /// The model of a line or a population must be the cluster's.

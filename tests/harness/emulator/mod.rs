@@ -93,7 +93,7 @@ impl Emulator {
         Self { shared, runtime: handle, fronts, stop: Some(stop), thread }
     }
 
-    /// The relays' addresses, for [`node::local::Options::fronts`].
+    /// The relays' addresses, for [`node_stage::local::Options::fronts`].
     pub fn fronts(&self) -> Vec<SocketAddr> {
         self.fronts.keys().copied().collect()
     }

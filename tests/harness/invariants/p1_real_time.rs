@@ -10,7 +10,7 @@ use cluster_config::ids::EncounterId;
 use cluster_config::wire::gate::Recording;
 use cluster_config::wire::operator::LedgerRecord;
 
-use crate::oracle::History;
+use node_stage::oracle::History;
 
 /// What clients saw of one record.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::oracle::{Entry, History, Kind, Outcome};
+use node_stage::oracle::{Entry, History, Kind, Outcome};
 
 /// Every answer comes by then.
 const DEADLINE: Duration = Duration::from_millis(2_000);

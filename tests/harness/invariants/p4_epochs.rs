@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cluster_config::ids::{Epoch, JourneyId, NodeId, ShardId};
 use cluster_config::wire::operator::{Gallery, Request, Response};
 
-use crate::oracle::History;
 use crate::target::Target;
+use node_stage::oracle::History;
 
 /// What has been seen of ownership. Look often: while something happens, and afterwards at every node.
 #[derive(Debug, Default)]

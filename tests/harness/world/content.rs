@@ -8,15 +8,15 @@ use cluster_config::ids::{
     ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, ShardId, SubjectId, UnixMs,
 };
 use cluster_config::limits::CANDIDATES;
-use cluster_config::wire::gate::{Capture, CaptureDetail, DeviceKind, ImageKind, Sample};
+use cluster_config::wire::gate::Capture;
 use cluster_config::wire::peer::{Document, JourneyPlan, Person, Segment, ShardFound, ShardSearch};
-use node::holdings::Holdings;
-use node::holdings::synthetic::{Population, model};
 use node::segment::{self, Enrolled, Head, Loaded};
+use node_population::{Population, model};
+use node_stage::capture;
+use node_stage::guest::Guest;
 use shaders::{Choice, Engine, Job};
 
 use crate::dice::Dice;
-use crate::workload::Guest;
 
 /// Numbers in a template: few, since time is better spent on faults. The population's scores spread wider then, and the
 /// decisions differ from a national gallery's; the reference matcher judges by the same numbers.
@@ -78,19 +78,8 @@ impl Content {
             None => self.population.stranger((flight as u64) << 32 | number),
         };
         let who = guest.map_or(u64::MAX >> 16, |guest| guest as u64);
-        Capture {
-            encounter: EncounterId((flight as u128) << 96 | u128::from(who) << 32 | u128::from(number)),
-            journey: self.flights[flight].journey,
-            sample: Sample::Template { model: model(), values },
-            detail: CaptureDetail {
-                device_kind: DeviceKind::GateCamera,
-                image_kind: ImageKind::VisibleStill,
-                quality: Some(80),
-            },
-            attempt,
-            captured_at: at,
-            deadline_ms: 2_000,
-        }
+        let encounter = EncounterId((flight as u128) << 96 | u128::from(who) << 32 | u128::from(number));
+        capture::of_template(self.flights[flight].journey, encounter, attempt, values, at)
     }
 }
 
@@ -167,12 +156,11 @@ pub fn build(
         Some(head) => head.people.iter().map(|e| (e.person.manifest_ordinal, e.subject)).collect(),
         None => boarded.clone(),
     };
-    let held = population.templates(people).expect("a made-up population always answers");
     let (mut enrolled, mut owners, mut values) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, (person, templates)) in people.iter().zip(held).enumerate() {
-        for template in templates {
+    for (index, person) in people.iter().enumerate() {
+        for template in population.held(person) {
             owners.push(index as u32);
-            values.extend_from_slice(&template.values);
+            values.extend_from_slice(&template);
         }
         let drawn = SubjectId(dice.number());
         let subject = known.get(&person.manifest_ordinal).copied().unwrap_or(drawn);

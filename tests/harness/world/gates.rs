@@ -15,7 +15,7 @@ use super::World;
 use super::content::Manifest;
 use super::network::Address;
 use super::node::Status;
-use crate::oracle::{Kind, Outcome};
+use node_stage::oracle::{Kind, Outcome};
 
 /// How long a gate waits for its answer, microseconds.
 const DEADLINE_US: u64 = 2_000_000;

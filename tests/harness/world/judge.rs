@@ -26,7 +26,7 @@ use super::node::{Node, Status};
 use super::raft::{Entry, Payload};
 use crate::invariants::p1_exactly_once;
 use crate::invariants::reference::{self, Row};
-use crate::oracle::{self, History, Kind};
+use node_stage::oracle::{self, History, Kind};
 
 /// What a request may take beyond its deadline before its node has answered, microseconds: one look for the leader, and
 /// a turn of the loop.

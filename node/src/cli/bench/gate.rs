@@ -1,36 +1,11 @@
 //! `tvs bench gate`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
 use clap::Args;
-use cluster_config::ids::EncounterId;
-use cluster_config::wire::gate::{Capture, Request, Response};
-use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, codec};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use serde::Serialize;
+use node_stage::bench::gate;
 
-use super::echo::{self, Echo};
-use super::load::{HEADS, Row, Tally};
-use super::stage::{Options, Stage};
+use super::options::Options;
 use super::{Failure, output, until_interrupted};
-
-/// Captures made beforehand and asked in turn: enough that none finds its gallery still in a cache because of its
-/// own last time.
-const CAPTURES: usize = 4_096;
-
-/// How long one side is measured before the other has its turn, so that a noisy moment hits both.
-const SPELL: Duration = Duration::from_secs(1);
-
-/// How long connections and caches are warmed up.
-const WARM_UP: Duration = Duration::from_millis(500);
-
-/// The goals: the median alone against the echo's, and the rate of one node with 32 in flight.
-const P50_RATIO_GOAL: f64 = 3.0;
-/// See [`P50_RATIO_GOAL`].
-const RATE_GOAL: f64 = 50_000.0;
+use crate::cli::progress::Progress;
 
 /// What to measure.
 #[derive(Args)]
@@ -45,141 +20,11 @@ pub struct Arguments {
     options: Options,
 }
 
-/// One number in flight.
-#[derive(Debug, Serialize)]
-struct Level {
-    in_flight: usize,
-    identify: Row,
-    echo: Row,
-    /// The cluster's median over the echo's.
-    p50_ratio: f64,
-    /// The cluster's rate over the echo's.
-    rate_ratio: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    nodes: u64,
-    galleries: usize,
-    templates: u64,
-    engine: String,
-    build_seconds: f64,
-    connections: u16,
-    request_bytes: usize,
-    answer_bytes: usize,
-    levels: Vec<Level>,
-}
-
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let report = until_interrupted(measure(arguments))?;
-    if arguments.options.json { output::json(&report) } else { output::print(&describe(&report)) }
-}
-
-async fn measure(arguments: &Arguments) -> Result<Report, Failure> {
-    let options = &arguments.options;
-    let stage = Stage::set(options, arguments.nodes, arguments.galleries as usize).await?;
-    let gate = stage.cluster.gate("GATE-01").map_err(|error| Failure::failure_of(&error))?;
-    let mut generator = ChaCha8Rng::seed_from_u64(options.seed);
-    let mut pick = |count: usize| generator.next_u32() as usize % count;
-    let mut people = Vec::with_capacity(CAPTURES);
-    for _ in 0..CAPTURES {
-        let flight = pick(stage.flights.len());
-        people.push((flight, pick(stage.flights[flight].people.len())));
-    }
-    let captures = Arc::new(stage.captures(options.seed, people).await?);
-    let clients = stage.clients(&gate, options.connections).await?;
-    let first = clients[0].identify(captures[0].clone()).await?;
-    let request_bytes = frame_bytes(&Request::Identify(captures[0].clone()))?;
-    let answer_bytes = frame_bytes(&Response::Answer(first))?;
-    let echo = Echo::start(&stage, &gate, usize::from(options.connections), answer_bytes).await?;
-    let connections = Arc::new(echo.connections());
-    let request = Arc::new(vec![7; request_bytes]);
-    let next = Arc::new(AtomicU64::new(0));
-    let identify = {
-        let (clients, captures) = (clients.clone(), captures.clone());
-        move |number: usize| {
-            let (client, captures, next) = (clients[number % clients.len()].clone(), captures.clone(), next.clone());
-            async move {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let encounter = EncounterId(u128::from(place) + 1);
-                let capture = Capture { encounter, ..captures[place as usize % captures.len()].clone() };
-                Some(client.identify(capture).await.map(|_| ()).map_err(|error| error.to_string()))
-            }
-        }
-    };
-    let ask_echo = move |number: usize| {
-        let (connection, request) = (connections[number % connections.len()].clone(), request.clone());
-        async move { Some(echo::call(&connection, &request).await) }
-    };
-    let nodes = stage.processes();
-    let mut levels = Vec::new();
-    for &in_flight in &options.in_flight {
-        stage.say(format!("{in_flight} in flight"));
-        Tally::new()?.run(in_flight, WARM_UP, &[], identify.clone()).await?;
-        Tally::new()?.run(in_flight, WARM_UP, &[], ask_echo.clone()).await?;
-        let (mut of_cluster, mut of_echo) = (Tally::new()?, Tally::new()?);
-        for _ in 0..options.seconds {
-            of_cluster.run(in_flight, SPELL, &nodes, identify.clone()).await?;
-            of_echo.run(in_flight, SPELL, &[echo.process()], ask_echo.clone()).await?;
-        }
-        let (identify, echo) = (of_cluster.row(), of_echo.row());
-        levels.push(Level {
-            in_flight,
-            p50_ratio: identify.p50_us / echo.p50_us,
-            rate_ratio: identify.rate_per_second / echo.rate_per_second,
-            identify,
-            echo,
-        });
-    }
-    Ok(Report {
-        nodes: arguments.nodes,
-        galleries: stage.flights.len(),
-        templates: stage.templates,
-        engine: stage.engine.clone(),
-        build_seconds: stage.build_seconds,
-        connections: options.connections,
-        request_bytes,
-        answer_bytes,
-        levels,
-    })
-}
-
-fn frame_bytes(message: &impl Serialize) -> Result<usize, Failure> {
-    let body = codec::encode(message, Channel::Gate.body_bytes_max()).map_err(|error| Failure::failure_of(&error))?;
-    Ok(FRAME_HEADER_BYTES + body.len())
-}
-
-fn describe(report: &Report) -> String {
-    let mut rows = vec![["in flight", "what"].iter().chain(&HEADS).map(ToString::to_string).collect::<Vec<_>>()];
-    let mut ratios = Vec::new();
-    for level in &report.levels {
-        for (what, row) in [("identify", &level.identify), ("bare quinn echo", &level.echo)] {
-            let head = vec![level.in_flight.to_string(), what.to_owned()];
-            rows.push(head.into_iter().chain(row.cells()).collect());
-        }
-        let mut line = format!(
-            "{} in flight: p50 {:.2} x the echo's, rate {:.2} x the echo's",
-            level.in_flight, level.p50_ratio, level.rate_ratio
-        );
-        match level.in_flight {
-            1 => line.push_str(&format!(" (goal: p50 at most {P50_RATIO_GOAL:.0} x)")),
-            32 if report.nodes == 1 => line.push_str(&format!(" (goal: {RATE_GOAL:.0} requests/s)")),
-            _ => {}
-        }
-        ratios.push(line);
-    }
-    format!(
-        "{} node(s), engine {}; {} galleries of {} templates on average, built in {:.1} s; {} connections; \
-         {} bytes there, {} back\n{}\n{}",
-        report.nodes,
-        report.engine,
-        report.galleries,
-        report.templates / report.galleries.max(1) as u64,
-        report.build_seconds,
-        report.connections,
-        report.request_bytes,
-        report.answer_bytes,
-        output::table(&rows),
-        ratios.join("\n"),
-    )
+    let options = arguments.options.for_stage()?;
+    let progress = Progress::measurement();
+    let measurement = gate::measure(&options, arguments.nodes, arguments.galleries as u32, &progress);
+    let report = until_interrupted(async { Ok(measurement.await?) })?;
+    drop(progress);
+    if arguments.options.json { output::json(&report) } else { output::print(&report.describe(output::table)) }
 }

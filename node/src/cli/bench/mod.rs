@@ -3,9 +3,8 @@
 mod commit;
 mod echo;
 mod gate;
-mod load;
 mod matching;
-mod stage;
+mod options;
 
 use clap::Subcommand;
 

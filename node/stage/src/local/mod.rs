@@ -1,14 +1,16 @@
 //! A cluster of real processes on this machine's loopback: for the demonstration, the benchmarks and the tests.
 //!
-//! Every node is its own process of the same binary, with its own configuration file, data folder and certificate, on
-//! a free port, which is kept for it while it does not run. All of them are killed when this is dropped.
+//! Every node is a process of its own of the binary `tvs`, with its own configuration file, data folder and
+//! certificate, on a free port, which is kept for it while it does not run. All are killed when the cluster is dropped.
+
+mod ports;
+mod process;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::file::Configuration;
@@ -18,25 +20,13 @@ use cluster_config::wire::Role;
 use cluster_config::wire::peer::Member;
 use node_link::Identity;
 use node_link::certificates::{Authority, Validity};
-
-use crate::clock;
+use node_population::{TEMPLATE_DIMS, model};
 
 /// Days for which the certificates of a local cluster are valid: nobody keeps one longer.
 const CERTIFICATE_DAYS: u32 = 30;
 
 /// Zones are given out in turn.
 const ZONES: [&str; 3] = ["a", "b", "c"];
-
-/// Ports of nodes: none that a system gives to a socket that asks for any (Linux has 32,768 to 60,999 for these, IANA 49,152
-/// and more), since a client's might get the port of a node that is down.
-const PORTS: Range<u16> = 16_384..32_768;
-
-/// How many of them are tried for a free one.
-const PORT_TRIES_MAX: usize = 100;
-
-/// A socket that is bound to a port and connected to nobody who sends ("discard", RFC 863): the port is taken, and whoever sends
-/// something to it is told that nobody listens, as with a process that has died.
-const DISCARD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
 
 /// Why a local cluster does not start.
 #[derive(Debug, thiserror::Error)]
@@ -195,8 +185,8 @@ impl LocalCluster {
         let configuration = Configuration {
             cluster: ClusterSettings {
                 name: "local".to_owned(),
-                model: crate::holdings::synthetic::model(),
-                template_dims: 512,
+                model: model(),
+                template_dims: TEMPLATE_DIMS,
                 heartbeat_ms: 25,
                 election_ms_min: 100,
                 election_ms_max: 200,
@@ -297,175 +287,12 @@ impl LocalCluster {
         Ok(Identity::load(&self.authority.certificate(), &file("pem"), &file("key"))?)
     }
 
-    /// Starts a node that is not running.
-    ///
-    /// # Errors
-    /// [`Error`] with the place.
-    pub fn restart(&mut self, id: NodeId) -> Result<(), Error> {
-        let binary = self.options.binary.clone();
-        let filter = self.options.log.clone();
-        let node = self.node_mut(id)?;
-        let failed = |action| {
-            let path = node.log.clone();
-            move |source| Error::Io { path, action, source }
-        };
-        let log = File::options().create(true).append(true).open(&node.log).map_err(failed("opened"))?;
-        let also = log.try_clone().map_err(failed("opened"))?;
-        node.port = None;
-        let mut words = node.launcher.iter().cloned().chain([binary.clone().into_os_string()]);
-        let child = Command::new(words.next().unwrap_or_default())
-            .args(words)
-            .args(["node", "run", "--config"])
-            .arg(&node.config)
-            .env("TVS_LOG", filter)
-            // Mesa's device chooser complains on standard error where there is no display; nothing is chosen here.
-            .env("NODEVICE_SELECT", "1")
-            .envs(node.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(also)
-            .spawn()
-            .map_err(|source| Error::Io { path: binary, action: "started", source })?;
-        node.child = Some(child);
-        Ok(())
-    }
-
-    /// The process id of a running node.
-    pub fn process_id(&self, id: NodeId) -> Option<u32> {
-        self.node(id).ok()?.child.as_ref().map(Child::id)
-    }
-
-    /// The exit code of a node that has ended by itself; absent while it runs.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchNode`], [`Error::Io`].
-    pub fn ended(&mut self, id: NodeId) -> Result<Option<std::process::ExitStatus>, Error> {
-        let node = self.node_mut(id)?;
-        let path = node.log.clone();
-        match &mut node.child {
-            Some(child) => child.try_wait().map_err(|source| Error::Io { path, action: "waited for", source }),
-            None => Ok(None),
-        }
-    }
-
-    /// Takes note that a node has ended by itself, so that it does not count as running and may be started again.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchNode`].
-    pub fn forget(&mut self, id: NodeId) -> Result<(), Error> {
-        let node = self.node_mut(id)?;
-        node.child = None;
-        node.hold_port();
-        Ok(())
-    }
-
-    /// Sends a signal to a running node.
-    ///
-    /// # Errors
-    /// [`Error`] where it is not running.
-    pub fn signal(&self, id: NodeId, signal: rustix::process::Signal) -> Result<(), Error> {
-        let raw = self.process_id(id).and_then(|pid| i32::try_from(pid).ok());
-        let pid = raw.and_then(rustix::process::Pid::from_raw).ok_or(Error::NoSuchNode(id))?;
-        rustix::process::kill_process(pid, signal).map_err(|source| Error::Io {
-            path: self.options.folder.clone(),
-            action: "signalled",
-            source: source.into(),
-        })
-    }
-
-    /// Kills a node with SIGKILL and waits until its process is gone.
-    ///
-    /// # Errors
-    /// [`Error`] where it is not running.
-    pub fn kill(&mut self, id: NodeId) -> Result<(), Error> {
-        self.end(id, rustix::process::Signal::KILL)
-    }
-
-    /// Asks a node to stop with SIGTERM and waits until its process is gone.
-    ///
-    /// # Errors
-    /// [`Error`] where it is not running.
-    pub fn stop(&mut self, id: NodeId) -> Result<(), Error> {
-        self.end(id, rustix::process::Signal::TERM)
-    }
-
-    fn end(&mut self, id: NodeId, signal: rustix::process::Signal) -> Result<(), Error> {
-        self.signal(id, signal)?;
-        let node = self.node_mut(id)?;
-        let path = node.log.clone();
-        match node.child.take() {
-            Some(mut child) => {
-                child.wait().map_err(|source| Error::Io { path, action: "waited for", source })?;
-                node.hold_port();
-                Ok(())
-            }
-            None => Err(Error::NoSuchNode(id)),
-        }
-    }
-
-    /// A port that is free now, and what holds it.
     fn free_port(&self) -> Result<(u16, UdpSocket), Error> {
         let failed = |source| Error::Io { path: self.options.folder.clone(), action: "given a port", source };
-        let mut last = std::io::ErrorKind::AddrInUse.into();
-        for _ in 0..PORT_TRIES_MAX {
-            let drawn = clock::random_u128().map_err(|_| failed(std::io::ErrorKind::Other.into()))?;
-            let port = PORTS.start + (drawn % PORTS.len() as u128) as u16;
-            match hold(port) {
-                Ok(socket) => return Ok((port, socket)),
-                Err(error) => last = error,
-            }
-        }
-        Err(failed(last))
-    }
-}
-
-impl LocalNode {
-    /// Keeps its port for it. Where somebody was quicker, its next start will say so.
-    fn hold_port(&mut self) {
-        self.port = hold(self.listen.port()).ok();
-    }
-}
-
-/// Takes a port of this machine's loopback.
-fn hold(port: u16) -> std::io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
-    socket.connect(DISCARD)?;
-    Ok(socket)
-}
-
-impl Drop for LocalCluster {
-    fn drop(&mut self) {
-        for node in &mut self.nodes {
-            if let Some(mut child) = node.child.take() {
-                // A process that has ended by itself cannot be killed; waiting for it is right in both cases.
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-        }
+        ports::free().map_err(failed)
     }
 }
 
 fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::Io { path: path.to_owned(), action: "created", source })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::ErrorKind;
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_port_that_is_held_is_taken_and_tells_senders_that_nobody_listens() {
-        let (port, held) = PORTS.map(|port| (port, hold(port))).find(|(_, held)| held.is_ok()).expect("a free port");
-        assert_eq!(hold(port).expect_err("it is held").kind(), ErrorKind::AddrInUse);
-        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-        sender.connect((Ipv4Addr::LOCALHOST, port)).expect("an address");
-        sender.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-        sender.send(b"anybody?").expect("sent");
-        assert_eq!(sender.recv(&mut [0; 8]).expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
-        drop(held);
-        hold(port).expect("it is given back");
-    }
 }

@@ -1,15 +1,18 @@
 //! What clients asked and were told: the only truth that promises are held against. A write that was not answered is
 //! *unknown*: it may be in the ledger or not, but not twice.
 
+pub mod ledger;
+
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::{EncounterId, JourneyId};
 use cluster_config::wire::Refusal;
 use cluster_config::wire::gate::{Answer, Directive};
+use node_link::client::ClientError;
+use serde::Serialize;
 
 use crate::guest::Guest;
-use crate::target::Failure;
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +44,12 @@ impl Outcome {
     }
 }
 
-impl From<Result<Answer, Failure>> for Outcome {
-    fn from(result: Result<Answer, Failure>) -> Self {
+impl From<Result<Answer, ClientError>> for Outcome {
+    fn from(result: Result<Answer, ClientError>) -> Self {
         match result {
             Ok(answer) => Self::Answered(answer),
-            Err(Failure::Refused(refusal)) => Self::Refused(refusal),
-            Err(Failure::Unanswered(reason)) => Self::Unknown(reason),
+            Err(ClientError::Refused { refusal, .. }) => Self::Refused(refusal),
+            Err(error) => Self::Unknown(error.to_string()),
         }
     }
 }
@@ -78,23 +81,25 @@ pub struct History {
 
 /// Decisions on boardings against the truth. People without a photograph count with the strangers: no face of theirs
 /// is in the gallery.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Decisions {
     /// Let through as who they are.
-    pub true_matches: u32,
+    pub true_matches: u64,
     /// Let through as somebody else, or without being in the gallery.
-    pub false_matches: u32,
+    pub false_matches: u64,
     /// Rightly not let through.
-    pub true_non_matches: u32,
-    /// In the gallery and not let through, at this attempt.
-    pub false_non_matches: u32,
+    pub true_non_matches: u64,
+    /// In the gallery, and not let through.
+    pub false_non_matches: u64,
+    /// Another picture was asked for.
+    pub recaptures: u64,
 }
 
 impl fmt::Display for Decisions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { true_matches, false_matches, true_non_matches, false_non_matches } = self;
+        let Self { true_matches, false_matches, true_non_matches, false_non_matches, recaptures } = self;
         write!(f, "matches {true_matches} true {false_matches} false, ")?;
-        write!(f, "non-matches {true_non_matches} true {false_non_matches} false")
+        write!(f, "non-matches {true_non_matches} true {false_non_matches} false, recaptures {recaptures}")
     }
 }
 
@@ -119,8 +124,8 @@ impl History {
         self.entries.iter().filter(move |entry| entry.begun + entry.took >= from && entry.begun <= from + length)
     }
 
-    /// The requests that were asked from `from` on and before `until`, as they stood then: one that was still under way had
-    /// taken so long by then.
+    /// The requests that were asked from `from` on and before `until`, as they stood then: one that was still under way
+    /// had taken so long by then.
     pub fn between(&self, from: Instant, until: Instant) -> Self {
         let asked = self.entries.iter().filter(|entry| entry.begun >= from && entry.begun < until);
         let as_then = |entry: &Entry| Entry { took: entry.took.min(until - entry.begun), ..entry.clone() };
@@ -137,20 +142,26 @@ impl History {
     /// The decisions on boardings against the truth.
     pub fn decisions(&self) -> Decisions {
         let mut decisions = Decisions::default();
-        for entry in self.boardings() {
-            let Some(answer) = entry.outcome.answer() else { continue };
-            let enrolled = entry.who.as_ref().filter(|guest| guest.known);
-            let count = match (answer.directive, enrolled) {
-                (Directive::Proceed, Some(guest)) => {
-                    let right = answer.confirmed.map(|who| who.manifest_ordinal) == Some(guest.person.manifest_ordinal);
-                    if right { &mut decisions.true_matches } else { &mut decisions.false_matches }
-                }
-                (Directive::Proceed, None) => &mut decisions.false_matches,
-                (_, Some(_)) => &mut decisions.false_non_matches,
-                (_, None) => &mut decisions.true_non_matches,
-            };
-            *count += 1;
-        }
+        self.boardings().for_each(|entry| decisions.count(entry));
         decisions
+    }
+}
+
+impl Decisions {
+    /// Counts a boarding, where it was answered.
+    pub fn count(&mut self, entry: &Entry) {
+        let Some(answer) = entry.outcome.answer() else { return };
+        let enrolled = entry.who.as_ref().filter(|guest| guest.known);
+        let count = match (answer.directive, enrolled) {
+            (Directive::Recapture, _) => &mut self.recaptures,
+            (Directive::Proceed, Some(guest)) => {
+                let right = answer.confirmed.map(|who| who.manifest_ordinal) == Some(guest.person.manifest_ordinal);
+                if right { &mut self.true_matches } else { &mut self.false_matches }
+            }
+            (Directive::Proceed, None) => &mut self.false_matches,
+            (Directive::Wait, Some(_)) => &mut self.false_non_matches,
+            (Directive::Wait, None) => &mut self.true_non_matches,
+        };
+        *count += 1;
     }
 }

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::Failure;
+use crate::Error;
 
 /// Latencies up to a minute, nanoseconds, three digits.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
@@ -49,7 +49,7 @@ impl Tally {
     ///
     /// # Errors
     /// Where the histogram refuses its bounds: a fault of ours.
-    pub fn new() -> Result<Self, Failure> {
+    pub fn new() -> Result<Self, Error> {
         Ok(Self {
             latencies: histogram()?,
             failed: 0,
@@ -64,7 +64,7 @@ impl Tally {
     ///
     /// # Errors
     /// Where a loop breaks off.
-    pub async fn run<A, F>(&mut self, in_flight: usize, time: Duration, servers: &[u32], ask: A) -> Result<(), Failure>
+    pub async fn run<A, F>(&mut self, in_flight: usize, time: Duration, servers: &[u32], ask: A) -> Result<(), Error>
     where
         A: Fn(usize) -> F + Clone + Send + 'static,
         F: Future<Output = Option<Result<(), String>>> + Send + 'static,
@@ -97,8 +97,8 @@ impl Tally {
         }
         let mut first_failure = None;
         while let Some(done) = loops.join_next().await {
-            let (latencies, failure) = done.map_err(|error| Failure::failure_of(&error))?;
-            self.latencies.add(latencies).map_err(|error| Failure::failure_of(&error))?;
+            let (latencies, failure) = done.map_err(|error| Error::failed(error))?;
+            self.latencies.add(latencies).map_err(|error| Error::failed(error))?;
             first_failure = first_failure.or(failure);
         }
         self.time += begun.elapsed();
@@ -153,8 +153,8 @@ impl Row {
 /// The heads of [`Row::cells`].
 pub const HEADS: [&str; 7] = ["requests/s", "p50 us", "p99 us", "max us", "server CPU us", "client CPU us", "failed"];
 
-fn histogram() -> Result<Histogram<u64>, Failure> {
-    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(|error| Failure::failure_of(&error))
+fn histogram() -> Result<Histogram<u64>, Error> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(|error| Error::failed(error))
 }
 
 /// Processor time that processes have used, all threads, those that have ended too, user and system, by the system's clock

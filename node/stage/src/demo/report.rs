@@ -5,9 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::gates::{Event, Kind};
-use super::oracle::{Crossings, Decisions};
-use crate::cli::table;
+use crate::oracle::ledger::Crossings;
+use crate::oracle::{Decisions, Entry, Kind};
 
 /// Promise P3's bounds on latencies, milliseconds: p99 and maximum.
 const IDENTIFY_MS_MAX: (f64, f64) = (150.0, 500.0);
@@ -89,15 +88,15 @@ pub struct Report {
     pub broken: Vec<String>,
 }
 
-/// Latencies of the events that were asked in a phase.
-pub fn latencies<'a>(phase: &str, events: impl Iterator<Item = &'a Event> + Clone) -> Vec<Latency> {
+/// Latencies of the requests of a phase.
+pub fn latencies<'a>(phase: &str, entries: impl Iterator<Item = &'a Entry> + Clone) -> Vec<Latency> {
     let of = |kind: Kind, name: &'static str| {
         // Three significant digits up to a minute: plenty for milliseconds. These bounds are constants that fit.
         let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).ok()?;
         let mut failed = 0;
-        for event in events.clone().filter(|event| event.kind == kind) {
-            failed += u64::from(event.answer.is_err());
-            histogram.saturating_record(micros(event.took).max(1));
+        for entry in entries.clone().filter(|entry| entry.kind == kind) {
+            failed += u64::from(entry.outcome.answer().is_none());
+            histogram.saturating_record(micros(entry.took).max(1));
         }
         let ms = |micros: u64| micros as f64 / 1_000.0;
         (!histogram.is_empty()).then(|| Latency {
@@ -139,8 +138,8 @@ impl Report {
         self.broken = broken;
     }
 
-    /// The report as a person reads it.
-    pub fn describe(&self) -> String {
+    /// The report as a person reads it; `table` sets rows of cells, the head first.
+    pub fn describe(&self, table: impl Fn(&[Vec<String>]) -> String) -> String {
         let mut text = String::new();
         let mut rows =
             vec![row(&["journey", "travellers", "encounters", "true match", "false match", "true non-match"])];

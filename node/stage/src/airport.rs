@@ -1,34 +1,29 @@
 //! An airport that never closes: at every stand one flight after the other is announced, boards at its gates and is
-//! closed, until the airport is told to stop. While a flight boards, latecomers are added to its list, and somebody who did not
-//! come is taken off. Long runs of faults strike while this goes on.
+//! closed, until the airport is told to stop. While a flight boards, latecomers are added to its list, and somebody who
+//! did not come is taken off. Long runs of faults strike while this goes on.
 
-use std::net::SocketAddr;
 use std::ops::RangeBounds;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cluster_config::ids::JourneyId;
-use cluster_config::wire::operator::{Request, Response};
+use cluster_config::wire::operator::Request;
 use node_intake::MessageKind;
-use node_link::{Identity, OperatorClient};
+use node_link::GateClient;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::Error;
+use crate::bank::Bank;
+use crate::boarding::board_one;
+use crate::flight::Flight;
 use crate::level::wait_for;
-use crate::live::{Live, LiveGate};
+use crate::operator::Operator;
 use crate::oracle::History;
-use crate::target::{LEVEL_DEADLINE, Target};
-use crate::workload::{Bank, Flight, board_one};
 
-/// How long one question of the desk may take before it is asked again.
-const DESK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the desk tries at all. Faults last a minute at most, and the cluster needs a moment afterwards.
-const DESK_PATIENCE: Duration = Duration::from_secs(150);
-
-/// Pause between two tries of the desk.
-const DESK_PAUSE: Duration = Duration::from_millis(200);
+/// How long the next travellers may take to board.
+const BOARD_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Travellers of a flight who are not on its first manifest: the last ones. The first one of all does not come.
 const LATECOMERS: u32 = 2;
@@ -38,9 +33,7 @@ const LATECOMERS: u32 = 2;
 pub struct Plan {
     /// Seed of everybody who travels.
     pub seed: u64,
-    /// Flights that board at once.
-    pub stands: u32,
-    /// Gates of each.
+    /// Gates of a flight; as many flights board at once as there are gates for them.
     pub gates: u32,
     /// Travellers of the fullest; the others have from a quarter of that on, so that they do not all end at once.
     pub travellers: u32,
@@ -68,7 +61,7 @@ pub struct Progress {
 
 struct Shared {
     plan: Plan,
-    desk: Desk,
+    operator: Operator,
     numbers: AtomicU32,
     closed: Mutex<Vec<JourneyId>>,
     history: Mutex<History>,
@@ -76,12 +69,23 @@ struct Shared {
     problems: Mutex<Vec<String>>,
 }
 
+/// What a closed airport leaves.
+#[derive(Debug)]
+pub struct Closed {
+    /// What gates asked and were told.
+    pub history: History,
+    /// The journeys that are closed.
+    pub journeys: Vec<JourneyId>,
+    /// What has been done.
+    pub progress: Progress,
+}
+
 impl Airport {
-    /// Opens it: every gate is connected, and every stand gets its first flight.
-    pub async fn open(live: &Live, plan: Plan) -> Self {
+    /// Opens it: every stand gets its share of the `gates` and its first flight, which the operator announces.
+    pub fn open(operator: Operator, gates: Vec<GateClient>, plan: Plan) -> Self {
         let shared = Arc::new(Shared {
             plan,
-            desk: Desk::new(live),
+            operator,
             numbers: AtomicU32::new(1),
             closed: Mutex::default(),
             history: Mutex::default(),
@@ -90,12 +94,8 @@ impl Airport {
         });
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for stand in 0..plan.stands {
-            let mut gates = Vec::new();
-            for gate in 0..plan.gates {
-                gates.push(live.gate((stand * plan.gates + gate) as usize).await);
-            }
-            tasks.spawn(operate(shared.clone(), gates, stopping.clone()));
+        for gates in gates.chunks(plan.gates as usize) {
+            tasks.spawn(operate(shared.clone(), gates.to_vec(), stopping.clone()));
         }
         Self { tasks, shared, stop }
     }
@@ -107,38 +107,41 @@ impl Airport {
 
     /// Waits until so many more travellers have boarded.
     ///
-    /// # Panics
-    /// Where that takes too long, with what the desk's problems are.
-    pub async fn board(&self, travellers: u64) {
+    /// # Errors
+    /// Where that takes too long, with what the operator's problems are.
+    pub async fn board(&self, travellers: u64) -> Result<(), Error> {
         let wanted = self.shared.travellers.load(Ordering::Relaxed) + travellers;
-        wait_for("boarding goes on", LEVEL_DEADLINE, async || {
+        let boarded = wait_for("boarding goes on", BOARD_DEADLINE, async || {
             let boarded = self.shared.travellers.load(Ordering::Relaxed);
             let problems = lock(&self.shared.problems).join("; ");
             if boarded >= wanted { Ok(()) } else { Err(format!("{boarded} of {wanted} travellers; {problems}")) }
-        })
-        .await;
+        });
+        Ok(boarded.await?)
     }
 
-    /// Announces no more flights and calls nobody more to a gate, waits until all flights are closed, and gives what gates asked and were told,
-    /// with the journeys that are closed.
+    /// Announces no more flights, calls nobody more to a gate, and waits until all flights are closed.
     ///
-    /// # Panics
-    /// Where a manifest or a closing was not taken within the patience of the desk.
-    pub async fn close(mut self) -> (History, Vec<JourneyId>, Progress) {
+    /// # Errors
+    /// Where a manifest or a closing was not taken within the operator's patience.
+    pub async fn close(mut self) -> Result<Closed, Error> {
         // The stands hold the other end until they are done.
         let _ = self.stop.send(true);
         while let Some(ended) = self.tasks.join_next().await {
-            ended.expect("no stand panics");
+            ended.map_err(Error::failed)?;
         }
         let problems = std::mem::take(&mut *lock(&self.shared.problems));
-        assert!(problems.is_empty(), "the desk was left alone: {problems:#?}");
+        if !problems.is_empty() {
+            return Err(Error::Failed(format!("the operator was left alone: {}", problems.join("; "))));
+        }
         let progress = self.shared.progress();
-        (std::mem::take(&mut *lock(&self.shared.history)), std::mem::take(&mut *lock(&self.shared.closed)), progress)
+        let history = std::mem::take(&mut *lock(&self.shared.history));
+        let journeys = std::mem::take(&mut *lock(&self.shared.closed));
+        Ok(Closed { history, journeys, progress })
     }
 }
 
 impl Shared {
-    /// Takes a problem of the desk down, and says so at once: a flight that is not there is missed elsewhere first.
+    /// Takes a problem of the operator down, and says so at once: a flight that is not there is missed elsewhere first.
     fn problem(&self, problem: String) {
         eprintln!("  {problem}");
         lock(&self.problems).push(problem);
@@ -146,7 +149,7 @@ impl Shared {
 
     /// Submits a message about a flight; says whether it was taken.
     async fn submit(&self, flight: &Flight, kind: MessageKind, numbers: impl RangeBounds<u32>) -> bool {
-        let done = self.desk.done(&Request::SubmitManifest(flight.message(kind.clone(), numbers))).await;
+        let done = self.operator.insist(&Request::SubmitManifest(flight.message(kind.clone(), numbers))).await;
         if let Err(problem) = &done {
             self.problem(format!("{}: {kind:?} was not taken: {problem}", flight.journey));
         }
@@ -167,7 +170,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// One stand: one flight after the other.
-async fn operate(shared: Arc<Shared>, gates: Vec<LiveGate>, stopping: watch::Receiver<bool>) {
+async fn operate(shared: Arc<Shared>, gates: Vec<GateClient>, stopping: watch::Receiver<bool>) {
     while !*stopping.borrow() {
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         let Plan { seed, travellers, interval, .. } = shared.plan;
@@ -183,7 +186,7 @@ async fn operate(shared: Arc<Shared>, gates: Vec<LiveGate>, stopping: watch::Rec
         let (is_added, added) = watch::channel(false);
         let board = board(&shared, &bank, &gates, interval, &stopping, early, added);
         tokio::join!(board, change(&shared, &bank.flights[0], early, is_added));
-        match shared.desk.done(&Request::CloseJourney(journey)).await {
+        match shared.operator.insist(&Request::CloseJourney(journey)).await {
             Ok(_) => lock(&shared.closed).push(journey),
             Err(problem) => shared.problem(format!("{journey} was not closed: {problem}")),
         }
@@ -200,11 +203,12 @@ async fn change(shared: &Shared, flight: &Flight, early: u32, is_added: watch::S
 }
 
 /// All guests of a flight who come, at all its gates; those behind the first `early` once they are `added`. A gate takes
-/// the next guest every `interval` whether or not the one before is done: an outage meets as many captures as a calm second.
+/// the next guest every `interval` whether or not the one before is done: an outage meets as many captures as a calm
+/// second.
 async fn board(
     shared: &Arc<Shared>,
     bank: &Arc<Bank>,
-    gates: &[LiveGate],
+    gates: &[GateClient],
     interval: Duration,
     stopping: &watch::Receiver<bool>,
     early: u32,
@@ -231,51 +235,5 @@ async fn board(
     }
     while let Some(ended) = inside.join_next().await {
         ended.expect("no gate panics");
-    }
-}
-
-/// An operator who knows all nodes and does not give up at the first that is silent. Every change asked for here may be
-/// asked for again.
-#[derive(Clone)]
-pub struct Desk {
-    /// Of the members: founders may have left.
-    addresses: Arc<Mutex<Vec<SocketAddr>>>,
-    identity: Identity,
-    turn: Arc<AtomicU32>,
-}
-
-impl Desk {
-    /// A desk of this cluster.
-    pub fn new(live: &Live) -> Self {
-        let addresses = live.addresses.clone();
-        Self { addresses, identity: live.operator().clone(), turn: Arc::new(AtomicU32::new(0)) }
-    }
-
-    /// Asks one node after the other until one has an answer, each with a connection of its own.
-    ///
-    /// # Errors
-    /// What went wrong last, at the end of all patience, and a refusal that no other node would take back.
-    pub async fn done(&self, request: &Request) -> Result<Response, String> {
-        let begun = Instant::now();
-        loop {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
-            let address = {
-                let addresses = lock(&self.addresses);
-                addresses[turn % addresses.len()]
-            };
-            let problem = match OperatorClient::connect(vec![address], &self.identity).await {
-                Err(error) => error.to_string(),
-                Ok(client) => match client.call(request, DESK_TIMEOUT).await {
-                    Ok(Response::Refused(refusal)) if !refusal.code.retryable() => return Err(refusal.to_string()),
-                    Ok(Response::Refused(refusal)) => refusal.to_string(),
-                    Ok(response) => return Ok(response),
-                    Err(error) => error.to_string(),
-                },
-            };
-            if begun.elapsed() > DESK_PATIENCE {
-                return Err(problem);
-            }
-            tokio::time::sleep(DESK_PAUSE).await;
-        }
     }
 }
