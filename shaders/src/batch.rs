@@ -1,81 +1,14 @@
-//! Jobs in, hits out, and the grouping by gallery that turns many jobs into one ragged pass.
+//! The jobs of a call, checked and grouped by gallery, so that many jobs become one ragged pass.
 
 use std::ops::Range;
-use std::sync::Arc;
 
+use crate::ask::{Group, Job, K_MAX, Probe, Results, Wanted};
 use crate::cpu::Cpu;
 use crate::error::Error;
-use crate::gallery::{Gallery, check_vector};
+use crate::template::check_vector;
 
-/// The largest number of hits that can be asked for.
-pub const K_MAX: usize = 64;
-
-/// Some probes against one gallery.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The gallery to search.
-    pub gallery: Arc<Gallery>,
-    /// Probes, row-major, `q x gallery.dims()` values of unit norm each.
-    pub probes: Vec<f32>,
-    /// Hits wanted for each probe, 1 to [`K_MAX`].
-    pub k: usize,
-    /// Only rows whose exact score is at least this are wanted, [`f32::NEG_INFINITY`] for all: the fewer there are, the
-    /// fewer rows have to be scored exactly.
-    pub floor: f32,
-}
-
-impl Job {
-    /// Asks for the best `k` of all rows.
-    pub fn new(gallery: Arc<Gallery>, probes: Vec<f32>, k: usize) -> Job {
-        Job { gallery, probes, k, floor: f32::NEG_INFINITY }
-    }
-}
-
-/// Probes that one thread checks at a time: some tens of microseconds' work, for which it pays to wake one.
+/// Probes that one thread checks at a time: some tens of microseconds of work, for which it pays to wake a thread.
 const CHECKED_TOGETHER: usize = 128;
-
-/// Which rows a probe asks for: the best `k` of those whose exact score is at least `floor`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Wanted {
-    pub(crate) k: usize,
-    pub(crate) floor: f64,
-}
-
-#[cfg(test)]
-impl Wanted {
-    /// The best `k` of all rows.
-    pub(crate) fn best(k: usize) -> Wanted {
-        Wanted { k, floor: f64::NEG_INFINITY }
-    }
-}
-
-/// One row of an answer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Hit {
-    /// Row within the gallery.
-    pub row: u32,
-    /// Inner product of probe and row, exact in `f64` to its last bits, rounded to `f32`.
-    pub score: f32,
-}
-
-/// One result a job, in the order of the jobs: for each probe its hits, best first.
-pub(crate) type Results = Vec<Result<Vec<Vec<Hit>>, Error>>;
-
-/// One probe of a batch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Probe<'a> {
-    pub(crate) job: usize,
-    pub(crate) index: usize,
-    pub(crate) values: &'a [f32],
-    pub(crate) wanted: Wanted,
-}
-
-/// All probes of a batch that go to one gallery.
-#[derive(Debug)]
-pub(crate) struct Group<'a> {
-    pub(crate) gallery: &'a Arc<Gallery>,
-    pub(crate) probes: Vec<Probe<'a>>,
-}
 
 /// Checks every job alone and groups the probes of the good ones by gallery. The results hold the errors
 /// of the bad jobs and, for the good ones, an empty list of hits for each probe.

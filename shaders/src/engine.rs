@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::accelerator::{Accelerator, Open};
-use crate::batch::{Group, Hit, Job, Probe, group_by_gallery};
-use crate::cpu::{Cpu, Kernel, Pass};
+use crate::ask::{Group, Hit, Job, Probe};
+use crate::batch::group_by_gallery;
+use crate::cpu::Cpu;
+use crate::cpu::kernel::Kernel;
 use crate::error::Error;
 use crate::gallery::Gallery;
 use crate::gpu::{self, DevicePass, Lost};
@@ -91,7 +93,7 @@ impl Engine {
         cache: Option<PathBuf>,
         device_pass: DevicePass,
     ) -> Result<Engine, Error> {
-        let cpu = Cpu::new(Kernel::available()[0], Pass::Auto, threads)?;
+        let cpu = Cpu::new(Kernel::available()[0], threads)?;
         if choice == Choice::Cpu {
             return Ok(Engine::on_cpu(cpu, "as configured"));
         }
@@ -105,12 +107,12 @@ impl Engine {
         Ok(Engine { cpu, accelerator, device_pass, probes_unproved: AtomicU64::new(0), cpu_reason })
     }
 
-    /// Starts the CPU engine with one certain kernel and coarse pass, for tests and benchmarks.
+    /// Starts the CPU engine with one certain kernel, for tests and benchmarks.
     ///
     /// # Errors
     /// [`Error::Kernel`] where this processor cannot run it.
-    pub fn start_with(kernel: Kernel, pass: Pass, threads: usize) -> Result<Engine, Error> {
-        Ok(Engine::on_cpu(Cpu::new(kernel, pass, threads)?, "as configured"))
+    pub fn start_with(kernel: Kernel, threads: usize) -> Result<Engine, Error> {
+        Ok(Engine::on_cpu(Cpu::new(kernel, threads)?, "as configured"))
     }
 
     fn on_cpu(cpu: Cpu, reason: &str) -> Engine {
@@ -148,11 +150,6 @@ impl Engine {
             software,
             kernel,
         }
-    }
-
-    /// Threads that score a large call on the CPU, the calling one included.
-    pub fn threads(&self) -> usize {
-        self.cpu.threads()
     }
 
     /// Whether a device would score one probe against this gallery now; where not, the CPU does, on the calling thread.
@@ -205,7 +202,7 @@ impl Engine {
         self.probes_unproved.load(Ordering::Relaxed)
     }
 
-    /// Takes the device away, as a driver reset or a pulled card would; for chaos tests. Calls are answered by the CPU until it
+    /// Takes the device away, as a driver reset or a pulled card would; for tests. Calls are answered by the CPU until it
     /// is open again.
     pub fn lose_device(&self) {
         if let Some(open) = self.usable_gpu() {

@@ -44,7 +44,7 @@ pub(crate) struct Sweep {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct Task {
-    /// See [`crate::quantise::Reach::reach`].
+    /// See `Reach::reach` in `bound.rs`.
     pub(crate) reach: f32,
     /// How far below the k-th highest lower bound an upper bound may be, rounded up.
     pub(crate) margin: f32,
@@ -80,7 +80,7 @@ pub(crate) struct Found {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct Candidate {
-    /// Upper bound of its score in units of the probe's scale, without the margin; see [`crate::quantise::Reach::bounds`].
+    /// Upper bound of its score in units of the probe's scale, without the margin; see `Reach::bounds` in `bound.rs`.
     pub(crate) upper: f32,
     /// Lower bound.
     pub(crate) lower: f32,

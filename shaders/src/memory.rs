@@ -29,12 +29,6 @@ impl Upcoming<'_> {
         Upcoming { bytes, bytes_a_step: LINES_A_STEP * LINE_BYTES }
     }
 
-    /// All of `values`, in so many steps or fewer.
-    pub(crate) fn in_steps(values: &[f32], steps: usize) -> Upcoming<'_> {
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        Upcoming { bytes, bytes_a_step: bytes.len().div_ceil(steps.max(1)).next_multiple_of(LINE_BYTES) }
-    }
-
     /// Asks for what is due in one step.
     #[inline(always)]
     pub(crate) fn ask_for_some(&mut self) {

@@ -76,7 +76,7 @@ mod tests {
         let rows: Vec<f32> = (0..40 * dims).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
         let mut storage = Storage::zeroed(panel_bytes(dims));
         let mut codes = vec![0; dims];
-        let bytes = storage.bytes_mut().expect("memory of our own");
+        let bytes = storage.bytes_mut();
         write_rows(bytes, dims, 0, &rows[..30 * dims], &mut codes);
         write_rows(bytes, dims, 30, &rows[30 * dims..], &mut codes);
         let panel = Panel::new(storage.bytes());

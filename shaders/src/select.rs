@@ -1,9 +1,9 @@
-//! Which rows a coarse eight-bit pass has to hand over: those that the bound of [`crate::quantise`] cannot exclude.
+//! Which rows a coarse eight-bit pass has to hand over: those that the bound of [`crate::bound`] cannot exclude.
 
-use crate::batch::Wanted;
+use crate::ask::Wanted;
+use crate::bound::Reach;
 use crate::layout::PANEL_ROWS;
 use crate::panel::Panel;
-use crate::quantise::Reach;
 
 /// Free places for candidates beyond k before the list is sieved for the first time.
 const SIEVE_SLACK: usize = 16;

@@ -5,9 +5,9 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shaders::{Choice, Engine, Error, Gallery, Job, Kernel, Pass, VectorProblem, check_probe};
+use shaders::{Choice, Engine, Error, Gallery, Job, Kernel, VectorProblem, check_probe};
 
-use support::{Random, agree, engines, gallery, gpu, reference, unit};
+use support::{Random, agree, changed, engines, gallery, gpu, reference, unit};
 
 #[test]
 fn random_galleries_of_every_width() {
@@ -29,8 +29,7 @@ fn a_small_batch() {
     let mut random = Random(31);
     let dims = 132;
     let base = gallery(dims, random.units(9, dims));
-    let changed = base.with_added(&random.units(5, dims)).expect("good templates").with_removed(3).expect("a row");
-    let changed = Arc::new(changed);
+    let changed = changed(&base, &[3], &random.units(5, dims));
     let mut job = |gallery: &Arc<Gallery>, probes| Job::new(gallery.clone(), random.units(probes, dims), 2);
     agree("a small batch", &[job(&base, 1), job(&changed, 29), job(&base, 2)]);
 }
@@ -52,7 +51,7 @@ fn a_call_of_several_rounds() {
     let Some(gpu) = gpu() else { return };
     let mut random = Random(9);
     let jobs = [Job::new(gallery(128, random.units(2_048, 128)), random.units(8_200, 128), 5)];
-    let cpu = Engine::start_with(Kernel::available()[0], Pass::Int8, 1).expect("an available kernel starts");
+    let cpu = Engine::start_with(Kernel::available()[0], 1).expect("an available kernel starts");
     assert!(gpu.score(&jobs) == cpu.score(&jobs), "its answers are not the CPU's");
     assert_eq!((gpu.description().engine, gpu.probes_unproved()), ("gpu", 0));
 }
@@ -63,8 +62,8 @@ fn a_large_gallery_that_has_changed() {
     let mut random = Random(24);
     let dims = 128;
     let large = gallery(dims, random.units(17_000, dims));
-    let changed = large.with_added(&random.units(300, dims)).expect("good templates");
-    let changed = Arc::new(changed.with_removed(16_999).expect("a row").with_removed(17_001).expect("a row"));
+    let added = changed(&large, &[], &random.units(300, dims));
+    let changed = changed(&added, &[16_999, 17_001], &[]);
     let mut probes = Vec::new();
     for row in [16_999, 17_001, 17_299] {
         probes.extend_from_slice(changed.row(row));
@@ -285,8 +284,7 @@ fn bad_probes_of_a_large_call_are_refused_with_the_first_of_each_job() {
     let cut = Job::new(gallery.clone(), good[..256 * 128 + 7].to_vec(), 3);
     let jobs = [with(&[]), with(&[290, 200]), cut, with(&[0]), Job::new(gallery.clone(), good[..128].to_vec(), 0)];
     let score = |threads| {
-        let engine =
-            Engine::start_with(Kernel::available()[0], Pass::Int8, threads).expect("an available kernel starts");
+        let engine = Engine::start_with(Kernel::available()[0], threads).expect("an available kernel starts");
         engine.score(&jobs)
     };
     let (alone, shared) = (score(1), score(3));
@@ -359,12 +357,12 @@ fn the_device_proves_ordinary_answers_itself_and_admits_what_it_cannot() {
     assert_eq!(engine.probes_unproved(), 0);
     for rows in [400, 9_000] {
         let probe = random.unit(512);
-        let mut gallery = Gallery::new(512, random.units(rows, 512)).expect("a good gallery");
-        for hit in reference(&gallery, &probe, 8, f32::NEG_INFINITY) {
-            gallery = gallery.with_removed(hit.row).expect("it is there");
-        }
+        let gallery = gallery(512, random.units(rows, 512));
+        let best: Vec<u32> = reference(&gallery, &probe, 8, f32::NEG_INFINITY).iter().map(|hit| hit.row).collect();
+        let gallery = changed(&gallery, &best, &[]);
+        assert_eq!((gallery.rows(), gallery.rows_live()), (rows, rows - 8));
         let expected = reference(&gallery, &probe, 5, f32::NEG_INFINITY);
-        assert_eq!(engine.score(&[Job::new(Arc::new(gallery), probe, 5)])[0], Ok(vec![expected]));
+        assert_eq!(engine.score(&[Job::new(gallery, probe, 5)])[0], Ok(vec![expected]));
         assert_eq!(engine.probes_unproved(), 0, "{rows} rows: removed rows must not count on the device either");
     }
     for (rows, unproved) in [(300, 1), (17_000, 2)] {
@@ -442,7 +440,7 @@ fn descriptions_say_what_scores() {
 
     let missing = [Kernel::Avx512, Kernel::Avx2, Kernel::Neon, Kernel::Portable];
     for kernel in missing.into_iter().filter(|kernel| !Kernel::available().contains(kernel)) {
-        let error = Engine::start_with(kernel, Pass::Auto, 1).expect_err("a kernel that cannot run here");
+        let error = Engine::start_with(kernel, 1).expect_err("a kernel that cannot run here");
         assert!(error.to_string().contains(Kernel::available()[0].name()), "{error}");
     }
 }
@@ -503,8 +501,7 @@ fn several_threads_find_what_one_finds() {
     let dims = 128;
     let large = gallery(dims, random.units(20_000, dims));
     let equal = gallery(dims, random.unit(dims).repeat(20_000));
-    let changed = large.with_added(&random.units(100, dims)).expect("good templates");
-    let changed = Arc::new(changed.with_removed(7).expect("a row"));
+    let changed = changed(&large, &[7], &random.units(100, dims));
     // Of a hundred probes each thread takes some, of nine some rows.
     let galleries = [(large, 9), (equal, 9), (changed.clone(), 9), (changed, 100)];
     let job = |(gallery, probes)| Job::new(gallery, random.units(probes, dims), 5);
@@ -515,11 +512,9 @@ fn several_threads_find_what_one_finds() {
     jobs.extend(ragged(40));
     // So few that they are shared only where calls follow each other.
     let few = ragged(150);
-    let kernels = Kernel::available().into_iter();
-    for (kernel, pass) in kernels.flat_map(|kernel| [(kernel, Pass::Int8), (kernel, Pass::F32)]) {
-        let one = Engine::start_with(kernel, pass, 1).expect("an available kernel starts");
-        let three = Engine::start_with(kernel, pass, 3).expect("an available kernel starts");
-        assert_eq!((one.threads(), three.threads()), (1, 3));
+    for kernel in Kernel::available() {
+        let one = Engine::start_with(kernel, 1).expect("an available kernel starts");
+        let three = Engine::start_with(kernel, 3).expect("an available kernel starts");
         let expected = one.score(&few);
         for _ in 0..3 {
             assert_eq!(three.score(&few), expected, "{}", kernel.name());

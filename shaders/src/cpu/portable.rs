@@ -1,7 +1,7 @@
 //! The kernels without intrinsics. The loops are regular enough for the compiler to vectorise: SSE2 on x86-64, NEON on
 //! AArch64.
 
-use super::scan::{Ask, Sums, reached};
+use super::lanes::{Ask, Sums, reached};
 use crate::layout::PANEL_ROWS;
 use crate::panel::{GROUP, GROUP_BYTES, OFFSET, Panel};
 use crate::quantise::NARROW_GROUPS;
@@ -23,7 +23,7 @@ pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &
     all
 }
 
-/// As [`score`], for codes in [`Packing::Narrow`](super::probes::Packing::Narrow), whose starts are not needed here.
+/// As [`score`], for codes in [`Packing::Narrow`](super::packing::Packing::Narrow), whose starts are not needed here.
 pub(super) fn score_narrow<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
     *sums = [[0; PANEL_ROWS]; P];
     let blocks = ask.codes.chunks((1 + NARROW_GROUPS) * P).flat_map(|block| block[P..].chunks_exact(P));

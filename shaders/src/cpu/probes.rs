@@ -1,51 +1,14 @@
 //! Probes as the eight-bit kernels read them.
 
-use super::Kernel;
-use super::narrow::{self, NarrowProbes};
-use crate::batch::Group;
+use super::narrow_codes::{self, NarrowProbes};
+use super::packing::Packing;
+use crate::bound::{Quantised, Reach};
 use crate::memory::Upcoming;
 use crate::panel::{GROUP, OFFSET};
-use crate::quantise::{NARROW_GROUPS, Narrow, Quantised, Reach, quantise_beside, split};
-
-/// In which form a kernel reads the codes of its probes; in a tile the dimension is outermost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
-    /// Groups of four codes of eight bits, as the four bytes of a word. A probe that is alone has fine codes, in two columns
-    /// ([`crate::quantise`]).
-    Bytes,
-    /// Groups of four fine codes in two words, each of two times 16 bits: those at even places, then those at odd places.
-    Pairs,
-    /// As `Pairs`, with narrow codes for a first look beside them where a tile is wide enough for one ([`narrow`]).
-    NarrowThenPairs,
-    /// For each [`NARROW_GROUPS`] groups the starts of the two lanes that their products go to, two times 16 bits of a word, then
-    /// groups of four narrow codes, as the four bytes of a word.
-    Narrow,
-}
+use crate::quantise::{Narrow, quantise_beside, split};
 
 /// Probes of the widest tile.
 pub(super) const TILE_PROBES: usize = 12;
-
-impl Packing {
-    /// What is quickest for a group.
-    pub(super) fn of(kernel: Kernel, group: &Group<'_>) -> Packing {
-        match kernel.packing() {
-            _ if kernel.narrows() && narrow::suffices(group) => Packing::Narrow,
-            _ if kernel.narrows() && narrow::pays(group) => Packing::NarrowThenPairs,
-            packing => packing,
-        }
-    }
-
-    /// Words of a tile for `width` probes.
-    pub(super) const fn words(self, dims: usize, width: usize) -> usize {
-        let groups = dims / GROUP;
-        match (self, width) {
-            (Packing::Bytes, 1) => 2 * groups,
-            (Packing::Bytes, _) => width * groups,
-            (Packing::Pairs | Packing::NarrowThenPairs, _) => width * 2 * groups,
-            (Packing::Narrow, _) => width * (groups + groups.div_ceil(NARROW_GROUPS)),
-        }
-    }
-}
 
 /// Some probes that are scored together: `count` from `first` on, in a tile for `width`, packed from `start` on.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +66,7 @@ impl Probes {
             };
             let (first, start) = (packed.starts.len(), packed.codes.len());
             packed.codes.resize(start + packing.words(dims, width), 0);
-            let has_look = packing == Packing::NarrowThenPairs && width >= narrow::WIDTH_MIN;
+            let has_look = packing == Packing::NarrowThenPairs && width >= narrow_codes::WIDTH_MIN;
             let narrow_start = packed.narrow.codes.len();
             if has_look {
                 packed.narrow.codes.resize(narrow_start + Packing::Narrow.words(dims, width), 0);
@@ -115,7 +78,7 @@ impl Probes {
                     let quantised = quantise_beside(values, &mut narrow_codes, || upcoming.ask_for_some());
                     packed.reaches.push(Reach::new(&quantised, dims));
                     packed.starts.push(0);
-                    narrow::write(&mut packed.codes[start..], [width, place], &narrow_codes);
+                    narrow_codes::write(&mut packed.codes[start..], [width, place], &narrow_codes);
                     continue;
                 }
                 if packing == Packing::Bytes && width > 1 {

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::scan::{self, Ask, Sums};
+use super::lanes::{self, Ask, Sums};
 use crate::avx512;
 use crate::layout::PANEL_ROWS;
 use crate::memory::LINE_BYTES;
@@ -114,7 +114,7 @@ unsafe fn multiply_add<const C: usize>(line: *const u8, codes: *const i32, sums:
     }
 }
 
-/// [`scan::raise_lanes`], compiled for AVX2. Unsafe to call only for what the processor must have.
+/// [`lanes::raise_lanes`], compiled for AVX2. Unsafe to call only for what the processor must have.
 #[target_feature(enable = "avx2")]
 pub(super) fn raise_lanes(
     best: &mut [f32; PANEL_ROWS],
@@ -123,16 +123,16 @@ pub(super) fn raise_lanes(
     reach: f32,
     live: u32,
 ) {
-    scan::raise_lanes(best, panel, sums, reach, live);
+    lanes::raise_lanes(best, panel, sums, reach, live);
 }
 
-/// [`scan::reached`], compiled for AVX2. Unsafe to call only for what the processor must have.
+/// [`lanes::reached`], compiled for AVX2. Unsafe to call only for what the processor must have.
 #[target_feature(enable = "avx2")]
 pub(super) fn reached(panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], reach: f32, lowest: f32) -> u32 {
-    scan::reached(panel, sums, reach, lowest)
+    lanes::reached(panel, sums, reach, lowest)
 }
 
-/// As [`score_vnni`] without its instruction, for codes in [`Packing::Pairs`](super::probes::Packing::Pairs). `vpmaddubsw`
+/// As [`score_vnni`] without its instruction, for codes in [`Packing::Pairs`](super::packing::Packing::Pairs). `vpmaddubsw`
 /// would saturate at 255 x 127 twice; a row's codes at even and at odd places are widened to 16 bits and multiplied by
 /// `vpmaddwd`, which cannot, and which takes fine codes as it takes coarse ones.
 ///
@@ -220,8 +220,8 @@ fn score_avx2_in<const P: usize, const GROUP: usize, const LINES: usize>(
     reached
 }
 
-/// [`scan::kth_highest`], compiled for AVX2. Unsafe to call only for what the processor must have.
+/// [`lanes::kth_highest`], compiled for AVX2. Unsafe to call only for what the processor must have.
 #[target_feature(enable = "avx2")]
 pub(super) fn kth_highest(values: &[f32; 2 * PANEL_ROWS], k: usize) -> f32 {
-    scan::kth_highest(values, k)
+    lanes::kth_highest(values, k)
 }

@@ -1,9 +1,9 @@
-//! The AVX2 kernels for narrow codes ([`super::narrow`]).
+//! The AVX2 kernels for narrow codes ([`super::narrow_codes`]).
 
 use std::arch::x86_64::*;
 
-use super::probes::Packing;
-use super::scan::{Ask, Sums};
+use super::lanes::{Ask, Sums};
+use super::packing::Packing;
 use super::x86::{AHEAD_BYTES, ask_for};
 use crate::layout::PANEL_ROWS;
 use crate::memory::LINE_BYTES;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use range_alloc::RangeAllocator;
 
-use super::block_on;
+use super::block_on::block_on;
 use super::plan::Segment;
 use crate::gallery::block::Block;
 use crate::panel::panel_bytes;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::block_on;
+use super::block_on::block_on;
 use super::cache::PipelineCache;
 use super::kernels::{self, Module};
 use super::plan::{DeviceKernel, Gathering, Side, Sweeping, Ways, Width};
@@ -31,7 +31,7 @@ impl Device {
     /// Of each kind the kernel that needs most of a device, as far as this one has what it needs.
     pub(super) fn fullest(&self) -> Ways {
         let has = |kernel: DeviceKernel| self.pipelines.contains_key(&kernel);
-        let subgroups = has(DeviceKernel::Narrow(Gathering::Subgroups));
+        let subgroups = has(DeviceKernel::Cull(Gathering::Subgroups));
         let by_matrices = |side: &Side| {
             let widths = [Width::Matrices(*side), Width::WideMatrices(*side)];
             let kernels = widths

@@ -54,9 +54,9 @@ fn gathering(gathering: Gathering) -> &'static str {
 /// What every device takes, and with subgroups the same by them.
 pub(super) fn by(how: Gathering) -> Vec<Module> {
     let mut modules = vec![Module {
-        name: format!("narrow.wgsl, {how:?}"),
-        source: source("", &[gathering(how), &repeat(include_str!("../../wgsl/narrow.wgsl"), &[("$s", 3)])]),
-        kernels: vec![(DeviceKernel::Settle(how), "settle"), (DeviceKernel::Narrow(how), "narrow")],
+        name: format!("cull.wgsl, {how:?}"),
+        source: source("", &[gathering(how), &repeat(include_str!("../../wgsl/cull.wgsl"), &[("$s", 3)])]),
+        kernels: vec![(DeviceKernel::SetFloor(how), "set_floor"), (DeviceKernel::Cull(how), "cull")],
     }];
     for width in [Width::One, Width::Four, Width::Sixteen] {
         for sweeping in Sweeping::ALL {

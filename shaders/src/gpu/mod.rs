@@ -9,6 +9,7 @@
 //! back. What a call uses stays on the device until it ends.
 
 mod arena;
+mod block_on;
 mod buffers;
 mod cache;
 mod device;
@@ -17,26 +18,22 @@ mod plan;
 mod proof;
 mod submit;
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Group, Hit, Probe};
+use crate::ask::{Group, Hit, Probe};
+use crate::bound::Reach;
 use crate::cpu::Cpu;
 use crate::exact;
 use crate::gallery::Gallery;
 use crate::layout::{self, Found, Task};
-use crate::quantise::Reach;
 use crate::select::Candidate;
 use arena::Arena;
 use buffers::Stage;
 use device::Device;
-use plan::{Asked, Gathering, Placed, Plan, Ways};
+use plan::{Asked, Gathering, Placed, Plan, SHARE_PROBES, Ways};
 use proof::{Proof, prove};
 use submit::Submitted;
 
@@ -53,9 +50,6 @@ const AWAKE: Duration = Duration::from_micros(500);
 const ROUND_PRODUCTS_MAX: usize = 1 << 37;
 /// As [`ROUND_PRODUCTS_MAX`], of a software device.
 const ROUND_PRODUCTS_IN_SOFTWARE_MAX: usize = 1 << 33;
-
-/// Probes whose codes are packed, or whose answers are read, by one thread at a time: to wake one takes as long.
-const SHARE_PROBES: usize = 16;
 
 /// Pairs of stages that are kept for calls to come: more calls than that are seldom under way side by side.
 const SPARE_MAX: usize = 4;
@@ -397,22 +391,4 @@ impl Call<'_> {
 pub(crate) fn rescore(group: &Group<'_>, probe: &Probe<'_>, coarse: Coarse) -> Option<Vec<Hit>> {
     let (reach, candidates) = coarse?;
     Some(exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted))
-}
-
-/// Runs a future of wgpu to its end. On native backends they are ready at once; parking covers those that are not.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }

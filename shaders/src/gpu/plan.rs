@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::batch::{Group, Probe};
+use crate::ask::{Group, Probe};
+use crate::bound::{DEVICE_MARGIN_SLACK, Reach};
 use crate::gallery::Part;
 use crate::layout::{Candidate, Found, NO_MASK, PANEL_ROWS, Sweep, Task};
 use crate::panel::GROUP;
-use crate::quantise::{Reach, quantise};
+use crate::quantise::quantise;
 
 /// Rows of a gallery that all go into each probe's lot: to look at a sample first takes longer.
 const ROWS_WHOLE_MAX: usize = 2_048;
@@ -33,6 +34,9 @@ const ROUND_TASKS_MAX: usize = 65_535;
 
 /// Words of codes of a round, 32 MiB of them.
 const ROUND_WORDS_MAX: usize = 8 << 20;
+
+/// Probes whose codes are packed, or whose answers are read, by one thread at a time: to wake one takes as long.
+pub(super) const SHARE_PROBES: usize = 16;
 
 /// Room for the rows of one probe that reach a floor from a sample of one row in `stride`. On average `k * stride` rows reach the
 /// k-th highest score of a sample, more or less a share of one in the root of k, and some times as many are within the error
@@ -152,11 +156,11 @@ impl Sweeping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeviceKernel {
     /// Gives each task its floor.
-    Settle(Gathering),
+    SetFloor(Gathering),
     /// Sweeps over rows.
     Sweep(Sweeping, Width, Gathering),
-    /// Leaves of a lot what its own bounds cannot exclude.
-    Narrow(Gathering),
+    /// Drops from each lot the rows that its own bounds exclude.
+    Cull(Gathering),
 }
 
 /// Which of the kernels that do the same are used.
@@ -284,8 +288,7 @@ impl Round {
             let wanted = self.probe(index, groups).1.wanted;
             Task {
                 reach: reach.reach,
-                // The device rounds the difference by less than 2^-22 reach.
-                margin: ((2.0 * reach.margin + f64::from(reach.reach) / f64::from(1 << 20)) as f32).next_up(),
+                margin: ((2.0 * reach.margin + f64::from(reach.reach) * DEVICE_MARGIN_SLACK) as f32).next_up(),
                 // WGSL lets an implementation assume that there are no infinities.
                 floor: reach.lowest_upper(wanted.floor).max(self.asked[index].floor).clamp(f32::MIN, f32::MAX),
                 ..*task
@@ -442,7 +445,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::batch::Wanted;
+    use crate::ask::Wanted;
     use crate::gallery::Gallery;
 
     /// What the suite's call of several rounds relies on.

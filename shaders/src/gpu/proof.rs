@@ -1,9 +1,9 @@
 //! From what a device gives back to proved candidates.
 
-use crate::batch::Wanted;
+use crate::ask::Wanted;
+use crate::bound::Reach;
 use crate::gallery::Gallery;
 use crate::layout::{self, Found};
-use crate::quantise::Reach;
 use crate::select::{Candidate, Selection};
 
 /// What a device's answer proves of one probe.
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(answer(&gallery, 1, &[500.0, 400.0], found(484.0), 8), None, "a row at 483.5 may be better");
         assert_eq!(answer(&gallery, 3, &[500.0, 500.0], found(480.0), 8), None, "one more row is wanted");
         assert_eq!(answer(&gallery, 3, &[500.0, 500.0], found(f32::MIN), 8).map(|rows| rows.len()), Some(2));
-        let removed = gallery.with_removed(0).expect("it is there");
+        let removed = gallery.without(&[0]);
         assert_eq!(answer(&removed, 1, &[500.0, 400.0], found(480.0), 8), None, "the floor is of a row that is gone");
         assert_eq!(answer(&removed, 3, &[500.0, 500.0], found(f32::MIN), 8), Some(vec![1]));
     }

@@ -4,14 +4,13 @@ use std::num::NonZero;
 use std::ops::Range;
 use std::sync::mpsc;
 
-use super::SHARE_PROBES;
 use super::buffers::{Input, Stage};
 use super::device::Device;
-use super::plan::{DeviceKernel, Round, Sweeping, Ways};
-use crate::batch::Group;
+use super::plan::{DeviceKernel, Round, SHARE_PROBES, Sweeping, Ways};
+use crate::ask::Group;
+use crate::bound::Reach;
 use crate::cpu::Cpu;
 use crate::layout::{Candidate, Task};
-use crate::quantise::Reach;
 
 /// A round that the device works on.
 pub(super) struct Submitted {
@@ -155,8 +154,8 @@ fn dispatch(opened: &Device, encoder: &mut wgpu::CommandEncoder, bound: &Bound<'
     };
     let by_task = (round.tasks.len() as u32, 1);
     for (sweeping, by_all) in [
-        (Sweeping::Peaks, DeviceKernel::Settle(ways.gathering)),
-        (Sweeping::Sieve, DeviceKernel::Narrow(ways.gathering)),
+        (Sweeping::Peaks, DeviceKernel::SetFloor(ways.gathering)),
+        (Sweeping::Sieve, DeviceKernel::Cull(ways.gathering)),
     ] {
         for (_, kernel, grid, bind_group) in lists.iter().filter(|list| list.0 == sweeping) {
             dispatch(*kernel, *grid, bind_group);

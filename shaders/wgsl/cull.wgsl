@@ -88,7 +88,7 @@ fn kth_lower(start: u32, count: u32, k: u32, lane: u32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn settle(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn set_floor(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let task = tasks[group.x];
     let floor = max(task.floor, kth_lower(task.lot_start, task.peaks, task.k, lane) - task.margin);
     if lane == 0u {
@@ -98,7 +98,7 @@ fn settle(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 }
 
 @compute @workgroup_size(256)
-fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn cull(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let task = tasks[group.x];
     let all = atomicLoad(&state[2u * group.x + 1u]);
     let count = min(all, task.room);
