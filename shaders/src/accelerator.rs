@@ -12,8 +12,8 @@ use crate::gallery::Gallery;
 use crate::gpu::{DevicePass, Gpu};
 use crate::self_test;
 
-/// The pause before a lost device is opened again, the first time. It doubles with each failure: a driver that resets is
-/// back within a second or two.
+/// The pause before a lost device is opened again, the first time. It doubles with each failure: a driver that resets
+/// is back within a second or two.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: a device that is gone costs a try a minute, on a thread of its own. A device that has served for
 /// so long is trusted like a new one.

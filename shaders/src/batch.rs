@@ -10,8 +10,8 @@ use crate::template::check_vector;
 /// Probes that one thread checks at a time: some tens of microseconds of work, for which it pays to wake a thread.
 const CHECKED_TOGETHER: usize = 128;
 
-/// Checks every job alone and groups the probes of the good ones by gallery. The results hold the errors
-/// of the bad jobs and, for the good ones, an empty list of hits for each probe.
+/// Checks every job alone and groups the probes of the good ones by gallery. The results hold the errors of the bad
+/// jobs and, for the good ones, an empty list of hits for each probe.
 pub(crate) fn group_by_gallery<'a>(jobs: &'a [Job], cpu: &Cpu) -> (Results, Vec<Group<'a>>) {
     let checked = check(jobs, cpu).into_iter().zip(jobs);
     let results: Results = checked
@@ -36,9 +36,9 @@ pub(crate) fn group_by_gallery<'a>(jobs: &'a [Job], cpu: &Cpu) -> (Results, Vec<
     (results, groups)
 }
 
-/// Checks every job; the probes of a large call on all threads.
+/// Checks every job. The probes of a large call are checked on all threads.
 fn check(jobs: &[Job], cpu: &Cpu) -> Vec<Result<(), Error>> {
-    // What is left over behind the last whole probe is one too, of a wrong length.
+    // Values behind the last whole probe count as a probe of a wrong length.
     let probes = |job: &Job| job.probes.len().div_ceil(job.gallery.dims());
     let mut checked: Vec<Result<(), Error>> =
         jobs.iter().enumerate().map(|(index, job)| check_job(index, job)).collect();
@@ -55,7 +55,7 @@ fn check(jobs: &[Job], cpu: &Cpu) -> Vec<Result<(), Error>> {
         ..=CHECKED_TOGETHER => (0..pieces.len()).map(check).collect(),
         _ => cpu.map(pieces.len(), check),
     };
-    // Of each job the first is told.
+    // Each job is told its first problem.
     for ((index, _), problem) in pieces.iter().zip(problems) {
         if let (Ok(()), Some(problem)) = (&checked[*index], problem) {
             checked[*index] = Err(problem);
@@ -64,7 +64,7 @@ fn check(jobs: &[Job], cpu: &Cpu) -> Vec<Result<(), Error>> {
     checked
 }
 
-/// Checks some probes of a job, as far as it has them.
+/// Checks those probes of a job that it has in `range`.
 fn check_probes(job_index: usize, job: &Job, range: Range<usize>) -> Result<(), Error> {
     let dims = job.gallery.dims();
     for (probe, values) in job.probes.chunks(dims).enumerate().skip(range.start).take(range.len()) {
@@ -73,7 +73,7 @@ fn check_probes(job_index: usize, job: &Job, range: Range<usize>) -> Result<(), 
     Ok(())
 }
 
-/// Checks of a job all but its probes.
+/// Checks everything of a job but its probes.
 fn check_job(job_index: usize, job: &Job) -> Result<(), Error> {
     if !(1..=K_MAX).contains(&job.k) {
         return Err(Error::JobK { job: job_index, k: job.k });

@@ -1,8 +1,8 @@
 //! How far a score computed from codes can be from the exact one: every error bound of the crate.
 //!
-//! The quantiser (`quantise.rs`) turns a template `x` into integer codes `q` and a scale `s`, so that `x = s q + e`, where the
-//! norm of the rest `e` is known. For a gallery row `x` (scale `s`, codes `q`, rest `e`) and a probe `p` (scale `t`,
-//! codes `c`, rest `f`)
+//! The quantiser (`quantise.rs`) turns a template `x` into integer codes `q` and a scale `s`, so that `x = s q + e`,
+//! where the norm of the rest `e` is known. For a gallery row `x` (scale `s`, codes `q`, rest `e`) and a probe `p`
+//! (scale `t`, codes `c`, rest `f`)
 //!
 //! ```text
 //! x . p  =  s t (q . c)  +  e . (t c)  +  x . f

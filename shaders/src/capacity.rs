@@ -1,34 +1,34 @@
-//! What this machine can do at best, measured: multiply-adds in `f32` and in eight bits, and reading memory.
+//! What this machine can do at best, for benchmarks only: its multiply-adds in eight bits and the rate of its memory.
 //!
-//! Benchmarks give their figures as shares of these. Each is the best of some short runs, because a shared machine only
-//! ever slows a run down.
+//! Benchmarks give their figures as shares of these. Each is the best of some short runs, because other work on a
+//! shared machine only ever slows a run down.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use crate::storage::Storage;
 
-/// Runs of which the best counts.
+/// Runs; the best one counts.
 const RUNS: usize = 12;
 
-/// Turns of the innermost loop in a run: some milliseconds.
+/// Turns of the innermost loop in a run: some milliseconds of work.
 const TURNS: u64 = 400_000;
 
-/// Bytes that are read to measure memory: far more than any cache holds.
+/// Bytes that are read to measure memory: far more than most caches hold.
 const MEMORY_BYTES: usize = 512 << 20;
 
-/// Billions of operations a second on codes of eight bits on so many threads, a multiply-add counting two: by AVX-512 VNNI, or by
-/// AVX2's `vpmaddubsw` without the additions that it takes beside. None on other processors.
+/// Billions of operations a second on codes of eight bits on `threads` threads; a multiply-add counts as two. By
+/// AVX-512 VNNI, or by AVX2's `vpmaddubsw` without the additions that a sum needs beside it. None on other processors.
 pub fn int8_gops(threads: usize) -> Option<f64> {
     int8_run().map(|run| rate(threads, run))
 }
 
-/// Billions of bytes a second that so many threads read of memory, each from front to end of its own part, on huge pages where
-/// the system has them, as galleries lie.
+/// Billions of bytes a second that `threads` threads read from memory, each its own part from front to end. The memory
+/// is that of galleries: on huge pages where the system has them.
 pub fn memory_gb_per_s(threads: usize) -> f64 {
     let threads = threads.max(1);
     let mut storage = Storage::zeroed(MEMORY_BYTES);
-    // Pages that were never written are all one.
+    // The system maps all pages that were never written to one page of zeros.
     storage.bytes_mut().fill(1);
     let values: &[u64] = bytemuck::cast_slice(storage.bytes());
     let part = values.len() / threads;
@@ -75,7 +75,7 @@ fn read_portable(values: &[u64]) -> [u64; 32] {
     sums
 }
 
-/// A run of so many turns; gives its operations.
+/// A run of a number of turns; gives its operations.
 type Work = fn(u64) -> f64;
 
 fn rate(threads: usize, run: Work) -> f64 {
@@ -127,7 +127,7 @@ fn int8_avx2(turns: u64) -> f64 {
     let mut sums = [_mm256_set1_epi8(black_box(3)); 12];
     let b = _mm256_set1_epi8(black_box(5));
     for _ in 0..turns {
-        // Each goes on with what it had, so that none is computed once and for all.
+        // Each product goes on from the one before, so that the compiler cannot compute it once and for all.
         for sum in &mut sums {
             *sum = _mm256_maddubs_epi16(*sum, b);
         }

@@ -1,5 +1,5 @@
-//! Which side is quicker with a call, the CPU or the device: a small table of times, measured when the device is opened,
-//! and straight lines between its entries.
+//! Which side is quicker with a call, the CPU or the device: a small table of times, measured when the device is
+//! opened, and straight lines between its entries.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,8 +14,8 @@ use crate::spread::Spread;
 
 /// Width of the templates that both sides are timed with.
 const DIMS: usize = 512;
-/// Rows of the large gallery: so many that a device's fixed cost does not hide what a byte costs, and made in a tenth of
-/// a second.
+/// Rows of the large gallery: so many that a device's fixed cost does not hide what a byte costs, and made in a tenth
+/// of a second.
 const ROWS: usize = 65_536;
 /// Rows of the small gallery.
 const ROWS_SMALL: usize = 400;
@@ -218,8 +218,8 @@ mod tests {
     #[test]
     fn a_device_pays_from_the_size_on_that_the_measured_times_say() {
         let work = |bytes: f64, probes: f64| Work { bytes, products: bytes * probes };
-        // What a CPU would take that reads 20 GB a second and makes 200 billion products, and a device with ten times as
-        // much and 100 us a call.
+        // What a CPU would take that reads 20 GB a second and makes 200 billion products, and a device with ten times
+        // as much and 100 us a call.
         let cost = |fixed: f64, rate: f64| {
             let time = |work: Work| fixed + work.bytes / (20.0 * rate) + (work.products - work.bytes) / (200.0 * rate);
             let [small, large, wide] = [work(2e5, 1.0), work(8e6, 1.0), work(8e6, 16.0)].map(|work| (work, time(work)));

@@ -11,7 +11,7 @@ use crate::select::{Candidate, Selection};
 /// requests for many at once ([`memory`]).
 const PAIRS_AHEAD: usize = 2;
 
-/// The best rows by exact score while candidates are scored again: `f64` score descending, then the lower row.
+/// The best rows so far: `f64` score descending, then the lower row.
 struct Best {
     wanted: Wanted,
     scored: Vec<(f64, u32)>,
@@ -22,7 +22,7 @@ impl Best {
         Best { wanted, scored: Vec::with_capacity(wanted.k + 1) }
     }
 
-    /// The score that a row has to reach now: the k-th best so far, or the floor.
+    /// The score that a row has to reach: the k-th best so far, or the floor.
     fn lowest(&self) -> f64 {
         match self.scored.last() {
             Some((kth, _)) if self.scored.len() == self.wanted.k => *kth,
@@ -47,8 +47,8 @@ impl Best {
     }
 }
 
-/// Scores `candidates` again and returns the wanted ones. Every row of the exact answer must be among the candidates,
-/// none twice.
+/// Scores `candidates` and returns the wanted ones; with all rows as candidates it is an exact scan. Every row of the
+/// exact answer must be among the candidates, none twice.
 pub(crate) fn rescore(
     gallery: &Gallery,
     probe: &[f32],
@@ -62,8 +62,8 @@ pub(crate) fn rescore(
     best.hits()
 }
 
-/// As [`rescore`], for the candidates of an eight-bit pass, the highest upper bound first: it ends with the first that
-/// cannot reach the exact k-th score, or the floor, any more, which all behind it cannot either.
+/// As [`rescore`], for the candidates of a coarse pass, the highest upper bound first. It stops at the first candidate
+/// that can no longer reach the exact k-th score or the floor: those behind it cannot reach it either.
 pub(crate) fn rescore_bounded(
     gallery: &Gallery,
     probe: &[f32],

@@ -3,20 +3,20 @@
 //! A template `x` becomes codes `q` and a scale `s`, so that `x = s q + e`. [`crate::bound`] says how far a score
 //! computed from the codes can be from the exact one.
 //!
-//! Gallery rows have eight bits, from -127 to 127, because a pass reads them from memory. A probe may have fine codes of
-//! twelve bits, from -2032 to 2032: its margin is a sixteenth of that of eight bits. A kernel that multiplies sixteen
-//! bits takes fine codes as they are, for every probe. A kernel that multiplies eight bits reads them as two columns,
-//! for a probe that is alone: there memory takes the time, and the second column costs none. And a probe may have narrow
-//! codes, from -64 to 64, for a first look at a large gallery ([`Narrow`]): the same bounds hold.
+//! Gallery rows have eight bits, from -127 to 127, because a pass reads them from memory. A probe may have fine codes
+//! of twelve bits, from -2032 to 2032: its margin is a sixteenth of that of eight bits. A kernel that multiplies
+//! sixteen bits takes fine codes as they are, for every probe. A kernel that multiplies eight bits reads them as two
+//! columns, for a probe that is alone: there memory takes the time, and the second column costs none. And a probe may
+//! have narrow codes, from -64 to 64, for a first look at a large gallery ([`Narrow`]): the same bounds hold.
 
 use crate::bound::{NORM_SLACK, Quantised, REST_SLACK};
 
-/// Sixteenths of a step: a fine code is sixteen times a code of eight bits, plus a rest from -8 to 7.
+/// Fine steps in a step of eight bits: a fine code is sixteen times a code of eight bits, plus a rest from -8 to 7.
 pub(crate) const FINE: i32 = 16;
 
 /// A kind of code. Symmetric, so that a product of two of eight bits fits in 14 bits and a sign.
 pub(crate) trait Code: Copy {
-    /// The largest.
+    /// The largest code.
     const MAX: f32;
 
     /// The code of a whole number from `-MAX` to `MAX`.
@@ -37,7 +37,7 @@ impl Code for i8 {
     }
 }
 
-/// Fine codes: as far as both columns of eight bits reach.
+/// Fine codes: as large as two columns of eight bits can make them.
 impl Code for i16 {
     const MAX: f32 = 127.0 * FINE as f32;
 
@@ -46,9 +46,9 @@ impl Code for i16 {
     }
 }
 
-/// Codes of a probe for products that are summed up in sixteen bits, [`NARROW_GROUPS`] groups of four at a time: of each
-/// group two products go to one lane and two to another. With codes of a row, from -127 to 127, no such sum leaves sixteen
-/// bits, and neither does any of two products with a row's code plus 128.
+/// Codes of a probe for products that are summed up in sixteen bits, [`NARROW_GROUPS`] groups of four at a time. Of
+/// each group two products go to one lane and two to another. With a row's codes, from -127 to 127, no such sum leaves
+/// sixteen bits, and neither does the sum of two products with a row's codes plus 128.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Narrow(pub(crate) i8);
 
@@ -63,8 +63,9 @@ impl Code for Narrow {
         Narrow(whole as i8)
     }
 
-    /// A lane's codes have to sum up to at most 258, without their signs: `127 * 258 < 2^15`. Rounding adds at most a half to
-    /// each of a lane's sixteen; what `f32` rounds in the sums is far less than the one that is missing.
+    /// The codes of a lane may sum up to at most 258, without their signs: `127 * 258 < 2^15`. Rounding to whole codes
+    /// adds at most a half for each of a lane's sixteen. Hence 258.9 and not 259 below: the rest is far more than `f32`
+    /// rounds in the sums.
     #[inline(always)]
     fn step(values: &[f32]) -> f32 {
         let mut largest_sum = 0.0f32;
@@ -104,7 +105,7 @@ pub(crate) fn quantise<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
     quantise_beside(values, codes, || ())
 }
 
-/// As [`quantise`]; does a little of something else after every [`LANES`] values.
+/// As [`quantise`], and calls `beside` after every [`LANES`] values, to do a little other work meanwhile.
 pub(crate) fn quantise_beside<C: Code>(values: &[f32], codes: &mut [C], beside: impl FnMut()) -> Quantised {
     #[cfg(target_arch = "x86_64")]
     {
@@ -163,20 +164,20 @@ fn largest(values: &[f32]) -> f32 {
     largest.into_iter().chain(tail.iter().map(|value| value.abs())).fold(0.0, f32::max)
 }
 
-/// What is summed up in each lane while a template is quantised.
+/// The sums of each lane while a template is quantised.
 struct Sums {
     scale: f32,
     inverse: f32,
     /// Squares of what the codes leave out.
     rest: [f32; LANES],
     codes: [i32; LANES],
-    /// Squares of codes: at most 64 of fine ones, below 2^28.
+    /// Squares of codes. A lane has at most 64: of fine codes their sum is below 2^28.
     squares: [i32; LANES],
 }
 
 impl Sums {
-    /// Quantises one value a lane. One short loop for each step over all lanes is what compilers turn into vector
-    /// instructions, and those of the caller only where this is inlined.
+    /// Quantises one value a lane. Compilers turn one short loop a step into vector instructions; they take the
+    /// caller's instruction set only where this is inlined.
     #[inline(always)]
     fn place<C: Code>(&mut self, values: &[f32; LANES], codes: &mut [C; LANES]) {
         let mut whole = [0i32; LANES];
@@ -206,7 +207,7 @@ pub(crate) mod tests {
     use crate::bound::{ROUNDING, Reach};
     use crate::dot::dot;
 
-    /// Rows that quantise well, badly, and exactly, and one whose weight is all in the places of one lane of narrow codes.
+    /// Templates that quantise well, badly, and exactly, and one whose weight is all in one lane of narrow codes.
     pub(crate) fn templates(dims: usize) -> Vec<Vec<f32>> {
         let unit = |values: Vec<f64>| -> Vec<f32> {
             let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();

@@ -39,7 +39,7 @@ fn a_change_shares_what_stays() {
     assert_eq!((turned.rows(), turned.rows_live()), (460, 400));
 }
 
-/// P5: which replica shares, and which has read everything anew, is not to be seen.
+/// P5: an answer does not show whether a replica's gallery shares blocks with an earlier one or was built anew.
 #[test]
 fn a_gallery_turned_into_another_answers_as_one_built_anew() {
     let mut random = Random(35);
@@ -50,7 +50,7 @@ fn a_gallery_turned_into_another_answers_as_one_built_anew() {
             let leave: Vec<u32> = there.iter().copied().filter(|_| random.below(20) == 0).collect();
             let count = random.below(4);
             let mut added = random.units(count, dims);
-            // Somebody whose template is there already: of equal scores the one who comes first is to be found first.
+            // Somebody whose template is there already. Of equal scores the earlier row must be found first.
             if let Some(row) = there.first().filter(|_| turn % 5 == 0) {
                 added.extend_from_slice(turned.row(*row as usize));
             }

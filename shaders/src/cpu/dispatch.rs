@@ -1,4 +1,4 @@
-//! Which code runs for which kernel. [`Kernel`] alone is the choice; here each choice meets its functions.
+//! Which functions run for which kernel.
 
 use super::kernel::Kernel;
 use super::lanes::{self, Ask, Sums};
@@ -30,7 +30,7 @@ impl Kernel {
         }
     }
 
-    /// As [`Kernel::score`], for codes in narrow codes; `sums` is written for all rows.
+    /// As [`Kernel::score`], for narrow codes; `sums` is written for all rows.
     pub(super) fn score_narrow<const P: usize>(
         self,
         panel: &Panel<'_>,
@@ -45,7 +45,7 @@ impl Kernel {
         }
     }
 
-    /// The sum of one row's codes, plus 128 as they are stored, times `fine` codes.
+    /// The sum of one row's codes, as they are stored plus 128, times `fine` codes.
     pub(super) fn sum_row(self, panel: &Panel<'_>, row: usize, fine: &[i16]) -> i32 {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -107,8 +107,8 @@ mod tests {
         })
     }
 
-    /// The sums and masks of one panel of all kernels that read `packing` against a naive computation; the extreme codes would
-    /// overflow 16 bits.
+    /// Compares the sums and masks of one panel, of all kernels that read `packing`, with a naive computation. The
+    /// extreme codes would overflow 16 bits.
     fn agree<const P: usize>(
         packing: Packing,
         dims: usize,
@@ -144,7 +144,7 @@ mod tests {
                 (0..PANEL_ROWS).map(|row| (0..dims).map(|k| product(row, k)).sum()).collect()
             })
             .collect();
-        // In the middle of the uppers of each probe, and one that everything reaches.
+        // Thresholds: one that everything reaches, and then the middle of each probe's upper bounds.
         let upper = |place: usize, row: usize| scales[row] * expected[place][row] as f32 + 0.007 * 900.0;
         let middle: [f32; P] = std::array::from_fn(|place| {
             let mut uppers: Vec<f32> = (0..PANEL_ROWS).map(|row| upper(place, row)).collect();
@@ -177,7 +177,7 @@ mod tests {
                 // Code -128 does not occur: the lowest is -127.
                 let of_probe = |at| if probes[at] == 128 { 127 } else { probes[at] };
                 agree::<P>(packing, dims, |at| codes[at].max(1), of_probe);
-                // The extremes are for what could overflow on a processor; interpreted, they take minutes.
+                // The extremes are there to overflow on a real processor; interpreted, they take minutes.
                 if cfg!(miri) {
                     continue;
                 }

@@ -13,24 +13,24 @@ use crate::layout::PANEL_ROWS;
 use crate::panel::Panel;
 use crate::select::Selection;
 
-/// A tile's first looks at the panels of a stretch.
+/// The first looks of one tile of probes at the panels of a stretch.
 pub(super) struct Look<'a, const P: usize> {
     kernel: Kernel,
-    /// In units of the narrow codes.
+    /// The question in narrow codes, in units of their steps.
     ask: Ask<'a, P>,
     probes: &'a [Reach],
     /// The fine codes.
     fine: &'a [i16],
-    /// Whether a look has left so many rows that the rest of the stretch is not worth one.
+    /// Whether a look left so many rows that the rest of the stretch is not worth looking at.
     is_blind: bool,
 }
 
 impl<'a, const P: usize> Look<'a, P> {
-    /// Rows that a look may leave of a panel, over all probes. To sum up one of them alone takes as long as the look saves with a
-    /// dozen.
+    /// The most rows that a look may leave of a panel, over all probes. To sum up one row alone takes as long as a look
+    /// saves with a dozen.
     const LEFT_MAX: u32 = 5 * P as u32 / 2;
 
-    /// Looks for the probes of `tile`, where that pays.
+    /// None where looking does not pay for the probes of `tile`.
     pub(super) fn new(
         kernel: Kernel,
         probes: &'a Probes,
@@ -63,13 +63,13 @@ impl<'a, const P: usize> Look<'a, P> {
         Some(look)
     }
 
-    /// Takes the threshold of the probe at `place`.
+    /// Raises the threshold of the probe at `place` to what is known of its exact scores.
     pub(super) fn rule_out(&mut self, place: usize, selection: &Selection) {
         self.ask.lowest[place] = self.probes[place].lowest_upper(selection.lowest_score());
     }
 
-    /// Writes the eight-bit sums of the rows that are not ruled out; returns, as bits, for each probe those of them whose
-    /// upper bound is not below what `ask` says. None where they are many.
+    /// Writes the eight-bit sums of the rows that the look does not exclude. Returns, as bits, for each probe those of
+    /// them whose upper bound is not below its threshold in `ask`. None where the look leaves many rows.
     pub(super) fn score(
         &mut self,
         panel: &Panel<'_>,
@@ -110,8 +110,8 @@ mod tests {
     use crate::quantise::tests::templates;
     use crate::quantise::{Narrow, quantise};
 
-    /// Panels whose codes are at their extremes, alternate between them, and are anything. The extremes are for what could overflow
-    /// on a processor; interpreted, they take minutes.
+    /// Panels whose codes are at their extremes, alternate between them, and are scattered. The extremes are there to
+    /// overflow on a real processor; interpreted, they take minutes.
     fn panels(dims: usize) -> Vec<Vec<u8>> {
         let codes = |code: &dyn Fn(usize) -> u8| (0..dims * PANEL_ROWS).map(code).collect();
         let scattered = |at: usize| ((at as u32).wrapping_mul(2_654_435_761) >> 24) as u8;
@@ -129,7 +129,7 @@ mod tests {
         ]
     }
 
-    /// With scales of 1 and no errors an upper bound is the sum itself, and the sum of each row is each probe's threshold once.
+    /// With scales of 1 and no errors an upper bound is the sum itself. The sum of each row in turn is the threshold.
     fn masks_are_those_of_the_sums<const P: usize>(kernel: Kernel, dims: usize) {
         let all = templates(dims);
         for probes in all.chunks(P).take(if cfg!(miri) { 1 } else { usize::MAX }) {

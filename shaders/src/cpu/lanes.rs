@@ -3,26 +3,26 @@
 use crate::layout::PANEL_ROWS;
 use crate::panel::Panel;
 
-/// Integer sums of one panel for `P` probes.
+/// Integer sums of the rows of one panel for `P` probes.
 pub(super) type Sums<const P: usize> = [[i32; PANEL_ROWS]; P];
 
 /// What a kernel is asked about one panel.
 #[derive(Debug)]
 pub(super) struct Ask<'a, const P: usize> {
-    /// The codes of each probe, as the packing has them.
+    /// The codes of the probes, in the packing that the kernel reads.
     pub(super) codes: &'a [i32],
     /// Where each probe's sums start.
     pub(super) starts: [i32; P],
-    /// How far a row's error reaches for each probe.
+    /// What a row's error is multiplied by, for each probe.
     pub(super) reaches: [f32; P],
-    /// Each probe's threshold: rows whose upper bound is not below it are wanted. Infinite for places without a probe.
+    /// Each probe's threshold: rows whose upper bound is not below it are wanted. Infinite for a place without a probe.
     pub(super) lowest: [f32; P],
 }
 
 /// The `k`-th highest of at least `k` values, none of them NaN.
 ///
-/// Found bit by bit, as the highest number that `k` of them reach: no branch depends on a value but the last, and each step
-/// is some vector instructions.
+/// Found bit by bit, as the highest number that `k` of them reach. Each step is some vector instructions, and only the
+/// last branch depends on the values.
 #[inline(always)]
 pub(super) fn kth_highest(values: &[f32; 2 * PANEL_ROWS], k: usize) -> f32 {
     let keys = values.map(|value| in_order(value.to_bits() as i32));
@@ -41,12 +41,13 @@ pub(super) fn kth_highest(values: &[f32; 2 * PANEL_ROWS], k: usize) -> f32 {
     f32::from_bits(in_order(kth) as u32)
 }
 
-/// The bits of a float as an integer that is ordered as it is, and back.
+/// Turns the bits of a float into an integer of the same order, and back.
 fn in_order(bits: i32) -> i32 {
     bits ^ ((bits >> 31) & i32::MAX)
 }
 
-/// Raises each lane's best lower bound by one panel's rows. The `f32` rounding here is what the rows' errors allow for.
+/// Raises each lane's best lower bound to that of a live row of the panel, where it is higher. The rows' errors allow
+/// for the `f32` rounding here.
 #[inline(always)]
 pub(super) fn raise_lanes(
     best: &mut [f32; PANEL_ROWS],
@@ -62,7 +63,7 @@ pub(super) fn raise_lanes(
     }
 }
 
-/// The rows, as bits, whose upper bound is not below `lowest`.
+/// The rows whose upper bound is not below `lowest`, as bits.
 #[inline(always)]
 pub(super) fn reached(panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], reach: f32, lowest: f32) -> u32 {
     let mut reached = 0;

@@ -1,9 +1,9 @@
-//! Narrow codes of probes, for processors whose widest multiply-add takes bytes but sums them up in sixteen bits (AVX2):
-//! half the time of the eight-bit pass.
+//! Narrow codes of probes, for processors whose widest multiply-add takes bytes but sums up in sixteen bits (AVX2):
+//! they halve the time of the eight-bit pass.
 //!
-//! The rows are the panels of that pass. [`Narrow`] codes are no more than another quantisation of a probe: on evenly
-//! spread data of 512 dimensions their step, and the probe's margin with it, is three times that of eight bits. Where a
-//! floor leaves next to nothing they are all that is needed ([`suffices`]). In a large gallery they give a first look
+//! The rows are the panels of that pass; [`Narrow`] codes are another quantisation of a probe. On evenly spread data of
+//! 512 dimensions their step, and with it the probe's margin, is three times that of eight bits. Where a floor excludes
+//! nearly all rows, narrow codes are all that is needed ([`suffices`]). In a large gallery they serve for a first look
 //! ([`pays`]).
 
 use super::kernel::Kernel;
@@ -13,11 +13,11 @@ use crate::bound::Reach;
 use crate::panel::{GROUP, OFFSET};
 use crate::quantise::{NARROW_GROUPS, Narrow, quantise};
 
-/// Floor, in standard deviations of the score of two templates drawn evenly, that narrow codes rule out nearly all rows by: their
-/// bound, which is one of 0.7, then cuts where one row in 100,000 is left.
+/// The floor from which narrow codes exclude nearly all rows, in standard deviations of the score of two templates
+/// drawn evenly. Their bound is 0.7 of one, so it then cuts where one row in 100,000 is left.
 const FLOOR_MIN: f64 = 5.0;
 
-/// Width of a tile from which on it pays: with fewer probes it is memory that takes the time.
+/// The width of a tile from which on a first look pays. With fewer probes memory takes the time.
 pub(super) const WIDTH_MIN: usize = 4;
 
 /// Probes as a first look reads them.
@@ -44,20 +44,21 @@ fn narrows(kernel: Kernel) -> bool {
     kernel == Kernel::Avx2
 }
 
-/// Whether narrow codes are all that a group needs, since they leave next to nothing: an identification's floor does that.
+/// Whether narrow codes are all that a group needs, because its floors exclude nearly all rows. An identification's
+/// floor does that.
 fn suffices(group: &Group<'_>) -> bool {
     let deviation = 1.0 / (group.gallery.dims() as f64).sqrt();
     group.probes.iter().all(|probe| probe.wanted.floor >= FLOOR_MIN * deviation)
 }
 
-/// Whether a group is worth a first look: the more results are wanted, and the wider the templates, which makes scores lie
-/// closer together, the more rows have to be known before a threshold rules out most others.
+/// Whether a first look pays for a group. A threshold excludes most rows only after many were seen: the more, the more
+/// hits are wanted, and the wider the templates are, whose scores then lie closer together.
 fn pays(group: &Group<'_>) -> bool {
     let (rows, dims) = (group.gallery.rows(), group.gallery.dims());
     group.probes.iter().all(|probe| rows >= dims * probe.wanted.k)
 }
 
-/// Writes a probe's codes, as [`Packing::Narrow`] has them, to its place in the tile for `width` probes that `tile` starts with.
+/// Writes a probe's codes in [`Packing::Narrow`] to its place in the tile for `width` probes at the start of `tile`.
 pub(super) fn write(tile: &mut [i32], [width, place]: [usize; 2], codes: &[Narrow]) {
     for (words, codes) in tile.chunks_mut((1 + NARROW_GROUPS) * width).zip(codes.chunks(GROUP * NARROW_GROUPS)) {
         let mut sums = [0; GROUP];

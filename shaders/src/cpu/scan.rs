@@ -1,8 +1,8 @@
 //! The eight-bit coarse pass over some panels of a block.
 //!
-//! The panels stream past their probes in stretches that stay in the second-level cache; within a stretch every tile of
-//! probes meets every panel. A kernel keeps all sums of its tile in registers over the full width of the templates,
-//! compares them with each probe's threshold there, and writes them out only where one reaches it.
+//! The panels are read in stretches that stay in the second-level cache; within a stretch every tile of probes meets
+//! every panel. A kernel keeps all sums of its tile in registers over the full width of the templates, compares them
+//! with each probe's threshold there, and writes them out only where a row reaches it.
 
 use std::ops::Range;
 
@@ -17,11 +17,11 @@ use crate::memory;
 use crate::panel::{Panel, panel_bytes};
 use crate::select::Selection;
 
-/// Bytes of panels that all probes meet before the next are read. Half of the smallest second-level cache of
-/// current server cores (1 MiB), so that probes and stacks fit beside it.
+/// Bytes of panels that all probes meet before the next are read: half of the smallest second-level cache of current
+/// server cores (1 MiB), so that probes and stacks fit beside them.
 const STRETCH_BYTES: usize = 512 * 1024;
 
-/// Panels whose sums are kept to find a first threshold, before any row is looked at alone.
+/// Panels whose sums are kept to find a first threshold before any row is looked at alone.
 const WARM_UP_PANELS: usize = 16;
 
 /// Adds to `selections`, one for each of `probes`, the rows of `panels` that the bound cannot exclude.
@@ -50,7 +50,7 @@ pub(super) fn panels_of(part: &Part, panels: Range<usize>) -> &[u8] {
     &part.block.panels()[panels.start * size..panels.end * size]
 }
 
-/// A stretch of panels and what scores it.
+/// A stretch of panels and the kernel that scores it.
 struct View<'a> {
     kernel: Kernel,
     packing: Packing,
@@ -108,8 +108,8 @@ impl View<'_> {
         }
     }
 
-    /// Scores the first panels of a gallery. Each lane's highest lower bound over the panels is that of another row, so
-    /// the k-th of these is a lower bound that k rows have, and nearly the highest there is.
+    /// Scores the first panels of a gallery to find a first threshold. The highest lower bound of each lane belongs to
+    /// another row. So k rows reach the k-th highest of them, which is nearly the highest value that k rows reach.
     fn warm_up<const P: usize>(&self, panels: Range<usize>, ask: &Ask<'_, P>, selections: &mut [Selection]) {
         let everything = Ask { lowest: [f32::NEG_INFINITY; P], ..*ask };
         let mut sums = [[[0; PANEL_ROWS]; P]; WARM_UP_PANELS];
@@ -131,7 +131,7 @@ impl View<'_> {
                 let reached = self.kernel.reached(&panel, &sums[place], ask.reaches[place], lowest);
                 let reached = reached & self.part.live(index);
                 if reached != 0 {
-                    // No panel comes behind that could rule these rows out; those of several probes would be too many at once.
+                    // No further panel can exclude these rows. Those of several probes would be too many at once.
                     if P == 1 && self.panels == panels {
                         self.ask_for_rows(index, reached);
                     }

@@ -19,35 +19,35 @@ use crate::gallery::Gallery;
 use crate::memory::Upcoming;
 use crate::select::Selection;
 
-/// Panels of one item at most: a megabyte of codes at 512 dimensions, so that taking an item costs nothing beside scoring
-/// it; and at least, of a batch that is cut finer so that no thread waits long for another's last item.
+/// The most panels of one item: a megabyte of codes at 512 dimensions, so that taking an item costs nothing beside
+/// scoring it.
 const ITEM_PANELS_MAX: usize = 64;
-/// See [`ITEM_PANELS_MAX`].
+/// The fewest panels of one item. A small call is cut finer, so that no thread waits long for another's last item.
 const ITEM_PANELS_MIN: usize = 8;
 
-/// Items of a batch for each thread, where it is large enough.
+/// Items for each thread, where the call is large enough.
 const ITEMS_A_THREAD: usize = 8;
 
-/// Bytes of a gallery's codes up to which its probes are shared out: each share reads them all, and so many stay in the third-level
-/// cache of two cores. In larger galleries a threshold is up early in any share of the rows.
+/// The largest gallery, in bytes of codes, whose probes are shared out. Each share reads all codes, and so many stay in
+/// the third-level cache of two cores. In a larger gallery the threshold rises early in any share of the rows.
 const SHARED_PROBES_BYTES_MAX: usize = 8 << 20;
 
-/// Probes that a share has at least.
+/// The fewest probes of a share.
 const SHARE_PROBES_MIN: usize = 8;
 
-/// One gallery of a batch with some of its probes.
+/// One gallery of a call with some of its probes.
 struct Task {
     gallery: Arc<Gallery>,
-    /// The probes as the pass reads them, made by the first thread that needs them.
+    /// The packed probes, made by the first thread that needs them.
     probes: OnceLock<Probes>,
     packing: Packing,
-    /// The probes in `f32`.
+    /// The values of the probes.
     values: Vec<f32>,
     wanted: Vec<Wanted>,
     progress: Mutex<Progress>,
 }
 
-/// What is done of a task.
+/// How far a task is done.
 struct Progress {
     items_left: usize,
     selections: Option<Vec<Selection>>,
@@ -60,10 +60,10 @@ struct Item {
     panels: Range<usize>,
 }
 
-/// Work that several threads share.
+/// A call that several threads share.
 struct Batch {
     kernel: Kernel,
-    /// For each group in turn its tasks.
+    /// The tasks of all groups, in the order of the groups and of their probes.
     tasks: Vec<Task>,
     items: Vec<Item>,
     next: AtomicUsize,
@@ -101,7 +101,8 @@ impl Task {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread that needs them first makes them, and asks beside that for the panels it reads next.
+    /// The packed probes. The thread that needs them first makes them, and meanwhile asks for the panels that it reads
+    /// next.
     fn probes(&self, panels: &[u8]) -> &Probes {
         let dims = self.gallery.dims();
         self.probes
@@ -113,7 +114,7 @@ impl Task {
         reaches.map(|(wanted, reach)| Selection::new(*wanted, *reach)).collect()
     }
 
-    /// Adds what a thread found in `items` items; the one that adds the last gets what all have found, to be scored.
+    /// Adds what a thread found in `items` items. The thread that adds the last items gets what all threads have found.
     fn add(&self, items: usize, found: Vec<Selection>) -> Option<Vec<Selection>> {
         let mut progress = self.lock();
         let merged = match progress.selections.take() {
@@ -134,7 +135,7 @@ impl Task {
     }
 }
 
-/// Probes of each of a group's shares, where they are shared out and there are two shares or more for each thread.
+/// The number of probes in each share of a group, where its probes are shared out. Each thread gets two shares or more.
 fn share_probes(group: &Group<'_>, threads: usize) -> Option<usize> {
     let share = match group.probes.len().div_ceil(threads * ITEMS_A_THREAD) {
         ..=SHARE_PROBES_MIN => SHARE_PROBES_MIN,
@@ -175,7 +176,7 @@ impl Batch {
         Batch { kernel, tasks, items, next: AtomicUsize::new(0), left }
     }
 
-    /// Adds what was found in some items of a task; the one that adds the last scores it.
+    /// Adds what was found in some items of a task. The thread that adds the last items scores the task exactly.
     fn add(&self, found: Option<(usize, usize, Vec<Selection>)>) {
         let Some((task, items, found)) = found else { return };
         let task = &self.tasks[task];
@@ -188,7 +189,7 @@ impl Batch {
 }
 
 impl Shared for Batch {
-    /// Takes items until there are none. What is found in several items of one task in a row is added to it at once.
+    /// Takes items until there are none. What a thread finds in successive items of one task it adds at once.
     fn work(&self) {
         let mut current: Option<(usize, usize, Vec<Selection>)> = None;
         let mut taken = Taken::of(&self.left);

@@ -1,5 +1,5 @@
-//! A gallery: checked once, packed once, immutable and shared from then on; a changed one is a new gallery that
-//! shares what did not change.
+//! A gallery: checked once, packed once, then immutable and shared. A changed gallery is a new one that shares the
+//! blocks that did not change.
 
 pub(crate) mod block;
 
@@ -11,12 +11,13 @@ use crate::layout::PANEL_ROWS;
 use crate::template::{check_dims, check_rows};
 use block::Block;
 
-/// Rows of a block that still takes additions: two panels. An addition copies that block, so this bounds what it costs.
+/// The most rows of a block that still takes additions: two panels. An addition copies that block, so this bounds its
+/// cost.
 const GROWING_ROWS_MAX: usize = 2 * PANEL_ROWS;
 
-/// Parts and gaps with which a gallery is packed anew when it changes: a search takes each part by itself and scores the gaps too.
+/// A gallery of more parts is packed anew when it changes: a search takes each part by itself.
 const PARTS_MAX: usize = 16;
-/// See [`PARTS_MAX`]: of how many rows one may be a gap.
+/// A gallery with more than one gap in so many rows is packed anew when it changes: a search scores the gaps too.
 const ROWS_A_GAP_MIN: usize = 4;
 
 /// Some consecutive rows of a gallery.
@@ -37,17 +38,17 @@ impl Part {
         there & !self.removed.as_ref().map_or(0, |removed| removed[panel])
     }
 
-    /// Whether a row of it was removed.
+    /// Whether any of its rows was removed.
     pub(crate) fn has_removed(&self) -> bool {
         self.removed.is_some()
     }
 }
 
-/// Templates of one shard. Of each it holds the `f32` values, for exact scores, and eight-bit codes in panels of 32
-/// rows for the CPU's coarse pass.
+/// The templates of one shard: their `f32` values, for exact scores, and their eight-bit codes in panels of 32 rows,
+/// for the coarse pass.
 ///
-/// A row keeps its number for as long as the gallery and those derived from it live: a removed row leaves a gap
-/// that no search finds, an added one comes behind the last.
+/// A row keeps its number in the galleries that share its block: a removed row leaves a gap that no search finds, and
+/// an added one comes behind the last.
 #[derive(Debug)]
 pub struct Gallery {
     id: u64,
@@ -74,17 +75,16 @@ impl Gallery {
         Gallery::of(dims, vec![Part { first: 0, block: Arc::new(block), removed: None }], rows)
     }
 
-    /// A gallery of parts whose rows count on; `rows_live` of them were not removed.
+    /// A gallery of parts, each of which begins where the one before ends; `rows_live` of their rows were not removed.
     fn of(dims: usize, parts: Vec<Part>, rows_live: usize) -> Gallery {
-        // Ids are never used twice in a process, so a device-resident copy cannot be taken for another gallery's.
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let rows = parts.last().map_or(0, |part| part.first as usize + part.block.row_count());
         Gallery { id, dims, parts, rows, rows_live }
     }
 
-    /// This gallery with one or more templates added, `n x dims` values. They get the row numbers from [`Gallery::rows`]
-    /// on. Searches that run on this gallery are not disturbed; the blocks are shared.
+    /// This gallery with one or more templates added, `n x dims` values. They get the row numbers from
+    /// [`Gallery::rows`] on. Searches that run on this gallery are not disturbed; the blocks are shared.
     fn with_added(&self, rows: &[f32]) -> Result<Gallery, Error> {
         let added = check_rows(self.dims, self.rows, rows)?;
         let mut parts = self.parts.clone();
@@ -125,10 +125,13 @@ impl Gallery {
         Gallery::of(self.dims, parts, self.rows_live - rows.len())
     }
 
-    /// A gallery of `rows`, checked as by [`Gallery::new`], that shares with this one what stays: of this one's rows those that
-    /// `rows` begins with, in their order, keep their numbers; the others are removed, and the rest of `rows` is added. Packed
-    /// anew where little stays, and now and then where it was changed often. With it the number of each of `rows`; they
-    /// ascend, so that rows of equal scores are found in the same order as in a gallery that was packed anew.
+    /// A gallery of `rows`, and the number of each of them in it.
+    ///
+    /// The new gallery shares memory with this one. `rows` may begin with rows of this gallery in their order: those
+    /// keep their numbers. This gallery's other rows are removed, and the rest of `rows` is added. The gallery is
+    /// packed anew where little stays, and now and then where it was changed often. The numbers ascend, so that rows of
+    /// equal scores are found in the same order as in a gallery that was packed anew. `rows` are checked as by
+    /// [`Gallery::new`].
     ///
     /// # Errors
     /// [`Error::GalleryLength`], [`Error::GalleryRows`], or [`Error::Row`] with the first bad row.
@@ -152,7 +155,7 @@ impl Gallery {
             return Ok((stays, numbers));
         }
         numbers.extend((self.rows..).map(|row| row as u32).take(added));
-        // What is refused has its number among all.
+        // An error names a row by its place in `rows`.
         let among_all = |error| match error {
             Error::Row { row, problem } => Error::Row { row: kept + row, problem },
             Error::GalleryLength { dims, .. } => Error::GalleryLength { values: rows.len(), dims },
@@ -161,7 +164,7 @@ impl Gallery {
         Ok((stays.with_added(&rows[kept * self.dims..]).map_err(among_all)?, numbers))
     }
 
-    /// Unique within this process, never used twice.
+    /// Unique within this process, never used twice: a call's jobs are grouped by it.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
@@ -191,7 +194,7 @@ impl Gallery {
         self.dims
     }
 
-    /// Template `row`, `dims()` values, also where it was removed.
+    /// Template `row`, `dims()` values, even where it was removed.
     ///
     /// # Panics
     /// If `row` is not below `rows()`.
@@ -200,8 +203,8 @@ impl Gallery {
         part.block.row(row - part.first as usize)
     }
 
-    /// Host memory held by this gallery's templates, in bytes, both forms together. What galleries share counts in
-    /// each; what lies in a mapped file is the system's and does not count.
+    /// Host memory of this gallery's templates, in bytes, both forms together. Memory that galleries share counts in
+    /// each of them.
     pub fn bytes_resident(&self) -> usize {
         self.parts.iter().map(|part| part.block.bytes_resident()).sum()
     }

@@ -1,4 +1,4 @@
-//! From what a device gives back to proved candidates.
+//! From a device's answer to proved candidates.
 
 use crate::ask::Wanted;
 use crate::bound::Reach;
@@ -6,21 +6,21 @@ use crate::gallery::Gallery;
 use crate::layout::{self, Found};
 use crate::select::{Candidate, Selection};
 
-/// What a device's answer proves of one probe.
+/// What a device's answer proves about one probe.
 #[derive(Debug, PartialEq)]
 pub(super) enum Proof {
-    /// No other row than these belongs to the top-k, the highest upper bound first.
+    /// Only these rows can belong to the top-k; the highest upper bound comes first.
     Whole(Vec<Candidate>),
-    /// More rows reached the first floor than there was room for; none that belongs to the top-k has a lower upper bound
-    /// than this.
+    /// More rows reached the floor of the sieve than there was room for. Every row of the top-k has an upper bound of
+    /// at least this.
     Floor(f32),
     /// Nothing.
     None,
 }
 
-/// Proves an answer. A row that the device left out has an upper bound below the floor that it says; where the lower
-/// bounds of the rows that it gave raise the threshold to that floor or above, it is excluded like any other, however
-/// the device came by its floor.
+/// Proves an answer. A row that the device left out has an upper bound below the floor that it states. Where the lower
+/// bounds of the rows that it gave raise the threshold to that floor or above, the row is excluded like any other,
+/// however the device found its floor.
 pub(super) fn prove(
     gallery: &Gallery,
     wanted: Wanted,

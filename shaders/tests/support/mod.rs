@@ -1,4 +1,4 @@
-//! What the suites share: seeded data, the engines of this machine, the reference, and the comparison with it.
+//! Shared by the suites: seeded data, the engines of this machine, the reference, and the comparison with it.
 
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
@@ -40,8 +40,8 @@ pub fn unit(values: Vec<f64>) -> Vec<f32> {
     values.into_iter().map(|value| (value / norm) as f32).collect()
 }
 
-/// The engines of this machine by name: each CPU kernel, and where there is any adapter each pass of the GPU. Opened once
-/// a process. Miri, which takes a thousand times as long and knows no device, runs the fastest kernel alone.
+/// The engines of this machine by name: each CPU kernel, and where there is any adapter each pass of the GPU. Opened
+/// once a process. Miri, which takes a thousand times as long and knows no device, runs the fastest kernel alone.
 pub fn engines() -> &'static [(String, Engine)] {
     static ENGINES: OnceLock<Vec<(String, Engine)>> = OnceLock::new();
     ENGINES.get_or_init(|| {
@@ -63,7 +63,7 @@ pub fn gpu() -> Option<Engine> {
     or_skip("the GPU", is_required(DevicePass::Auto), Engine::start(Choice::Gpu, 1))
 }
 
-/// Where `TVS_GPU=required`, what every device has has to be there; where `TVS_GPU=every`, each pass.
+/// With `TVS_GPU=required` the passes of every device must be there; with `TVS_GPU=every`, all passes.
 fn is_required(pass: DevicePass) -> bool {
     std::env::var("TVS_GPU").is_ok_and(|value| value == "every" || value == "required" && pass.is_plain())
 }
