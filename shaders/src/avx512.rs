@@ -1,8 +1,8 @@
-//! Two steps of the 512-bit kernels whose intrinsics Miri does not know, for the processor and for Miri.
+//! Two steps of the 512-bit kernels, each for the processor and for Miri, which does not know their intrinsics.
 
 use std::arch::x86_64::*;
 
-/// The lanes, as bits, whose value is not below `lowest`.
+/// The lanes whose value is not below `lowest`, as bits.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(crate) fn at_least(values: __m512, lowest: __m512) -> u32 {
@@ -14,7 +14,7 @@ pub(crate) fn at_least(values: __m512, lowest: __m512) -> u32 {
     u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(values, lowest))
 }
 
-/// The lanes in `f64`.
+/// The lanes, widened to `f64`.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(crate) fn widen(values: __m256) -> __m512d {

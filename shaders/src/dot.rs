@@ -1,20 +1,20 @@
 //! The one inner product that defines a score.
 
-/// Accumulators. Sixteen make eight independent 128-bit chains on the narrowest machine and two 512-bit ones
-/// on the widest; the number is part of the definition.
+/// Accumulators: eight independent 128-bit chains on the narrowest machine, two 512-bit ones on the widest. The number
+/// is part of the definition of a score.
 const LANES: usize = 16;
 
-/// The inner product that defines a score: products in `f64` (exact for `f32` factors), summed in 16 lanes
-/// by index modulo 16, the lanes then added pairwise, lane i to lane i + 8, i + 4, i + 2, i + 1.
+/// The inner product that defines a score: products in `f64` (exact for `f32` factors), summed in 16 lanes by index
+/// modulo 16; the lanes are then added pairwise, lane i to lane i + 8, i + 4, i + 2, i + 1.
 ///
-/// Because each product is exact, a fused multiply-add gives the same bits as a multiplication and an addition:
-/// the versions below differ in speed only. What one slice has beyond the other's length is ignored.
-pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+/// Because each product is exact, a fused multiply-add gives the same bits as a multiplication and an addition: the
+/// versions below differ in speed only. Values of one slice beyond the other's length are ignored.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
     dots(a, [b])[0]
 }
 
-/// The inner products of `a` with several rows, each the same as [`dot`] gives. Two at a time share what
-/// is done with `a`, and keep a wide processor busy where one would wait for its own sums.
+/// The inner products of `a` with several rows, each with the bits that [`dot`] gives. Two rows at a time share the
+/// conversions of `a`, and keep a wide processor busy where one row would wait for its own sums.
 pub(crate) fn dots<const R: usize>(a: &[f32], rows: [&[f32]; R]) -> [f64; R] {
     let length = rows.iter().map(|row| row.len()).min().unwrap_or(0).min(a.len());
     let (a, a_tail) = a[..length].as_chunks::<LANES>();
@@ -91,7 +91,8 @@ fn sum_lanes_avx2<const R: usize>(a: Chunks<'_>, rows: [Chunks<'_>; R]) -> [[f64
     let mut sums = [[_mm256_setzero_pd(); 4]; R];
     for (index, chunk) in a.iter().enumerate() {
         for quarter in 0..4 {
-            // SAFETY: `index` is below the length of `a` and, as asserted, of each row; a quarter of a chunk is 4 values.
+            // SAFETY: `index` is below the length of `a` and, as asserted, of each row; a quarter of a chunk is 4
+            // values.
             let x = _mm256_cvtps_pd(unsafe { _mm_loadu_ps(chunk.as_ptr().add(quarter * 4)) });
             for (row, sums) in rows.iter().zip(&mut sums) {
                 // SAFETY: as above.

@@ -1,12 +1,14 @@
-//! The one door: chooses an engine, keeps its promise when the device goes away.
+//! The one door: chooses the CPU or a device for each call, and answers also when the device is lost.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::accelerator::{Accelerator, Open};
-use crate::batch::{Group, Hit, Job, Probe, group_by_gallery};
-use crate::cpu::{Cpu, Kernel, Pass};
+use crate::ask::{Group, Hit, Job, Probe};
+use crate::batch::group_by_gallery;
+use crate::cpu::Cpu;
+use crate::cpu::kernel::Kernel;
 use crate::error::Error;
 use crate::gallery::Gallery;
 use crate::gpu::{self, DevicePass, Lost};
@@ -14,7 +16,8 @@ use crate::gpu::{self, DevicePass, Lost};
 /// Which engine is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// A GPU where there is a real one, else the CPU. A software adapter is slower than the CPU engine, so it does not count.
+    /// A GPU where there is a real one, else the CPU. A software adapter is slower than the CPU engine, so it is left
+    /// out.
     Auto,
     /// Any adapter, a software one too; an error where there is none.
     Gpu,
@@ -35,13 +38,13 @@ pub struct Description {
     pub software: bool,
     /// The CPU kernel in use, or the one that stands by: `"avx512"`, `"avx2"`, `"neon"` or `"portable"`.
     pub kernel: &'static str,
-    /// One sentence for the log: what scores and why.
+    /// One sentence for the log: which engine scores, and why.
     pub note: String,
 }
 
-/// Scores jobs. Shared by reference between threads; on the CPU calls run side by side, each on its caller's thread
-/// (large ones share the engine's helping threads). A GPU scores one after the other; meanwhile the next is brought to it and
-/// the one before is read back.
+/// Scores jobs. Threads share it by reference. On the CPU calls run side by side, each on its caller's thread; large
+/// ones share the engine's helping threads. A GPU scores one call after the other; meanwhile the next call is uploaded
+/// and the one before is read back.
 pub struct Engine {
     cpu: Arc<Cpu>,
     accelerator: Option<Arc<Accelerator>>,
@@ -58,10 +61,10 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts an engine. Opening a GPU takes up to seconds, and it has to answer a small known job correctly first.
+    /// Starts an engine. Opening a GPU takes up to seconds, and it has to answer small known jobs correctly first.
     ///
-    /// `threads` score on the CPU, the calling one included: the others are started here, once, and help only with calls
-    /// so large that sharing them pays. 1 (or 0) starts none.
+    /// `threads` score on the CPU, the calling one included. The others are started here, once, and help only with
+    /// calls so large that sharing them pays. 1 (or 0) starts none.
     ///
     /// # Errors
     /// [`Error::NoAdapter`], for [`Choice::Gpu`] only.
@@ -69,7 +72,7 @@ impl Engine {
         Engine::start_in(choice, threads, None)
     }
 
-    /// As [`Engine::start`]; what the driver compiles is kept in the folder `cache`, so that the next start is quicker.
+    /// As [`Engine::start`]. Compiled pipelines are kept in the folder `cache`, so that the next start is quicker.
     ///
     /// # Errors
     /// As [`Engine::start`].
@@ -77,7 +80,7 @@ impl Engine {
         Engine::start_pass(choice, threads, cache, DevicePass::Auto)
     }
 
-    /// Starts an engine on any adapter with one certain device pass, for tests and benchmarks.
+    /// Starts an engine on any adapter with the given device pass, for tests and benchmarks.
     ///
     /// # Errors
     /// [`Error::NoAdapter`].
@@ -91,7 +94,7 @@ impl Engine {
         cache: Option<PathBuf>,
         device_pass: DevicePass,
     ) -> Result<Engine, Error> {
-        let cpu = Cpu::new(Kernel::available()[0], Pass::Auto, threads)?;
+        let cpu = Cpu::new(Kernel::available()[0], threads)?;
         if choice == Choice::Cpu {
             return Ok(Engine::on_cpu(cpu, "as configured"));
         }
@@ -105,12 +108,12 @@ impl Engine {
         Ok(Engine { cpu, accelerator, device_pass, probes_unproved: AtomicU64::new(0), cpu_reason })
     }
 
-    /// Starts the CPU engine with one certain kernel and coarse pass, for tests and benchmarks.
+    /// Starts the CPU engine with the given kernel, for tests and benchmarks.
     ///
     /// # Errors
     /// [`Error::Kernel`] where this processor cannot run it.
-    pub fn start_with(kernel: Kernel, pass: Pass, threads: usize) -> Result<Engine, Error> {
-        Ok(Engine::on_cpu(Cpu::new(kernel, pass, threads)?, "as configured"))
+    pub fn start_with(kernel: Kernel, threads: usize) -> Result<Engine, Error> {
+        Ok(Engine::on_cpu(Cpu::new(kernel, threads)?, "as configured"))
     }
 
     fn on_cpu(cpu: Cpu, reason: &str) -> Engine {
@@ -123,7 +126,7 @@ impl Engine {
         }
     }
 
-    /// What scores now. It changes when a device is lost, and when it is back.
+    /// Which engine scores now. It changes when a device is lost, and when it is back.
     pub fn description(&self) -> Description {
         let kernel = self.cpu.kernel().name();
         let Some(open) = self.usable_gpu() else {
@@ -150,18 +153,13 @@ impl Engine {
         }
     }
 
-    /// Threads that score a large call on the CPU, the calling one included.
-    pub fn threads(&self) -> usize {
-        self.cpu.threads()
-    }
-
-    /// Whether a device would score one probe against this gallery now; where not, the CPU does, on the calling thread.
+    /// Whether a device would score one probe against this gallery now. Otherwise the CPU does, on the calling thread.
     pub fn device_scores(&self, gallery: &Gallery) -> bool {
         self.usable_gpu().is_some_and(|open| open.pays_for_one(gallery))
     }
 
-    /// Scores all jobs in one pass. One result a job, in order: for each probe the best `k` of the rows that
-    /// reach its floor (all of them where they are fewer), exact `f64` score descending, then the lower row.
+    /// Scores all jobs in one pass. The results are in the order of the jobs: for each probe the best `k` of the rows
+    /// that reach its floor (all of them where they are fewer), exact `f64` score descending, then the lower row.
     ///
     /// # Errors
     /// A bad job fails alone, with an error that names its index.
@@ -186,8 +184,8 @@ impl Engine {
         results
     }
 
-    /// Wipes and drops what the device holds of a gallery, apart from what galleries share that it was made of or that were
-    /// made of it: that goes with the last of them. The host's copy goes when its last `Arc` goes.
+    /// Wipes and drops the device's copy of a gallery. Blocks that it shares with other galleries stay until the last
+    /// of these is released. The host's copy goes when its last `Arc` goes.
     pub fn release(&self, gallery: &Gallery) {
         if let Some(open) = self.usable_gpu() {
             open.gpu.release(gallery);
@@ -199,14 +197,14 @@ impl Engine {
         self.usable_gpu().map_or(0, |open| open.gpu.bytes_resident())
     }
 
-    /// Probes so far that the device answered without proof and the CPU scanned again: more rows than come back
-    /// were within the error bound of the k-th, or the gallery did not fit on the device. A metric; answers are exact anyway.
+    /// Probes so far that the CPU scanned again because the device could not prove its answer: more rows than come back
+    /// were within the error bound of the k-th, or the gallery did not fit on the device. Answers are exact either way.
     pub fn probes_unproved(&self) -> u64 {
         self.probes_unproved.load(Ordering::Relaxed)
     }
 
-    /// Takes the device away, as a driver reset or a pulled card would; for chaos tests. Calls are answered by the CPU until it
-    /// is open again.
+    /// Takes the device away, as a driver reset or a pulled card would, for tests. The CPU answers calls until the
+    /// device is open again.
     pub fn lose_device(&self) {
         if let Some(open) = self.usable_gpu() {
             open.gpu.lose();
@@ -217,7 +215,7 @@ impl Engine {
         self.accelerator.as_ref()?.usable()
     }
 
-    /// What a device proved, completed by the CPU for the probes of which it could not prove anything.
+    /// A group's hits: those that the device proved, and the CPU's for the other probes.
     fn complete(&self, group: &Group<'_>, proved: Vec<Option<Vec<Hit>>>) -> Vec<Vec<Hit>> {
         let unproved: Vec<Probe<'_>> =
             group.probes.iter().zip(&proved).filter(|(_, hits)| hits.is_none()).map(|(probe, _)| *probe).collect();

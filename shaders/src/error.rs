@@ -19,7 +19,7 @@ pub enum VectorProblem {
         /// The value found there.
         value: f32,
     },
-    /// A length that is not 1 within [`crate::NORM_TOLERANCE`]; the zero vector is one of these.
+    /// A Euclidean norm that is not 1 within the tolerance of 0.001, such as that of the zero vector.
     #[error("has norm {norm:.6}, not 1 within 0.001: divide it by its norm, and reject a zero vector")]
     Norm {
         /// The Euclidean norm found.
@@ -58,15 +58,7 @@ pub enum Error {
         /// What is wrong with it.
         problem: VectorProblem,
     },
-    /// A row to be removed that is not there.
-    #[error("gallery row {row} is not there, or not any more, among {rows}: look up the person's row again")]
-    RowAbsent {
-        /// The row asked for.
-        row: u32,
-        /// Rows that were ever there.
-        rows: usize,
-    },
-    /// A bad template given to [`crate::check_probe`].
+    /// A bad template given to `check_probe`.
     #[error("probe {problem}")]
     Probe {
         /// What is wrong with it.
@@ -104,7 +96,8 @@ pub enum Error {
     },
     /// `Choice::Gpu` where there is no adapter that works.
     #[error(
-        "no usable GPU adapter ({detail}): install a Vulkan driver (on Debian mesa-vulkan-drivers brings a software one) or choose the CPU engine"
+        "no usable GPU adapter ({detail}): install a Vulkan driver (on Debian mesa-vulkan-drivers brings a software \
+         one) or choose the CPU engine"
     )]
     NoAdapter {
         /// What was looked at and why it did not do.

@@ -1,20 +1,20 @@
-//! The memory layouts that host and device agree on: `repr(C)` twins of the structs in `wgsl/layout.wgsl`,
-//! and the panel geometry that both engines' kernels count with.
+//! The memory layouts that host and device agree on: `repr(C)` twins of the structs in `wgsl/layout.wgsl`, and the
+//! panel geometry that both engines' kernels count with.
 
 use bytemuck::{Pod, Zeroable};
 
-/// Rows in one panel. On the CPU two 512-bit or four 256-bit registers; on a GPU the width of a
-/// subgroup on most hardware, so that a load of one dimension is one full transaction.
+/// Rows in one panel. On the CPU they are two 512-bit or four 256-bit registers. On a GPU they are the width of a
+/// subgroup on most hardware, so that a load of one group of codes is one full transaction.
 pub(crate) const PANEL_ROWS: usize = 32;
 
-/// What says that all rows of a sweep count.
+/// The mask of a sweep whose rows all count.
 pub(crate) const NO_MASK: u32 = u32::MAX;
 
 /// A run of panels against sets of probes. Twin of `Sweep` in the shaders.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct Sweep {
-    /// Workgroups of its dispatch that belong to sweeps before it.
+    /// Workgroups of the dispatch that belong to the sweeps before this one.
     pub(crate) group_first: u32,
     /// Where the first panel starts in the slab, in words of four bytes.
     pub(crate) panel_start: u32,
@@ -34,9 +34,9 @@ pub(crate) struct Sweep {
     pub(crate) probes: u32,
     /// See [`Sweep::probes`].
     pub(crate) sets: u32,
-    /// Of how many tiles one is looked at.
+    /// One tile in so many is looked at.
     pub(crate) stride: u32,
-    /// Where the peak of the first tile goes within its probe's lot.
+    /// Where the peak of the first tile goes within each probe's lot.
     pub(crate) peak_first: u32,
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Sweep {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct Task {
-    /// See [`crate::quantise::Reach::reach`].
+    /// See `Reach::reach` in `bound.rs`.
     pub(crate) reach: f32,
     /// How far below the k-th highest lower bound an upper bound may be, rounded up.
     pub(crate) margin: f32,
-    /// What an upper bound has to reach before anything is known of the gallery.
+    /// The upper bound that a row has to reach before anything is known of the gallery.
     pub(crate) floor: f32,
     /// Hits wanted.
     pub(crate) k: u32,
@@ -56,23 +56,24 @@ pub(crate) struct Task {
     pub(crate) lot_start: u32,
     /// See [`Task::lot_start`].
     pub(crate) room: u32,
-    /// Tiles whose peaks give it a floor.
+    /// Peaks that give it a floor, one a tile of the sample.
     pub(crate) peaks: u32,
-    /// Where what is left of its lot goes, in words, and for how many rows there is room.
+    /// Where the rows that are left of its lot go, in words, and for how many rows there is room.
     pub(crate) found_start: u32,
     /// See [`Task::found_start`].
     pub(crate) keep: u32,
 }
 
-/// What is left of a task's lot, in front of the rows. Twin of the comment on `found` in the shaders.
+/// The head of an answer to a task; the rows that are left of its lot stand behind it. Twin of the comment on `found`
+/// in the shaders.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct Found {
-    /// Rows that reach the floor, also where there is no room for them.
+    /// Rows that reach the floor, those without room counted too.
     pub(crate) left: u32,
-    /// The upper bound that all of them reach, and no other row.
+    /// The floor: all of these rows reach it, and no other row does.
     pub(crate) floor: f32,
-    /// Rows that had reached the floor before, also where there was no room for them.
+    /// Rows that reached the floor of the sieve, those without room counted too.
     pub(crate) all: u32,
 }
 
@@ -80,7 +81,8 @@ pub(crate) struct Found {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 pub(crate) struct Candidate {
-    /// Upper bound of its score in units of the probe's scale, without the margin; see [`crate::quantise::Reach::bounds`].
+    /// Upper bound of its score, in units of the probe's scale and without the margin; see `Reach::bounds` in
+    /// `bound.rs`.
     pub(crate) upper: f32,
     /// Lower bound.
     pub(crate) lower: f32,

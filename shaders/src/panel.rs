@@ -1,9 +1,9 @@
-//! Panels of eight-bit codes: what the CPU's coarse pass reads.
+//! Panels of eight-bit codes: what the coarse pass reads, on the CPU and on a device.
 //!
-//! A panel holds 32 rows. Of each row four codes in succession make a group of four bytes; the panel stores the first
-//! groups of its 32 rows, then the second groups, and so on: one group of 16 rows is one 512-bit register, and a
-//! kernel reads a panel from front to end. Codes are stored plus 128, because the multiply-add instructions want one
-//! side unsigned. Behind the codes stand the scales of the 32 rows, then their errors, as `f32`.
+//! A panel holds 32 rows. Four successive codes of a row make a group of four bytes. The panel stores the first groups
+//! of its 32 rows, then the second groups, and so on: one group of 16 rows fills a 512-bit register, and a kernel reads
+//! a panel from front to end. Codes are stored plus 128, because the multiply-add instructions want one side unsigned.
+//! Behind the codes stand the scales of the 32 rows, then their errors, as `f32`.
 
 use crate::layout::PANEL_ROWS;
 use crate::quantise::quantise;
@@ -11,7 +11,7 @@ use crate::quantise::quantise;
 /// Codes of one row that lie side by side.
 pub(crate) const GROUP: usize = 4;
 
-/// What is added to a code so that it is stored unsigned.
+/// Added to a code so that it is stored unsigned.
 pub(crate) const OFFSET: i32 = 128;
 
 /// Bytes of the codes of one group of all rows of a panel.
@@ -30,7 +30,7 @@ pub(crate) fn panel_bytes(dims: usize) -> usize {
 pub(crate) struct Panel<'a> {
     /// `dims / 4` groups of 32 x 4 bytes.
     pub(crate) codes: &'a [u8],
-    /// Each row's scale; 0 for rows that are not there.
+    /// Each row's scale; 0 for places without a row.
     pub(crate) scales: &'a [f32; PANEL_ROWS],
     /// Each row's error.
     pub(crate) errors: &'a [f32; PANEL_ROWS],
@@ -48,8 +48,8 @@ impl<'a> Panel<'a> {
     }
 }
 
-/// Quantises `rows` (at most 32 of `dims` values) into the panel `bytes`, from place `first` on; `codes` is room for
-/// `dims` codes.
+/// Quantises `rows` (`dims` values each, at most as many as the panel has places left) into the panel `bytes`, from
+/// place `first` on. `codes` is scratch memory for `dims` codes.
 pub(crate) fn write_rows(bytes: &mut [u8], dims: usize, first: usize, rows: &[f32], codes: &mut [i8]) {
     assert_eq!(bytes.len(), panel_bytes(dims));
     let (groups, tail) = bytes.split_at_mut(dims * PANEL_ROWS);
@@ -76,7 +76,7 @@ mod tests {
         let rows: Vec<f32> = (0..40 * dims).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
         let mut storage = Storage::zeroed(panel_bytes(dims));
         let mut codes = vec![0; dims];
-        let bytes = storage.bytes_mut().expect("memory of our own");
+        let bytes = storage.bytes_mut();
         write_rows(bytes, dims, 0, &rows[..30 * dims], &mut codes);
         write_rows(bytes, dims, 30, &rows[30 * dims..], &mut codes);
         let panel = Panel::new(storage.bytes());

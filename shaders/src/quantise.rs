@@ -1,40 +1,22 @@
-//! Templates in eight bits, and how far a score computed from them can be from the exact one.
+//! Templates as integer codes.
 //!
-//! A template `x` becomes codes `q` from -127 to 127 and a scale `s`, so that `x = s q + e`, where the norm of the
-//! rest `e` is known. For a gallery row `x` (scale `s`, rest `e`) and a probe `p` (scale `t`, codes `c`, rest `f`)
+//! A template `x` becomes codes `q` and a scale `s`, so that `x = s q + e`. [`crate::bound`] says how far a score
+//! computed from the codes can be from the exact one.
 //!
-//! ```text
-//! x . p  =  s t (q . c)  +  e . (t c)  +  x . f
-//! ```
-//!
-//! The first term is an integer sum times two scales; by Cauchy-Schwarz the second is at most `|e| |t c|` and the third
-//! at most `|x| |f|`, whatever the data. Everything is counted in units of the probe's scale `t`: the centre `s (q . c)`,
-//! the row's radius `|e| * reach` with `reach = |c|`, and the probe's margin `(1 + tolerance) |f| / t`. The exact score
-//! lies within radius and margin of the centre.
-//!
-//! The rows are in eight bits, since a pass reads them from memory. A probe may have codes of twelve bits, from -2032 to 2032:
-//! its margin is a sixteenth. Kernels that multiply sixteen bits take them as they are, for every probe. One that multiplies
-//! eight reads them as two columns, for a probe that is alone: where memory is what takes the time the second costs none.
-//! And it may have narrow codes, from -64 to 64, for a first look at a large gallery ([`Narrow`]): the same bounds hold.
-//!
-//! **Rounding.** `|q . c|` is at most `127 * 127 * 1024 < 2^24`, so the sum is exact in `i32` and in `f32`; of a probe of
-//! twelve bits it is below 2^28, exact in `i32`, and rounded in `f32` like a product. A kernel
-//! computes `s * (q . c)` plus and less `error * reach` in `f32` with at most three roundings (products, sum), of relative size 2^-24 on
-//! a CPU and 2^-23 on a device: WGSL's "correctly rounded" names no direction (WGSL, section 15.7.4).
-//! `|s (q . c)| <= |s q| |c| <= (|x| + |e|) reach`, with `|x| <= 1.0011` and `|e| <= 0.13` (half a step of
-//! `1.001 / 127` in each of 1024 places), so that all three together stay below `2^-23 (1.14 + 0.14 + 1.28) reach
-//! < 2^-21 reach`; with twelve bits, which only CPUs score, below `2^-24 (1.14 + 1.14 + 0.14 + 1.28) reach`. The stored error of a row is `|e| + 2^-20`, which covers twice that. How norms are
-//! rounded ([`NORM_SLACK`], [`REST_SLACK`]) is counted as well.
+//! Gallery rows have eight bits, from -127 to 127, because a pass reads them from memory. A probe may have fine codes
+//! of twelve bits, from -2032 to 2032: its margin is a sixteenth of that of eight bits. A kernel that multiplies
+//! sixteen bits takes fine codes as they are, for every probe. A kernel that multiplies eight bits reads them as two
+//! columns, for a probe that is alone: there memory takes the time, and the second column costs none. And a probe may
+//! have narrow codes, from -64 to 64, for a first look at a large gallery ([`Narrow`]): the same bounds hold.
 
-use crate::exact;
-use crate::gallery::NORM_TOLERANCE;
+use crate::bound::{NORM_SLACK, Quantised, REST_SLACK};
 
-/// Sixteenths of a step: a fine code is sixteen times a code of eight bits, plus a rest from -8 to 7.
+/// Fine steps in a step of eight bits: a fine code is sixteen times a code of eight bits, plus a rest from -8 to 7.
 pub(crate) const FINE: i32 = 16;
 
 /// A kind of code. Symmetric, so that a product of two of eight bits fits in 14 bits and a sign.
 pub(crate) trait Code: Copy {
-    /// The largest.
+    /// The largest code.
     const MAX: f32;
 
     /// The code of a whole number from `-MAX` to `MAX`.
@@ -55,7 +37,7 @@ impl Code for i8 {
     }
 }
 
-/// Fine codes: as far as both columns of eight bits reach.
+/// Fine codes: as large as two columns of eight bits can make them.
 impl Code for i16 {
     const MAX: f32 = 127.0 * FINE as f32;
 
@@ -64,9 +46,9 @@ impl Code for i16 {
     }
 }
 
-/// Codes of a probe for products that are summed up in sixteen bits, [`NARROW_GROUPS`] groups of four at a time: of each
-/// group two products go to one lane and two to another. With codes of a row, from -127 to 127, no such sum leaves sixteen
-/// bits, and neither does any of two products with a row's code plus 128.
+/// Codes of a probe for products that are summed up in sixteen bits, [`NARROW_GROUPS`] groups of four at a time. Of
+/// each group two products go to one lane and two to another. With a row's codes, from -127 to 127, no such sum leaves
+/// sixteen bits, and neither does the sum of two products with a row's codes plus 128.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Narrow(pub(crate) i8);
 
@@ -81,8 +63,9 @@ impl Code for Narrow {
         Narrow(whole as i8)
     }
 
-    /// A lane's codes have to sum up to at most 258, without their signs: `127 * 258 < 2^15`. Rounding adds at most a half to
-    /// each of a lane's sixteen; what `f32` rounds in the sums is far less than the one that is missing.
+    /// The codes of a lane may sum up to at most 258, without their signs: `127 * 258 < 2^15`. Rounding to whole codes
+    /// adds at most a half for each of a lane's sixteen. Hence 258.9 and not 259 below: the rest is far more than `f32`
+    /// rounds in the sums.
     #[inline(always)]
     fn step(values: &[f32]) -> f32 {
         let mut largest_sum = 0.0f32;
@@ -111,49 +94,18 @@ pub(crate) fn split(fine: i16) -> [i8; 2] {
     [coarse as i8, (i32::from(fine) - FINE * coarse) as i8]
 }
 
-/// Covers the rounding of a norm that was summed in `f64`, or in `f32` lanes of at most 64 terms each: 2^-24 for the square
-/// and for each addition, half of which is left of them under the root.
-const NORM_SLACK: f64 = 1.0 + 33.0 / (1u64 << 24) as f64;
-
-/// Covers the rounding of the rests in `f32`: product and difference are off by at most `2^-24 (|s q| + |e|)`, of which
-/// the norms are below 1.15 and 0.13; of narrow codes, whose step is at most `1.001 sqrt(16) / 250`, below 1.27 and 0.26. What underflows when it is squared is far less.
-const REST_SLACK: f64 = 1.0 / (1u64 << 23) as f64;
-
-/// Covers the rounding of the kernels' comparison; see above.
-const ROUNDING: f64 = 1.0 / (1u64 << 20) as f64;
-
 /// 1.5 x 2^23: adding it to a value below 2^22 leaves the value, rounded to the nearest integer, in the lowest bits.
 const ROUND_MAGIC: f32 = 12_582_912.0;
 
-/// Places of independent sums, as in [`exact::dot`].
+/// Places of independent sums, as many as the exact inner product has.
 const LANES: usize = 16;
-
-/// What a template's codes leave out.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Quantised {
-    /// Value of one step.
-    pub(crate) scale: f32,
-    /// An upper bound of the norm of what the codes leave out.
-    pub(crate) error: f64,
-    /// Sum of the codes.
-    pub(crate) sum: i32,
-    /// Sum of the squares of the codes, exact.
-    pub(crate) squares: i64,
-}
-
-impl Quantised {
-    /// The error as a gallery row stores it: rounded up, the kernels' own rounding included.
-    pub(crate) fn error_stored(&self) -> f32 {
-        ((self.error + ROUNDING) as f32).next_up()
-    }
-}
 
 /// Writes the codes of a finite, non-zero template to `codes`, which has the same length.
 pub(crate) fn quantise<C: Code>(values: &[f32], codes: &mut [C]) -> Quantised {
     quantise_beside(values, codes, || ())
 }
 
-/// As [`quantise`]; does a little of something else after every [`LANES`] values.
+/// As [`quantise`], and calls `beside` after every [`LANES`] values, to do a little other work meanwhile.
 pub(crate) fn quantise_beside<C: Code>(values: &[f32], codes: &mut [C], beside: impl FnMut()) -> Quantised {
     #[cfg(target_arch = "x86_64")]
     {
@@ -212,20 +164,20 @@ fn largest(values: &[f32]) -> f32 {
     largest.into_iter().chain(tail.iter().map(|value| value.abs())).fold(0.0, f32::max)
 }
 
-/// What is summed up in each lane while a template is quantised.
+/// The sums of each lane while a template is quantised.
 struct Sums {
     scale: f32,
     inverse: f32,
     /// Squares of what the codes leave out.
     rest: [f32; LANES],
     codes: [i32; LANES],
-    /// Squares of codes: at most 64 of fine ones, below 2^28.
+    /// Squares of codes. A lane has at most 64: of fine codes their sum is below 2^28.
     squares: [i32; LANES],
 }
 
 impl Sums {
-    /// Quantises one value a lane. One short loop for each step over all lanes is what compilers turn into vector
-    /// instructions, and those of the caller only where this is inlined.
+    /// Quantises one value a lane. Compilers turn one short loop a step into vector instructions; they take the
+    /// caller's instruction set only where this is inlined.
     #[inline(always)]
     fn place<C: Code>(&mut self, values: &[f32; LANES], codes: &mut [C; LANES]) {
         let mut whole = [0i32; LANES];
@@ -249,70 +201,13 @@ impl Sums {
     }
 }
 
-/// What the bound has to know of a probe; lengths in units of its scale.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Reach {
-    /// Value of one step.
-    pub(crate) scale: f64,
-    /// An upper bound of the norm of the probe's codes: a row's error is stretched by it.
-    pub(crate) reach: f32,
-    /// An upper bound of what the probe's own rest and the rounding of the exact score add.
-    pub(crate) margin: f64,
-}
-
-impl Reach {
-    pub(crate) fn new(quantised: &Quantised, dims: usize) -> Reach {
-        let scale = f64::from(quantised.scale);
-        let norm_max = 1.0 + NORM_TOLERANCE + 1e-12;
-        let margin = (norm_max * quantised.error + exact::dot_error_max(dims)) / scale;
-        Reach {
-            scale,
-            reach: (((quantised.squares as f64).sqrt() * NORM_SLACK) as f32).next_up(),
-            margin: margin * NORM_SLACK,
-        }
-    }
-
-    /// Bounds of the exact score of a row, in units of the probe's scale, without the margin: lower, upper.
-    ///
-    /// The products are exact in `f64`; what the sum rounds is far below what [`ROUNDING`] has added to `error`.
-    pub(crate) fn bounds(&self, row_scale: f32, row_error: f32, sum: i32) -> (f64, f64) {
-        let centre = f64::from(row_scale) * f64::from(sum);
-        let radius = f64::from(row_error) * f64::from(self.reach);
-        (centre - radius, centre + radius)
-    }
-
-    /// The lowest upper bound that a row of the exact top-k can have, where at least k rows have a lower bound
-    /// of `kth_lower` or more: their exact scores are at least `kth_lower - margin`, so the exact k-th is, and a row
-    /// that reaches it has an upper bound of at least `kth_lower - 2 margin`. Rounded down, so that a comparison in
-    /// `f32` never excludes a row.
-    pub(crate) fn threshold(&self, kth_lower: f64) -> f32 {
-        ((kth_lower - 2.0 * self.margin) as f32).next_down()
-    }
-
-    /// The lowest upper bound that a row with the exact score `score` can have, rounded down like [`Reach::threshold`];
-    /// see [`Reach::can_reach`].
-    pub(crate) fn lowest_upper(&self, score: f64) -> f32 {
-        (((score - 1e-12) / self.scale - self.margin) as f32).next_down()
-    }
-
-    /// The exact score that a row has to reach where its upper bound has to reach `threshold`, which is one of
-    /// [`Reach::threshold`] or [`Reach::lowest_upper`].
-    pub(crate) fn lowest_score(&self, threshold: f32) -> f64 {
-        self.scale * (f64::from(threshold) + self.margin)
-    }
-
-    /// Whether a row whose upper bound is `upper` can reach the exact score `score`.
-    pub(crate) fn can_reach(&self, upper: f64, score: f64) -> bool {
-        // Both are below 2; 1e-12 is far above what their computation in `f64` rounds.
-        self.scale * (upper + self.margin) + 1e-12 >= score
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::bound::{ROUNDING, Reach};
+    use crate::dot::dot;
 
-    /// Rows that quantise well, badly, and exactly, and one whose weight is all in the places of one lane of narrow codes.
+    /// Templates that quantise well, badly, and exactly, and one whose weight is all in one lane of narrow codes.
     pub(crate) fn templates(dims: usize) -> Vec<Vec<f32>> {
         let unit = |values: Vec<f64>| -> Vec<f32> {
             let norm = values.iter().map(|value| value * value).sum::<f64>().sqrt();
@@ -356,26 +251,13 @@ pub(crate) mod tests {
                     for (row, (row_codes, row_quantised)) in all.iter().zip(&rows) {
                         let sum = row_codes.iter().zip(probe_codes).map(|(a, b)| a * b).sum();
                         let (lower, upper) = reach.bounds(row_quantised.scale, row_quantised.error_stored(), sum);
-                        let score = exact::dot(row, probe) / reach.scale;
+                        let score = dot(row, probe) / reach.scale;
                         assert!(lower - reach.margin <= score && score <= upper + reach.margin, "{dims}");
-                        assert!(reach.can_reach(upper, exact::dot(row, probe)));
+                        assert!(reach.can_reach(upper, dot(row, probe)));
                     }
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_threshold_says_no_higher_score_than_it_was_made_for() {
-        let reach = Reach { scale: 1e-4, reach: 700.0, margin: 7.0 };
-        for score in [-1.0, -0.1, 0.2, 0.999] {
-            let kth_lower = score / reach.scale + reach.margin;
-            for threshold in [reach.lowest_upper(score), reach.threshold(kth_lower)] {
-                let lowest = reach.lowest_score(threshold);
-                assert!(lowest <= score && lowest > score - 1e-6, "{lowest} of {score}");
-            }
-        }
-        assert_eq!(reach.lowest_score(f32::NEG_INFINITY), f64::NEG_INFINITY);
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! Which rows a coarse eight-bit pass has to hand over: those that the bound of [`crate::quantise`] cannot exclude.
+//! Which rows a coarse pass hands over: those that the bound of [`crate::bound`] cannot exclude.
 
-use crate::batch::Wanted;
+use crate::ask::Wanted;
+use crate::bound::Reach;
 use crate::layout::PANEL_ROWS;
 use crate::panel::Panel;
-use crate::quantise::Reach;
 
 /// Free places for candidates beyond k before the list is sieved for the first time.
 const SIEVE_SLACK: usize = 16;
 
-/// A row that may belong to the exact top-k; bounds of its score in units of the probe's scale, without the margin.
+/// A row that may belong to the exact top-k, with bounds of its score in units of the probe's scale, without the
+/// margin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Candidate {
     pub(crate) lower: f64,
@@ -18,15 +19,15 @@ pub(crate) struct Candidate {
 
 /// The candidates of one probe while a gallery streams past.
 ///
-/// Memory is bounded by what the bound cannot exclude: with many equal scores that may be the whole
-/// gallery, and then the rescoring is a full `f64` scan; nothing is ever dropped without proof.
+/// Nothing is ever dropped without proof. So memory is bounded by what the bound cannot exclude: with many equal
+/// scores, or with codes that leave much out, that may be the whole gallery, and then the rescoring is an exact scan.
 #[derive(Debug)]
 pub(crate) struct Selection {
     wanted: Wanted,
     reach: Reach,
-    /// Rows whose upper bound is below it are excluded for good; it only rises.
+    /// Rows whose upper bound is below it are excluded for good. It only rises.
     threshold: f32,
-    /// The highest lower bounds so far that could raise the threshold; k of them at most, in descending order.
+    /// The highest lower bounds so far, at most k, in descending order.
     best: Vec<f64>,
     /// Number of candidates at which the next sieving pays.
     sieve_at: usize,
@@ -67,13 +68,13 @@ impl Selection {
         self.reach.lowest_score(self.threshold)
     }
 
-    /// Takes a threshold that was proved on other rows of the same gallery.
+    /// Accepts a threshold that was proved on other rows of the same gallery.
     pub(crate) fn raise(&mut self, threshold: f32) {
         self.threshold = self.threshold.max(threshold);
     }
 
-    /// Takes the rows of a panel whose bits in `reached` say that they may not be below the threshold; `row_first` is
-    /// the number of the panel's first row.
+    /// Takes those rows of a panel whose bit in `reached` is set: a kernel found them not below the threshold that it
+    /// knew. `row_first` is the number of the panel's first row.
     pub(crate) fn insert(&mut self, panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], row_first: u32, mut reached: u32) {
         while reached != 0 {
             let lane = reached.trailing_zeros() as usize;
@@ -86,7 +87,6 @@ impl Selection {
         }
     }
 
-    /// Takes one row.
     fn push(&mut self, candidate: Candidate) {
         self.prove(candidate.lower);
         self.candidates.push(candidate);
@@ -95,7 +95,7 @@ impl Selection {
         }
     }
 
-    /// Raises the threshold to what the lower bound of one more row proves.
+    /// Raises the threshold to what the lower bound of one more row proves, if it proves more.
     fn prove(&mut self, lower: f64) {
         if lower - 2.0 * self.reach.margin <= f64::from(self.threshold) {
             return;
@@ -123,7 +123,7 @@ impl Selection {
         self.sieve_at = (self.wanted.k + SIEVE_SLACK).max(2 * self.candidates.len());
     }
 
-    /// Takes the candidates of another selection, of the same probe and other rows of the gallery.
+    /// Adds the candidates of another selection, for the same probe and other rows of the gallery.
     pub(crate) fn merge(&mut self, other: Selection) {
         self.raise(other.threshold);
         other.best.iter().for_each(|lower| self.prove(*lower));

@@ -5,9 +5,9 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shaders::{Choice, Engine, Error, Gallery, Job, Kernel, Pass, VectorProblem, check_probe};
+use shaders::{Choice, Engine, Error, Gallery, Job, Kernel, VectorProblem, check_probe};
 
-use support::{Random, agree, engines, gallery, gpu, reference, unit};
+use support::{Random, agree, changed, engines, gallery, gpu, reference, unit};
 
 #[test]
 fn random_galleries_of_every_width() {
@@ -23,14 +23,13 @@ fn random_galleries_of_every_width() {
     }
 }
 
-/// Small enough for Miri: one probe, few and many, of galleries apart and shared, one of them of two parts.
+/// Small enough for Miri: one probe, a few and many, on galleries with and without shared blocks, one of two parts.
 #[test]
 fn a_small_batch() {
     let mut random = Random(31);
     let dims = 132;
     let base = gallery(dims, random.units(9, dims));
-    let changed = base.with_added(&random.units(5, dims)).expect("good templates").with_removed(3).expect("a row");
-    let changed = Arc::new(changed);
+    let changed = changed(&base, &[3], &random.units(5, dims));
     let mut job = |gallery: &Arc<Gallery>, probes| Job::new(gallery.clone(), random.units(probes, dims), 2);
     agree("a small batch", &[job(&base, 1), job(&changed, 29), job(&base, 2)]);
 }
@@ -46,25 +45,26 @@ fn every_number_of_probes_around_the_tile_sizes() {
     agree("all of them in one batch, on one gallery", &jobs);
 }
 
-/// So many candidates that the device gives them back in three rounds, of which each is read while the next is scored.
+/// So many candidates that the device needs three rounds; each is read back while the next is scored.
 #[test]
 fn a_call_of_several_rounds() {
     let Some(gpu) = gpu() else { return };
     let mut random = Random(9);
     let jobs = [Job::new(gallery(128, random.units(2_048, 128)), random.units(8_200, 128), 5)];
-    let cpu = Engine::start_with(Kernel::available()[0], Pass::Int8, 1).expect("an available kernel starts");
+    let cpu = Engine::start_with(Kernel::available()[0], 1).expect("an available kernel starts");
     assert!(gpu.score(&jobs) == cpu.score(&jobs), "its answers are not the CPU's");
     assert_eq!((gpu.description().engine, gpu.probes_unproved()), ("gpu", 0));
 }
 
-/// A gallery of two parts with removed rows, large enough to be sieved, with full sets of probes and a rest, on every engine.
+/// A gallery of two parts with removed rows, large enough to be sieved, with full sets of probes and a rest, on every
+/// engine.
 #[test]
 fn a_large_gallery_that_has_changed() {
     let mut random = Random(24);
     let dims = 128;
     let large = gallery(dims, random.units(17_000, dims));
-    let changed = large.with_added(&random.units(300, dims)).expect("good templates");
-    let changed = Arc::new(changed.with_removed(16_999).expect("a row").with_removed(17_001).expect("a row"));
+    let added = changed(&large, &[], &random.units(300, dims));
+    let changed = changed(&added, &[16_999, 17_001], &[]);
     let mut probes = Vec::new();
     for row in [16_999, 17_001, 17_299] {
         probes.extend_from_slice(changed.row(row));
@@ -114,7 +114,8 @@ fn near_ties_are_told_apart() {
     }
 }
 
-/// A few large elements beside many tiny ones: eight bits leave out most of such a row, so their bound excludes little.
+/// A few large elements beside many tiny ones. Eight bits leave out most of such a row, so that the bound excludes
+/// little and the search falls back to an exact scan.
 #[test]
 fn rows_of_a_large_dynamic_range() {
     let mut random = Random(21);
@@ -135,21 +136,21 @@ fn rows_of_a_large_dynamic_range() {
     }
 }
 
-/// The worst data for an error bound: the coarse scores of the best rows are off by nearly as much as the norms allow. What eight
-/// bits leave out of one in two of them points the way of the probe, of the others they leave out nothing; and what fewer bits
-/// leave out of the probe points the way of all.
+/// The worst data for an error bound: the coarse scores of the best rows are off by nearly as much as the norms allow.
+/// Of every second such row the part that eight bits leave out points in the direction of the probe; of the others they
+/// leave out nothing. And the part that narrow codes leave out of the probe points in the direction of all of them.
 #[test]
 fn scores_that_are_off_by_as_much_as_they_can_be() {
     let mut random = Random(23);
     let dims = 512;
     let sign = |k: usize| if k.is_multiple_of(3) { -1.0 } else { 1.0 };
-    // The sixteen that narrow codes sum up in one lane are larger, so that there are 15.3 steps to each of the others.
+    // The sixteen values that narrow codes sum up in one lane are larger, so that each of the others has 15.3 steps.
     let probe = unit((0..dims).map(|k| sign(k) * if k < 32 && k % 4 < 2 { 1.025 } else { 1.0 }).collect());
     let mut row = |index: usize| {
         if !index.is_multiple_of(32) {
             return random.unit(dims);
         }
-        // In steps; the first is the largest, which is where the length of a step comes from.
+        // Values in steps. The first is the largest: the length of a step comes from it.
         let mut step = |k| match (k, index / 32 % 2) {
             (0, _) => 127.0,
             (_, 0) => random.below(7) as f64 + 3.45,
@@ -165,7 +166,7 @@ fn scores_that_are_off_by_as_much_as_they_can_be() {
     }
 }
 
-/// The worst order for a threshold that only rises: each row is better than all before it.
+/// The worst order for a threshold that only rises: each row is better than all rows before it.
 #[test]
 fn rows_that_come_better_and_better() {
     let mut random = Random(22);
@@ -285,8 +286,7 @@ fn bad_probes_of_a_large_call_are_refused_with_the_first_of_each_job() {
     let cut = Job::new(gallery.clone(), good[..256 * 128 + 7].to_vec(), 3);
     let jobs = [with(&[]), with(&[290, 200]), cut, with(&[0]), Job::new(gallery.clone(), good[..128].to_vec(), 0)];
     let score = |threads| {
-        let engine =
-            Engine::start_with(Kernel::available()[0], Pass::Int8, threads).expect("an available kernel starts");
+        let engine = Engine::start_with(Kernel::available()[0], threads).expect("an available kernel starts");
         engine.score(&jobs)
     };
     let (alone, shared) = (score(1), score(3));
@@ -346,7 +346,7 @@ fn released_galleries_leave_the_device_and_come_back_when_used() {
     assert_eq!(engine.device_bytes_resident(), 0, "copies of dropped galleries are wiped at the next occasion");
 }
 
-/// Without this the suite would pass on a device that proves nothing and leaves every probe to the CPU.
+/// Without this test the suite would pass on a device that proves nothing and leaves every probe to the CPU.
 #[test]
 fn the_device_proves_ordinary_answers_itself_and_admits_what_it_cannot() {
     let Some(engine) = gpu() else { return };
@@ -359,12 +359,12 @@ fn the_device_proves_ordinary_answers_itself_and_admits_what_it_cannot() {
     assert_eq!(engine.probes_unproved(), 0);
     for rows in [400, 9_000] {
         let probe = random.unit(512);
-        let mut gallery = Gallery::new(512, random.units(rows, 512)).expect("a good gallery");
-        for hit in reference(&gallery, &probe, 8, f32::NEG_INFINITY) {
-            gallery = gallery.with_removed(hit.row).expect("it is there");
-        }
+        let gallery = gallery(512, random.units(rows, 512));
+        let best: Vec<u32> = reference(&gallery, &probe, 8, f32::NEG_INFINITY).iter().map(|hit| hit.row).collect();
+        let gallery = changed(&gallery, &best, &[]);
+        assert_eq!((gallery.rows(), gallery.rows_live()), (rows, rows - 8));
         let expected = reference(&gallery, &probe, 5, f32::NEG_INFINITY);
-        assert_eq!(engine.score(&[Job::new(Arc::new(gallery), probe, 5)])[0], Ok(vec![expected]));
+        assert_eq!(engine.score(&[Job::new(gallery, probe, 5)])[0], Ok(vec![expected]));
         assert_eq!(engine.probes_unproved(), 0, "{rows} rows: removed rows must not count on the device either");
     }
     for (rows, unproved) in [(300, 1), (17_000, 2)] {
@@ -375,8 +375,8 @@ fn the_device_proves_ordinary_answers_itself_and_admits_what_it_cannot() {
     assert_eq!(engine.description().engine, "gpu");
 }
 
-/// Of this gallery's tiles the first of every three is looked at for a floor, and the rows that matter are all in others: more of
-/// them reach the floor than have room.
+/// Of this gallery's tiles the device samples the first of every three, and the rows that matter are all in others:
+/// more rows reach the floor than there is room for.
 #[test]
 fn a_sample_that_misleads_costs_a_second_look_and_not_the_proof() {
     let Some(engine) = gpu() else { return };
@@ -442,7 +442,7 @@ fn descriptions_say_what_scores() {
 
     let missing = [Kernel::Avx512, Kernel::Avx2, Kernel::Neon, Kernel::Portable];
     for kernel in missing.into_iter().filter(|kernel| !Kernel::available().contains(kernel)) {
-        let error = Engine::start_with(kernel, Pass::Auto, 1).expect_err("a kernel that cannot run here");
+        let error = Engine::start_with(kernel, 1).expect_err("a kernel that cannot run here");
         assert!(error.to_string().contains(Kernel::available()[0].name()), "{error}");
     }
 }
@@ -470,7 +470,8 @@ fn a_lost_device_is_answered_for_by_the_cpu_in_the_same_call_and_comes_back() {
     assert!(engine.device_bytes_resident() > 0);
 }
 
-/// While some search, another releases their galleries again and again: what a call uses is there until it ends.
+/// While some threads search, another releases their galleries again and again. A gallery that a call uses stays on the
+/// device until the call ends.
 #[test]
 fn calls_from_several_threads_do_not_disturb_each_other() {
     let mut random = Random(11);
@@ -495,17 +496,16 @@ fn calls_from_several_threads_do_not_disturb_each_other() {
     }
 }
 
-/// Large enough to be shared: one large gallery, and many small ones in one call; with everything equal, so that
-/// nothing is excluded, as well.
+/// Calls large enough to be shared: large galleries, one of which has only equal rows, so that nothing is excluded, and
+/// many small galleries in one call.
 #[test]
 fn several_threads_find_what_one_finds() {
     let mut random = Random(23);
     let dims = 128;
     let large = gallery(dims, random.units(20_000, dims));
     let equal = gallery(dims, random.unit(dims).repeat(20_000));
-    let changed = large.with_added(&random.units(100, dims)).expect("good templates");
-    let changed = Arc::new(changed.with_removed(7).expect("a row"));
-    // Of a hundred probes each thread takes some, of nine some rows.
+    let changed = changed(&large, &[7], &random.units(100, dims));
+    // A hundred probes are shared out among the threads; with nine probes the rows are.
     let galleries = [(large, 9), (equal, 9), (changed.clone(), 9), (changed, 100)];
     let job = |(gallery, probes)| Job::new(gallery, random.units(probes, dims), 5);
     let mut jobs: Vec<Job> = galleries.into_iter().map(job).collect();
@@ -513,13 +513,11 @@ fn several_threads_find_what_one_finds() {
         (0..count).map(|_| Job::new(gallery(dims, random.units(300, dims)), random.unit(dims), 7)).collect()
     };
     jobs.extend(ragged(40));
-    // So few that they are shared only where calls follow each other.
+    // So few that calls are shared only where they follow each other closely.
     let few = ragged(150);
-    let kernels = Kernel::available().into_iter();
-    for (kernel, pass) in kernels.flat_map(|kernel| [(kernel, Pass::Int8), (kernel, Pass::F32)]) {
-        let one = Engine::start_with(kernel, pass, 1).expect("an available kernel starts");
-        let three = Engine::start_with(kernel, pass, 3).expect("an available kernel starts");
-        assert_eq!((one.threads(), three.threads()), (1, 3));
+    for kernel in Kernel::available() {
+        let one = Engine::start_with(kernel, 1).expect("an available kernel starts");
+        let three = Engine::start_with(kernel, 3).expect("an available kernel starts");
         let expected = one.score(&few);
         for _ in 0..3 {
             assert_eq!(three.score(&few), expected, "{}", kernel.name());

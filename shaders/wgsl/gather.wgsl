@@ -1,4 +1,4 @@
-// Gathers what the invocations of a workgroup have, by atomics alone.
+// Gathers the results of the invocations of a workgroup, by atomics alone.
 
 var<workgroup> cells: array<atomic<u32>, 64>;
 

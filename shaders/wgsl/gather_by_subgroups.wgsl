@@ -1,4 +1,4 @@
-// Gathers what the invocations of a workgroup have: those of a subgroup first, without memory.
+// Gathers the results of the invocations of a workgroup: first within each subgroup, without memory, then by atomics.
 
 var<workgroup> cells: array<atomic<u32>, 64>;
 

@@ -1,23 +1,24 @@
-// What the kernels share; put in front of each of them.
+// What the kernels share. The host puts it in front of each of them.
 //
 // A gallery lies in the panels that the CPU reads too (src/panel.rs): groups of four codes of 32 rows, so that 32
-// neighbouring invocations read 128 neighbouring bytes, then the rows' scales, then their errors. A row's sum of products
-// is exact; its bounds, `scale * sum` more or less `error * reach`, are rounded at most three times, for which its error
-// allows (src/quantise.rs).
+// neighbouring invocations read 128 neighbouring bytes, then the rows' scales, then their errors. A row's sum of
+// products is exact. Its bounds, `scale * sum` plus and minus `error * reach`, are rounded at most three times, which
+// its error allows for (src/bound.rs).
 //
-// Structs and constants have twins in src/layout.rs. Every store is guarded, every loop ends: the modules are trusted.
+// Structs and constants have twins in src/layout.rs. The modules are compiled without checks, so every store is guarded
+// and every loop ends.
 
 const PANEL_ROWS: u32 = 32u;
 // A gallery's codes are stored plus 128.
 const OFFSET: u32 = 0x80808080u;
-// What ranks behind every row, and a floor that nothing reaches.
+// A bound below that of every row, and a floor that nothing reaches.
 const NOTHING: f32 = -3.40282347e38;
 const EVERYTHING: f32 = 3.40282347e38;
 const NO_MASK: u32 = 0xffffffffu;
 
-// A run of panels against sets of probes: one or more workgroups of a dispatch, of which each has a tile and a set.
+// A run of panels against sets of probes. Each of its workgroups in the dispatch has one tile and one set.
 struct Sweep {
-    // Workgroups of the dispatch that belong to sweeps before this one.
+    // Workgroups of the dispatch that belong to the sweeps before this one.
     group_first: u32,
     panel_start: u32,
     dims: u32,
@@ -56,24 +57,24 @@ struct Candidate {
 @group(0) @binding(1) var<storage, read> probes: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> work: array<Sweep>;
 @group(0) @binding(3) var<storage, read> tasks: array<Task>;
-// Of each task its peaks first, then the rows that reach its floor.
+// For each task first its peaks, then the rows that reach its floor.
 @group(0) @binding(4) var<storage, read_write> lots: array<Candidate>;
-// Of each task the bits of its floor, and how many rows have reached it.
+// For each task the bits of its floor, and how many rows have reached it.
 @group(0) @binding(5) var<storage, read_write> state: array<atomic<u32>>;
-// Of each task how many rows are left, the bits of the floor that all of them reach, how many had reached the one before,
-// and the candidates.
+// For each task how many rows are left, the bits of the floor that all of them reach, how many rows had reached the
+// floor of the sieve, and the candidates.
 @group(0) @binding(6) var<storage, read_write> found: array<u32>;
 
-// What a workgroup has to do.
+// The work of a workgroup.
 struct Place {
     sweep: Sweep,
     // The first row of its tile, counted within the sweep.
     row: u32,
-    // Which set of probes, how many it has, and the task of the first.
+    // Which set of probes it is, how many probes it has, and the task of the first.
     own_set: u32,
     probe_count: u32,
     task_first: u32,
-    // Where the tile's peaks go, counted within a lot.
+    // Where the tile's peak goes, counted within a lot.
     peak: u32,
 }
 
@@ -90,7 +91,7 @@ fn place_of(group: u32, tile_rows: u32, width: u32) -> Place {
     }
     let sweep = work[low];
     let own = group - sweep.group_first;
-    // Workgroups that follow each other take the same tile against one set after the other, so that it is read once.
+    // Successive workgroups take the same tile against one set after the other, so that it is read once.
     let tile = own / sweep.sets;
     let own_set = own % sweep.sets;
     let first = own_set * width;
@@ -104,7 +105,7 @@ fn place_of(group: u32, tile_rows: u32, width: u32) -> Place {
     );
 }
 
-// Where the first group of codes is of a row, counted from the sweep's first.
+// Where the first group of codes of a row is. The row is counted from the sweep's first.
 fn first_group(sweep: Sweep, row: u32) -> u32 {
     return sweep.panel_start + (row / PANEL_ROWS) * (sweep.dims * PANEL_ROWS / 4u + 2u * PANEL_ROWS) + row % PANEL_ROWS;
 }
@@ -132,7 +133,7 @@ fn floor_of(task: u32) -> f32 {
     return bitcast<f32>(atomicLoad(&state[2u * task]));
 }
 
-// A number in the order of the values.
+// A whole number with the order of the values.
 fn key_of(value: f32) -> u32 {
     let bits = bitcast<u32>(value);
     return select(bits ^ 0x80000000u, ~bits, bits >= 0x80000000u);

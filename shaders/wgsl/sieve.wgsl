@@ -1,12 +1,12 @@
 // Bounds of scores in eight bits: what the kernels for one probe and for several share.
 //
-// A workgroup takes a tile of 256 rows against a set of WIDTH probes, whose codes it keeps; invocation i scores row i. Where
-// PEAKS, it gives back the highest lower bound of each probe, else the rows that reach their probe's floor. The host puts
-// both constants in front.
+// A workgroup scores a tile of 256 rows against a set of WIDTH probes, whose codes it keeps; invocation i scores row i.
+// Where PEAKS, it gives back the highest lower bound of each probe, else the rows that reach their probe's floor. The
+// host puts WIDTH and PEAKS in front.
 
 const TILE_ROWS: u32 = 256u;
 
-// Of each probe its reach and its floor.
+// For each probe its reach and its floor.
 var<workgroup> limits: array<vec2<f32>, WIDTH>;
 
 fn prepare(place: Place, lane: u32) {

@@ -1,35 +1,36 @@
-// The sieve (sieve.wgsl) by cooperative matrices, for many probes: what a device's matrix units do with sixteen-bit factors and
-// sums of 32 bits.
+// The sieve (sieve.wgsl) by cooperative matrices, for many probes: a device's matrix units multiply sixteen-bit factors
+// and add in 32 bits.
 //
-// The factors are the same codes of eight bits as everywhere, which sixteen bits hold exactly, and no sum of products exceeds
-// 127 * 127 * 1024 < 2^24: whatever the order in which it adds, a device with 24 bits of sum has the same sums as the
-// other kernels, to the last bit. That it has them is what the self-test looks at.
+// The factors are the codes of eight bits of the other kernels, which sixteen bits hold exactly. No sum of products
+// exceeds 127 * 127 * 1024 < 2^24. So a device that keeps 24 bits of its sums has the same sums as the other kernels,
+// to the last bit, in whatever order it adds. The self-test checks that the device does.
 //
-// The host puts in front: SIDE, of the square matrices; INVOCATIONS; TALL; ACROSS; DEPTH; PEAKS; the types Left, Right and Sums
-// of matrices; and size_of and count_of, which know how large subgroups are and how many. A workgroup multiplies a tile of rows
-// by a set of 4 SIDE ACROSS probes, in eight blocks of TALL by four matrices, ACROSS of them side by side, of which each of its
-// subgroups has one, or more one after the other.
+// The host puts in front: SIDE, the length of the square matrices; INVOCATIONS; TALL; ACROSS; DEPTH; PEAKS; the matrix
+// types Left, Right and Sums; and size_of and count_of, the size and the number of subgroups. A workgroup multiplies a
+// tile of rows by a set of 4 SIDE ACROSS probes. It does so in eight blocks of TALL by four matrices, ACROSS blocks
+// side by side. Each subgroup has one block, or several one after the other.
 
 const BLOCKS: u32 = 8u;
 const DOWN: u32 = BLOCKS / ACROSS;
 const TILE_ROWS: u32 = DOWN * TALL * SIDE;
 const WIDTH: u32 = ACROSS * 4u * SIDE;
-// DEPTH pairs of groups of four codes lie in workgroup memory at a time, as eight factors of sixteen bits each; lines lie one
-// pair further apart than they need, so that neighbouring ones lie in different banks.
+// DEPTH pairs of groups of four codes lie in workgroup memory at a time, each as eight factors of sixteen bits. Lines
+// lie one pair further apart than they need, so that neighbouring lines lie in different banks.
 const PITCH: u32 = 2u * DEPTH + 2u;
 const QUARTER: u32 = SIDE / 4u;
 
 var<workgroup> rows: array<vec4<f16>, TILE_ROWS * PITCH>;
 var<workgroup> columns: array<vec4<f16>, WIDTH * PITCH>;
-// Of each subgroup one matrix of sums, of each row four probes a vector.
+// For each subgroup one matrix of sums; a vector has four probes of a row.
 var<workgroup> products: array<vec4<f32>, BLOCKS * SIDE * QUARTER>;
-// Of each row its scale and its error, which is such that no bound of it counts where the row does not.
+// For each row its scale and its error. The error of a row that does not count makes its bounds such that they do not
+// count.
 var<workgroup> row_limits: array<vec2<f32>, TILE_ROWS>;
-// Of each probe its reach and its floor, and the key of its peak.
+// For each probe its reach and its floor, and the key of its peak.
 var<workgroup> probe_limits: array<vec2<f32>, WIDTH>;
 var<workgroup> peaks: array<atomic<u32>, WIDTH>;
-// Rows that reached a floor: task, row, and the bits of both bounds. They are given back at the end: an invocation that waited
-// for memory would let the others wait at the next barrier.
+// Rows that reached a floor: task, row, and the bits of both bounds. They are written out at the end, because an
+// invocation that waits for memory keeps the others waiting at the next barrier.
 const REACHED: u32 = 128u;
 var<workgroup> reached: array<vec4<u32>, REACHED>;
 var<workgroup> reached_count: atomic<u32>;
@@ -43,7 +44,8 @@ fn keep(task: u32, upper: f32, lower: f32, row: u32) {
     }
 }
 
-// Codes of a row, as they are stored, of two groups from one on; beyond the last group such that they become zeros.
+// A row's codes as they are stored, of two groups from `group` on. Beyond the last group they are such that they become
+// zeros.
 fn row_codes(place: Place, group: u32, i: u32) -> vec2<u32> {
     let own = group + i / TILE_ROWS * 2u;
     let code_groups = place.sweep.dims / 4u;
@@ -54,7 +56,7 @@ fn row_codes(place: Place, group: u32, i: u32) -> vec2<u32> {
     return select(vec2<u32>(OFFSET), codes, vec2<bool>(own <= last, own < last));
 }
 
-// As row_codes, of a probe.
+// As row_codes, for a probe.
 fn probe_codes(place: Place, group: u32, i: u32) -> vec2<u32> {
     let own = group + i / WIDTH * 2u;
     let code_groups = place.sweep.dims / 4u;
@@ -68,8 +70,8 @@ fn probe_codes(place: Place, group: u32, i: u32) -> vec2<u32> {
     return select(vec2<u32>(OFFSET), codes ^ vec2<u32>(OFFSET), vec2<bool>(own <= last, own < last));
 }
 
-// A code as it is stored, as a number: 2^23 and 128 are added to it by its bits, and taken off, which is exact, and quicker
-// than devices convert whole numbers.
+// The value of a stored code. Its bits become those of 2^23 plus the stored code, and 2^23 and 128 are taken off again.
+// That is exact, and quicker than a device's conversion of whole numbers.
 fn number(code: u32) -> f32 {
     return bitcast<f32>(0x4b000000u | (code & 0xffu)) - 8388736.0;
 }
@@ -94,9 +96,9 @@ fn store_probe(i: u32, codes: vec2<u32>) {
     }
 }
 
-// Takes one matrix of sums, which starts at a row of the tile and a probe of the set.
+// Takes one matrix of sums: of rows of the tile from `row` on and probes of the set from `probe` on.
 fn take(place: Place, row: u32, probe: u32, start: u32, lane: u32, size: u32) {
-    // A subgroup has several rows at a time, or several times a part of each.
+    // A subgroup takes several rows at a time, or a row in several parts.
     for (var quarter = lane % QUARTER; quarter < QUARTER; quarter += min(size, QUARTER)) {
         let own = probe + quarter * 4u;
         let a = probe_limits[own];
@@ -134,6 +136,13 @@ fn take(place: Place, row: u32, probe: u32, start: u32, lane: u32, size: u32) {
     }
 }
 
+// Takes one matrix of sums, with the barriers that must stand between writing and reading.
+fn take_all(place: Place, row: u32, probe: u32, start: u32, lane: u32, size: u32) {
+    workgroupBarrier();
+    take(place, row, probe, start, lane, size);
+    workgroupBarrier();
+}
+
 @compute @workgroup_size(INVOCATIONS)
 fn sieve(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -144,7 +153,8 @@ fn sieve(
     @builtin(subgroup_size) subgroup_size: u32,
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 ) {
-    // Where there is no tile, none of its rows counts: a workgroup that left early would not be uniform.
+    // A workgroup without a tile must not leave early, because control flow would not be uniform. None of its rows
+    // counts.
     let place = place_of(group.y * groups.x + group.x, TILE_ROWS, WIDTH);
     let code_groups = place.sweep.dims / 4u;
     if lane == 0u {
@@ -154,7 +164,7 @@ fn sieve(
         atomicStore(&peaks[i], 0u);
         if i < place.probe_count {
             let task = place.task_first + i;
-            // Below any bound of a row, above those of rows that do not count.
+            // At least a floor that is below the bounds of all rows but above those of rows that do not count.
             probe_limits[i] = vec2<f32>(tasks[task].reach, max(floor_of(task), -1e29));
         } else {
             probe_limits[i] = vec2<f32>(0.0, EVERYTHING);
@@ -176,7 +186,7 @@ fn sieve(
         let row = block % DOWN * TALL * SIDE;
         let probe = block / DOWN * 4u * SIDE;
         var sums$n_$m = Sums();
-        // What is multiplied next is on its way while what is there is multiplied.
+        // The codes of the next step are on their way while those of this step are multiplied.
         var row_next$r = row_codes(place, 0u, lane + $ru * INVOCATIONS);
         var probe_next$c = probe_codes(place, 0u, lane + $cu * INVOCATIONS);
         for (var k = 0u; k < code_groups; k += 2u * DEPTH) {
@@ -192,8 +202,10 @@ fn sieve(
                 sums$n_$m = coopMultiplyAdd(left$n, right$m, sums$n_$m);
             }
         }
-        // One line for each matrix: a barrier has to stand between what is written and what is read.
-        coopStoreT(sums$n_$m, &products[start], QUARTER); workgroupBarrier(); take(place, row + $nu * SIDE, probe + $mu * SIDE, start, subgroup_lane, size); workgroupBarrier();
+        let row$n = row + $nu * SIDE;
+        let probe$m = probe + $mu * SIDE;
+        // The host repeats this line for each matrix: a matrix is taken before the next one is stored in its place.
+        coopStoreT(sums$n_$m, &products[start], QUARTER); take_all(place, row$n, probe$m, start, subgroup_lane, size);
     }
     for (var i = lane; i < min(atomicLoad(&reached_count), REACHED); i += INVOCATIONS) {
         let row = reached[i];

@@ -1,4 +1,4 @@
-// One probe: its groups of codes lie one behind the other, the last vec4 filled up with zeros.
+// The sieve for one probe. Its groups of codes lie one behind the other; the last vec4 is filled up with zeros.
 
 var<workgroup> codes: array<vec4<u32>, 64>;
 

@@ -1,4 +1,4 @@
-// QUADS times four probes: of each group of codes those of the probes lie side by side.
+// The sieve for QUADS times four probes. For each group of codes those of the probes lie side by side.
 
 var<workgroup> codes: array<vec4<u32>, 256u * QUADS>;
 

@@ -2,12 +2,14 @@
 
 usage: peers.py MATCH.json OUT.json [PEER,PEER...]
 
-Top-5 by inner product of 512 dimensions. FAISS "stock" is IndexFlatIP as pip installs it; "tuned" takes OpenBLAS from the first
-probe on, with its AVX-512 kernels where the processor has them; SQ8 is IndexScalarQuantizer with 8 bits a value, which is not exact.
-NumKong has dot products without a top-k. numpy is a matrix product with argpartition. Where there is a CUDA device, torch
-multiplies matrices on it, in fp32 and in fp16 (which is not exact), and takes the top-k there; probes go to the device and
-hits come back within the time, and the rate of a copy on the device is measured beside. Each figure is a median, or the one
-run of what takes seconds.
+Top-5 by inner product of 512 dimensions. Each figure is a median, or the one run of what takes seconds.
+
+- FAISS "stock" is IndexFlatIP as pip installs it. "tuned" takes OpenBLAS from the first probe on, with its AVX-512
+  kernels where the processor has them. SQ8 is IndexScalarQuantizer with 8 bits a value, which is not exact.
+- NumKong has dot products without a top-k.
+- numpy is a matrix product with argpartition.
+- On a CUDA device torch multiplies matrices, in fp32 and in fp16 (which is not exact), and takes the top-k there.
+  Probes go to the device and hits come back within the time. The rate of a copy on the device is measured beside it.
 """
 
 import json
@@ -175,13 +177,16 @@ def main():
             continue
         peers[peer] = json.loads(done.stdout)
     for limits in report["limits"]:
-        print(f"{limits['threads']} thread(s): " + ", ".join(f"{k} {v:.0f}" for k, v in limits.items() if k != "threads" and v))
+        figures = (f"{name} {value:.0f}" for name, value in limits.items() if name != "threads" and value)
+        print(f"{limits['threads']} thread(s): " + ", ".join(figures))
     if on_device:
-        copied = subprocess.run([sys.executable, __file__, "--device-copy"], capture_output=True, text=True, check=False)
+        command = [sys.executable, __file__, "--device-copy"]
+        copied = subprocess.run(command, capture_output=True, text=True, check=False)
         rate = f"{float(copied.stdout):.0f} GB/s" if copied.returncode == 0 else "not measured: no torch with CUDA"
         print(f"a copy on the device, bytes read and written: {rate}")
     names = list(peers)
-    print(f"{'rows x probes':>18} {'threads':>7} {'ours':>14} {'us':>11} " + " ".join(f"{n:>15}" for n in names) + "   (us, and how many times ours)")
+    heads = " ".join(f"{name:>15}" for name in names)
+    print(f"{'rows x probes':>18} {'threads':>7} {'ours':>14} {'us':>11} {heads}   (us, and how many times ours)")
     for row in rows:
         key = f"{row['rows']} {row['probes']} {row['threads']}"
         ragged = row["work"].startswith("ragged")

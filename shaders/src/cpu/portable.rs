@@ -1,13 +1,13 @@
-//! The kernels without intrinsics. The loops are regular enough for the compiler to vectorise: SSE2 on x86-64, NEON on
-//! AArch64.
+//! The kernels without intrinsics. Their loops are regular, so that the compiler vectorises them: by SSE2 on x86-64, by
+//! NEON on AArch64.
 
-use super::scan::{Ask, Sums, reached};
+use super::lanes::{Ask, Sums, reached};
 use crate::layout::PANEL_ROWS;
 use crate::panel::{GROUP, GROUP_BYTES, OFFSET, Panel};
 use crate::quantise::NARROW_GROUPS;
 
-/// Scores one panel against `P` probes. Returns for each probe the rows, as bits, whose upper bound is not below
-/// `lowest`; `sums` is written for all rows.
+/// Scores one panel against `P` probes. Returns for each probe, as bits, the rows whose upper bound is not below its
+/// threshold; `sums` is written for all rows.
 pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
     let (groups, _) = panel.codes.as_chunks::<GROUP_BYTES>();
     let codes = ask.codes.as_chunks::<2>().0.chunks_exact(P);
@@ -23,7 +23,8 @@ pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &
     all
 }
 
-/// As [`score`], for codes in [`Packing::Narrow`](super::probes::Packing::Narrow), whose starts are not needed here.
+/// As [`score`], for codes in [`Packing::Narrow`](super::packing::Packing::Narrow). Their starts are for kernels that
+/// add in sixteen bits.
 pub(super) fn score_narrow<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &mut Sums<P>) -> [u32; P] {
     *sums = [[0; PANEL_ROWS]; P];
     let blocks = ask.codes.chunks((1 + NARROW_GROUPS) * P).flat_map(|block| block[P..].chunks_exact(P));
@@ -41,7 +42,7 @@ pub(super) fn score_narrow<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, 
 }
 
 /// Adds the products of one group of four codes. Masks and shifts tell the compiler that all factors fit 16 bits, so
-/// that it can take the widening multiply-add which SSE2 has.
+/// that it can take the widening multiply-add of SSE2.
 #[inline(always)]
 fn add_group(sums: &mut [i32; PANEL_ROWS], group: &[u8; GROUP_BYTES], [even, odd]: [[i16; 2]; 2]) {
     let (even, odd) = (even.map(i32::from), odd.map(i32::from));
@@ -55,7 +56,7 @@ fn add_group(sums: &mut [i32; PANEL_ROWS], group: &[u8; GROUP_BYTES], [even, odd
     }
 }
 
-/// The sum of one row's codes, plus 128 as they are stored, times `fine` codes.
+/// The sum of one row's codes, as they are stored plus 128, times `fine` codes.
 pub(super) fn sum_row(panel: &Panel<'_>, row: usize, fine: &[i16]) -> i32 {
     let rows = panel.codes.as_chunks::<GROUP>().0.iter().skip(row).step_by(PANEL_ROWS);
     let products = rows.flatten().zip(fine).map(|(row, fine)| i32::from(*row) * i32::from(*fine));

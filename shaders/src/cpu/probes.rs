@@ -1,81 +1,45 @@
-//! Probes as the eight-bit kernels read them.
+//! Probes, quantised and packed as the kernels read them.
 
-use super::Kernel;
-use super::narrow::{self, NarrowProbes};
-use crate::batch::Group;
+use super::narrow_codes::{self, NarrowProbes};
+use super::packing::Packing;
+use crate::bound::{Quantised, Reach};
 use crate::memory::Upcoming;
 use crate::panel::{GROUP, OFFSET};
-use crate::quantise::{NARROW_GROUPS, Narrow, Quantised, Reach, quantise_beside, split};
+use crate::quantise::{Narrow, quantise_beside, split};
 
-/// In which form a kernel reads the codes of its probes; in a tile the dimension is outermost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
-    /// Groups of four codes of eight bits, as the four bytes of a word. A probe that is alone has fine codes, in two columns
-    /// ([`crate::quantise`]).
-    Bytes,
-    /// Groups of four fine codes in two words, each of two times 16 bits: those at even places, then those at odd places.
-    Pairs,
-    /// As `Pairs`, with narrow codes for a first look beside them where a tile is wide enough for one ([`narrow`]).
-    NarrowThenPairs,
-    /// For each [`NARROW_GROUPS`] groups the starts of the two lanes that their products go to, two times 16 bits of a word, then
-    /// groups of four narrow codes, as the four bytes of a word.
-    Narrow,
-}
-
-/// Probes of the widest tile.
+/// Probes in the widest tile.
 pub(super) const TILE_PROBES: usize = 12;
 
-impl Packing {
-    /// What is quickest for a group.
-    pub(super) fn of(kernel: Kernel, group: &Group<'_>) -> Packing {
-        match kernel.packing() {
-            _ if kernel.narrows() && narrow::suffices(group) => Packing::Narrow,
-            _ if kernel.narrows() && narrow::pays(group) => Packing::NarrowThenPairs,
-            packing => packing,
-        }
-    }
-
-    /// Words of a tile for `width` probes.
-    pub(super) const fn words(self, dims: usize, width: usize) -> usize {
-        let groups = dims / GROUP;
-        match (self, width) {
-            (Packing::Bytes, 1) => 2 * groups,
-            (Packing::Bytes, _) => width * groups,
-            (Packing::Pairs | Packing::NarrowThenPairs, _) => width * 2 * groups,
-            (Packing::Narrow, _) => width * (groups + groups.div_ceil(NARROW_GROUPS)),
-        }
-    }
-}
-
-/// Some probes that are scored together: `count` from `first` on, in a tile for `width`, packed from `start` on.
+/// Some probes that are scored together: `count` probes from `first` on, in a tile that has room for `width`. Its codes
+/// begin at `start`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile {
     pub(crate) first: usize,
     pub(crate) count: usize,
     pub(crate) width: usize,
     pub(crate) start: usize,
-    /// Where its codes for a first look start.
+    /// Where its narrow codes for a first look begin.
     pub(crate) narrow_start: usize,
 }
 
-/// All probes of one gallery's pass.
+/// All probes of a pass over one gallery.
 #[derive(Debug)]
 pub(crate) struct Probes {
     pub(crate) dims: usize,
     pub(crate) packing: Packing,
     pub(crate) tiles: Vec<Tile>,
     pub(crate) codes: Vec<i32>,
-    /// For each probe minus 128 times the sum of its codes: what the gallery's offset adds to a sum, taken away. Narrow codes have
-    /// their starts among them.
+    /// For each probe minus 128 times the sum of its codes: it takes away what the rows' offset of 128 adds to a sum.
+    /// With [`Packing::Narrow`] the starts stand among the codes, and these are zero.
     pub(crate) starts: Vec<i32>,
-    /// For each probe what the error bound needs.
+    /// What the error bound needs of each probe.
     pub(crate) reaches: Vec<Reach>,
-    /// What a first look needs, of the probes of tiles that have one.
+    /// The narrow codes of the tiles that have a first look.
     pub(crate) narrow: NarrowProbes,
 }
 
 impl Probes {
-    /// Quantises and packs probes of `dims` values, and asks for upcoming memory beside that.
+    /// Quantises and packs probes of `dims` values, and asks for upcoming memory meanwhile.
     pub(crate) fn new<'a>(
         packing: Packing,
         dims: usize,
@@ -93,7 +57,7 @@ impl Probes {
         };
         let (mut codes, mut fine, mut narrow_codes) = (Vec::new(), Vec::new(), Vec::new());
         while probes.len() > 0 {
-            // A tile is worth its width where most of its places are taken.
+            // A wide tile pays where most of its places are taken.
             let width = match probes.len() {
                 11.. => TILE_PROBES,
                 7.. => 8,
@@ -103,7 +67,7 @@ impl Probes {
             };
             let (first, start) = (packed.starts.len(), packed.codes.len());
             packed.codes.resize(start + packing.words(dims, width), 0);
-            let has_look = packing == Packing::NarrowThenPairs && width >= narrow::WIDTH_MIN;
+            let has_look = packing == Packing::NarrowThenPairs && width >= narrow_codes::WIDTH_MIN;
             let narrow_start = packed.narrow.codes.len();
             if has_look {
                 packed.narrow.codes.resize(narrow_start + Packing::Narrow.words(dims, width), 0);
@@ -115,7 +79,7 @@ impl Probes {
                     let quantised = quantise_beside(values, &mut narrow_codes, || upcoming.ask_for_some());
                     packed.reaches.push(Reach::new(&quantised, dims));
                     packed.starts.push(0);
-                    narrow::write(&mut packed.codes[start..], [width, place], &narrow_codes);
+                    narrow_codes::write(&mut packed.codes[start..], [width, place], &narrow_codes);
                     continue;
                 }
                 if packing == Packing::Bytes && width > 1 {
@@ -149,7 +113,7 @@ impl Probes {
         self.reaches.push(Reach::new(quantised, self.dims));
     }
 
-    /// Writes a probe's groups, `N` words each, at its place in the tile for `width` probes that starts at `start`.
+    /// Writes a probe's groups, `N` words each, to its place in the tile for `width` probes that begins at `start`.
     fn write<C: Copy, const N: usize>(
         &mut self,
         [start, width, place]: [usize; 3],
@@ -158,7 +122,7 @@ impl Probes {
     ) {
         let (slots, groups) = (self.codes[start..].as_chunks_mut::<N>().0, codes.as_chunks::<GROUP>().0);
         if width == 1 {
-            // Without a step it is vector instructions.
+            // Without a step the compiler takes vector instructions.
             slots.iter_mut().zip(groups).for_each(|(slot, group)| *slot = words(*group));
         } else {
             let slots = slots.iter_mut().skip(place).step_by(width);
@@ -167,7 +131,7 @@ impl Probes {
     }
 }
 
-/// The bytes of a word.
+/// Four codes as the bytes of a word.
 fn word(codes: [i8; GROUP]) -> i32 {
     i32::from_ne_bytes(codes.map(|code| code as u8))
 }

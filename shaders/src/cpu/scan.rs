@@ -1,42 +1,28 @@
 //! The eight-bit coarse pass over some panels of a block.
 //!
-//! The panels stream past their probes in stretches that stay in the second-level cache; within a stretch every tile of
-//! probes meets every panel. A kernel keeps all sums of its tile in registers over the full width of the templates,
-//! compares them with each probe's threshold there, and writes them out only where one reaches it.
+//! The panels are read in stretches that stay in the second-level cache; within a stretch every tile of probes meets
+//! every panel. A kernel keeps all sums of its tile in registers over the full width of the templates, compares them
+//! with each probe's threshold there, and writes them out only where a row reaches it.
 
 use std::ops::Range;
 
-use super::Kernel;
-use super::narrow::Look;
-use super::probes::{Packing, Probes, Tile};
+use super::first_look::Look;
+use super::kernel::Kernel;
+use super::lanes::{Ask, Sums};
+use super::packing::Packing;
+use super::probes::{Probes, Tile};
 use crate::gallery::Part;
 use crate::layout::PANEL_ROWS;
 use crate::memory;
 use crate::panel::{Panel, panel_bytes};
 use crate::select::Selection;
 
-/// Bytes of panels that all probes meet before the next are read. Half of the smallest second-level cache of
-/// current server cores (1 MiB), so that probes and stacks fit beside it.
+/// Bytes of panels that all probes meet before the next are read: half of the smallest second-level cache of current
+/// server cores (1 MiB), so that probes and stacks fit beside them.
 const STRETCH_BYTES: usize = 512 * 1024;
 
-/// Panels whose sums are kept to find a first threshold, before any row is looked at alone.
+/// Panels whose sums are kept to find a first threshold before any row is looked at alone.
 const WARM_UP_PANELS: usize = 16;
-
-/// Integer sums of one panel for `P` probes.
-pub(super) type Sums<const P: usize> = [[i32; PANEL_ROWS]; P];
-
-/// What a kernel is asked about one panel.
-#[derive(Debug)]
-pub(super) struct Ask<'a, const P: usize> {
-    /// The codes of each probe, as the [`Packing`] has them.
-    pub(super) codes: &'a [i32],
-    /// Where each probe's sums start.
-    pub(super) starts: [i32; P],
-    /// How far a row's error reaches for each probe.
-    pub(super) reaches: [f32; P],
-    /// Each probe's threshold: rows whose upper bound is not below it are wanted. Infinite for places without a probe.
-    pub(super) lowest: [f32; P],
-}
 
 /// Adds to `selections`, one for each of `probes`, the rows of `panels` that the bound cannot exclude.
 pub(super) fn scan(kernel: Kernel, part: &Part, panels: Range<usize>, probes: &Probes, selections: &mut [Selection]) {
@@ -64,7 +50,7 @@ pub(super) fn panels_of(part: &Part, panels: Range<usize>) -> &[u8] {
     &part.block.panels()[panels.start * size..panels.end * size]
 }
 
-/// A stretch of panels and what scores it.
+/// A stretch of panels and the kernel that scores it.
 struct View<'a> {
     kernel: Kernel,
     packing: Packing,
@@ -122,8 +108,8 @@ impl View<'_> {
         }
     }
 
-    /// Scores the first panels of a gallery. Each lane's highest lower bound over the panels is that of another row, so
-    /// the k-th of these is a lower bound that k rows have, and nearly the highest there is.
+    /// Scores the first panels of a gallery to find a first threshold. The highest lower bound of each lane belongs to
+    /// another row. So k rows reach the k-th highest of them, which is nearly the highest value that k rows reach.
     fn warm_up<const P: usize>(&self, panels: Range<usize>, ask: &Ask<'_, P>, selections: &mut [Selection]) {
         let everything = Ask { lowest: [f32::NEG_INFINITY; P], ..*ask };
         let mut sums = [[[0; PANEL_ROWS]; P]; WARM_UP_PANELS];
@@ -145,7 +131,7 @@ impl View<'_> {
                 let reached = self.kernel.reached(&panel, &sums[place], ask.reaches[place], lowest);
                 let reached = reached & self.part.live(index);
                 if reached != 0 {
-                    // No panel comes behind that could rule these rows out; those of several probes would be too many at once.
+                    // No further panel can exclude these rows. Those of several probes would be too many at once.
                     if P == 1 && self.panels == panels {
                         self.ask_for_rows(index, reached);
                     }
@@ -164,58 +150,4 @@ impl View<'_> {
     fn row_first(&self, panel: usize) -> u32 {
         self.part.first + (panel * PANEL_ROWS) as u32
     }
-}
-
-/// The `k`-th highest of at least `k` values, none of them NaN.
-///
-/// Found bit by bit, as the highest number that `k` of them reach: no branch depends on a value but the last, and each step
-/// is some vector instructions.
-#[inline(always)]
-pub(super) fn kth_highest(values: &[f32; 2 * PANEL_ROWS], k: usize) -> f32 {
-    let keys = values.map(|value| in_order(value.to_bits() as i32));
-    let mut kth = i32::MIN;
-    for bit in (0..i32::BITS).rev() {
-        let tried = kth ^ (1 << bit);
-        let reached: i32 = keys.iter().map(|key| i32::from(*key >= tried)).sum();
-        if reached >= k as i32 {
-            kth = tried;
-        }
-        if reached == k as i32 {
-            kth = keys.iter().map(|key| if *key >= tried { *key } else { i32::MAX }).fold(i32::MAX, i32::min);
-            break;
-        }
-    }
-    f32::from_bits(in_order(kth) as u32)
-}
-
-/// The bits of a float as an integer that is ordered as it is, and back.
-fn in_order(bits: i32) -> i32 {
-    bits ^ ((bits >> 31) & i32::MAX)
-}
-
-/// Raises each lane's best lower bound by one panel's rows. The `f32` rounding here is what the rows' errors allow for.
-#[inline(always)]
-pub(super) fn raise_lanes(
-    best: &mut [f32; PANEL_ROWS],
-    panel: &Panel<'_>,
-    sums: &[i32; PANEL_ROWS],
-    reach: f32,
-    live: u32,
-) {
-    for (lane, (best, sum)) in best.iter_mut().zip(sums).enumerate() {
-        let lower = panel.scales[lane] * *sum as f32 - panel.errors[lane] * reach;
-        let there = if live >> lane & 1 != 0 { lower } else { f32::NEG_INFINITY };
-        *best = best.max(there);
-    }
-}
-
-/// The rows, as bits, whose upper bound is not below `lowest`.
-#[inline(always)]
-pub(super) fn reached(panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], reach: f32, lowest: f32) -> u32 {
-    let mut reached = 0;
-    for (lane, sum) in sums.iter().enumerate() {
-        let upper = panel.scales[lane] * *sum as f32 + panel.errors[lane] * reach;
-        reached |= u32::from(upper >= lowest) << lane;
-    }
-    reached
 }

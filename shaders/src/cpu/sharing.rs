@@ -1,30 +1,30 @@
 //! Which calls are shared with helping threads, and with how many.
 //!
-//! A thread whose processor was busy a moment ago starts at once. One whose processor sleeps, in a virtual machine above all,
-//! starts some hundred microseconds late, and to wake it costs its caller tens of them. So a call of that length is shared
-//! only where calls follow each other closely: there helpers were awake just now, and there it counts.
+//! A thread whose processor was busy a moment ago starts at once. A thread whose processor sleeps starts some hundred
+//! microseconds late, in a virtual machine above all, and waking it costs its caller tens of microseconds. So a call of
+//! that length is shared only where calls follow each other closely: there the helpers are still awake.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Multiplications from which a call is shared, however long the helpers have slept.
+/// The fewest multiplications of a call that is shared however long the helpers have slept.
 pub(crate) const PRODUCTS_MIN: u64 = 16 << 20;
 
-/// Multiplications from which a call is shared with helpers that are awake: a tenth of a millisecond's work.
+/// The fewest multiplications of a call that is shared with helpers that are awake: a tenth of a millisecond of work.
 const PRODUCTS_AWAKE_MIN: u64 = 4 << 20;
 
-/// Multiplications for each helper at least.
+/// The fewest multiplications for each helper.
 const PRODUCTS_A_HELPER: u64 = 2 << 20;
 
-/// How long after a call its helpers are still awake: with two threads on a Zen 4 in a virtual machine it paid with pauses of
-/// a fifth of a millisecond between the calls, and not with seven tenths.
+/// How long after a call its helpers are still awake. With two threads on a Zen 4 in a virtual machine sharing paid
+/// with pauses of 0.2 ms between the calls, and not with 0.7 ms.
 const AWAKE: Duration = Duration::from_micros(300);
 
-/// What is known of the calls so far.
+/// What is known of earlier calls.
 #[derive(Debug)]
 pub(super) struct Sharing {
     begun: Instant,
-    /// When the last call ended that helpers awake would have shared; nanoseconds since then.
+    /// When the last call ended that helpers awake would have shared, in nanoseconds since `begun`.
     last: AtomicU64,
 }
 
@@ -33,7 +33,7 @@ impl Sharing {
         Sharing { begun: Instant::now(), last: AtomicU64::new(0) }
     }
 
-    /// How many helpers a call that begins now is worth.
+    /// How many helpers to ask for a call that begins now.
     pub(super) fn helpers(&self, products: u64, now: Instant) -> usize {
         let since_last = self.nanoseconds(now).saturating_sub(self.last.load(Ordering::Relaxed));
         let are_awake = u128::from(since_last) <= AWAKE.as_nanos();
@@ -41,7 +41,7 @@ impl Sharing {
         if products < least { 0 } else { (products / PRODUCTS_A_HELPER) as usize }
     }
 
-    /// Takes note of the end of a call that helpers awake would have shared.
+    /// Notes the end of a call that helpers awake would have shared.
     pub(super) fn ended(&self, now: Instant) {
         self.last.store(self.nanoseconds(now), Ordering::Relaxed);
     }
@@ -51,7 +51,7 @@ impl Sharing {
     }
 }
 
-/// Whether helpers may be asked for a call, awake or not.
+/// Whether a call is large enough for helpers, if they are awake.
 pub(crate) const fn may_be_shared(products: u64) -> bool {
     products >= PRODUCTS_AWAKE_MIN
 }

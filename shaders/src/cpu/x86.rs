@@ -1,20 +1,21 @@
 //! The x86-64 kernels of the eight-bit pass. Loads go through pointers, because bounds checks in the innermost loop
-//! would cost as much as the arithmetic; the lengths they rely on are asserted once at the top of each function.
+//! would cost as much as the arithmetic. Each function asserts once, at its top, the lengths that its loads rely on.
 
 use std::arch::x86_64::*;
 
-use super::scan::{self, Ask, Sums};
+use super::lanes::{self, Ask, Sums};
 use crate::avx512;
 use crate::layout::PANEL_ROWS;
 use crate::memory::LINE_BYTES;
 use crate::panel::{GROUP_BYTES, Panel};
 use crate::quantise::FINE;
 
-/// How far ahead of what they read the kernels ask for memory. The hardware runs ahead of a stream by itself; on a Zen 4 this
-/// was a twentieth quicker than without, and to ask from ten lines to four kilobytes ahead a tenth to a quarter slower.
+/// How far ahead of their reads the kernels ask for memory, in bytes. The hardware prefetches a stream by itself. On a
+/// Zen 4 this was a twentieth quicker than not asking; asking ten lines to four kilobytes ahead was a tenth to a
+/// quarter slower.
 pub(super) const AHEAD_BYTES: usize = 256;
 
-/// Asks for `LINES` lines of memory from `line` on, there or not: nothing is read.
+/// Asks for `LINES` lines of memory from `line` on. Nothing is read, so there need not be any memory.
 #[inline(always)]
 pub(super) fn ask_for<const LINES: usize>(line: *const u8) {
     for index in 0..LINES {
@@ -23,10 +24,12 @@ pub(super) fn ask_for<const LINES: usize>(line: *const u8) {
     }
 }
 
-/// Scores one panel against `P` probes of `C` columns of codes, as many or two of one probe: two 512-bit
-/// registers of rows by `C` columns, in `SPLIT` independent sums over the dimensions, so that narrow tiles too have the ten
-/// chains that hide the latency of a multiply-add. Returns for each probe the rows, as bits, whose upper bound is not below
-/// `lowest`; `sums` is written only for probes that have such a row.
+/// Scores one panel against `P` probes with `C` columns of codes: one column a probe, or two for a single probe.
+///
+/// A step multiplies two 512-bit registers of rows by `C` columns. There are `SPLIT` independent sums over the
+/// dimensions, so that narrow tiles too have the ten chains that hide the latency of a multiply-add. Returns for each
+/// probe, as bits, the rows whose upper bound is not below its threshold; `sums` is written only for probes that have
+/// such a row.
 ///
 /// Unsafe to call only for what the processor must have: AVX-512F, BW and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -46,8 +49,8 @@ pub(super) fn score_vnni<const P: usize, const C: usize, const SPLIT: usize>(
     let mut group = 0;
     while group + SPLIT <= groups {
         for part in &mut parts {
-            // SAFETY: `group` counts these turns and stays below `groups`; each reads 128 bytes of the panel and `C` groups
-            // of the probes and steps over them, which the assertion above says are there.
+            // SAFETY: `group` counts these turns and stays below `groups`. Each turn reads 128 bytes of the panel and
+            // `C` groups of the probes and steps over them; the assertion above says that they are there.
             unsafe {
                 multiply_add(line, codes, part);
                 ask_for::<{ GROUP_BYTES / LINE_BYTES }>(line.wrapping_add(AHEAD_BYTES));
@@ -114,7 +117,7 @@ unsafe fn multiply_add<const C: usize>(line: *const u8, codes: *const i32, sums:
     }
 }
 
-/// [`scan::raise_lanes`], compiled for AVX2. Unsafe to call only for what the processor must have.
+/// [`lanes::raise_lanes`], compiled for AVX2. Unsafe to call only for what the processor must have.
 #[target_feature(enable = "avx2")]
 pub(super) fn raise_lanes(
     best: &mut [f32; PANEL_ROWS],
@@ -123,18 +126,19 @@ pub(super) fn raise_lanes(
     reach: f32,
     live: u32,
 ) {
-    scan::raise_lanes(best, panel, sums, reach, live);
+    lanes::raise_lanes(best, panel, sums, reach, live);
 }
 
-/// [`scan::reached`], compiled for AVX2. Unsafe to call only for what the processor must have.
+/// [`lanes::reached`], compiled for AVX2. Unsafe to call only for what the processor must have.
 #[target_feature(enable = "avx2")]
 pub(super) fn reached(panel: &Panel<'_>, sums: &[i32; PANEL_ROWS], reach: f32, lowest: f32) -> u32 {
-    scan::reached(panel, sums, reach, lowest)
+    lanes::reached(panel, sums, reach, lowest)
 }
 
-/// As [`score_vnni`] without its instruction, for codes in [`Packing::Pairs`](super::probes::Packing::Pairs). `vpmaddubsw`
-/// would saturate at 255 x 127 twice; a row's codes at even and at odd places are widened to 16 bits and multiplied by
-/// `vpmaddwd`, which cannot, and which takes fine codes as it takes coarse ones.
+/// As [`score_vnni`], with AVX2 and for codes in [`Packing::Pairs`](super::packing::Packing::Pairs).
+///
+/// `vpmaddubsw` would saturate at twice 255 x 127. So a row's codes at even and at odd places are widened to 16 bits
+/// and multiplied by `vpmaddwd`, which cannot saturate, and which takes fine codes as well as coarse ones.
 ///
 /// Unsafe to call only for what the processor must have: AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
@@ -146,8 +150,7 @@ pub(super) fn score_avx2<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, su
     }
 }
 
-/// [`score_avx2`] in sub-tiles of `LINES` 256-bit registers of rows by `GROUP` probes; where `P` is no multiple of it, it is
-/// not called.
+/// [`score_avx2`] in sub-tiles of `LINES` 256-bit registers of rows by `GROUP` probes, of which `P` is a multiple.
 #[target_feature(enable = "avx2,fma")]
 fn score_avx2_in<const P: usize, const GROUP: usize, const LINES: usize>(
     panel: &Panel<'_>,
@@ -167,8 +170,8 @@ fn score_avx2_in<const P: usize, const GROUP: usize, const LINES: usize>(
                 *part = [_mm256_set1_epi32(ask.starts[first + place]); LINES];
             }
             for group in 0..groups {
-                // SAFETY: 32 x `LINES` of the group's 128 bytes from `row` on, and `GROUP` of its `P` probes from `first` on; the
-                // assertions say that `groups` of both are there.
+                // SAFETY: these are 32 x `LINES` of the group's 128 bytes, from `row` on, and `GROUP` of its `P`
+                // probes, from `first` on; the assertions say that `groups` of both are there.
                 let (line, codes) = unsafe {
                     (
                         panel.codes.as_ptr().add(group * GROUP_BYTES + row * 4),
@@ -220,8 +223,8 @@ fn score_avx2_in<const P: usize, const GROUP: usize, const LINES: usize>(
     reached
 }
 
-/// [`scan::kth_highest`], compiled for AVX2. Unsafe to call only for what the processor must have.
+/// [`lanes::kth_highest`], compiled for AVX2. Unsafe to call only for what the processor must have.
 #[target_feature(enable = "avx2")]
 pub(super) fn kth_highest(values: &[f32; 2 * PANEL_ROWS], k: usize) -> f32 {
-    scan::kth_highest(values, k)
+    lanes::kth_highest(values, k)
 }

@@ -1,9 +1,9 @@
-//! The AVX2 kernels for narrow codes ([`super::narrow`]).
+//! The AVX2 kernels for narrow codes ([`super::narrow_codes`]).
 
 use std::arch::x86_64::*;
 
-use super::probes::Packing;
-use super::scan::{Ask, Sums};
+use super::lanes::{Ask, Sums};
+use super::packing::Packing;
 use super::x86::{AHEAD_BYTES, ask_for};
 use crate::layout::PANEL_ROWS;
 use crate::memory::LINE_BYTES;
@@ -26,7 +26,7 @@ pub(super) fn score<const P: usize>(panel: &Panel<'_>, ask: &Ask<'_, P>, sums: &
     }
 }
 
-/// [`score`] in sub-tiles of `LINES` registers of rows by `WIDTH` probes; where `P` is no multiple of it, it is not called.
+/// [`score`] in sub-tiles of `LINES` registers of rows by `WIDTH` probes, of which `P` is a multiple.
 #[target_feature(enable = "avx2,fma")]
 fn score_in<const P: usize, const WIDTH: usize, const LINES: usize>(
     panel: &Panel<'_>,
@@ -43,9 +43,9 @@ fn score_in<const P: usize, const WIDTH: usize, const LINES: usize>(
             let mut line = panel.codes.as_ptr().wrapping_add(row * GROUP);
             let mut codes = ask.codes.as_ptr().wrapping_add(first);
             for _ in 0..groups / NARROW_GROUPS {
-                // The black box keeps the sums in memory, aligned, and the registers for the lanes.
-                // SAFETY: with the rest below `groups` groups of the panel and `words` words of each probe, which the
-                // assertions say are there.
+                // The black box keeps the sums in memory, aligned, and leaves the registers for the lanes. SAFETY:
+                // together with the rest below these are `groups` groups of the panel and the words of each probe for
+                // them, which the assertions say are there.
                 unsafe { add_groups::<P, WIDTH, LINES>(line, codes, NARROW_GROUPS, std::hint::black_box(&mut sums)) };
                 line = line.wrapping_add(NARROW_GROUPS * GROUP_BYTES);
                 codes = codes.wrapping_add((1 + NARROW_GROUPS) * P);
@@ -77,11 +77,11 @@ fn score_in<const P: usize, const WIDTH: usize, const LINES: usize>(
     left
 }
 
-/// Adds the products of at most [`NARROW_GROUPS`] groups to `sums`. The caller has `groups` groups of a panel at `line` and, of
-/// tiles of `P` probes, starts and as many groups at `codes`.
+/// Adds the products of `groups` groups, at most [`NARROW_GROUPS`], to `sums`. The caller has `groups` groups of a
+/// panel at `line`; and at `codes`, of a tile of `P` probes, their starts and `groups` groups.
 ///
-/// `vpmaddubsw` and the 16-bit sums of what it gives are exact for [`Narrow`](crate::quantise::Narrow) codes. What the rows'
-/// offset adds to a sum may not fit, and the start takes it away again: additions that wrap around do so both ways.
+/// `vpmaddubsw` and the 16-bit sums of its results are exact for [`Narrow`](crate::quantise::Narrow) codes. A sum with
+/// the rows' offset may not fit in 16 bits. The start takes the offset away again, and additions wrap around both ways.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn add_groups<const P: usize, const WIDTH: usize, const LINES: usize>(
@@ -118,7 +118,7 @@ unsafe fn add_groups<const P: usize, const WIDTH: usize, const LINES: usize>(
     }
 }
 
-/// The sum of one row's codes, plus 128 as they are stored, times `fine` codes.
+/// The sum of one row's codes, as they are stored plus 128, times `fine` codes.
 ///
 /// Unsafe to call only for what the processor must have: AVX2.
 #[target_feature(enable = "avx2")]

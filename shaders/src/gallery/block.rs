@@ -9,7 +9,7 @@ use crate::storage::{OWN_PAGES_BYTES_MIN, Storage};
 enum Rows {
     /// As the caller handed them in: a copy of a large gallery would take as much memory again.
     Handed(Vec<f32>),
-    /// Of a small gallery, or a part of a mapped file.
+    /// A copy, of a small gallery.
     Stored(Storage),
 }
 
@@ -24,11 +24,9 @@ impl Rows {
     /// Copies of some values and of more behind them.
     fn joined(values: &[f32], more: &[f32]) -> Rows {
         let mut storage = Storage::zeroed(size_of_val(values) + size_of_val(more));
-        if let Some(bytes) = storage.bytes_mut() {
-            let (first, second) = bytes.split_at_mut(size_of_val(values));
-            first.copy_from_slice(bytemuck::cast_slice(values));
-            second.copy_from_slice(bytemuck::cast_slice(more));
-        }
+        let (first, second) = storage.bytes_mut().split_at_mut(size_of_val(values));
+        first.copy_from_slice(bytemuck::cast_slice(values));
+        second.copy_from_slice(bytemuck::cast_slice(more));
         Rows::Stored(storage)
     }
 
@@ -47,7 +45,6 @@ pub(crate) struct Block {
     row_count: usize,
     rows: Rows,
     panels: Storage,
-    error_sum: f64,
 }
 
 impl Block {
@@ -56,30 +53,14 @@ impl Block {
         let row_count = rows.len() / dims;
         let mut panels = Storage::zeroed(row_count.div_ceil(PANEL_ROWS) * panel_bytes(dims));
         let mut codes = vec![0; dims];
-        if let Some(bytes) = panels.bytes_mut() {
-            for (panel, rows) in bytes.chunks_exact_mut(panel_bytes(dims)).zip(rows.chunks(dims * PANEL_ROWS)) {
-                panel::write_rows(panel, dims, 0, rows, &mut codes);
-            }
+        let panels_mut = panels.bytes_mut().chunks_exact_mut(panel_bytes(dims));
+        for (panel, rows) in panels_mut.zip(rows.chunks(dims * PANEL_ROWS)) {
+            panel::write_rows(panel, dims, 0, rows, &mut codes);
         }
-        Block::of(dims, row_count, Rows::of(rows), panels)
+        Block { dims, row_count, rows: Rows::of(rows), panels }
     }
 
-    /// A block of `row_count` templates that lies packed in a file, with the sum of their errors.
-    pub(crate) fn from_file(dims: usize, row_count: usize, rows: Storage, panels: Storage, error_sum: f64) -> Block {
-        assert_eq!(rows.bytes().len(), row_count * dims * size_of::<f32>());
-        assert_eq!(panels.bytes().len(), row_count.div_ceil(PANEL_ROWS) * panel_bytes(dims));
-        Block { dims, row_count, rows: Rows::Stored(rows), panels, error_sum }
-    }
-
-    fn of(dims: usize, row_count: usize, rows: Rows, panels: Storage) -> Block {
-        let mut block = Block { dims, row_count, rows, panels, error_sum: 0.0 };
-        // Places without a row have the error 0.
-        let errors = (0..block.panel_count()).flat_map(|index| block.panel(index).errors);
-        block.error_sum = errors.map(|error| f64::from(*error)).sum();
-        block
-    }
-
-    /// A copy with more checked templates behind its own. Only what is new is quantised.
+    /// A copy with more checked templates behind its own. Only the new ones are quantised.
     pub(crate) fn with(&self, more: &[f32]) -> Block {
         let joined = Rows::joined(self.rows.values(), more);
         let rows = joined.values();
@@ -87,18 +68,17 @@ impl Block {
         let size = panel_bytes(self.dims);
         let mut panels = Storage::zeroed(row_count.div_ceil(PANEL_ROWS) * size);
         let mut codes = vec![0; self.dims];
-        if let Some(bytes) = panels.bytes_mut() {
-            bytes[..self.panels.bytes().len()].copy_from_slice(self.panels.bytes());
-            let mut row = self.row_count;
-            while row < row_count {
-                let end = (row / PANEL_ROWS + 1) * PANEL_ROWS;
-                let panel = &mut bytes[row / PANEL_ROWS * size..][..size];
-                let values = &rows[row * self.dims..end.min(row_count) * self.dims];
-                panel::write_rows(panel, self.dims, row % PANEL_ROWS, values, &mut codes);
-                row = end;
-            }
+        let bytes = panels.bytes_mut();
+        bytes[..self.panels.bytes().len()].copy_from_slice(self.panels.bytes());
+        let mut row = self.row_count;
+        while row < row_count {
+            let end = (row / PANEL_ROWS + 1) * PANEL_ROWS;
+            let panel = &mut bytes[row / PANEL_ROWS * size..][..size];
+            let values = &rows[row * self.dims..end.min(row_count) * self.dims];
+            panel::write_rows(panel, self.dims, row % PANEL_ROWS, values, &mut codes);
+            row = end;
         }
-        Block::of(self.dims, row_count, joined, panels)
+        Block { dims: self.dims, row_count, rows: joined, panels }
     }
 
     /// Values in one template.
@@ -116,11 +96,6 @@ impl Block {
         self.row_count.div_ceil(PANEL_ROWS)
     }
 
-    /// All templates, row after row.
-    pub(crate) fn rows(&self) -> &[f32] {
-        self.rows.values()
-    }
-
     /// Template `row`.
     pub(crate) fn row(&self, row: usize) -> &[f32] {
         &self.rows.values()[row * self.dims..(row + 1) * self.dims]
@@ -136,17 +111,12 @@ impl Block {
         self.panels.bytes()
     }
 
-    /// Sum of the rows' errors: of the norms of what their codes leave out.
-    pub(crate) fn error_sum(&self) -> f64 {
-        self.error_sum
-    }
-
-    /// Host memory, bytes; a mapped file's does not count.
+    /// Host memory, bytes.
     pub(crate) fn bytes_resident(&self) -> usize {
         let rows = match &self.rows {
             Rows::Handed(values) => values.capacity() * size_of::<f32>(),
-            Rows::Stored(storage) => storage.bytes_resident(),
+            Rows::Stored(storage) => storage.bytes().len(),
         };
-        rows + self.panels.bytes_resident()
+        rows + self.panels.bytes().len()
     }
 }

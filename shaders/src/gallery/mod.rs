@@ -1,31 +1,23 @@
-//! A gallery: checked once, packed once, immutable and shared from then on; a changed one is a new gallery that
-//! shares what did not change.
+//! A gallery: checked once, packed once, then immutable and shared. A changed gallery is a new one that shares the
+//! blocks that did not change.
 
 pub(crate) mod block;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{Error, VectorProblem};
-use crate::exact;
+use crate::error::Error;
 use crate::layout::PANEL_ROWS;
+use crate::template::{check_dims, check_rows};
 use block::Block;
 
-/// Narrowest template that is supported.
-pub const DIMS_MIN: usize = 128;
-/// Widest template that is supported.
-pub const DIMS_MAX: usize = 1024;
-/// How far a template's norm may be from 1. Encoders normalise in `f32`, so true deviations are near
-/// 1e-6; the tolerance leaves room for templates that were stored in half precision. The error bound
-/// in [`exact`] counts with it.
-pub const NORM_TOLERANCE: f64 = 1e-3;
-
-/// Rows of a block that still takes additions: two panels. An addition copies that block, so this bounds what it costs.
+/// The most rows of a block that still takes additions: two panels. An addition copies that block, so this bounds its
+/// cost.
 const GROWING_ROWS_MAX: usize = 2 * PANEL_ROWS;
 
-/// Parts and gaps with which a gallery is packed anew when it changes: a search takes each part by itself and scores the gaps too.
+/// A gallery of more parts is packed anew when it changes: a search takes each part by itself.
 const PARTS_MAX: usize = 16;
-/// See [`PARTS_MAX`]: of how many rows one may be a gap.
+/// A gallery with more than one gap in so many rows is packed anew when it changes: a search scores the gaps too.
 const ROWS_A_GAP_MIN: usize = 4;
 
 /// Some consecutive rows of a gallery.
@@ -46,24 +38,17 @@ impl Part {
         there & !self.removed.as_ref().map_or(0, |removed| removed[panel])
     }
 
-    /// Whether a row of it was removed.
+    /// Whether any of its rows was removed.
     pub(crate) fn has_removed(&self) -> bool {
         self.removed.is_some()
     }
-
-    /// As [`Part::live`], from any row on: those of 32 rows at least.
-    pub(crate) fn live_from(&self, row: usize) -> u64 {
-        let panel = row / PANEL_ROWS;
-        let next = if panel + 1 < self.block.panel_count() { self.live(panel + 1) } else { 0 };
-        (u64::from(next) << PANEL_ROWS | u64::from(self.live(panel))) >> (row % PANEL_ROWS)
-    }
 }
 
-/// Templates of one shard. Of each it holds the `f32` values, for exact scores, and eight-bit codes in panels of 32
-/// rows for the CPU's coarse pass.
+/// The templates of one shard: their `f32` values, for exact scores, and their eight-bit codes in panels of 32 rows,
+/// for the coarse pass.
 ///
-/// A row keeps its number for as long as the gallery and those derived from it live: a removed row leaves a gap
-/// that no search finds, an added one comes behind the last.
+/// A row keeps its number in the galleries that share its block: a removed row leaves a gap that no search finds, and
+/// an added one comes behind the last.
 #[derive(Debug)]
 pub struct Gallery {
     id: u64,
@@ -90,21 +75,17 @@ impl Gallery {
         Gallery::of(dims, vec![Part { first: 0, block: Arc::new(block), removed: None }], rows)
     }
 
-    /// A gallery of parts whose rows count on; `rows_live` of them were not removed.
+    /// A gallery of parts, each of which begins where the one before ends; `rows_live` of their rows were not removed.
     fn of(dims: usize, parts: Vec<Part>, rows_live: usize) -> Gallery {
-        // Ids are never used twice in a process, so a device-resident copy cannot be taken for another gallery's.
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let rows = parts.last().map_or(0, |part| part.first as usize + part.block.row_count());
         Gallery { id, dims, parts, rows, rows_live }
     }
 
-    /// This gallery with one or more templates added, `n x dims` values. They get the row numbers from [`Gallery::rows`]
-    /// on. Searches that run on this gallery are not disturbed; the blocks are shared.
-    ///
-    /// # Errors
-    /// [`Error::GalleryLength`], [`Error::GalleryRows`], or [`Error::Row`] with the first bad one of `rows`.
-    pub fn with_added(&self, rows: &[f32]) -> Result<Gallery, Error> {
+    /// This gallery with one or more templates added, `n x dims` values. They get the row numbers from
+    /// [`Gallery::rows`] on. Searches that run on this gallery are not disturbed; the blocks are shared.
+    fn with_added(&self, rows: &[f32]) -> Result<Gallery, Error> {
         let added = check_rows(self.dims, self.rows, rows)?;
         let mut parts = self.parts.clone();
         match parts.last_mut() {
@@ -124,20 +105,10 @@ impl Gallery {
         Ok(Gallery::of(self.dims, parts, self.rows_live + added))
     }
 
-    /// This gallery without one row. The other rows keep their numbers, the templates are shared: the removed one stays
-    /// in memory, unsearched, until the galleries that share its block are dropped or [`Gallery::compacted`].
-    ///
-    /// # Errors
-    /// [`Error::RowAbsent`] where there is no such row, or not any more.
-    pub fn with_removed(&self, row: u32) -> Result<Gallery, Error> {
-        if !self.contains(row) {
-            return Err(Error::RowAbsent { row, rows: self.rows });
-        }
-        Ok(self.without(&[row]))
-    }
-
-    /// This gallery without some rows, which are there, in ascending order.
-    fn without(&self, rows: &[u32]) -> Gallery {
+    /// This gallery without some rows, which are there, in ascending order. The other rows keep their numbers, and the
+    /// templates are shared: a removed one stays in memory, unsearched, until the galleries that share its block are
+    /// dropped.
+    pub(crate) fn without(&self, rows: &[u32]) -> Gallery {
         let mut parts = self.parts.clone();
         for rows in rows.chunk_by(|a, b| self.part_of(*a as usize) == self.part_of(*b as usize)) {
             let part = &mut parts[self.part_of(rows[0] as usize)];
@@ -154,10 +125,13 @@ impl Gallery {
         Gallery::of(self.dims, parts, self.rows_live - rows.len())
     }
 
-    /// A gallery of `rows`, checked as by [`Gallery::new`], that shares with this one what stays: of this one's rows those that
-    /// `rows` begins with, in their order, keep their numbers; the others are removed, and the rest of `rows` is added. Packed
-    /// anew where little stays, and now and then where it was changed often. With it the number of each of `rows`; they
-    /// ascend, so that rows of equal scores are found in the same order as in a gallery that was packed anew.
+    /// A gallery of `rows`, and the number of each of them in it.
+    ///
+    /// The new gallery shares memory with this one. `rows` may begin with rows of this gallery in their order: those
+    /// keep their numbers. This gallery's other rows are removed, and the rest of `rows` is added. The gallery is
+    /// packed anew where little stays, and now and then where it was changed often. The numbers ascend, so that rows of
+    /// equal scores are found in the same order as in a gallery that was packed anew. `rows` are checked as by
+    /// [`Gallery::new`].
     ///
     /// # Errors
     /// [`Error::GalleryLength`], [`Error::GalleryRows`], or [`Error::Row`] with the first bad row.
@@ -181,7 +155,7 @@ impl Gallery {
             return Ok((stays, numbers));
         }
         numbers.extend((self.rows..).map(|row| row as u32).take(added));
-        // What is refused has its number among all.
+        // An error names a row by its place in `rows`.
         let among_all = |error| match error {
             Error::Row { row, problem } => Error::Row { row: kept + row, problem },
             Error::GalleryLength { dims, .. } => Error::GalleryLength { values: rows.len(), dims },
@@ -190,19 +164,8 @@ impl Gallery {
         Ok((stays.with_added(&rows[kept * self.dims..]).map_err(among_all)?, numbers))
     }
 
-    /// The rows that are there, packed anew without gaps, and for each new row the number that it had.
-    pub fn compacted(&self) -> (Gallery, Vec<u32>) {
-        let mut values = Vec::with_capacity(self.rows_live * self.dims);
-        let mut numbers = Vec::with_capacity(self.rows_live);
-        for row in self.live_rows() {
-            values.extend_from_slice(self.row(row as usize));
-            numbers.push(row);
-        }
-        (Gallery::of_block(Block::new(self.dims, values)), numbers)
-    }
-
-    /// Unique within this process, never used twice.
-    pub fn id(&self) -> u64 {
+    /// Unique within this process, never used twice: a call's jobs are grouped by it.
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
@@ -231,7 +194,7 @@ impl Gallery {
         self.dims
     }
 
-    /// Template `row`, `dims()` values, also where it was removed.
+    /// Template `row`, `dims()` values, even where it was removed.
     ///
     /// # Panics
     /// If `row` is not below `rows()`.
@@ -240,15 +203,10 @@ impl Gallery {
         part.block.row(row - part.first as usize)
     }
 
-    /// Host memory held by this gallery's templates, in bytes, both forms together. What galleries share counts in
-    /// each; what lies in a mapped file is the system's and does not count.
+    /// Host memory of this gallery's templates, in bytes, both forms together. Memory that galleries share counts in
+    /// each of them.
     pub fn bytes_resident(&self) -> usize {
         self.parts.iter().map(|part| part.block.bytes_resident()).sum()
-    }
-
-    /// Mean norm of what the codes of a row leave out, removed rows included.
-    pub(crate) fn error_mean(&self) -> f64 {
-        self.parts.iter().map(|part| part.block.error_sum()).sum::<f64>() / self.rows.max(1) as f64
     }
 
     /// The parts, in the order of their rows.
@@ -257,7 +215,7 @@ impl Gallery {
     }
 
     /// The numbers of the rows that are there, in order.
-    pub(crate) fn live_rows(&self) -> impl Iterator<Item = u32> {
+    fn live_rows(&self) -> impl Iterator<Item = u32> {
         self.parts.iter().flat_map(|part| {
             (0..part.block.panel_count()).flat_map(|panel| {
                 let (first, live) = (part.first + (panel * PANEL_ROWS) as u32, part.live(panel));
@@ -273,50 +231,4 @@ impl Gallery {
             _ => self.parts.partition_point(|part| part.first as usize <= row).saturating_sub(1),
         }
     }
-}
-
-pub(crate) fn check_dims(dims: usize) -> Result<(), Error> {
-    let supported = (DIMS_MIN..=DIMS_MAX).contains(&dims) && dims.is_multiple_of(4);
-    if supported { Ok(()) } else { Err(Error::Dims { dims }) }
-}
-
-/// Checks rows that come behind `rows_before` others; says how many they are.
-pub(crate) fn check_rows(dims: usize, rows_before: usize, rows: &[f32]) -> Result<usize, Error> {
-    if !rows.len().is_multiple_of(dims) {
-        return Err(Error::GalleryLength { values: rows.len(), dims });
-    }
-    let row_count = rows.len() / dims;
-    if u32::try_from(rows_before + row_count).is_err() {
-        return Err(Error::GalleryRows { rows: rows_before + row_count });
-    }
-    for (row, values) in rows.chunks_exact(dims).enumerate() {
-        check_vector(dims, values).map_err(|problem| Error::Row { row, problem })?;
-    }
-    Ok(row_count)
-}
-
-/// Checks one probe: `dims` finite values of unit norm.
-///
-/// # Errors
-/// [`Error::Probe`].
-pub fn check_probe(dims: usize, probe: &[f32]) -> Result<(), Error> {
-    check_vector(dims, probe).map_err(|problem| Error::Probe { problem })
-}
-
-/// The one rule for every template, gallery row or probe.
-pub(crate) fn check_vector(dims: usize, values: &[f32]) -> Result<(), VectorProblem> {
-    if values.len() != dims {
-        return Err(VectorProblem::Length { found: values.len(), dims });
-    }
-    // A NaN or an infinity anywhere makes the sum of squares not finite, and finite `f32` values cannot
-    // overflow it in `f64`: the element is only looked for where the sum already tells that there is one.
-    let norm = exact::dot(values, values).sqrt();
-    if !norm.is_finite() {
-        let element = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
-        return Err(VectorProblem::NotFinite { element, value: values[element] });
-    }
-    if (norm - 1.0).abs() > NORM_TOLERANCE {
-        return Err(VectorProblem::Norm { norm });
-    }
-    Ok(())
 }

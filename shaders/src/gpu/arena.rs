@@ -1,11 +1,11 @@
-//! Where galleries' panels live on the device: slabs of the size that the adapter can bind, cut into segments.
+//! Where galleries' panels lie on the device: in slabs no larger than the adapter can bind, cut into segments.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use range_alloc::RangeAllocator;
 
-use super::block_on;
+use super::block_on::block_on;
 use super::plan::Segment;
 use crate::gallery::block::Block;
 use crate::panel::panel_bytes;
@@ -13,34 +13,34 @@ use crate::panel::panel_bytes;
 /// The first slab's size; each further slab is twice as large, up to the largest.
 const SLAB_BYTES_MIN: u64 = 32 << 20;
 
-/// The largest slab. Below it many galleries share one dispatch, above it nothing is gained.
+/// The largest slab. In smaller ones fewer galleries share a dispatch; larger ones gain nothing.
 const SLAB_BYTES_MAX: u64 = 1 << 30;
 
 /// Uploads are cut into pieces of this size, so that a large gallery does not double in staging memory.
 const UPLOAD_BYTES: usize = 16 << 20;
 
-/// Slabs are counted in words, as the shader reads them.
+/// Bytes of a word. Places in slabs are counted in words, as the shaders read them.
 const WORD_BYTES: u64 = size_of::<u32>() as u64;
 
 struct Slab {
     buffer: wgpu::Buffer,
-    /// What of it is free, in words.
+    /// The free part, in words.
     free: RangeAllocator<u32>,
 }
 
 struct Resident {
-    /// It keeps the block's address from being used again.
+    /// Keeps the block's address, which is its key, from being used again.
     block: Weak<Block>,
     segments: Vec<Segment>,
     panel_words: u32,
-    /// Calls that use it now.
+    /// Calls that use it at the moment.
     holders: usize,
 }
 
-/// A resident block: its address.
+/// The name of a resident block: its address.
 pub(super) type Key = usize;
 
-/// All device-resident blocks. Galleries that differ by a few people share the rest of their blocks here too.
+/// All resident blocks. Galleries that differ by a few people share their other blocks here too.
 pub(super) struct Arena {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -70,7 +70,7 @@ impl Arena {
         key
     }
 
-    /// Takes back what [`Arena::hold`] was asked for.
+    /// Undoes [`Arena::hold`] for each of `held`.
     pub(super) fn let_go(&mut self, held: &[Key]) {
         for key in held {
             if let Some(resident) = self.residents.get_mut(key) {
@@ -92,7 +92,7 @@ impl Arena {
             * WORD_BYTES
     }
 
-    /// The block's segments, uploaded now if it is not resident; none where the device has no room for it.
+    /// The block's segments. A block that is not resident is uploaded now; none where the device has no room for it.
     pub(super) fn segments(&mut self, block: &Arc<Block>) -> Option<&[Segment]> {
         let key = key(block);
         if !self.residents.contains_key(&key) {
@@ -142,7 +142,7 @@ impl Arena {
     }
 
     /// Wipes and frees the blocks that nobody on the host holds any more. A search that was under way while its gallery
-    /// was released brings the copy back; this takes it away again.
+    /// was released brings the copy back, and this removes it again.
     pub(super) fn release_dropped(&mut self) {
         let dropped = self.residents.iter().filter(|(_, resident)| resident.block.strong_count() == 0);
         for key in dropped.map(|(key, _)| *key).collect::<Vec<Key>>() {
@@ -150,7 +150,7 @@ impl Arena {
         }
     }
 
-    /// Uploads the segment's panels as they are, a piece at a time.
+    /// Uploads a segment's panels, a piece at a time.
     fn upload(&self, block: &Block, segment: Segment) {
         let size = panel_bytes(block.dims());
         let bytes = &block.panels()[segment.panel_first * size..][..segment.panels * size];
@@ -164,7 +164,7 @@ impl Arena {
         }
     }
 
-    /// First fit over the slabs there are, else a new slab: slab and position in words.
+    /// Takes the first place that fits, else a new slab. Returns the slab and the position in it, in words.
     fn allocate(&mut self, words: u32) -> Option<(usize, u32)> {
         let slabs = self.slabs.iter_mut().enumerate();
         let mut found = slabs.filter_map(|(index, slab)| Some((index, slab.free.allocate_range(words).ok()?.start)));
@@ -195,7 +195,7 @@ impl Arena {
             let freed = segment.start..segment.start + segment.panels as u32 * panel_words;
             self.slabs[segment.slab].free.free_range(freed);
         }
-        // Only from the end, because segments name slabs by position.
+        // Segments name slabs by position, so slabs go only from the end.
         while self.slabs.len() > 1 && self.slabs.last().is_some_and(|slab| slab.free.is_empty()) {
             self.slabs.pop();
         }

@@ -1,19 +1,20 @@
-//! The buffers of a round, which are kept between calls.
+//! The buffers of a round. They are kept between calls.
 
 use std::ops::Range;
 
-/// What is bound together starts at multiples of so many bytes, the strictest alignment WebGPU allows.
+/// Each part of a buffer that is bound starts at a multiple of so many bytes: the strictest alignment of WebGPU.
 const ALIGNMENT: usize = 256;
 
-/// Smallest size of the buffers that are kept between calls.
+/// The smallest buffer.
 const BUFFER_BYTES_MIN: u64 = 64 << 10;
 
-/// After so many uses a buffer gets the size that the largest of them needed: what a rush has made it grow to is given back.
+/// After so many uses a buffer gets the size that the largest of them needed. So the memory that a rush needed is given
+/// back.
 const USES: u32 = 64;
 
 /// The buffers of one round.
 pub(super) struct Stage {
-    /// Tasks, sweeps, and codes: what the host says.
+    /// The host's input: tasks, sweeps, codes and masks.
     pub(super) input: Buffer,
     pub(super) lots: Buffer,
     pub(super) state: Buffer,
@@ -21,7 +22,7 @@ pub(super) struct Stage {
     pub(super) read_back: Buffer,
 }
 
-/// A buffer that is kept between calls and replaced by one of another size when needed.
+/// A buffer that is kept between calls, and replaced where another size is needed.
 pub(super) struct Buffer {
     label: &'static str,
     usage: wgpu::BufferUsages,
@@ -29,11 +30,11 @@ pub(super) struct Buffer {
     buffer: Option<wgpu::Buffer>,
 }
 
-/// The size of a buffer, by what its uses need.
+/// The size of a buffer, by the needs of its uses.
 #[derive(Default)]
 struct Sizing {
     bytes: u64,
-    /// Since it last could shrink, and the most that one of them needed.
+    /// Uses since it last could shrink, and the most that one of them needed.
     uses: u32,
     bytes_needed_max: u64,
 }
@@ -94,14 +95,14 @@ impl Stage {
     }
 }
 
-/// What the host says of a round: parts one behind the other, each aligned.
+/// The layout of a round's input: parts one behind the other, each aligned.
 #[derive(Default)]
 pub(super) struct Input {
     pub(super) bytes: u64,
 }
 
 impl Input {
-    /// Room for so many bytes behind what is there.
+    /// Adds a part of so many bytes.
     pub(super) fn part(&mut self, bytes: usize) -> Range<u64> {
         let start = self.bytes;
         self.bytes = (start as usize + bytes).next_multiple_of(ALIGNMENT) as u64;

@@ -1,9 +1,9 @@
-//! Compiled pipelines on disk: a driver compiles for up to seconds what it then finds here.
+//! Compiled pipelines on disk: they save a driver up to seconds of compiling.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The file of one adapter's pipelines: a CRC-32, then the driver's data. A driver trusts its own data, so what is damaged
+/// The file of one adapter's pipelines: a CRC-32, then the driver's data. A driver trusts its own data, so damaged data
 /// must not reach it.
 pub(super) struct PipelineCache {
     file: PathBuf,
@@ -11,7 +11,7 @@ pub(super) struct PipelineCache {
 }
 
 impl PipelineCache {
-    /// Takes what is in `folder` for this adapter; none where the adapter has no such thing.
+    /// Reads the file of this adapter in `folder`; none where the adapter does not give its pipelines away.
     pub(super) fn open(folder: &Path, device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Option<PipelineCache> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
@@ -23,7 +23,7 @@ impl PipelineCache {
         let descriptor = wgpu::PipelineCacheDescriptor {
             label: Some("score"),
             data: data.map(|(_, data)| data),
-            // Data of another driver's version is left out.
+            // Data of another version of the driver is ignored.
             fallback: true,
         };
         // SAFETY: the data is what `get_data` gave for this adapter: the file is named for it, and its sum is right.
@@ -35,7 +35,7 @@ impl PipelineCache {
         &self.cache
     }
 
-    /// Writes what the driver has compiled. Without it the next start compiles again, so a failure is nobody's error.
+    /// Writes what the driver has compiled. Without the file the next start compiles again, so a failure is no error.
     pub(super) fn save(&self) {
         let Some(data) = self.cache.get_data() else { return };
         let sum = crc32fast::hash(&data).to_le_bytes();

@@ -1,21 +1,22 @@
-//! The kernels' sources, and what a device has to have for them.
+//! The sources of the kernels, and what a device needs for them.
 
 use super::plan::{DeviceKernel, Gathering, Side, Sweeping, TALL, Width};
 
-/// What cooperative matrices of sixteen-bit factors need.
+/// The features that cooperative matrices of sixteen-bit factors need.
 pub(super) const MATRICES: wgpu::Features =
     wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
 
-/// Blocks of a matrix kernel's workgroup. Twin of `BLOCKS` in the shader.
+/// Blocks that a matrix kernel's workgroup multiplies. Twin of `BLOCKS` in the shader.
 pub(super) const BLOCKS: usize = 8;
 
 /// Rows that a matrix kernel's workgroup keeps until its end. Twin of `REACHED` in the shader.
 const REACHED: usize = 128;
 
-/// Pairs of groups of four codes that a matrix kernel works on at a time, the more the better; the fewest are one matrix.
+/// How many pairs of groups of four codes a matrix kernel may work on at a time: the more, the better. The fewest make
+/// one matrix.
 const DEPTHS: [usize; 3] = [8, 4, 2];
 
-/// Groups of four codes that the other kernels read ahead: a device waits for them together.
+/// Groups of four codes that the other kernels read at a time, so that a device waits for all of them together.
 const AHEAD: usize = 16;
 
 /// A module and the entry points of the kernels in it.
@@ -25,8 +26,8 @@ pub(super) struct Module {
     pub(super) kernels: Vec<(DeviceKernel, &'static str)>,
 }
 
-/// Repeats the lines of a source that have a placeholder in them: `$q` stands for each number below `times`, and so on. It
-/// keeps sums in registers, which arrays that are indexed in a loop may not be.
+/// Repeats each line of a source that has a placeholder in it, such as `$q`, with each number below `times` in its
+/// place. So sums stay in registers, where arrays that a loop indexes may not.
 fn repeat(source: &str, placeholders: &[(&str, usize)]) -> String {
     let mut lines: Vec<String> = source.lines().map(str::to_owned).collect();
     for (placeholder, times) in placeholders {
@@ -39,7 +40,8 @@ fn repeat(source: &str, placeholders: &[(&str, usize)]) -> String {
     lines.join("\n")
 }
 
-/// A source behind what all kernels share; `constants` stand before both, as WGSL wants its extensions to.
+/// A whole source: `constants`, which WGSL wants first because of its extensions, then what all kernels share, then
+/// `parts`.
 fn source(constants: &str, parts: &[&str]) -> String {
     [&[constants, include_str!("../../wgsl/layout.wgsl")], parts].concat().join("\n")
 }
@@ -51,12 +53,12 @@ fn gathering(gathering: Gathering) -> &'static str {
     }
 }
 
-/// What every device takes, and with subgroups the same by them.
+/// The kernels that every device takes, or the same with subgroups.
 pub(super) fn by(how: Gathering) -> Vec<Module> {
     let mut modules = vec![Module {
-        name: format!("narrow.wgsl, {how:?}"),
-        source: source("", &[gathering(how), &repeat(include_str!("../../wgsl/narrow.wgsl"), &[("$s", 3)])]),
-        kernels: vec![(DeviceKernel::Settle(how), "settle"), (DeviceKernel::Narrow(how), "narrow")],
+        name: format!("cull.wgsl, {how:?}"),
+        source: source("", &[gathering(how), &repeat(include_str!("../../wgsl/cull.wgsl"), &[("$s", 3)])]),
+        kernels: vec![(DeviceKernel::SetFloor(how), "set_floor"), (DeviceKernel::Cull(how), "cull")],
     }];
     for width in [Width::One, Width::Four, Width::Sixteen] {
         for sweeping in Sweeping::ALL {
@@ -79,11 +81,11 @@ pub(super) fn by(how: Gathering) -> Vec<Module> {
     modules
 }
 
-/// What a device with such matrices takes.
+/// The kernels for a device with such matrices. `memory` is that of a workgroup, in bytes.
 pub(super) fn by_matrices(side: Side, info: &wgpu::AdapterInfo, memory: u32) -> Vec<Module> {
     let (length, invocations) = (side.length(), BLOCKS * info.subgroup_min_size as usize);
     let matrix = format!("coop_mat{length}x{length}");
-    // Where all subgroups are as large as each other, that is known beforehand, and loops over them are unrolled.
+    // Where all subgroups have one size it is a constant, and loops over them are unrolled.
     let sizes = match info.subgroup_min_size == info.subgroup_max_size {
         true => format!(
             "fn size_of(size: u32) -> u32 {{ return {}u; }}\nfn count_of(count: u32) -> u32 {{ return {BLOCKS}u; }}",
@@ -100,9 +102,11 @@ pub(super) fn by_matrices(side: Side, info: &wgpu::AdapterInfo, memory: u32) -> 
             let peaks = sweeping == Sweeping::Peaks;
             let across = width.probes() / (4 * length);
             let constants = format!(
-                "enable f16;\nenable wgpu_cooperative_matrix;\nalias Left = {matrix}<f16, A>;\nalias Right = {matrix}<f16, B>;\n\
-                 alias Sums = {matrix}<f32, C>;\nconst SIDE: u32 = {length}u;\nconst INVOCATIONS: u32 = {invocations}u;\n\
-                 {sizes}\nconst TALL: u32 = {TALL}u;\nconst ACROSS: u32 = {across}u;\nconst DEPTH: u32 = {depth}u;\nconst PEAKS: bool = {peaks};"
+                "enable f16;\nenable wgpu_cooperative_matrix;\n\
+                 alias Left = {matrix}<f16, A>;\nalias Right = {matrix}<f16, B>;\nalias Sums = {matrix}<f32, C>;\n\
+                 const SIDE: u32 = {length}u;\nconst INVOCATIONS: u32 = {invocations}u;\n{sizes}\n\
+                 const TALL: u32 = {TALL}u;\nconst ACROSS: u32 = {across}u;\nconst DEPTH: u32 = {depth}u;\n\
+                 const PEAKS: bool = {peaks};"
             );
             let times = |words: usize| words.div_ceil(invocations);
             let placeholders = [
@@ -129,12 +133,12 @@ fn depth(width: Width, side: Side, bytes: u32) -> Option<usize> {
     DEPTHS.into_iter().find(|depth| others + (rows + probes) * (depth + 1) * 16 <= bytes as usize)
 }
 
-/// The matrices that an adapter multiplies, if it has any that the kernel can use.
+/// The matrices that an adapter multiplies, if the kernel can use any.
 pub(super) fn matrices(adapter: &wgpu::Adapter, info: &wgpu::AdapterInfo) -> Option<Side> {
     let (limits, least) = (adapter.limits(), info.subgroup_min_size as usize);
     let invocations = BLOCKS * least;
     let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x) as usize;
-    // Each subgroup is whole, and has a block or several.
+    // Each subgroup must be whole, and have one block or more.
     let subgroups_fit = least.is_power_of_two() && info.subgroup_max_size as usize <= invocations;
     let has = |side: &Side| {
         let bytes = limits.max_compute_workgroup_storage_size;

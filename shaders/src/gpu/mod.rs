@@ -1,14 +1,16 @@
-//! The GPU engine's coarse pass, in eight bits like the CPU's and over the same panels, and the only folder that knows wgpu.
+//! The GPU engine's coarse pass, in eight bits like the CPU's and over the same panels, and the only folder that knows
+//! wgpu.
 //!
-//! Galleries stay on the device in slabs, uploaded at their first use. A call becomes a round of work, one submission with one
-//! read-back (more only where the candidates of a huge call would not fit, or a round would take long: then one is scored
-//! while the one before is read back and its rows are scored exactly). What a round does is told in [`plan`]; of each
-//! probe only the rows come back that its bounds cannot exclude.
+//! Galleries stay on the device in slabs, uploaded at their first use. A call becomes a round of work: one submission
+//! with one read-back. It becomes several rounds where the candidates of a huge call would not fit, or where a round
+//! would take long; then the device scores one round while the host reads back the one before and scores its rows
+//! exactly. [`plan`] tells what a round does. Of each probe only those rows come back that its bounds cannot exclude.
 //!
-//! Calls overlap: while the device scores for one, the next uploads its galleries and submits, and the one before is read
-//! back. What a call uses stays on the device until it ends.
+//! Calls overlap: while the device scores one, the next uploads its galleries and submits, and the one before is read
+//! back. A gallery that a call uses stays on the device until the call ends.
 
 mod arena;
+mod block_on;
 mod buffers;
 mod cache;
 mod device;
@@ -17,60 +19,53 @@ mod plan;
 mod proof;
 mod submit;
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use crate::batch::{Group, Hit, Probe};
+use crate::ask::{Group, Hit, Probe};
+use crate::bound::Reach;
 use crate::cpu::Cpu;
 use crate::exact;
 use crate::gallery::Gallery;
 use crate::layout::{self, Found, Task};
-use crate::quantise::Reach;
 use crate::select::Candidate;
 use arena::Arena;
 use buffers::Stage;
 use device::Device;
-use plan::{Asked, Gathering, Placed, Plan, Ways};
+use plan::{Asked, Gathering, Placed, Plan, SHARE_PROBES, Ways};
 use proof::{Proof, prove};
 use submit::Submitted;
 
-/// A device that has not finished a round by then is given up. A round takes milliseconds on a GPU and at most
-/// seconds on a software one.
+/// A device that has not finished a round by then is given up. A round takes milliseconds on a GPU, and at most seconds
+/// on a software one.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the thread that waits for a round stays awake: to be put to sleep and woken up takes it as long as a device takes
-/// for the rounds of a gate.
+/// How long the thread that waits for a round stays awake. To sleep and be woken takes as long as a device takes for
+/// the rounds of a gate.
 const AWAKE: Duration = Duration::from_micros(500);
 
-/// Products of codes of a round at most: some milliseconds of a fast device, so that what comes back of one round is worked on
-/// while the next is scored, and a fraction of a second of a slow one.
+/// The most products of codes in a round: some milliseconds of a fast device, so that the host works on the answers of
+/// one round while the next is scored, and a fraction of a second of a slow one.
 const ROUND_PRODUCTS_MAX: usize = 1 << 37;
-/// As [`ROUND_PRODUCTS_MAX`], of a software device.
+/// As [`ROUND_PRODUCTS_MAX`], for a software device.
 const ROUND_PRODUCTS_IN_SOFTWARE_MAX: usize = 1 << 33;
 
-/// Probes whose codes are packed, or whose answers are read, by one thread at a time: to wake one takes as long.
-const SHARE_PROBES: usize = 16;
-
-/// Pairs of stages that are kept for calls to come: more calls than that are seldom under way side by side.
+/// Pairs of stages that are kept for later calls: more calls are seldom under way side by side.
 const SPARE_MAX: usize = 4;
 
 /// How a device searches, for tests and benchmarks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DevicePass {
-    /// Whichever was quicker at the start.
+    /// Whichever pass was quicker at the start.
     #[default]
     Auto,
-    /// By what every device has.
+    /// With the features that every device has.
     Plain,
-    /// As `Plain`, where the invocations of a subgroup gather what they have among themselves.
+    /// As `Plain`, but the invocations of a subgroup gather their results among themselves.
     Subgroups,
-    /// As `Subgroups`, where cooperative matrices are multiplied, even for one probe.
+    /// As `Subgroups`, but by cooperative matrices, even for one probe.
     Matrices,
 }
 
@@ -78,25 +73,25 @@ impl DevicePass {
     /// The passes there are, without the choice between them.
     pub const ALL: [DevicePass; 3] = [DevicePass::Plain, DevicePass::Subgroups, DevicePass::Matrices];
 
-    /// Whether every device has what it needs.
+    /// Whether every device has the features that it needs.
     pub fn is_plain(self) -> bool {
         matches!(self, DevicePass::Auto | DevicePass::Plain)
     }
 }
 
-/// The device is lost, hung or refused something; nothing can be expected of it any more.
+/// The device is lost, hung or refused something: it is not used any more.
 #[derive(Debug)]
 pub(crate) struct Lost;
 
-/// The open device and what is on it.
+/// An open device and the galleries on it.
 pub(crate) struct Gpu {
     device: Device,
-    /// What of the device's special kernels may be used.
+    /// The special kernels that may be used.
     special: Ways,
-    /// What is used where there is a choice.
+    /// The kernels that are used where there is a choice.
     chosen: Ways,
     state: Mutex<State>,
-    /// Calls have ended.
+    /// Signals that a call has ended.
     ended: Condvar,
 }
 
@@ -106,14 +101,14 @@ struct State {
     spare: Vec<[Stage; 2]>,
 }
 
-/// What a device leaves of a probe: what bounds its scores, and the rows that may belong to its top-k, the highest upper bound
-/// first. None where the device cannot prove that these are all, or the gallery does not fit on it.
+/// A device's answer to a probe: the probe's reach, and the rows that may belong to its top-k, the highest upper bound
+/// first. None where the device cannot prove that these are all, or where the gallery does not fit on it.
 pub(crate) type Coarse = Option<(Reach, Vec<Candidate>)>;
 
-/// What a call uses of the device until it ends.
+/// What a call holds on the device until it ends.
 struct Call<'a> {
     gpu: &'a Gpu,
-    /// Each slab's buffer as it was when the call began.
+    /// The slabs' buffers when the call began.
     slabs: Vec<wgpu::Buffer>,
     held: Vec<arena::Key>,
     /// Rounds take turns with them.
@@ -134,8 +129,9 @@ impl Drop for Call<'_> {
 }
 
 impl Gpu {
-    /// Opens the best adapter, a software one only where `software_too` says so, `with_special` kernels where it has what they
-    /// need; the error says in words why not. `cache` is a folder for compiled pipelines.
+    /// Opens the best adapter; a software one only where `software_too` says so. `with_special` asks for special
+    /// kernels, where the adapter has the features for them. `cache` is a folder for compiled pipelines. The error says
+    /// in words why there is none.
     pub(crate) fn open(software_too: bool, with_special: bool, cache: Option<&Path>) -> Result<Gpu, String> {
         let device = device::open(software_too, with_special, cache)?;
         let state = State { arena: Arena::new(device.device.clone(), device.queue.clone()), spare: Vec::new() };
@@ -148,7 +144,7 @@ impl Gpu {
         })
     }
 
-    /// Whether it can search so.
+    /// Whether the device can search by this pass.
     pub(crate) fn has(&self, pass: DevicePass) -> bool {
         match pass {
             DevicePass::Subgroups => self.special.gathering == Gathering::Subgroups,
@@ -157,7 +153,7 @@ impl Gpu {
         }
     }
 
-    /// Leaves a special pass out.
+    /// Stops using a special pass.
     pub(crate) fn leave_out(&mut self, pass: DevicePass) {
         match pass {
             DevicePass::Subgroups => self.special.gathering = Gathering::Atomics,
@@ -166,7 +162,7 @@ impl Gpu {
         }
     }
 
-    /// Takes a special pass that it has wherever there is a choice.
+    /// Uses a special pass wherever there is a choice.
     pub(crate) fn choose(&mut self, pass: DevicePass) {
         match pass {
             DevicePass::Subgroups => self.chosen.gathering = self.special.gathering,
@@ -175,7 +171,7 @@ impl Gpu {
         }
     }
 
-    /// In words, which special passes are taken.
+    /// Which special passes are used, in words.
     pub(crate) fn choices(&self) -> &'static str {
         match (self.chosen.gathering, self.chosen.matrices) {
             (Gathering::Atomics, None) => "",
@@ -202,7 +198,7 @@ impl Gpu {
         self.lock().arena.bytes_resident()
     }
 
-    /// Wipes and frees what only this gallery has on the device, once the calls that use it have ended.
+    /// Wipes and frees the blocks that only this gallery has on the device, once the calls that use them have ended.
     pub(crate) fn release(&self, gallery: &Gallery) {
         let mut state = self.lock();
         for part in gallery.parts() {
@@ -223,11 +219,11 @@ impl Gpu {
         self.device.failed.store(true, Ordering::Release);
     }
 
-    /// For each group, and in it for each probe, what `finish` makes of the candidates that the error bound cannot exclude; it
-    /// is called on all of the CPU's threads while the device works on.
+    /// For each group, and in it for each probe, what `finish` makes of the device's answer. `finish` is called on all
+    /// of the CPU's threads while the device works on.
     ///
     /// # Errors
-    /// [`Lost`]; the whole call is then to be answered by the CPU.
+    /// [`Lost`]: the CPU then has to answer the whole call.
     pub(crate) fn coarse<T: Send + Sync>(
         &self,
         cpu: &Cpu,
@@ -251,7 +247,7 @@ impl Gpu {
             (0..groups[group].probes.len()).map(asked).collect::<Vec<Asked>>()
         };
         let mut asked: Vec<Asked> = (0..groups.len()).flat_map(all).collect();
-        // Those that had no room the first time have a better floor the second time.
+        // Probes whose rows had no room the first time have a better floor the second time.
         for _ in 0..2 {
             let mut plan = Plan::new(groups, ways, products_max);
             for asked in asked.chunk_by(|a, b| a.group == b.group) {
@@ -268,7 +264,8 @@ impl Gpu {
         Ok(groups.iter().zip(results).map(finish).collect())
     }
 
-    /// Brings the groups' galleries to the device and holds them there, and says where each lies; none where it has no room.
+    /// Uploads the groups' galleries where they are not on the device, and holds them there. Returns where each lies;
+    /// none where the device has no room for it.
     fn begin<'a>(&self, groups: &[Group<'a>]) -> (Call<'_>, Vec<Option<Placed<'a>>>) {
         let mut state = self.lock();
         state.arena.release_dropped();
@@ -283,7 +280,8 @@ impl Gpu {
         (Call { gpu: self, slabs: state.arena.buffers(), held, stages }, placed)
     }
 
-    /// Waits for a round and finishes what it proves; returns what has to be asked again.
+    /// Waits for a round and finishes the probes whose answers it proves. Returns the probes that are to be asked
+    /// again.
     fn collect<T: Send + Sync>(
         &self,
         cpu: &Cpu,
@@ -296,14 +294,14 @@ impl Gpu {
         let mut is_mapped = None;
         let begun = Instant::now();
         while is_mapped.is_none() && !self.is_software() && begun.elapsed() < AWAKE {
-            // An error is met again below.
+            // An error shows again below.
             let _ = self.device.device.poll(wgpu::PollType::Poll);
             is_mapped = mapped.try_recv().ok();
             std::hint::spin_loop();
         }
         if is_mapped.is_none() {
             let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(ROUND_TIMEOUT) };
-            // Another call that polls may be the one that passes on what this one waits for.
+            // Another call's poll may be the one that runs this one's callback.
             let waited = self.device.device.poll(wait);
             is_mapped = waited.ok().and_then(|_| mapped.recv_timeout(ROUND_TIMEOUT).ok());
         }
@@ -359,15 +357,16 @@ impl Gpu {
         if self.is_alive() { Ok(()) } else { Err(Lost) }
     }
 
-    /// A call that panicked has changed nothing by halves here, and takes its buffers with it.
+    /// A poisoned lock is taken all the same: a call that panicked changed nothing by halves here, and its buffers are
+    /// gone with it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Call<'_> {
-    /// Lets the device do what is planned: one round is scored while the one before is read back and finished. Returns what has
-    /// to be asked again.
+    /// Runs a plan: the device scores one round while the host reads back and finishes the one before. Returns the
+    /// probes that are to be asked again.
     fn run<T: Send + Sync>(
         &mut self,
         cpu: &Cpu,
@@ -393,26 +392,8 @@ impl Call<'_> {
     }
 }
 
-/// The exact hits of a probe, where the device has proved which rows may be among them.
+/// The exact hits of a probe, where the device proved which rows may be among them.
 pub(crate) fn rescore(group: &Group<'_>, probe: &Probe<'_>, coarse: Coarse) -> Option<Vec<Hit>> {
     let (reach, candidates) = coarse?;
     Some(exact::rescore_bounded(group.gallery, probe.values, &reach, &candidates, probe.wanted))
-}
-
-/// Runs a future of wgpu to its end. On native backends they are ready at once; parking covers those that are not.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => std::thread::park(),
-        }
-    }
 }

@@ -1,56 +1,61 @@
 //! From groups of probes to rounds of work for the device. Nothing here knows wgpu.
 //!
-//! A round is one submission. Of a large gallery a sample of the tiles gives each probe its peaks, the highest lower bound of
-//! each tile, and the k-th highest of them a floor that the best k reach; then all rows are sieved, and those that reach
-//! their probe's floor make its lot, which is narrowed to what the bounds of the lot itself cannot exclude. How many rows
-//! reach a floor is not proved: where they are more than have room, the probe is asked again with the floor that they prove.
+//! A round is one submission. In a large gallery a sample of the tiles comes first: it gives each probe its peaks, the
+//! highest lower bound of each tile, and the k-th highest peak gives a floor that the best k rows reach. Then all rows
+//! are sieved. The rows that reach their probe's floor make its lot, and the rows of the lot that its own bounds
+//! exclude are dropped. How many rows reach a floor cannot be known before: where there is no room for all of them, the
+//! probe is asked again with the floor that they prove.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::batch::{Group, Probe};
+use crate::ask::{Group, Probe};
+use crate::bound::{DEVICE_MARGIN_SLACK, Reach};
 use crate::gallery::Part;
 use crate::layout::{Candidate, Found, NO_MASK, PANEL_ROWS, Sweep, Task};
 use crate::panel::GROUP;
-use crate::quantise::{Reach, quantise};
+use crate::quantise::quantise;
 
-/// Rows of a gallery that all go into each probe's lot: to look at a sample first takes longer.
+/// The largest gallery, in rows, all of which go into each probe's lot. To look at a sample first takes longer.
 const ROWS_WHOLE_MAX: usize = 2_048;
 
-/// Tiles in a sample at least, those for each hit, and the share of all tiles that it has at least: with four tiles a
-/// hit the k-th highest peak is nearly the k-th highest bound of the sample.
+/// The fewest tiles in a sample.
 const SAMPLE_TILES_MIN: usize = 16;
-/// See [`SAMPLE_TILES_MIN`].
+/// The fewest tiles in a sample for each hit. With four the k-th highest peak is nearly the k-th highest bound of the
+/// sample.
 const SAMPLE_TILES_A_HIT: usize = 4;
-/// See [`SAMPLE_TILES_MIN`].
+/// A sample has at least one tile in so many.
 const STRIDE_MAX: usize = 32;
 
-/// Candidates of a round, 96 MB of them: what every adapter can bind.
+/// The most candidates of a round: 96 MB of them, which every adapter can bind.
 const ROUND_CANDIDATES_MAX: usize = 8 << 20;
 
-/// Tasks of a round: as many workgroups as every adapter has side by side.
+/// The most tasks of a round: every adapter allows so many workgroups in one dimension.
 const ROUND_TASKS_MAX: usize = 65_535;
 
-/// Words of codes of a round, 32 MiB of them.
+/// The most words of codes of a round, 32 MiB.
 const ROUND_WORDS_MAX: usize = 8 << 20;
 
-/// Room for the rows of one probe that reach a floor from a sample of one row in `stride`. On average `k * stride` rows reach the
-/// k-th highest score of a sample, more or less a share of one in the root of k, and some times as many are within the error
-/// bound below it.
+/// Probes that one thread packs, or whose answers it reads, at a time: about as much work as waking a thread costs.
+pub(super) const SHARE_PROBES: usize = 16;
+
+/// Room for the rows of one probe that reach a floor from a sample of one tile in `stride`. On average `k * stride`
+/// rows reach the k-th highest score of a sample, give or take one in the square root of k of them. Some times as many
+/// are within the error bound below it.
 fn room(k: usize, stride: usize) -> usize {
     1_024 + (8 * k + 216) * stride
 }
 
-/// Rows of one probe that come back: on random data some times as many as wanted lie within the error bound of the k-th score,
-/// for the best five of 400 about twenty and of a million from thirty to two hundred.
+/// The most rows of one probe that come back. On random data some times as many rows as wanted lie within the error
+/// bound of the k-th score: for the best five of 400 about twenty, and of a million from thirty to two hundred.
 fn kept(k: usize, rows: usize) -> usize {
     if rows <= ROWS_SMALL_MAX { 10 * k + 80 } else { 16 * k + 304 }
 }
 
-/// Rows of what counts as a small gallery there.
+/// The largest gallery that counts as a small one there, in rows.
 const ROWS_SMALL_MAX: usize = 1 << 16;
 
-/// Some panels of one block that lie one behind the other in one slab.
+/// Successive panels of one block that lie one behind the other in one slab.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Segment {
     pub(super) slab: usize,
@@ -64,7 +69,7 @@ pub(super) struct Segment {
 /// Where the parts of a gallery lie.
 pub(super) type Placed<'a> = Vec<(&'a Part, Vec<Segment>)>;
 
-/// How the invocations of a workgroup gather what they have.
+/// How the invocations of a workgroup gather their results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Gathering {
     #[default]
@@ -88,13 +93,13 @@ impl Side {
     }
 }
 
-/// Workgroups that multiply matrices at least: fewer leave too much of a large device idle.
+/// The fewest workgroups that multiply matrices: fewer leave too much of a large device idle.
 const MATRIX_GROUPS_MIN: usize = 256;
 
-/// Matrices of rows that a subgroup multiplies by four of probes.
+/// Matrices of rows that a subgroup multiplies by four matrices of probes.
 pub(super) const TALL: usize = 4;
 
-/// How many probes a workgroup scores together, and by what.
+/// How many probes a workgroup scores together, and whether by matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Width {
     One,
@@ -128,7 +133,7 @@ impl Width {
     /// Words of a set's codes.
     fn words(self, dims: usize) -> usize {
         match self {
-            // A probe that is alone is filled up to whole vectors.
+            // The codes of a probe that is alone are filled up to whole vectors.
             Width::One => (dims / GROUP).next_multiple_of(4),
             _ => dims / GROUP * self.probes(),
         }
@@ -152,20 +157,20 @@ impl Sweeping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeviceKernel {
     /// Gives each task its floor.
-    Settle(Gathering),
+    SetFloor(Gathering),
     /// Sweeps over rows.
     Sweep(Sweeping, Width, Gathering),
-    /// Leaves of a lot what its own bounds cannot exclude.
-    Narrow(Gathering),
+    /// Drops from each lot the rows that its own bounds exclude.
+    Cull(Gathering),
 }
 
-/// Which of the kernels that do the same are used.
+/// Which kernels are used, of those that do the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ways {
     pub(super) gathering: Gathering,
-    /// Matrices where they are used for many probes.
+    /// The matrices that are used for many probes, if any.
     pub(super) matrices: Option<Side>,
-    /// Matrices also for few.
+    /// Whether the matrices are used also for few probes.
     pub(super) for_few: bool,
 }
 
@@ -198,16 +203,16 @@ impl Ways {
     }
 }
 
-/// A probe of a call.
+/// A probe of a call, as the device is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Asked {
     /// Which group.
     pub(super) group: usize,
     /// Which of its probes.
     pub(super) probe: usize,
-    /// What an upper bound has to reach, as far as it is known from before.
+    /// The upper bound that a row has to reach, as far as it is known beforehand.
     pub(super) floor: f32,
-    /// Whether a sample is looked at for a floor.
+    /// Whether the device looks at a sample for a floor.
     pub(super) sampled: bool,
 }
 
@@ -215,7 +220,7 @@ pub(super) struct Asked {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Set {
     pub(super) width: Width,
-    /// Its tasks.
+    /// The tasks of its probes.
     pub(super) tasks: Range<usize>,
     /// Where its codes go, in words.
     pub(super) start: usize,
@@ -227,11 +232,11 @@ pub(super) struct Round {
     pub(super) asked: Vec<Asked>,
     pub(super) tasks: Vec<Task>,
     pub(super) sets: Vec<Set>,
-    /// Masks of rows, and where each goes.
+    /// Masks of rows, and where each goes, in words.
     pub(super) masks: Vec<(usize, Vec<u32>)>,
     /// Words of codes and masks.
     pub(super) words: usize,
-    /// The sweeps by what they are for, by slab and by width.
+    /// The sweeps, by purpose, slab and width.
     pub(super) sweeps: BTreeMap<(Sweeping, usize, Width), Vec<Sweep>>,
     pub(super) candidates: usize,
     pub(super) found_words: usize,
@@ -239,13 +244,63 @@ pub(super) struct Round {
 }
 
 impl Round {
+    /// Adds sets of probes. Returns where their codes go, in words.
+    fn add_sets(&mut self, asked: &[Asked], dims: usize, width: Width) -> usize {
+        let start = self.words;
+        for set in asked.chunks(width.probes()) {
+            let tasks = self.asked.len()..self.asked.len() + set.len();
+            self.sets.push(Set { width, tasks, start: self.words });
+            self.asked.extend_from_slice(set);
+            self.words += width.words(dims);
+        }
+        start
+    }
+
+    /// Adds the sweeps over all segments; `of_all` has what they have in common. Returns the peaks that each probe
+    /// gets.
+    fn add_sweeps(&mut self, placed: &Placed<'_>, of_all: Sweep, width: Width, sample_stride: Option<usize>) -> u32 {
+        let mut peaks = 0;
+        for (part, segment) in placed.iter().flat_map(|(part, segments)| segments.iter().map(move |s| (part, s))) {
+            let row_first = segment.panel_first * PANEL_ROWS;
+            let sweep = Sweep {
+                panel_start: segment.start,
+                row_first: part.first + row_first as u32,
+                rows: (segment.panels * PANEL_ROWS).min(part.block.row_count() - row_first) as u32,
+                mask_start: self.add_mask(part, segment),
+                ..of_all
+            };
+            let mut push = |sweeping: Sweeping, sweep: Sweep| {
+                let list = self.sweeps.entry((sweeping, segment.slab, width)).or_default();
+                list.push(Sweep { group_first: Round::groups(list, width), ..sweep });
+            };
+            push(Sweeping::Sieve, sweep);
+            if let Some(stride) = sample_stride {
+                push(Sweeping::Peaks, Sweep { stride: stride as u32, peak_first: peaks, ..sweep });
+                peaks += groups(&sweep, width).div_ceil(sweep.sets).div_ceil(stride as u32);
+            }
+        }
+        peaks
+    }
+
+    /// Adds the mask of a segment's rows. Returns where it goes, in groups of four words.
+    fn add_mask(&mut self, part: &Part, segment: &Segment) -> u32 {
+        if !part.has_removed() {
+            return NO_MASK;
+        }
+        let start = self.words;
+        let panels = segment.panel_first..segment.panel_first + segment.panels;
+        self.masks.push((start, panels.map(|panel| part.live(panel)).collect()));
+        self.words += segment.panels.next_multiple_of(4);
+        (start / 4) as u32
+    }
+
     /// Workgroups of a list of sweeps.
     pub(super) fn groups(sweeps: &[Sweep], width: Width) -> u32 {
         sweeps.last().map_or(0, |sweep| sweep.group_first + groups(sweep, width))
     }
 
-    /// The codes of some of its sets, quantised and side by side as the kernels read them, one set behind the other; and what
-    /// bounds each probe.
+    /// The codes of some of its sets, side by side as the kernels read them and one set behind the other; and the reach
+    /// of each probe.
     pub(super) fn pack(&self, sets: Range<usize>, groups: &[Group<'_>]) -> (Vec<u32>, Vec<Reach>) {
         let sets = &self.sets[sets];
         let (Some(first), Some(last)) = (sets.first(), sets.last()) else {
@@ -278,14 +333,13 @@ impl Round {
         (groups[group].gallery.dims(), &groups[group].probes[probe])
     }
 
-    /// The tasks, with what bounds their probes.
+    /// The tasks, completed with the reaches of their probes.
     pub(super) fn tasks(&self, reaches: &[Reach], groups: &[Group<'_>]) -> Vec<Task> {
         let task = |(index, (task, reach)): (usize, (&Task, &Reach))| {
             let wanted = self.probe(index, groups).1.wanted;
             Task {
                 reach: reach.reach,
-                // The device rounds the difference by less than 2^-22 reach.
-                margin: ((2.0 * reach.margin + f64::from(reach.reach) / f64::from(1 << 20)) as f32).next_up(),
+                margin: ((2.0 * reach.margin + f64::from(reach.reach) * DEVICE_MARGIN_SLACK) as f32).next_up(),
                 // WGSL lets an implementation assume that there are no infinities.
                 floor: reach.lowest_upper(wanted.floor).max(self.asked[index].floor).clamp(f32::MIN, f32::MAX),
                 ..*task
@@ -309,7 +363,7 @@ pub(super) struct Plan<'p, 'a> {
 }
 
 impl<'p, 'a> Plan<'p, 'a> {
-    /// A plan without work yet. A round has `products_max` products of codes at most, as far as a set's width lets it.
+    /// An empty plan. A round has at most `products_max` products of codes, but always one whole set of probes.
     pub(super) fn new(groups: &'p [Group<'a>], ways: Ways, products_max: usize) -> Plan<'p, 'a> {
         Plan { groups, ways, products_max, rounds: Vec::new() }
     }
@@ -334,7 +388,7 @@ impl<'p, 'a> Plan<'p, 'a> {
                 .min(ROUND_TASKS_MAX)
                 .min(ROUND_WORDS_MAX / (dims / GROUP))
                 / width.probes();
-            // All sets but the last one are full; what is left then may be better off with another width.
+            // All sets but the last one are full. Another width may be better for the probes that are left then.
             let full = (asked.len() / width.probes()).clamp(1, sets_max.max(1)) * width.probes();
             let (own, others) = asked.split_at(full.min(asked.len()));
             let room = room.max(tiles(placed, width, stride));
@@ -343,7 +397,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         }
     }
 
-    /// Adds the probes of some sets.
+    /// Adds some sets of probes.
     fn add_together(
         &mut self,
         placed: &Placed<'a>,
@@ -367,54 +421,19 @@ impl<'p, 'a> Plan<'p, 'a> {
             self.rounds.push(Round::default());
         }
         let Some(round) = self.rounds.last_mut() else { return };
-        let (task_first, probe_start) = (round.tasks.len(), round.words);
-        for set in asked.chunks(width.probes()) {
-            let tasks = round.asked.len()..round.asked.len() + set.len();
-            round.sets.push(Set { width, tasks, start: round.words });
-            round.asked.extend_from_slice(set);
-            round.words += width.words(dims);
-        }
-        let mut peaks = 0;
-        for (part, segments) in placed {
-            for segment in segments {
-                let row_first = segment.panel_first * PANEL_ROWS;
-                let mut mask_start = NO_MASK;
-                if part.has_removed() {
-                    let panels = segment.panel_first..segment.panel_first + segment.panels;
-                    let mask: Vec<u32> = panels.map(|panel| part.live(panel)).collect();
-                    mask_start = (round.words / 4) as u32;
-                    round.masks.push((round.words, mask));
-                    round.words += segment.panels.next_multiple_of(4);
-                }
-                let sweep = Sweep {
-                    group_first: 0,
-                    panel_start: segment.start,
-                    dims: dims as u32,
-                    row_first: part.first + row_first as u32,
-                    rows: (segment.panels * PANEL_ROWS).min(part.block.row_count() - row_first) as u32,
-                    mask_start,
-                    probe_start: (probe_start / 4) as u32,
-                    task_first: task_first as u32,
-                    probes: asked.len() as u32,
-                    sets: asked.len().div_ceil(width.probes()) as u32,
-                    stride: 1,
-                    peak_first: 0,
-                };
-                let mut push = |sweeping: Sweeping, sweep: Sweep| {
-                    let list = round.sweeps.entry((sweeping, segment.slab, width)).or_default();
-                    list.push(Sweep { group_first: Round::groups(list, width), ..sweep });
-                };
-                push(Sweeping::Sieve, sweep);
-                if let Some(stride) = sample_stride {
-                    push(Sweeping::Peaks, Sweep { stride: stride as u32, peak_first: peaks, ..sweep });
-                    peaks += groups(&sweep, width).div_ceil(sweep.sets).div_ceil(stride as u32);
-                }
-            }
-        }
+        let of_all = Sweep {
+            dims: dims as u32,
+            probe_start: (round.add_sets(asked, dims, width) / 4) as u32,
+            task_first: round.tasks.len() as u32,
+            probes: asked.len() as u32,
+            sets: asked.len().div_ceil(width.probes()) as u32,
+            stride: 1,
+            ..Sweep::default()
+        };
+        let peaks = round.add_sweeps(placed, of_all, width, sample_stride);
         for asked in asked {
-            let k = group.probes[asked.probe].wanted.k;
             round.tasks.push(Task {
-                k: k as u32,
+                k: group.probes[asked.probe].wanted.k as u32,
                 lot_start: round.candidates as u32,
                 room: room as u32,
                 peaks,
@@ -442,7 +461,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::batch::Wanted;
+    use crate::ask::Wanted;
     use crate::gallery::Gallery;
 
     /// What the suite's call of several rounds relies on.

@@ -1,26 +1,26 @@
-//! From what a device gives back to proved candidates.
+//! From a device's answer to proved candidates.
 
-use crate::batch::Wanted;
+use crate::ask::Wanted;
+use crate::bound::Reach;
 use crate::gallery::Gallery;
 use crate::layout::{self, Found};
-use crate::quantise::Reach;
 use crate::select::{Candidate, Selection};
 
-/// What a device's answer proves of one probe.
+/// What a device's answer proves about one probe.
 #[derive(Debug, PartialEq)]
 pub(super) enum Proof {
-    /// No other row than these belongs to the top-k, the highest upper bound first.
+    /// Only these rows can belong to the top-k; the highest upper bound comes first.
     Whole(Vec<Candidate>),
-    /// More rows reached the first floor than there was room for; none that belongs to the top-k has a lower upper bound
-    /// than this.
+    /// More rows reached the floor of the sieve than there was room for. Every row of the top-k has an upper bound of
+    /// at least this.
     Floor(f32),
     /// Nothing.
     None,
 }
 
-/// Proves an answer. A row that the device left out has an upper bound below the floor that it says; where the lower
-/// bounds of the rows that it gave raise the threshold to that floor or above, it is excluded like any other, however
-/// the device came by its floor.
+/// Proves an answer. A row that the device left out has an upper bound below the floor that it states. Where the lower
+/// bounds of the rows that it gave raise the threshold to that floor or above, the row is excluded like any other,
+/// however the device found its floor.
 pub(super) fn prove(
     gallery: &Gallery,
     wanted: Wanted,
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(answer(&gallery, 1, &[500.0, 400.0], found(484.0), 8), None, "a row at 483.5 may be better");
         assert_eq!(answer(&gallery, 3, &[500.0, 500.0], found(480.0), 8), None, "one more row is wanted");
         assert_eq!(answer(&gallery, 3, &[500.0, 500.0], found(f32::MIN), 8).map(|rows| rows.len()), Some(2));
-        let removed = gallery.with_removed(0).expect("it is there");
+        let removed = gallery.without(&[0]);
         assert_eq!(answer(&removed, 1, &[500.0, 400.0], found(480.0), 8), None, "the floor is of a row that is gone");
         assert_eq!(answer(&removed, 3, &[500.0, 500.0], found(f32::MIN), 8), Some(vec![1]));
     }

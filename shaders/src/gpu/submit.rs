@@ -1,32 +1,31 @@
-//! From a planned round to a submission.
+//! Turns a planned round into a submission.
 
 use std::num::NonZero;
 use std::ops::Range;
 use std::sync::mpsc;
 
-use super::SHARE_PROBES;
 use super::buffers::{Input, Stage};
 use super::device::Device;
-use super::plan::{DeviceKernel, Round, Sweeping, Ways};
-use crate::batch::Group;
+use super::plan::{DeviceKernel, Round, SHARE_PROBES, Sweeping, Ways};
+use crate::ask::Group;
+use crate::bound::Reach;
 use crate::cpu::Cpu;
 use crate::layout::{Candidate, Task};
-use crate::quantise::Reach;
 
 /// A round that the device works on.
 pub(super) struct Submitted {
     pub(super) round: Round,
-    /// What bounds each of its probes.
+    /// The reach of each of its probes.
     pub(super) reaches: Vec<Reach>,
     pub(super) submission: wgpu::SubmissionIndex,
     pub(super) read_back: wgpu::Buffer,
     pub(super) mapped: mpsc::Receiver<bool>,
 }
 
-/// What a round's kernels read and write.
+/// The buffers that a round's kernels read and write.
 struct Bound<'a> {
     slabs: &'a [wgpu::Buffer],
-    /// Tasks, sweeps, and words of codes and masks; of each list of sweeps its own part.
+    /// Tasks, sweeps, and words of codes and masks. Each list of sweeps has a part of its own.
     input: wgpu::Buffer,
     tasks: Range<u64>,
     sweeps: Vec<Range<u64>>,
@@ -36,7 +35,7 @@ struct Bound<'a> {
     found: wgpu::Buffer,
 }
 
-/// Submits one round; what it says of its probes is wiped from the device behind it.
+/// Submits one round. Behind it the device wipes the probes' codes.
 pub(super) fn submit(
     opened: &Device,
     cpu: &Cpu,
@@ -64,14 +63,15 @@ pub(super) fn submit(
 
     let (sender, mapped) = mpsc::channel();
     read_back.map_async(wgpu::MapMode::Read, 0..found_bytes, move |mapped| {
-        // The receiver is gone only where this round was already given up.
+        // The receiver is gone only where the call already gave this round up.
         let _ = sender.send(mapped.is_ok());
     });
     Submitted { round, reaches, submission, read_back, mapped }
 }
 
 impl<'a> Bound<'a> {
-    /// Brings to the device what a round says, `words` with where each run of them starts, and makes room for its answers.
+    /// Uploads a round's input and makes room for its answers. `words` are runs of codes, each with the place where it
+    /// starts.
     fn new<'w>(
         opened: &Device,
         stage: &mut Stage,
@@ -110,7 +110,7 @@ impl<'a> Bound<'a> {
         bound
     }
 
-    /// What the kernels of one list of sweeps see, whose panels lie in one slab.
+    /// The bindings for one list of sweeps, whose panels lie in one slab.
     fn group(&self, opened: &Device, slab: usize, sweeps: &Range<u64>) -> wgpu::BindGroup {
         let part = |range: &Range<u64>| {
             wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -136,7 +136,7 @@ impl<'a> Bound<'a> {
     }
 }
 
-/// Encodes a round's kernels: the samples' peaks, the floors that they give, the sieves, and what their lots leave.
+/// Encodes a round's kernels: the peaks of the samples, the floors, the sieves, and the culling of the lots.
 fn dispatch(opened: &Device, encoder: &mut wgpu::CommandEncoder, bound: &Bound<'_>, ways: Ways, round: &Round) {
     let groups_max = opened.device.limits().max_compute_workgroups_per_dimension;
     let lists = round.sweeps.iter().zip(&bound.sweeps);
@@ -155,8 +155,8 @@ fn dispatch(opened: &Device, encoder: &mut wgpu::CommandEncoder, bound: &Bound<'
     };
     let by_task = (round.tasks.len() as u32, 1);
     for (sweeping, by_all) in [
-        (Sweeping::Peaks, DeviceKernel::Settle(ways.gathering)),
-        (Sweeping::Sieve, DeviceKernel::Narrow(ways.gathering)),
+        (Sweeping::Peaks, DeviceKernel::SetFloor(ways.gathering)),
+        (Sweeping::Sieve, DeviceKernel::Cull(ways.gathering)),
     ] {
         for (_, kernel, grid, bind_group) in lists.iter().filter(|list| list.0 == sweeping) {
             dispatch(*kernel, *grid, bind_group);
@@ -165,7 +165,7 @@ fn dispatch(opened: &Device, encoder: &mut wgpu::CommandEncoder, bound: &Bound<'
     }
 }
 
-/// A round's sets in shares of [`SHARE_PROBES`] probes or more.
+/// Cuts a round's sets into shares of [`SHARE_PROBES`] probes or more.
 fn shares(round: &Round) -> Vec<Range<usize>> {
     let mut shares: Vec<Range<usize>> = Vec::new();
     let mut probes = SHARE_PROBES;
@@ -182,7 +182,7 @@ fn shares(round: &Round) -> Vec<Range<usize>> {
     shares
 }
 
-/// A grid of so many workgroups, or a few more that have nothing to do.
+/// A grid of so many workgroups, or a few more that find nothing to do.
 fn grid(groups: u32, groups_max: u32) -> (u32, u32) {
     let height = groups.div_ceil(groups_max).max(1);
     (groups.div_ceil(height), height)

@@ -1,10 +1,10 @@
-//! What the suites share: seeded data, the engines of this machine, the reference, and the comparison with it.
+//! Shared by the suites: seeded data, the engines of this machine, the reference, and the comparison with it.
 
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
 use std::sync::{Arc, OnceLock};
 
-use shaders::{Choice, DevicePass, Engine, Gallery, Hit, Job, Kernel, Pass};
+use shaders::{Choice, DevicePass, Engine, Gallery, Hit, Job, Kernel};
 
 /// SplitMix64 (Steele, Lea and Flood 2014): small, seeded, the same everywhere.
 pub struct Random(pub u64);
@@ -40,17 +40,15 @@ pub fn unit(values: Vec<f64>) -> Vec<f32> {
     values.into_iter().map(|value| (value / norm) as f32).collect()
 }
 
-/// The engines of this machine by name: each CPU kernel with each pass, and the GPU with each where there is any adapter.
-/// Opened once a process. Miri, which takes a thousand times as long and knows no device, runs the fastest kernel alone.
+/// The engines of this machine by name: each CPU kernel, and where there is any adapter each pass of the GPU. Opened
+/// once a process. Miri, which takes a thousand times as long and knows no device, runs the fastest kernel alone.
 pub fn engines() -> &'static [(String, Engine)] {
     static ENGINES: OnceLock<Vec<(String, Engine)>> = OnceLock::new();
     ENGINES.get_or_init(|| {
         let mut engines = Vec::new();
         for kernel in Kernel::available().into_iter().take(if cfg!(miri) { 1 } else { usize::MAX }) {
-            for pass in [Pass::Int8, Pass::F32] {
-                let engine = Engine::start_with(kernel, pass, 1).expect("an available kernel starts");
-                engines.push((format!("{} in {pass:?}", kernel.name()), engine));
-            }
+            let engine = Engine::start_with(kernel, 1).expect("an available kernel starts");
+            engines.push((kernel.name().to_owned(), engine));
         }
         for pass in DevicePass::ALL.into_iter().filter(|_| !cfg!(miri)) {
             let engine = or_skip(&format!("the pass {pass:?}"), is_required(pass), Engine::start_on_device(pass));
@@ -65,7 +63,7 @@ pub fn gpu() -> Option<Engine> {
     or_skip("the GPU", is_required(DevicePass::Auto), Engine::start(Choice::Gpu, 1))
 }
 
-/// Where `TVS_GPU=required`, what every device has has to be there; where `TVS_GPU=every`, each pass.
+/// With `TVS_GPU=required` the passes of every device must be there; with `TVS_GPU=every`, all passes.
 fn is_required(pass: DevicePass) -> bool {
     std::env::var("TVS_GPU").is_ok_and(|value| value == "every" || value == "required" && pass.is_plain())
 }
@@ -105,6 +103,18 @@ pub fn reference(gallery: &Gallery, probe: &[f32], k: usize, floor: f32) -> Vec<
 
 pub fn gallery(dims: usize, rows: Vec<f32>) -> Arc<Gallery> {
     Arc::new(Gallery::new(dims, rows).expect("a good gallery"))
+}
+
+/// A gallery with some of its rows taken out and others added behind them. Rows keep their numbers where a quarter of
+/// them or less is taken out.
+pub fn changed(gallery: &Gallery, leave: &[u32], added: &[f32]) -> Arc<Gallery> {
+    Arc::new(gallery.turned_into(&wanted(gallery, leave, added)).expect("good templates").0)
+}
+
+/// The rows of a gallery as they are wanted: those it has but for some, in their order, and others behind them.
+pub fn wanted(gallery: &Gallery, leave: &[u32], added: &[f32]) -> Vec<f32> {
+    let there = (0..gallery.rows() as u32).filter(|row| gallery.contains(*row) && !leave.contains(row));
+    there.flat_map(|row| gallery.row(row as usize)).chain(added).copied().collect()
 }
 
 /// Scores on every engine and compares each hit, bit by bit, with the reference; then again with a floor that cuts the

@@ -14,7 +14,7 @@ use node_core::decide;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
-use shaders::{Choice, Engine, Gallery, Job, Kernel, Pass, limits};
+use shaders::{Choice, Engine, Gallery, Job, Kernel, capacity};
 
 use super::{Failure, output};
 
@@ -61,7 +61,6 @@ pub struct Arguments {
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Limits {
     threads: usize,
-    f32_gflops: f64,
     int8_gops: Option<f64>,
     memory_gb_per_s: f64,
 }
@@ -78,7 +77,7 @@ struct Row {
     median_us: f64,
     /// Billions of operations a second, a multiply-add counting two, top-k and exact scores included in the time.
     gops: f64,
-    /// Share of the measured limit: of the eight-bit multiply-adds, or of those in `f32` where the pass is in `f32`.
+    /// Share of the measured eight-bit multiply-adds.
     of_arithmetic: Option<f64>,
     /// Share of the measured memory read that the bytes of the pass make, where each is read once.
     of_memory: Option<f64>,
@@ -103,7 +102,6 @@ struct Report {
 struct Bench {
     name: String,
     threads: usize,
-    bytes_a_value: usize,
     /// Scores on a device, or may: then the limits of the processor say nothing.
     on_device: bool,
     engine: Engine,
@@ -113,9 +111,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let limits: Vec<Limits> = [1, 2]
         .map(|threads| Limits {
             threads,
-            f32_gflops: limits::f32_gflops(threads),
-            int8_gops: limits::int8_gops(threads),
-            memory_gb_per_s: limits::memory_gb_per_s(threads),
+            int8_gops: capacity::int8_gops(threads),
+            memory_gb_per_s: capacity::memory_gb_per_s(threads),
         })
         .to_vec();
     let mut report = Report { limits, rows: Vec::new(), changes: Vec::new() };
@@ -143,17 +140,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn benches(arguments: &Arguments) -> Result<Vec<Bench>, Failure> {
     let fastest = Kernel::available()[0];
     let mut benches = Vec::new();
-    for (pass, name, bytes_a_value) in [(Pass::Int8, "int8", 1), (Pass::F32, "f32", 4)] {
-        for threads in [1, 2] {
-            let engine = Engine::start_with(fastest, pass, threads).map_err(|error| Failure::failure_of(&error))?;
-            benches.push(Bench {
-                name: format!("{} {name}", fastest.name()),
-                threads,
-                bytes_a_value,
-                on_device: false,
-                engine,
-            });
-        }
+    for threads in [1, 2] {
+        let engine = Engine::start_with(fastest, threads).map_err(|error| Failure::failure_of(&error))?;
+        benches.push(Bench { name: format!("{} int8", fastest.name()), threads, on_device: false, engine });
     }
     if arguments.gpu {
         // Beside a device the host checks, packs and scores exactly, on all its threads.
@@ -161,11 +150,11 @@ fn benches(arguments: &Arguments) -> Result<Vec<Bench>, Failure> {
         let engine = Engine::start(Choice::Gpu, threads).map_err(|error| Failure::usage_of(&error))?;
         let description = engine.description();
         let name = format!("gpu {}", description.adapter.unwrap_or_default());
-        benches.push(Bench { name, threads, bytes_a_value: 1, on_device: true, engine });
+        benches.push(Bench { name, threads, on_device: true, engine });
         if !description.software {
             // What a node has: whichever of both is quicker.
             let engine = Engine::start(Choice::Auto, threads).map_err(|error| Failure::usage_of(&error))?;
-            benches.push(Bench { name: "auto".to_owned(), threads, bytes_a_value: 1, on_device: true, engine });
+            benches.push(Bench { name: "auto".to_owned(), threads, on_device: true, engine });
         }
     }
     if let Some(part) = &arguments.engine {
@@ -289,9 +278,8 @@ fn timed<'a>(
     let (best, median) = (times[0], times[times.len() / 2]);
     let limits = report.limits.iter().find(|limits| !bench.on_device && limits.threads == bench.threads).copied();
     let gops = 2.0 * (DIMS * rows * probes) as f64 / median / 1e9;
-    let gb_per_s = (bench.bytes_a_value * DIMS * rows_read) as f64 / median / 1e9;
-    let peak =
-        limits.and_then(|limits| if bench.bytes_a_value == 1 { limits.int8_gops } else { Some(limits.f32_gflops) });
+    let gb_per_s = (DIMS * rows_read) as f64 / median / 1e9;
+    let peak = limits.and_then(|limits| limits.int8_gops);
     Row {
         work: work.to_owned(),
         rows,
@@ -332,8 +320,8 @@ fn describe(report: &Report) -> String {
     for limits in &report.limits {
         let int8 = limits.int8_gops.map_or("-".to_owned(), |gops| format!("{gops:.0}"));
         lines.push(format!(
-            "this machine, {} thread(s): f32 {:.0} GFLOP/s, int8 {int8} GOP/s, memory {:.1} GB/s",
-            limits.threads, limits.f32_gflops, limits.memory_gb_per_s
+            "this machine, {} thread(s): int8 {int8} GOP/s, memory {:.1} GB/s",
+            limits.threads, limits.memory_gb_per_s
         ));
     }
     let heads = ["work", "engine", "threads", "best us", "median us", "GOP/s", "of arithmetic", "of memory"];

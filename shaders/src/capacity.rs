@@ -1,41 +1,35 @@
-//! What this machine can do at best, measured: multiply-adds in `f32` and in eight bits, and reading memory.
+//! What this machine can do at best, for benchmarks only: its multiply-adds in eight bits and the rate of its memory.
 //!
-//! Benchmarks give their figures as shares of these. Each is the best of some short runs, because a shared machine only
-//! ever slows a run down.
+//! Benchmarks give their figures as shares of these. Each is the best of some short runs, because other work on a
+//! shared machine only ever slows a run down.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use crate::storage::Storage;
 
-/// Runs of which the best counts.
+/// Runs; the best one counts.
 const RUNS: usize = 12;
 
-/// Turns of the innermost loop in a run: some milliseconds.
+/// Turns of the innermost loop in a run: some milliseconds of work.
 const TURNS: u64 = 400_000;
 
-/// Bytes that are read to measure memory: far more than any cache holds.
+/// Bytes that are read to measure memory: far more than most caches hold.
 const MEMORY_BYTES: usize = 512 << 20;
 
-/// Billions of `f32` operations a second on so many threads, a multiply-add counting two: independent multiply-adds in
-/// registers, the widest that the processor has.
-pub fn f32_gflops(threads: usize) -> f64 {
-    rate(threads, f32_run())
-}
-
-/// Billions of operations a second on codes of eight bits on so many threads, a multiply-add counting two: by AVX-512 VNNI, or by
-/// AVX2's `vpmaddubsw` without the additions that it takes beside. None on other processors.
+/// Billions of operations a second on codes of eight bits on `threads` threads; a multiply-add counts as two. By
+/// AVX-512 VNNI, or by AVX2's `vpmaddubsw` without the additions that a sum needs beside it. None on other processors.
 pub fn int8_gops(threads: usize) -> Option<f64> {
     int8_run().map(|run| rate(threads, run))
 }
 
-/// Billions of bytes a second that so many threads read of memory, each from front to end of its own part, on huge pages where
-/// the system has them, as galleries lie.
+/// Billions of bytes a second that `threads` threads read from memory, each its own part from front to end. The memory
+/// is that of galleries: on huge pages where the system has them.
 pub fn memory_gb_per_s(threads: usize) -> f64 {
     let threads = threads.max(1);
     let mut storage = Storage::zeroed(MEMORY_BYTES);
-    // Pages that were never written are all one.
-    storage.bytes_mut().into_iter().for_each(|bytes| bytes.fill(1));
+    // The system maps all pages that were never written to one page of zeros.
+    storage.bytes_mut().fill(1);
     let values: &[u64] = bytemuck::cast_slice(storage.bytes());
     let part = values.len() / threads;
     (0..5)
@@ -81,7 +75,7 @@ fn read_portable(values: &[u64]) -> [u64; 32] {
     sums
 }
 
-/// A run of so many turns; gives its operations.
+/// A run of a number of turns; gives its operations.
 type Work = fn(u64) -> f64;
 
 fn rate(threads: usize, run: Work) -> f64 {
@@ -94,21 +88,6 @@ fn rate(threads: usize, run: Work) -> f64 {
         operations / start.elapsed().as_secs_f64() / 1e9
     };
     (0..RUNS).map(|_| once()).fold(0.0, f64::max)
-}
-
-fn f32_run() -> Work {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor has AVX-512F.
-            return |turns| unsafe { f32_avx512(turns) };
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has AVX2 and FMA.
-            return |turns| unsafe { f32_avx2(turns) };
-        }
-    }
-    f32_portable
 }
 
 fn int8_run() -> Option<Work> {
@@ -124,21 +103,6 @@ fn int8_run() -> Option<Work> {
         }
     }
     None
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn f32_avx512(turns: u64) -> f64 {
-    use std::arch::x86_64::*;
-    let mut sums = [_mm512_setzero_ps(); 24];
-    let (a, b) = (_mm512_set1_ps(black_box(0.5)), _mm512_set1_ps(black_box(0.25)));
-    for _ in 0..turns {
-        for sum in &mut sums {
-            *sum = _mm512_fmadd_ps(a, b, *sum);
-        }
-    }
-    black_box(sums.map(|sum| _mm512_reduce_add_ps(sum)));
-    turns as f64 * 24.0 * 16.0 * 2.0
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -163,40 +127,11 @@ fn int8_avx2(turns: u64) -> f64 {
     let mut sums = [_mm256_set1_epi8(black_box(3)); 12];
     let b = _mm256_set1_epi8(black_box(5));
     for _ in 0..turns {
-        // Each goes on with what it had, so that none is computed once and for all.
+        // Each product goes on from the one before, so that the compiler cannot compute it once and for all.
         for sum in &mut sums {
             *sum = _mm256_maddubs_epi16(*sum, b);
         }
     }
     black_box(sums.map(|sum| _mm256_cvtsi256_si32(sum)));
     turns as f64 * 12.0 * 32.0 * 2.0
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn f32_avx2(turns: u64) -> f64 {
-    use std::arch::x86_64::*;
-    let mut sums = [_mm256_setzero_ps(); 12];
-    let (a, b) = (_mm256_set1_ps(black_box(0.5)), _mm256_set1_ps(black_box(0.25)));
-    for _ in 0..turns {
-        for sum in &mut sums {
-            *sum = _mm256_fmadd_ps(a, b, *sum);
-        }
-    }
-    black_box(sums.map(|sum| _mm256_cvtss_f32(sum)));
-    turns as f64 * 12.0 * 8.0 * 2.0
-}
-
-fn f32_portable(turns: u64) -> f64 {
-    let mut sums = [[0.0f32; 4]; 12];
-    let (a, b) = (black_box([0.5f32; 4]), black_box([0.25f32; 4]));
-    for _ in 0..turns {
-        for sum in &mut sums {
-            for lane in 0..4 {
-                sum[lane] += a[lane] * b[lane];
-            }
-        }
-    }
-    black_box(sums);
-    turns as f64 * 12.0 * 4.0 * 2.0
 }

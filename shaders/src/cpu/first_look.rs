@@ -1,93 +1,36 @@
-//! Fewer bits for the probes, for processors whose widest multiply-add takes bytes but sums them up in sixteen bits (AVX2): half
-//! the time of the eight-bit pass.
+//! A first look at a large gallery with narrow codes ([`super::narrow_codes`]).
 //!
-//! The rows are the panels of that pass. [`Narrow`] codes are no more than another quantisation of a probe: on evenly spread data
-//! of 512 dimensions their step is three times that of eight bits, and the probe's margin with it ([`crate::quantise`]). Where a
-//! floor leaves next to nothing they are all that is needed ([`suffices`]). A large gallery they give a first look ([`pays`]): a
-//! row is ruled out where its upper bound is below what the exact k-th score is known to reach, and the others, one in a hundred
-//! to one in a thousand, get their sums of the eight-bit pass one by one.
+//! A row is ruled out where its upper bound is below what the exact k-th score is known to reach. The others, one in a
+//! hundred to one in a thousand, get their sums of the eight-bit pass one by one.
 
-use super::Kernel;
-use super::probes::{Packing, Probes, Tile};
-use super::scan::{Ask, Sums};
-use crate::batch::Group;
+use super::kernel::Kernel;
+use super::lanes::{Ask, Sums};
+use super::narrow_codes::WIDTH_MIN;
+use super::packing::Packing;
+use super::probes::{Probes, Tile};
+use crate::bound::Reach;
 use crate::layout::PANEL_ROWS;
-use crate::panel::{GROUP, OFFSET, Panel};
-use crate::quantise::{NARROW_GROUPS, Narrow, Reach, quantise};
+use crate::panel::Panel;
 use crate::select::Selection;
 
-/// Floor, in standard deviations of the score of two templates drawn evenly, that narrow codes rule out nearly all rows by: their
-/// bound, which is one of 0.7, then cuts where one row in 100,000 is left.
-const FLOOR_MIN: f64 = 5.0;
-
-/// Width of a tile from which on it pays: with fewer probes it is memory that takes the time.
-pub(super) const WIDTH_MIN: usize = 4;
-
-/// Probes as a first look reads them.
-#[derive(Debug, Default)]
-pub(crate) struct NarrowProbes {
-    /// Tile after tile, in [`Packing::Narrow`].
-    pub(super) codes: Vec<i32>,
-    pub(super) reaches: Vec<Reach>,
-    /// The fine codes, probe after probe.
-    pub(super) fine: Vec<i16>,
-}
-
-/// Whether narrow codes are all that a group needs, since they leave next to nothing: an identification's floor does that.
-pub(super) fn suffices(group: &Group<'_>) -> bool {
-    let deviation = 1.0 / (group.gallery.dims() as f64).sqrt();
-    group.probes.iter().all(|probe| probe.wanted.floor >= FLOOR_MIN * deviation)
-}
-
-/// Whether a group is worth a first look: the more results are wanted, and the wider the templates, which makes scores lie
-/// closer together, the more rows have to be known before a threshold rules out most others.
-pub(super) fn pays(group: &Group<'_>) -> bool {
-    let (rows, dims) = (group.gallery.rows(), group.gallery.dims());
-    group.probes.iter().all(|probe| rows >= dims * probe.wanted.k)
-}
-
-/// Writes a probe's codes, as [`Packing::Narrow`] has them, to its place in the tile for `width` probes that `tile` starts with.
-pub(super) fn write(tile: &mut [i32], [width, place]: [usize; 2], codes: &[Narrow]) {
-    for (words, codes) in tile.chunks_mut((1 + NARROW_GROUPS) * width).zip(codes.chunks(GROUP * NARROW_GROUPS)) {
-        let mut sums = [0; GROUP];
-        let slots = words[width..].iter_mut().skip(place).step_by(width);
-        for (slot, group) in slots.zip(codes.as_chunks::<GROUP>().0) {
-            sums.iter_mut().zip(group).for_each(|(sum, code)| *sum += i32::from(*code));
-            *slot = bytemuck::cast(group.map(|code| code.0));
-        }
-        let starts = [sums[0] + sums[1], sums[2] + sums[3]];
-        words[place] = bytemuck::cast(starts.map(|sum| (-OFFSET * sum) as i16));
-    }
-}
-
-impl NarrowProbes {
-    /// Quantises a probe and writes it to its place in the tile for `width` probes that starts at `start`.
-    pub(super) fn add(&mut self, values: &[f32], fine: &[i16], [start, width, place]: [usize; 3]) {
-        let mut codes = vec![Narrow(0); values.len()];
-        self.reaches.push(Reach::new(&quantise(values, &mut codes), values.len()));
-        self.fine.extend_from_slice(fine);
-        write(&mut self.codes[start..], [width, place], &codes);
-    }
-}
-
-/// A tile's first looks at the panels of a stretch.
+/// The first looks of one tile of probes at the panels of a stretch.
 pub(super) struct Look<'a, const P: usize> {
     kernel: Kernel,
-    /// In units of the narrow codes.
+    /// The question in narrow codes, in units of their steps.
     ask: Ask<'a, P>,
     probes: &'a [Reach],
     /// The fine codes.
     fine: &'a [i16],
-    /// Whether a look has left so many rows that the rest of the stretch is not worth one.
+    /// Whether a look left so many rows that the rest of the stretch is not worth looking at.
     is_blind: bool,
 }
 
 impl<'a, const P: usize> Look<'a, P> {
-    /// Rows that a look may leave of a panel, over all probes. To sum up one of them alone takes as long as the look saves with a
-    /// dozen.
+    /// The most rows that a look may leave of a panel, over all probes. To sum up one row alone takes as long as a look
+    /// saves with a dozen.
     const LEFT_MAX: u32 = 5 * P as u32 / 2;
 
-    /// Looks for the probes of `tile`, where that pays.
+    /// None where looking does not pay for the probes of `tile`.
     pub(super) fn new(
         kernel: Kernel,
         probes: &'a Probes,
@@ -120,13 +63,13 @@ impl<'a, const P: usize> Look<'a, P> {
         Some(look)
     }
 
-    /// Takes the threshold of the probe at `place`.
+    /// Raises the threshold of the probe at `place` to what is known of its exact scores.
     pub(super) fn rule_out(&mut self, place: usize, selection: &Selection) {
         self.ask.lowest[place] = self.probes[place].lowest_upper(selection.lowest_score());
     }
 
-    /// Writes the eight-bit sums of the rows that are not ruled out; returns, as bits, for each probe those of them whose
-    /// upper bound is not below what `ask` says. None where they are many.
+    /// Writes the eight-bit sums of the rows that the look does not exclude. Returns, as bits, for each probe those of
+    /// them whose upper bound is not below its threshold in `ask`. None where the look leaves many rows.
     pub(super) fn score(
         &mut self,
         panel: &Panel<'_>,
@@ -162,11 +105,13 @@ impl<'a, const P: usize> Look<'a, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::panel::GROUP_BYTES;
+    use crate::cpu::narrow_codes::write;
+    use crate::panel::{GROUP, GROUP_BYTES, OFFSET};
     use crate::quantise::tests::templates;
+    use crate::quantise::{Narrow, quantise};
 
-    /// Panels whose codes are at their extremes, alternate between them, and are anything. The extremes are for what could overflow
-    /// on a processor; interpreted, they take minutes.
+    /// Panels whose codes are at their extremes, alternate between them, and are scattered. The extremes are there to
+    /// overflow on a real processor; interpreted, they take minutes.
     fn panels(dims: usize) -> Vec<Vec<u8>> {
         let codes = |code: &dyn Fn(usize) -> u8| (0..dims * PANEL_ROWS).map(code).collect();
         let scattered = |at: usize| ((at as u32).wrapping_mul(2_654_435_761) >> 24) as u8;
@@ -184,7 +129,7 @@ mod tests {
         ]
     }
 
-    /// With scales of 1 and no errors an upper bound is the sum itself, and the sum of each row is each probe's threshold once.
+    /// With scales of 1 and no errors an upper bound is the sum itself. The sum of each row in turn is the threshold.
     fn masks_are_those_of_the_sums<const P: usize>(kernel: Kernel, dims: usize) {
         let all = templates(dims);
         for probes in all.chunks(P).take(if cfg!(miri) { 1 } else { usize::MAX }) {

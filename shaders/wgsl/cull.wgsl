@@ -1,14 +1,15 @@
-// What a task's candidates prove: before the sieve a floor from its peaks, behind it which rows are left.
+// Culls by a task's own candidates: `set_floor` makes a floor of its peaks before the sieve, and behind the sieve
+// `cull` drops from its lot the rows that the lot's bounds exclude.
 //
-// At least k rows reach the k-th highest of some rows' lower bounds, so no row of the answer has an upper bound below it by
-// more than the task's margin (`Reach::threshold` in src/quantise.rs). The host proves it once more from the rows that are
-// left; what is computed wrongly here costs it the proof, never the answer (src/gpu/proof.rs).
+// At least k rows reach the k-th highest of some rows' lower bounds. So no row of the answer has an upper bound below
+// that by more than the task's margin (`Reach::threshold` in src/bound.rs). The host proves it once more from the rows
+// that are left: a wrong computation here costs the proof, never the answer (src/gpu/proof.rs).
 
-// Keys of lower bounds that are kept where they are read again and again.
+// The most keys of lower bounds that are kept in workgroup memory, where they are read again and again.
 const CACHED: u32 = 2048u;
 const LANES: u32 = 256u;
-// What the cells count: the highest key, the highest complement, three of each step of the search, the lowest key that is
-// reached, the rows that are left.
+// The cells: the highest key, the highest complement of a key, three counts for each step of the search, the complement
+// of the k-th highest key, and the number of rows that are left.
 const HIGHEST: u32 = 0u;
 const LOWEST: u32 = 1u;
 const STEPS: u32 = 2u;
@@ -25,7 +26,8 @@ fn key_at(start: u32, i: u32) -> u32 {
     return key_of(lots[start + i].lower);
 }
 
-// The k-th highest lower bound of `count` candidates, or of fewer than k none. All invocations ask at once.
+// The k-th highest lower bound of `count` candidates, or NOTHING where they are fewer than k. All invocations call it
+// together.
 fn kth_lower(start: u32, count: u32, k: u32, lane: u32) -> f32 {
     if lane < 64u {
         atomicStore(&cells[lane], 0u);
@@ -47,7 +49,7 @@ fn kth_lower(start: u32, count: u32, k: u32, lane: u32) -> f32 {
     raise(HIGHEST, lane, highest);
     raise(LOWEST, lane, lowest);
     workgroupBarrier();
-    // At least k reach the lower end, fewer than k pass the upper one. Each step leaves a quarter.
+    // At least k keys reach the lower end, and fewer than k are above the upper end. Each step leaves a quarter.
     var low = ~atomicLoad(&cells[LOWEST]);
     var high = atomicLoad(&cells[HIGHEST]);
     for (var step = 0u; step < STEPS_MAX && low < high; step += 1u) {
@@ -76,7 +78,7 @@ fn kth_lower(start: u32, count: u32, k: u32, lane: u32) -> f32 {
             break;
         }
     }
-    // The lowest of those that reach it.
+    // The lowest of the keys that reach the lower end.
     lowest = 0u;
     for (var i = lane; i < count; i += LANES) {
         let key = key_at(start, i);
@@ -88,7 +90,7 @@ fn kth_lower(start: u32, count: u32, k: u32, lane: u32) -> f32 {
 }
 
 @compute @workgroup_size(256)
-fn settle(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn set_floor(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let task = tasks[group.x];
     let floor = max(task.floor, kth_lower(task.lot_start, task.peaks, task.k, lane) - task.margin);
     if lane == 0u {
@@ -98,7 +100,7 @@ fn settle(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
 }
 
 @compute @workgroup_size(256)
-fn narrow(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn cull(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let task = tasks[group.x];
     let all = atomicLoad(&state[2u * group.x + 1u]);
     let count = min(all, task.room);
