@@ -14,7 +14,7 @@ use coordinator::Coordinator;
 use coordinator_core::Command;
 use futures::future::join_all;
 use hdrhistogram::Histogram;
-use support::{Group, commit, journey, leader, record};
+use support::{Group, actor, commit, journey, leader, record};
 
 /// How long each row is measured.
 const ROW: Duration = Duration::from_secs(3);
@@ -86,8 +86,8 @@ async fn measure(lead: &Coordinator, what: &str, in_flight: usize, next: &Arc<At
                 if batched {
                     lead.record(record).await.expect("recorded");
                 } else {
-                    let command = Command::Record(vec![record]);
-                    lead.propose(command).await.expect("committed");
+                    let command = Command::record(vec![record]);
+                    lead.propose(actor(), command).await.expect("committed");
                 }
                 histogram.saturating_record(began.elapsed().as_micros() as u64);
             }

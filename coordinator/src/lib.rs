@@ -12,6 +12,8 @@ mod proposing;
 
 use std::sync::Arc;
 
+use cluster_config::ids::UnixMs;
+
 pub use error::{Error, ProposeError};
 pub use group::coordinator::Coordinator;
 pub use group::opening::{DISK_FREE_BYTES_MIN, Leadership};
@@ -20,6 +22,9 @@ pub use group::transport::{Transport, TransportError};
 pub use machine::StateGuard;
 pub use planner::Planner;
 pub use proposing::propose::PROPOSE_MS_MAX;
+
+/// The wall clock: by it entries are stamped and journeys depart. Silence is measured by the machine's steady clock.
+pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 
 /// Called with the reason when the storage or openraft itself has failed, perhaps by more than one thread. The node
 /// ends its process: what a failed disk holds is unknown, and only a fresh start checks it.

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cluster_config::ids::{NodeId, UnixMs};
+use cluster_config::actor::Actor;
+use cluster_config::canary::Canaries;
+use cluster_config::ids::NodeId;
 use cluster_config::limits::REPORT_INTERVAL_MS;
-use cluster_config::wire::peer::{Member, Report};
-use coordinator_core::inventory::Inventory;
-use coordinator_core::planning::{Planning, Round};
+use cluster_config::member::Member;
+use cluster_config::wire::peer::Report;
+use coordinator_core::placement::{Inventory, Planning, Round};
 use coordinator_core::{Command, Outcome};
 use tokio::sync::{Notify, oneshot};
 
@@ -18,12 +20,8 @@ use crate::error::Error;
 use crate::group::coordinator::Coordinator;
 use crate::machine::assert_state_is_free;
 
-/// The wall clock: by it journeys depart. Silence is measured by the machine's steady clock.
-pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;
-
 struct Shared {
     coordinator: Coordinator,
-    now: Now,
     /// When this node began to run.
     began: Instant,
     planning: Mutex<Planning>,
@@ -54,12 +52,11 @@ impl Planner {
     ///
     /// # Errors
     /// [`Error::Stopped`] where the thread cannot be started.
-    pub fn start(coordinator: Coordinator, now: Now) -> Result<Self, Error> {
+    pub fn start(coordinator: Coordinator) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Stopped(format!("planner thread: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let shared = Arc::new(Shared {
             coordinator,
-            now,
             began: Instant::now(),
             planning: Mutex::default(),
             wake: Notify::new(),
@@ -110,7 +107,7 @@ async fn run(shared: &Shared) {
             shared.coordinator.with_state(|state| planning.look(shared.now_ms(), state))
         };
         if let Some(inventory) = inventory {
-            round(&shared.coordinator, inventory, (shared.now)()).await;
+            round(&shared.coordinator, inventory).await;
             shared.planning().round_ended();
         }
         tokio::select! {
@@ -128,9 +125,9 @@ async fn run(shared: &Shared) {
 }
 
 /// Proposes what a plan gives, in order, until one is not taken.
-async fn round(coordinator: &Coordinator, inventory: Inventory, now: UnixMs) {
-    let group = group(coordinator);
-    let mut round = coordinator.with_state(|state| Round::new(state, inventory, &group, now));
+async fn round(coordinator: &Coordinator, inventory: Inventory) {
+    let (group, now, canaries) = (group(coordinator), coordinator.now(), Canaries::of_process());
+    let mut round = coordinator.with_state(|state| Round::new(state, inventory, &group, now, canaries));
     loop {
         let next = coordinator.with_state(|state| round.next(state)).unwrap_or_else(|violation| {
             tracing::error!(%violation, "the planner made a blueprint that breaks a rule; it is not proposed");
@@ -144,7 +141,7 @@ async fn round(coordinator: &Coordinator, inventory: Inventory, now: UnixMs) {
 }
 
 async fn propose(coordinator: &Coordinator, command: Command) -> bool {
-    match coordinator.propose(command).await {
+    match coordinator.propose(Actor::node(coordinator.node_id()), command).await {
         Ok(Outcome::Refused(refusal)) => {
             // The state has moved on since the plan; the next one starts from there.
             tracing::debug!(?refusal, "a planned command was refused");

@@ -10,7 +10,7 @@ use cluster_config::ids::{Incarnation, NodeId, UnixMs};
 use cluster_config::limits::LEDGER_BATCH_RECORDS_MAX;
 use cluster_config::wire::peer::Report;
 use coordinator::{Error, Planner, ProposeError};
-use coordinator_core::{Command, Outcome, RecordOutcome};
+use coordinator_core::{Outcome, RecordOutcome, membership};
 use futures::future::join_all;
 use support::{Group, applied_everywhere, commit, journey, leader, member, record, until};
 
@@ -18,7 +18,7 @@ use support::{Group, applied_everywhere, commit, journey, leader, member, record
 async fn three_nodes_elect_commit_and_survive_their_leader() {
     let group = Group::new();
     let nodes = group.found(3).await;
-    assert_eq!(commit(&nodes, Command::RegisterMember(member(1))).await, Outcome::Done);
+    assert_eq!(commit(&nodes, membership::Command::Register(member(1))).await, Outcome::Done);
     assert_eq!(commit(&nodes, journey()).await, Outcome::Done);
     let first = leader(&nodes).await;
     let stored = first.record(record(1)).await.expect("recorded");
@@ -31,8 +31,8 @@ async fn three_nodes_elect_commit_and_survive_their_leader() {
     let second = leader(&rest).await;
     assert!(second.term() > term);
     assert_ne!(second.node_id(), first.node_id());
-    assert_eq!(commit(&rest, Command::RegisterMember(member(2))).await, Outcome::Done);
-    let found = second.with_state(|state| state.ledger.find(record(1).encounter).cloned());
+    assert_eq!(commit(&rest, membership::Command::Register(member(2))).await, Outcome::Done);
+    let found = second.with_state(|state| state.ledger().find(record(1).encounter).cloned());
     assert_eq!(found, Some(record(1)), "what was committed survives");
 
     let again = group.start(first.node_id().0);
@@ -50,7 +50,7 @@ async fn followers_refuse_and_name_the_leader() {
     for node in nodes.iter().filter(|n| n.node_id() != lead.node_id()) {
         until("the follower knows the leader", || node.leader() == Some(lead.node_id())).await;
         let wanted = ProposeError::NotLeader(Some(lead.node_id()));
-        assert_eq!(node.propose(journey()).await, Err(wanted.clone()));
+        assert_eq!(node.propose(actor(), journey()).await, Err(wanted.clone()));
         assert_eq!(node.record(record(1)).await, Err(wanted.clone()));
         assert_eq!(node.read_barrier().await, Err(wanted));
         let error = node.transfer_leader(node.node_id()).await;
@@ -96,7 +96,7 @@ async fn an_isolated_leader_commits_nothing_and_steps_back() {
     until("the old leader follows", || old.leader() == new.leader() && !old.is_leader()).await;
     applied_everywhere(&nodes, new.applied_index()).await;
     assert_eq!(new.term(), term, "pre-vote: the returning node disturbs nobody");
-    assert!(old.with_state(|state| state.ledger.find(record(8).encounter).is_some()));
+    assert!(old.with_state(|state| state.ledger().find(record(8).encounter).is_some()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,22 +107,22 @@ async fn a_node_joins_as_learner_becomes_a_voter_and_leaves() {
     commit(&nodes, journey()).await;
     nodes.push(group.start(2));
     assert!(!nodes[1].initialised());
-    lead.add_member(member(2), false).await.expect("learner");
+    lead.add_member(actor(), member(2), false).await.expect("learner");
     assert_eq!(lead.learners().into_iter().collect::<Vec<_>>(), [NodeId(2)]);
     applied_everywhere(&nodes, lead.applied_index()).await;
     assert!(nodes[1].initialised());
-    lead.add_member(member(2), true).await.expect("voter");
-    lead.add_member(member(2), true).await.expect("a repeat is not an error");
+    lead.add_member(actor(), member(2), true).await.expect("voter");
+    lead.add_member(actor(), member(2), true).await.expect("a repeat is not an error");
     assert_eq!(lead.voters().len(), 2);
     let moved = cluster_config::wire::peer::Member { address: "127.0.0.1:9".to_owned(), ..member(2) };
-    lead.add_member(moved.clone(), true).await.expect("another address");
+    lead.add_member(actor(), moved.clone(), true).await.expect("another address");
     assert_eq!(lead.members()[&NodeId(2)].address, moved.address);
-    assert_eq!(lead.with_state(|s| s.members[&NodeId(2)].member.clone()), moved);
-    lead.remove_member(NodeId(2)).await.expect("leaves");
+    assert_eq!(lead.with_state(|s| s.members().get(NodeId(2)).map(|known| known.member.clone())), moved);
+    lead.remove_member(actor(), NodeId(2)).await.expect("leaves");
     assert_eq!(lead.voters().into_iter().collect::<Vec<_>>(), [NodeId(1)]);
     assert!(lead.learners().is_empty());
-    assert!(lead.with_state(|s| !s.members.contains_key(&NodeId(2))));
-    assert_eq!(commit(&nodes, Command::RegisterMember(member(1))).await, Outcome::Done);
+    assert!(lead.with_state(|s| !s.members().contains(NodeId(2))));
+    assert_eq!(commit(&nodes, membership::Command::Register(member(1))).await, Outcome::Done);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,10 +140,10 @@ async fn records_share_entries_and_each_caller_gets_its_own_answer() {
     let entries = lead.applied_index().expect("applied") - before;
     let fewest = count.div_ceil(LEDGER_BATCH_RECORDS_MAX as u64);
     assert!((fewest..count / 4).contains(&entries), "{entries} entries for {count} records");
-    assert_eq!(lead.with_state(|state| state.ledger.len()), count);
+    assert_eq!(lead.with_state(|state| state.ledger().len()), count);
     let repeated = lead.record(record(5)).await;
     assert_eq!(repeated, Ok(RecordOutcome::Stored(record(5))));
-    assert_eq!(lead.with_state(|state| state.ledger.len()), count, "a repeat adds nothing");
+    assert_eq!(lead.with_state(|state| state.ledger().len()), count, "a repeat adds nothing");
     let mut unknown = record(9_999);
     unknown.journey = "XX1-20261124-JFK".parse().expect("journey");
     assert_eq!(lead.record(unknown).await, Ok(RecordOutcome::NotOpen));
@@ -180,8 +180,8 @@ async fn a_node_that_was_away_for_long_catches_up_from_a_snapshot() {
     group.kill(&away).await;
     // Past the second snapshot the log before the first is purged, and with it what the absent node is missing.
     while lead.applied_index() < Some(2 * coordinator::group::raft::SNAPSHOT_AFTER_ENTRIES + 500) {
-        let command = Command::SetDraining { node: NodeId(77), draining: true };
-        let written = join_all((0..1_000).map(|_| lead.propose(command.clone()))).await;
+        let command = membership::Command::SetDraining { node: NodeId(77), draining: true };
+        let written = join_all((0..1_000).map(|_| lead.propose(actor(), command.clone()))).await;
         let refused = written.iter().find(|w| !matches!(w, Ok(_) | Err(ProposeError::Unavailable)));
         assert_eq!(refused, None);
     }
@@ -216,7 +216,7 @@ async fn the_planner_announces_members_places_shards_and_moves_them_off_a_lost_n
         })
         .collect();
     let lead = leader(&nodes).await;
-    until("the members are announced", || lead.with_state(|s| s.members.len() == 3)).await;
+    until("the members are announced", || lead.with_state(|s| s.members().len() == 3)).await;
     commit(&nodes, journey()).await;
     // Everyone reports to everyone; only the leader's planner keeps it.
     let mut silent = None;
@@ -227,7 +227,7 @@ async fn the_planner_announces_members_places_shards_and_moves_them_off_a_lost_n
                 let report = Report { node, incarnation: Incarnation(1), shards: Vec::new() };
                 planners.iter().for_each(|planner| planner.report(report.clone()));
             }
-            let placed = lead.with_state(|s| s.blueprint.placements.values().next().cloned());
+            let placed = lead.with_state(|s| s.blueprint().iter().next().map(|(_, placement)| placement.clone()));
             owner = placed.as_ref().map(|placement| placement.owner);
             placed.is_some_and(|placement| Some(placement.owner) != silent)
         })
@@ -239,5 +239,5 @@ async fn the_planner_announces_members_places_shards_and_moves_them_off_a_lost_n
         }
     }
     assert_ne!(owner, silent);
-    assert_eq!(lead.with_state(|s| s.blueprint.placements.len()), 1);
+    assert_eq!(lead.with_state(|s| s.blueprint().len()), 1);
 }

@@ -61,7 +61,8 @@ fn record(number: u64) -> Record {
 
 fn entry(term: u64, index: u64, records: u64) -> Entry {
     let records = (0..records).map(|n| record(index * 10_000 + n)).collect();
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal(Arc::new(Command::Record(records)))) }
+    let stamped = coordinator_core::Entry::new(Actor::node(NodeId(1)), UnixMs(index), Command::record(records));
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Proposal(Arc::new(stamped))) }
 }
 
 /// A log of 40 entries; every tenth is too large for the database.

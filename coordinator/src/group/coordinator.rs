@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cluster_config::ids::NodeId;
+use cluster_config::actor::Actor;
+use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::wire::codec;
 use cluster_config::wire::peer::{Member, RaftCall};
-use coordinator_core::{Command, Outcome, Record, RecordOutcome, State};
+use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, State, membership};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
 use openraft::storage::{RaftLogStorage, Snapshot};
@@ -114,6 +115,11 @@ impl Coordinator {
         self.inner.parts.shared.state()
     }
 
+    /// The wall clock that entries are stamped with.
+    pub fn now(&self) -> UnixMs {
+        (self.inner.parts.now)()
+    }
+
     /// Runs `read` on the state.
     pub fn with_state<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         read(&self.inner.parts.shared.state())
@@ -200,16 +206,18 @@ impl Coordinator {
         task.await.map_err(|error| Error::Stopped(error.to_string()))
     }
 
-    /// Proposes a command on the leader and waits until it is applied here.
+    /// Proposes a command on the leader and waits until it is applied here. `actor` is whoever asked for the change; the
+    /// entry is stamped with this node's time.
     ///
     /// # Errors
     /// See [`ProposeError`]. The node forwards to the leader on [`ProposeError::NotLeader`].
-    pub async fn propose(&self, command: Command) -> Result<Outcome, ProposeError> {
+    pub async fn propose(&self, actor: Actor, command: impl Into<Command>) -> Result<Outcome, ProposeError> {
         if self.inner.parts.disk_full.load(Ordering::Relaxed) {
             return Err(ProposeError::DiskFull);
         }
         let raft = self.inner.parts.raft.clone();
-        self.on_raft(async move { submit(&raft, command).await })
+        let entry = Entry::new(actor, self.now(), command.into());
+        self.on_raft(async move { submit(&raft, entry).await })
             .await
             .map_err(|error| ProposeError::Fault(error.to_string()))?
     }
@@ -306,7 +314,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::NotLeader`], [`Error::Membership`], [`Error::Stopped`].
-    pub async fn add_member(&self, member: Member, voter: bool) -> Result<(), Error> {
+    pub async fn add_member(&self, actor: Actor, member: Member, voter: bool) -> Result<(), Error> {
         let known = self.members().remove(&member.id);
         let peer = Peer::from(&member);
         let id = member.id.0;
@@ -345,14 +353,14 @@ impl Coordinator {
             let problem = format!("node {id} did not catch up; check that it runs, then add it again");
             return Err(Error::Membership(problem));
         }
-        self.announce(Command::RegisterMember(member)).await
+        self.announce(actor, membership::Command::Register(member)).await
     }
 
     /// Removes a node from the group and from the replicated state. To be called on the leader, after draining.
     ///
     /// # Errors
     /// [`Error::NotLeader`], [`Error::Membership`], [`Error::Stopped`].
-    pub async fn remove_member(&self, node: NodeId) -> Result<(), Error> {
+    pub async fn remove_member(&self, actor: Actor, node: NodeId) -> Result<(), Error> {
         let ids = BTreeSet::from([node.0]);
         let change = if self.voters().contains(&node) {
             ChangeMembers::RemoveVoters(ids)
@@ -362,11 +370,11 @@ impl Coordinator {
         let raft = self.inner.parts.raft.clone();
         let answer = self.on_raft(async move { raft.change_membership(change, false).await });
         answer.await?.map_err(membership_error)?;
-        self.announce(Command::RemoveMember(node)).await
+        self.announce(actor, membership::Command::Remove(node)).await
     }
 
-    async fn announce(&self, command: Command) -> Result<(), Error> {
-        match self.propose(command).await {
+    async fn announce(&self, actor: Actor, command: membership::Command) -> Result<(), Error> {
+        match self.propose(actor, command).await {
             Ok(_) => Ok(()),
             Err(ProposeError::NotLeader(leader)) => Err(Error::NotLeader(leader)),
             Err(error) => Err(Error::Membership(error.to_string())),

@@ -12,7 +12,7 @@ use openraft::storage::RaftLogStorage;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::OnFault;
+use crate::{Now, OnFault};
 use crate::error::Error;
 use crate::group::options::Options;
 use crate::group::raft::{self, TypeConfig};
@@ -47,6 +47,8 @@ pub struct Parts {
     pub node_id: NodeId,
     /// openraft's handle.
     pub raft: Raft,
+    /// The wall clock.
+    pub now: Now,
     /// The state that readers share.
     pub shared: Arc<SharedState>,
     /// Where single records go.
@@ -93,8 +95,9 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     let disk_watch = tokio::spawn(watch_disk(raft.clone(), options.data_dir.clone(), disk_full.clone()));
     let (sender, leader) = watch::channel(Leadership::default());
     tokio::spawn(watch_leader(raft.clone(), sender, options.on_fault.clone()));
-    let batcher = LedgerBatcher::start(raft.clone());
-    Ok(Parts { node_id, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
+    let now = options.now.clone();
+    let batcher = LedgerBatcher::start(raft.clone(), now.clone());
+    Ok(Parts { node_id, now, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
 }
 
 /// The log must go on where the newest readable snapshot ends.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::ids::NodeId;
 
-use crate::OnFault;
+use crate::{Now, OnFault};
 
 /// What a coordinator is started with.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// The cluster's settings.
     pub settings: ClusterSettings,
+    /// The wall clock.
+    pub now: Now,
     /// Called with the reason when the storage has failed.
     pub on_fault: OnFault,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::wire::peer::Member;
-use coordinator_core::{Command, Outcome};
+use coordinator_core::Outcome;
 use openraft::type_config::alias;
 use openraft::{Config, SnapshotPolicy};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -45,10 +45,10 @@ pub const APPEND_ENTRIES_MAX: u64 = 256;
 /// How long one transfer of a snapshot may take, milliseconds: half a gibibyte on a 100 Mbit/s line.
 pub const SNAPSHOT_TRANSFER_MS_MAX: u64 = 60_000;
 
-/// A command on its way through the log. Shared, because the log's tail, every follower's message and the state
-/// machine hold the same one.
+/// What an entry of the log says. Shared, because the log's tail, every follower's message and the state machine hold the
+/// same one.
 #[derive(Clone, PartialEq)]
-pub struct Proposal(pub Arc<Command>);
+pub struct Proposal(pub Arc<coordinator_core::Entry>);
 
 impl fmt::Debug for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,7 +59,7 @@ impl fmt::Debug for Proposal {
 impl fmt::Display for Proposal {
     /// openraft puts this into its traces, where a command's content has no place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_ledger() { "ledger records" } else { "command" })
+        f.write_str(if self.0.command.is_ledger() { "ledger records" } else { "command" })
     }
 }
 
@@ -71,7 +71,7 @@ impl Serialize for Proposal {
 
 impl<'de> Deserialize<'de> for Proposal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Command::deserialize(deserializer).map(|command| Self(Arc::new(command)))
+        coordinator_core::Entry::deserialize(deserializer).map(|entry| Self(Arc::new(entry)))
     }
 }
 

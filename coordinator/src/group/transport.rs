@@ -239,7 +239,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
 #[cfg(test)]
 mod tests {
     use cluster_config::policy::Policy;
-    use coordinator_core::Command;
+    use cluster_config::actor::Actor;
+    use cluster_config::ids::{NodeId, UnixMs};
+    use coordinator_core::policy;
     use openraft::entry::RaftEntry;
 
     use super::*;
@@ -249,8 +251,9 @@ mod tests {
     fn request(prev: Option<u64>, entries: u64, committed: u64) -> AppendEntriesRequest<TypeConfig> {
         let at = |index| LogId::new(Vote::new(1, 1).leader_id, index);
         let entry = |index| {
-            let command = Command::SetPolicy(Policy::default());
-            Entry::new(at(index), openraft::EntryPayload::Normal(Proposal(Arc::new(command))))
+            let command = policy::Command::Set(Policy::default()).into();
+            let stamped = coordinator_core::Entry::new(Actor::node(NodeId(1)), UnixMs(0), command);
+            Entry::new(at(index), openraft::EntryPayload::Normal(Proposal(Arc::new(stamped))))
         };
         let first = prev.map_or(0, |index| index + 1);
         AppendEntriesRequest {

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use cluster_config::canary::Canaries;
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::wire::codec;
 use coordinator_core::State;
@@ -184,6 +185,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         let mut answers = Vec::with_capacity(batch.len());
         let mut changed = None;
+        let canaries = Canaries::of_process();
         {
             let mut applied = self.shared.write();
             for (entry, responder) in batch {
@@ -191,10 +193,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 let outcome = match &entry.payload {
                     EntryPayload::Blank => None,
                     EntryPayload::Normal(proposal) => {
-                        if !proposal.0.is_ledger() {
+                        if !proposal.0.command.is_ledger() {
                             changed = Some(log_id.index);
                         }
-                        Some(applied.state.apply(&proposal.0))
+                        Some(applied.state.apply(&proposal.0, canaries))
                     }
                     EntryPayload::Membership(membership) => {
                         applied.membership = StoredMembership::new(Some(log_id), membership.clone());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::ids::NodeId;
-use coordinator_core::{Command, Outcome};
+use coordinator_core::{Entry, Outcome};
 use openraft::errors::{ClientWriteError, RaftError};
 
 use crate::error::ProposeError;
@@ -15,10 +15,10 @@ use crate::machine::Raft;
 /// deadline, so that a record can still be spooled in the other half.
 pub const PROPOSE_MS_MAX: u64 = 1_000;
 
-/// Proposes a command on the raft thread.
-pub async fn submit(raft: &Raft, command: Command) -> Result<Outcome, ProposeError> {
+/// Proposes an entry on the raft thread.
+pub async fn submit(raft: &Raft, entry: Entry) -> Result<Outcome, ProposeError> {
     let wait = Duration::from_millis(PROPOSE_MS_MAX);
-    let written = raft.client_write(Proposal(Arc::new(command)));
+    let written = raft.client_write(Proposal(Arc::new(entry)));
     match tokio::time::timeout(wait, written).await {
         Err(_) => Err(ProposeError::Unavailable),
         Ok(Ok(response)) => {

@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use cluster_config::actor::Actor;
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, SubjectId, UnixMs};
-use cluster_config::wire::gate::{Directive, Reason};
-use cluster_config::wire::peer::{JourneyPlan, Member, RaftCall};
+use cluster_config::decision::{Directive, Reason};
+use cluster_config::journey::JourneyPlan;
+use cluster_config::member::Member;
+use cluster_config::wire::peer::RaftCall;
 use coordinator::{Coordinator, Options, ProposeError, Transport, TransportError};
-use coordinator_core::{Command, Outcome, Record};
+use coordinator_core::{Command, Outcome, Record, journeys};
 use futures::future::BoxFuture;
 
 /// Longest wait for anything; the machine may be busy with other builds.
@@ -102,6 +105,7 @@ impl Group {
             node_id: NodeId(id),
             data_dir: self.folder.path().join(id.to_string()),
             settings: self.settings.clone(),
+            now: Arc::new(|| UnixMs(1_795_500_000_000)),
             on_fault: Arc::new(|reason| panic!("storage fault: {reason}")),
         };
         let link = Link { network: self.network.clone(), from: NodeId(id) };
@@ -150,10 +154,16 @@ pub async fn leader(nodes: &[Coordinator]) -> Coordinator {
     }
 }
 
+/// Who proposes here.
+pub fn actor() -> Actor {
+    Actor::node(NodeId(1))
+}
+
 /// Proposes on whoever leads until it is committed, as a node does.
-pub async fn commit(nodes: &[Coordinator], command: Command) -> Outcome {
+pub async fn commit(nodes: &[Coordinator], command: impl Into<Command>) -> Outcome {
+    let command = command.into();
     loop {
-        match leader(nodes).await.propose(command.clone()).await {
+        match leader(nodes).await.propose(actor(), command.clone()).await {
             Ok(outcome) => return outcome,
             Err(ProposeError::NotLeader(_) | ProposeError::Unavailable) => {}
             Err(error) => panic!("{error}"),
@@ -167,8 +177,8 @@ pub async fn applied_everywhere(nodes: &[Coordinator], index: Option<u64>) {
     }
 }
 
-pub fn journey() -> Command {
-    Command::OpenJourney(JourneyPlan {
+pub fn journey() -> journeys::Command {
+    journeys::Command::Open(JourneyPlan {
         id: "AA100-20261124-JFK".parse().expect("journey"),
         carrier: "AA".to_owned(),
         number: "100".to_owned(),
@@ -178,6 +188,7 @@ pub fn journey() -> Command {
         people: 300,
         parts: 1,
         manifest: Default::default(),
+        model: "test-model".parse().expect("a model"),
     })
 }
 
