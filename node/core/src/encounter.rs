@@ -6,10 +6,12 @@ mod part;
 pub mod step;
 
 use cluster_config::canary::{Canaries, Canary};
-use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, ShardId, UnixMs};
+use cluster_config::gallery::{GalleryId, ShardId};
+use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, UnixMs};
+use cluster_config::journey::JourneyStatus;
 use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::blueprint::Placement;
+use coordinator_core::placement::Placement;
 use coordinator_core::{Record, RecordOutcome, State};
 
 use crate::decide::{self, Verdict};
@@ -55,27 +57,30 @@ pub struct Question {
 /// # Errors
 /// Where the journey is unknown, closed, or not built yet.
 pub fn question(state: &State, id: JourneyId, canaries: Canaries) -> Result<Question, Missing> {
-    let Some(journey) = state.journeys.get(&id) else {
+    let Some(gallery) = state.passengers(id) else {
         let place = format!("capture.journey: {id} is not known");
         return Err(Missing::NotYet(Refusal::new(RefusalCode::NotFound, place, "submit its manifest first")));
     };
-    if !journey.is_open() {
-        return Err(Missing::Closed(not_open(id)));
+    match gallery.status() {
+        JourneyStatus::Building => return Err(Missing::NotYet(not_built(id))),
+        JourneyStatus::Ready => {}
+        JourneyStatus::Closing | JourneyStatus::Purged => return Err(Missing::Closed(not_open(id))),
     }
-    let mut shards = Vec::with_capacity(journey.shards.len());
-    let templates = journey.shards.iter().map(|shard| u64::from(shard.rows)).sum();
-    for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
-        let placement = state.blueprint.placements.get(&shard).filter(|_| committed.version.0 > 0);
-        let placement = placement.ok_or_else(|| Missing::NotYet(not_built(id)))?;
-        shards.push((shard, committed.version, placement.clone()));
+    let mut shards = Vec::with_capacity(gallery.parts().len());
+    // A gallery that has grown is searched as far as it is built: nobody of a new part has been promised anything yet.
+    let built = state.galleries().shards(GalleryId::passengers(id)).filter(|(_, part)| part.version.0 > 0);
+    for (shard, part) in built {
+        let placement = state.placement(shard).ok_or_else(|| Missing::NotYet(not_built(id)))?;
+        shards.push((shard, part.version, placement.clone()));
     }
-    Ok(Question { shards, floor: decide::floor(&state.policy, templates, canaries) })
+    let templates = u64::from(gallery.counts().rows);
+    Ok(Question { shards, floor: decide::floor(state.policy(), templates, canaries) })
 }
 
 /// Decides a capture whose gallery was searched down to `floor`; absent where the policy or the gallery has changed
 /// meanwhile so that lower scores count: then it has to be searched again, for all scores.
 pub fn verdict(state: &State, capture: &Capture, merged: &Merged, floor: f32, canaries: Canaries) -> Option<Verdict> {
-    let (policy, templates) = (&state.policy, merged.templates);
+    let (policy, templates) = (state.policy(), merged.templates);
     let enough = floor <= decide::floor(policy, templates, canaries);
     enough.then(|| decide::decide(policy, templates, &merged.candidates, capture.attempt, canaries))
 }
@@ -153,10 +158,10 @@ pub fn after_record(
 /// A retry that comes to node `me` after its journey was closed is answered from the ledger; there is no gallery any
 /// more.
 pub fn answered_before_closing(state: &State, capture: &Capture, me: NodeId) -> Option<Answer> {
-    if state.journeys.get(&capture.journey).is_some_and(|journey| journey.is_open()) {
+    if state.is_open(capture.journey) {
         return None;
     }
-    let stored = state.ledger.find(capture.encounter)?;
+    let stored = state.ledger().find(capture.encounter)?;
     Some(Answer {
         encounter: stored.encounter,
         directive: stored.directive,

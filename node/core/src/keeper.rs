@@ -192,39 +192,16 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
-    use cluster_config::ids::{Epoch, UnixMs};
-    use cluster_config::wire::operator::JourneyStatus;
-    use cluster_config::wire::peer::JourneyPlan;
-    use coordinator_core::blueprint::Placement;
-    use coordinator_core::state::{Journey, ShardState};
-
     use super::*;
+    use crate::fixture;
 
     fn shard() -> ShardId {
-        ShardId { journey: "AA1".parse().expect("id"), part: 0 }
+        fixture::shard(0)
     }
 
     /// A journey whose gallery is committed at this version, with its replica at one node and its roster at another.
     fn state(replica: u64, roster: u64, version: u32) -> State {
-        let id = shard().journey;
-        let plan = JourneyPlan {
-            id,
-            carrier: "AA".to_owned(),
-            number: "1".to_owned(),
-            departure_port: "JFK".parse().expect("a port"),
-            arrival_port: "VIE".parse().expect("a port"),
-            departs_at: UnixMs(0),
-            people: 1,
-            parts: 1,
-            manifest: Default::default(),
-        };
-        let mut state = State::default();
-        let shards = vec![ShardState { version: GalleryVersion(version), ..ShardState::default() }];
-        state.journeys.insert(id, Journey { plan, status: JourneyStatus::Ready, shards });
-        let (owner, rosters) = (NodeId(replica), vec![NodeId(roster)]);
-        let placement = Placement { epoch: Epoch(1), owner, standbys: Vec::new(), rosters };
-        state.blueprint.placements.insert(shard(), placement);
-        state
+        fixture::state(&fixture::placement(replica, &[], &[roster]), version)
     }
 
     fn keeper() -> Keeper {

@@ -9,6 +9,8 @@
 pub mod build;
 pub mod decide;
 pub mod encounter;
+#[cfg(test)]
+mod fixture;
 pub mod freshness;
 pub mod hedge;
 pub mod incarnation;

@@ -29,10 +29,10 @@ pub fn may_begin_anew(
     if listing != Listing::Whole {
         return Err(Refusal::new(RefusalCode::Unavailable, place, "submit the whole manifest"));
     }
-    if state.ledger.boardings(shard.journey) == 0 || canaries.has(Canary::NewSubjects) {
+    if shard.journey().is_none_or(|journey| state.ledger().boardings(journey) == 0) || canaries.has(Canary::NewSubjects) {
         return Ok(());
     }
-    let members = silent.iter().filter(|node| state.members.contains_key(node));
+    let members = silent.iter().filter(|node| state.members().contains(**node));
     let members: Vec<String> = members.map(ToString::to_string).collect();
     if members.is_empty() {
         return Ok(());

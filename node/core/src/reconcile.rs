@@ -7,7 +7,6 @@ use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{NodeId, ShardId};
 use cluster_config::wire::RefusalCode;
 use coordinator_core::State;
-use coordinator_core::state::Journey;
 
 use crate::shard::Order;
 
@@ -27,8 +26,8 @@ pub enum Action {
 
 /// The actions that make node `me`, which keeps replicas of `kept` in memory or on disk, fit `state`.
 ///
-/// What belongs to no known journey is destroyed only where `caught_up` says that the state is not an old one, from
-/// before the journey: just after a start it may be.
+/// What belongs to no known gallery is destroyed only where `caught_up` says that the state is not an old one, from
+/// before the gallery: just after a start it may be.
 pub fn reconcile(
     state: &State,
     me: NodeId,
@@ -38,26 +37,24 @@ pub fn reconcile(
 ) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut held = BTreeSet::new();
-    for (shard, placement) in &state.blueprint.placements {
+    for (shard, placement) in state.blueprint().iter() {
         if !placement.holders().any(|holder| holder == me) {
             continue;
         }
-        if let Some(committed) = state.shard(*shard) {
-            held.insert(*shard);
+        if let Some(committed) = state.part(shard) {
+            held.insert(shard);
             let order = Order { placement: placement.clone(), version: committed.version, hash: committed.hash };
             actions.push(match placement.has(me) {
-                true => Action::Hold(*shard, order),
-                false => Action::KeepRoster(*shard, order),
+                true => Action::Hold(shard, order),
+                false => Action::KeepRoster(shard, order),
             });
         }
     }
     let unknown = kept.difference(&held).filter(|_| caught_up && !canaries.has(Canary::KeptReplica));
     let mut purged: BTreeSet<ShardId> = unknown.copied().collect();
-    for journey in state.journeys.values() {
-        for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
-            if committed.holders.contains(&me) && !held.contains(&shard) && !canaries.has(Canary::KeptReplica) {
-                purged.insert(shard);
-            }
+    for (shard, part) in state.galleries().all_shards() {
+        if part.holders.contains(&me) && !held.contains(&shard) && !canaries.has(Canary::KeptReplica) {
+            purged.insert(shard);
         }
     }
     actions.extend(purged.into_iter().map(Action::Purge));
@@ -70,10 +67,10 @@ pub fn reconcile(
 /// `conflict` where the shard lives elsewhere by now: whoever wants it built asks its owner again. `not open` where its
 /// journey is closed.
 pub fn may_keep(state: &State, me: NodeId, shard: ShardId) -> Result<(), RefusalCode> {
-    let placement = state.blueprint.placements.get(&shard);
+    let placement = state.placement(shard);
     if placement.is_some_and(|placement| placement.holders().any(|holder| holder == me)) {
         return Ok(());
     }
-    let open = state.journeys.get(&shard.journey).is_some_and(Journey::is_open);
+    let open = state.galleries().get(shard.gallery).is_some_and(|gallery| gallery.is_open());
     Err(if open { RefusalCode::Conflict } else { RefusalCode::NotOpen })
 }

@@ -4,7 +4,7 @@ use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{Epoch, GalleryVersion, NodeId};
 use cluster_config::limits::CANDIDATES;
 use cluster_config::wire::peer::{Candidate, ShardFound};
-use coordinator_core::blueprint::Placement;
+use coordinator_core::placement::Placement;
 
 /// The replicas in the order in which they are asked: this node's own where it can answer (that saves a hop), then
 /// the owner, then the standbys, those that are silent last. The next one is asked when the one before fails, or is not

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, NodeId, ShardId, UnixMs};
-use coordinator_core::blueprint::Placement;
+use coordinator_core::placement::Placement;
 
 /// How long a segment may take to cross the network.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn replica() -> Replica {
-        let shard = ShardId { journey: "AA1".parse().expect("id"), part: 0 };
+        let shard = crate::fixture::shard(0);
         let mut replica = Replica::new(NodeId(2), shard, order(0, 1), Canaries::default());
         assert_eq!(step(&mut replica, Message::DiskRead), []);
         replica

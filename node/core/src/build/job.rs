@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use cluster_config::canary::Canaries;
+use cluster_config::gallery::GalleryCounts;
 use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{BuildOrder, Built, Listing};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
-use coordinator_core::blueprint::Placement;
-use coordinator_core::command::GalleryCommit;
-use coordinator_core::state::ShardState;
+use coordinator_core::placement::Placement;
+use coordinator_core::galleries::{Commit, Part};
 
 use super::push::{self, Push};
 use super::seek::{self, Next, Seeking};
@@ -35,12 +35,8 @@ pub struct Made {
     pub hash: ContentHash,
     /// The manifest that it was built from.
     pub manifest: ContentHash,
-    /// People in it.
-    pub people: u32,
-    /// Templates in it.
-    pub rows: u32,
-    /// People without a photograph.
-    pub without_photo: u32,
+    /// What it holds.
+    pub counts: GalleryCounts,
 }
 
 /// Something that happened.
@@ -76,7 +72,7 @@ pub enum Effect {
     Push(NodeId, Duration),
     /// Commit it within [`COMMIT_TIMEOUT`]. Nothing else that is under way matters any more: who has not taken the
     /// version by now fetches it once it is committed.
-    Commit(GalleryCommit),
+    Commit(Commit),
     /// Send [`Event::Woken`] at that time.
     Wake(Duration),
     /// The job is done: what is committed, or why nothing is, or is not known to be.
@@ -93,7 +89,7 @@ enum Phase {
     SeekingBefore(Seeking, GalleryVersion),
     Building(GalleryVersion),
     Keeping(GalleryVersion),
-    Pushing(Push, GalleryCommit),
+    Pushing(Push, Commit),
     Committing(Built),
     Ended,
 }
@@ -221,7 +217,7 @@ impl Job {
 
     /// Answers at once where there is nothing to build, else goes on from the people of the version before.
     fn go_on(&mut self, state: &State, effects: &mut Vec<Effect>) {
-        let Some(committed) = state.shard(self.shard) else {
+        let Some(committed) = state.part(self.shard) else {
             let fix = "submit the manifest again; the journey is gone";
             let refusal = Refusal::new(RefusalCode::NotFound, format!("gallery {}", self.shard), fix);
             effects.push(Effect::Done(Err(refusal)));
@@ -273,16 +269,14 @@ impl Job {
     }
 
     fn push(&mut self, now: Duration, version: GalleryVersion, made: Made, effects: &mut Vec<Effect>) {
-        let commit = GalleryCommit {
+        let commit = Commit {
             shard: self.shard,
             epoch: self.placement.epoch,
             node: self.me,
             version,
             hash: made.hash,
             manifest: made.manifest,
-            people: made.people,
-            rows: made.rows,
-            without_photo: made.without_photo,
+            counts: made.counts,
         };
         let (push, orders) = Push::begin(now, &self.placement.standbys, self.canaries);
         self.pushed(now, push, commit, orders, effects);
@@ -292,7 +286,7 @@ impl Job {
         &mut self,
         now: Duration,
         push: Push,
-        commit: GalleryCommit,
+        commit: Commit,
         orders: push::Orders,
         effects: &mut Vec<Effect>,
     ) {
@@ -303,12 +297,7 @@ impl Job {
                 self.phase = Phase::Pushing(push, commit);
             }
             Some(true) => {
-                self.phase = Phase::Committing(Built {
-                    version: commit.version,
-                    people: commit.people,
-                    rows: commit.rows,
-                    without_photo: commit.without_photo,
-                });
+                self.phase = Phase::Committing(Built { version: commit.version, counts: commit.counts });
                 effects.push(Effect::Commit(commit));
             }
             Some(false) => {
@@ -324,13 +313,8 @@ fn ask(nodes: Vec<NodeId>, version_min: GalleryVersion, effects: &mut Vec<Effect
     effects.extend(nodes.into_iter().map(|node| Effect::AskRoster(node, version_min)));
 }
 
-fn built(committed: &ShardState) -> Built {
-    Built {
-        version: committed.version,
-        people: committed.people,
-        rows: committed.rows,
-        without_photo: committed.without_photo,
-    }
+fn built(committed: &Part) -> Built {
+    Built { version: committed.version, counts: committed.counts }
 }
 
 #[cfg(test)]

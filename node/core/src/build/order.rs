@@ -61,7 +61,7 @@ impl Sending {
 
     /// Takes what happened at `now` and adds what is to be done.
     pub fn step(&mut self, now: Duration, state: &State, event: Event, effects: &mut Vec<Effect>) {
-        let owner = state.blueprint.placements.get(&self.shard).map(|placement| placement.owner);
+        let owner = state.placement(self.shard).map(|placement| placement.owner);
         match event {
             Event::Begun | Event::Woken if self.asked.is_none() => self.send(now, owner, effects),
             Event::Answered(by, answer) if self.asked == Some(by) => {
@@ -109,24 +109,20 @@ impl Sending {
 
 #[cfg(test)]
 mod tests {
-    use cluster_config::ids::{Epoch, GalleryVersion};
-    use coordinator_core::blueprint::Placement;
+    use cluster_config::ids::GalleryVersion;
 
     use super::*;
+    use crate::fixture;
 
     const NOW: Duration = Duration::from_secs(7);
     const DEADLINE: Duration = Duration::from_secs(17);
 
     fn shard() -> ShardId {
-        ShardId { journey: "AA1".parse().expect("id"), part: 0 }
+        fixture::shard(0)
     }
 
     fn owned_by(owner: u64) -> State {
-        let placement =
-            Placement { epoch: Epoch(owner), owner: NodeId(owner), standbys: Vec::new(), rosters: Vec::new() };
-        let mut state = State::default();
-        state.blueprint.placements.insert(shard(), placement);
-        state
+        fixture::state(&fixture::placement(owner, &[], &[]), 0)
     }
 
     fn sending() -> Sending {
@@ -156,7 +152,7 @@ mod tests {
         let late = Event::Answered(NodeId(2), refused(RefusalCode::NotFound));
         assert_eq!(step(&mut sending, NOW, &state, late), [], "nobody waits for the old one");
         assert_eq!(step(&mut sending, after, &state, Event::Woken), [Effect::Ask(NodeId(3), DEADLINE)]);
-        let built = Built { version: GalleryVersion(1), people: 1, rows: 1, without_photo: 0 };
+        let built = Built { version: GalleryVersion(1), counts: Default::default() };
         let answered = Event::Answered(NodeId(3), Ok(built.clone()));
         assert_eq!(step(&mut sending, after, &state, answered), [Effect::Done(Ok(built))]);
     }

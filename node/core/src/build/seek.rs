@@ -137,7 +137,7 @@ mod tests {
     const V2: GalleryVersion = GalleryVersion(2);
 
     fn shard() -> ShardId {
-        ShardId { journey: "AA1".parse().expect("id"), part: 0 }
+        crate::fixture::shard(0)
     }
 
     fn holders() -> impl Iterator<Item = NodeId> {

@@ -9,7 +9,7 @@ use cluster_config::ids::NodeId;
 use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::peer::{Priority, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::blueprint::Placement;
+use coordinator_core::placement::Placement;
 use coordinator_core::{RecordOutcome, State};
 
 use super::part::{Part, Terms};
@@ -101,7 +101,7 @@ impl Machine {
             Look::Question => Seen::Question(question(state, capture.journey, canaries)),
             Look::Placement { part } => {
                 let shard = self.search(part).map(|search| search.shard);
-                let placement = shard.and_then(|shard| state.blueprint.placements.get(&shard).cloned());
+                let placement = shard.and_then(|shard| state.placement(shard).cloned());
                 Seen::Placement { part, placement }
             }
             Look::Verdict => Seen::Verdict(match &self.stage {

@@ -6,7 +6,7 @@ use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::NodeId;
 use cluster_config::wire::peer::{ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::blueprint::Placement;
+use coordinator_core::placement::Placement;
 
 use super::step::{Effect, Here, Look};
 use crate::hedge::Hedge;

@@ -4,7 +4,7 @@ use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::wire::Refusal;
 use cluster_config::wire::gate::Answer;
 use cluster_config::wire::peer::ShardFound;
-use coordinator_core::blueprint::Placement;
+use coordinator_core::placement::Placement;
 use coordinator_core::{Record, RecordOutcome};
 
 use crate::decide::Verdict;

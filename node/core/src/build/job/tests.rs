@@ -1,20 +1,15 @@
-use cluster_config::ids::{Epoch, JourneyId, UnixMs, Zone};
-use cluster_config::wire::peer::{JourneyPlan, Member};
-use coordinator_core::Command;
-use coordinator_core::blueprint::Change;
-
 use super::push::{PUSH_GRACE, PUSH_TIMEOUT};
 use super::*;
+use crate::fixture;
 
 const NOW: Duration = Duration::from_secs(50);
 const ME: NodeId = NodeId(1);
 
-fn shard() -> ShardId {
-    ShardId { journey: journey(), part: 0 }
-}
+/// What each version holds.
+const COUNTS: GalleryCounts = GalleryCounts { people: 3, rows: 4, without_photo: 1 };
 
-fn journey() -> JourneyId {
-    "AA1-20270115-JFK".parse().expect("an id")
+fn shard() -> ShardId {
+    fixture::shard(0)
 }
 
 fn manifest(number: u8) -> ContentHash {
@@ -22,51 +17,16 @@ fn manifest(number: u8) -> ContentHash {
 }
 
 fn placement() -> Placement {
-    let nodes = |ids: [u64; 2]| ids.map(NodeId).to_vec();
-    Placement { epoch: Epoch(1), owner: ME, standbys: nodes([2, 3]), rosters: nodes([4, 5]) }
+    fixture::placement(ME.0, &[2, 3], &[4, 5])
 }
 
 /// A journey whose gallery is placed on five nodes, and committed at this version.
 fn state(version: u32) -> State {
-    let mut state = State::default();
-    let zone: Zone = "a".parse().expect("a zone");
-    for id in 1..=5 {
-        state.apply(&Command::RegisterMember(Member { id: NodeId(id), address: format!("10.0.0.{id}:7100"), zone }));
-    }
-    let plan = JourneyPlan {
-        id: journey(),
-        carrier: "AA".to_owned(),
-        number: "1".to_owned(),
-        departure_port: "JFK".parse().expect("a port"),
-        arrival_port: "VIE".parse().expect("a port"),
-        departs_at: UnixMs(1_000_000),
-        people: 3,
-        parts: 1,
-        manifest: manifest(1),
-    };
-    state.apply(&Command::OpenJourney(plan));
-    let parent = state.blueprint.generation;
-    let changes = vec![Change { shard: shard(), placement: placement() }];
-    state.apply(&Command::ChangeBlueprint { parent, changes });
-    for version in 1..=version {
-        state.apply(&Command::CommitGallery(commit(version)));
-    }
-    assert_eq!(state.shard(shard()).map(|committed| committed.version), Some(GalleryVersion(version)));
-    state
+    fixture::state(&placement(), version)
 }
 
-fn commit(version: u32) -> GalleryCommit {
-    GalleryCommit {
-        shard: shard(),
-        epoch: Epoch(1),
-        node: ME,
-        version: GalleryVersion(version),
-        hash: ContentHash([version as u8; 32]),
-        manifest: manifest(1),
-        people: 3,
-        rows: 4,
-        without_photo: 1,
-    }
+fn commit(version: u32) -> Commit {
+    fixture::commit(&placement(), version)
 }
 
 fn order(number: u8, listing: Listing) -> BuildOrder {
@@ -79,7 +39,7 @@ fn job(number: u8, known: Option<u32>) -> Job {
 }
 
 fn made() -> Made {
-    Made { hash: ContentHash([1; 32]), manifest: manifest(1), people: 3, rows: 4, without_photo: 1 }
+    Made { hash: ContentHash([1; 32]), manifest: manifest(1), counts: COUNTS }
 }
 
 fn step(job: &mut Job, now: Duration, state: &State, event: Event) -> Vec<Effect> {
@@ -114,7 +74,7 @@ fn a_version_is_committed_once_a_standby_has_it_with_the_epoch_of_the_order() {
     assert_eq!(step(&mut job, later, &state, Event::Woken), [Effect::Commit(commit(1))]);
     let late = Event::PushAnswered(NodeId(3), push::Answer::Took);
     assert_eq!(step(&mut job, later, &state, late), [], "it was not waited for");
-    let built = Built { version: GalleryVersion(1), people: 3, rows: 4, without_photo: 1 };
+    let built = Built { version: GalleryVersion(1), counts: COUNTS };
     assert_eq!(step(&mut job, later, &state, Event::Committed(Ok(()))), [Effect::Done(Ok(built))]);
 }
 
@@ -153,7 +113,7 @@ fn what_fails_on_the_way_is_the_answer_and_nothing_is_committed() {
 #[test]
 fn what_is_committed_and_searched_is_answered_at_once() {
     let state = state(2);
-    let built = Built { version: GalleryVersion(2), people: 3, rows: 4, without_photo: 1 };
+    let built = Built { version: GalleryVersion(2), counts: COUNTS };
     assert_eq!(step(&mut job(1, Some(2)), NOW, &state, Event::Begun), [Effect::Done(Ok(built))]);
     let newer = step(&mut job(9, Some(2)), NOW, &state, Event::Begun);
     assert_eq!(newer, [Effect::Build(GalleryVersion(3), People::OfReplica)], "another manifest");

@@ -7,6 +7,7 @@ use coordinator_core::Record;
 
 use super::super::step::Here;
 use super::*;
+use crate::fixture;
 use crate::hedge::Hedge;
 
 const ME: NodeId = NodeId(9);
@@ -21,7 +22,7 @@ fn device() -> DeviceId {
 }
 
 fn shard(part: u16) -> ShardId {
-    ShardId { journey: journey(), part }
+    fixture::shard(part)
 }
 
 fn placement(owner: u64, standbys: &[u64]) -> Placement {
