@@ -50,7 +50,7 @@ impl Context {
     /// Where a node can be reached: as it registered, else as the configuration says.
     pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
         let registered =
-            self.coordinator.with_state(|state| state.members.get(&node).map(|m| m.member.address.clone()));
+            self.coordinator.with_state(|state| state.members().get(node).map(|m| m.member.address.clone()));
         let configured = || self.settings.members.iter().find(|m| m.id == node).map(|m| m.address.clone());
         registered.or_else(configured)?.parse().ok()
     }

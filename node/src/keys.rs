@@ -112,7 +112,7 @@ impl Keys {
     }
 
     fn path(&self, shard: ShardId) -> PathBuf {
-        self.folder.join(format!("{}.{}.key", shard.journey, shard.part))
+        self.folder.join(format!("{}.key", shard.file_name()))
     }
 
     fn context(shard: ShardId) -> String {

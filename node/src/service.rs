@@ -59,7 +59,7 @@ impl Handler for Service {
 impl Service {
     fn welcome(&self) -> gate::Welcome {
         let members =
-            self.context.coordinator.with_state(|s| s.members.values().map(|m| m.member.address.clone()).collect());
+            self.context.coordinator.with_state(|s| s.members().iter().map(|m| m.member.address.clone()).collect());
         gate::Welcome { node: self.context.me, members }
     }
 
@@ -67,7 +67,7 @@ impl Service {
     /// founder votes, and a learner is a member, before it has its first entry; neither knows anything of that yet.
     fn has_belonged(&self, node: NodeId) -> bool {
         let announced =
-            |state: &State| state.members.get(&node).is_some_and(|m| m.incarnation > Incarnation::default());
+            |state: &State| state.members().get(node).is_some_and(|m| m.incarnation > Incarnation::default());
         self.context.coordinator.with_state(announced)
     }
 

@@ -159,7 +159,7 @@ impl Store {
 
     fn path(&self, kept: Kept) -> PathBuf {
         let Kept { kind, shard, version, hash } = kept;
-        let content = format!("{}.{}.{version}.{hash}.{}.sealed", shard.journey, shard.part, kind.name());
+        let content = format!("{}.{version}.{hash}.{}.sealed", shard.file_name(), kind.name());
         self.folder.join("segments").join(content)
     }
 
@@ -292,21 +292,25 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use cluster_config::ids::JourneyId;
+    use cluster_config::gallery::{GalleryId, Modality};
 
     use super::*;
+
+    fn shard(journey: &str) -> ShardId {
+        let (gallery, model) = (GalleryId::passengers(journey.parse().unwrap()), "model-1".parse().unwrap());
+        ShardId { gallery, modality: Modality::Face, model, part: 0 }
+    }
 
     #[test]
     fn what_a_killed_process_had_half_written_is_gone_after_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
-        let journey: JourneyId = "ZT1-20261125-JFK".parse().unwrap();
-        let shard = ShardId { journey, part: 0 };
+        let shard = shard("ZT1-20261125-JFK");
         let segment = Segment { shard, version: GalleryVersion(1), hash: ContentHash([1; 32]), bytes: vec![7; 100] };
         Store::open(folder.path()).unwrap().put(Kind::Gallery, &segment).unwrap();
         let left = [
-            "galleries/segments/ZT1-20261125-JFK.0.2.ab.segment.new",
-            "galleries/segments/ZT1-20261125-JFK.0.1.ab.roster.sealed",
-            "keys/ZT1-20261125-JFK.0.new",
+            "galleries/segments/ZT1-20261125-JFK+face+model-1+0.2.ab.segment.new",
+            "galleries/segments/ZT1-20261125-JFK+face+model-1+0.1.ab.roster.sealed",
+            "keys/ZT1-20261125-JFK+face+model-1+0.new",
         ];
         let left = left.map(|name| folder.path().join(name));
         left.iter().for_each(|path| fs::write(path, [7; 10]).unwrap());
@@ -320,14 +324,13 @@ mod tests {
     fn a_shard_whose_key_was_damaged_can_be_kept_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let journey: JourneyId = "ZT1157-20261125-JFK".parse().unwrap();
-        let shard = ShardId { journey, part: 0 };
+        let shard = shard("ZT1157-20261125-JFK");
         let segment = Segment { shard, version: GalleryVersion(1), hash: ContentHash([1; 32]), bytes: vec![7; 100] };
         store.put(Kind::Gallery, &segment).unwrap();
         let kept = Kept::of(Kind::Gallery, &segment);
         assert_eq!(store.get(kept).unwrap().as_ref(), Some(&segment));
 
-        let key = folder.path().join("keys").join("ZT1157-20261125-JFK.0.key");
+        let key = folder.path().join("keys").join("ZT1157-20261125-JFK+face+model-1+0.key");
         let mut damaged = fs::read(&key).unwrap();
         damaged[54] ^= 8;
         fs::write(&key, damaged).unwrap();

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{GalleryVersion, ShardId};
 use cluster_config::wire::Refusal;
-use coordinator_core::Command;
+use coordinator_core::retention;
 use node_core::keeper::{self as core, Effect, Event, RECEIPT_TIMEOUT};
 use node_core::shard::Order;
 use tokio::sync::mpsc;
@@ -193,6 +193,6 @@ async fn destroy(shared: &Arc<Shared>, proposer: &Proposer, shard: ShardId) -> R
         Refusal::new(cluster_config::wire::RefusalCode::Internal, place, problem)
     };
     destroyed.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
-    let receipt = Command::PurgeReceipt { shard, node: shared.me, at: clock::now() };
+    let receipt = retention::Command::Receipt { shard, node: shared.me };
     proposer.propose(receipt, Instant::now() + RECEIPT_TIMEOUT).await.map(|_| ())
 }

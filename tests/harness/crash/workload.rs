@@ -141,9 +141,10 @@ fn entry(term: u64, index: u64, records: u64) -> Entry {
         epoch: Epoch(term),
         gallery_version: GalleryVersion(1),
     };
-    let command = Command::Record((0..=records).map(record).collect());
+    let command = Command::record((0..=records).map(record).collect());
     let log_id = LogId::new(Vote::new(term, NODE).leader_id, index);
-    Entry { log_id, payload: EntryPayload::Normal(Proposal(Arc::new(command))) }
+    let stamped = coordinator_core::Entry::new(Actor::node(NodeId(1)), UnixMs(index), command);
+    Entry { log_id, payload: EntryPayload::Normal(Proposal(Arc::new(stamped))) }
 }
 
 /// Carries out the steps on a store in `folder`, and marks when each begins and when it is acknowledged.

@@ -21,7 +21,7 @@ use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, SubjectId,
 use cluster_config::wire::gate::{Directive, Reason};
 use cluster_config::wire::peer::{JourneyPlan, Member};
 use coordinator::{Coordinator, Options, ProposeError};
-use coordinator_core::{Command, Outcome, Record, RecordOutcome};
+use coordinator_core::{Outcome, Record, RecordOutcome, journeys};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
@@ -139,8 +139,8 @@ fn settings() -> ClusterSettings {
     }
 }
 
-fn journey() -> Command {
-    Command::OpenJourney(JourneyPlan {
+fn journey() -> journeys::Command {
+    journeys::Command::Open(JourneyPlan {
         id: JOURNEY.parse().expect("a journey"),
         carrier: "AA".to_owned(),
         number: "100".to_owned(),
@@ -150,6 +150,7 @@ fn journey() -> Command {
         people: 300,
         parts: 1,
         manifest: Default::default(),
+        model: "synthetic-1".parse().expect("a model"),
     })
 }
 

@@ -55,7 +55,7 @@ impl Owners {
     fn see(&mut self, node: NodeId, galleries: &[Gallery]) {
         for shard in galleries.iter().flat_map(|gallery| &gallery.shards) {
             let Some(owner) = shard.owner else {
-                self.closed.insert(shard.shard.journey);
+                self.closed.extend(shard.shard.journey());
                 continue;
             };
             let known = *self.owners.entry((shard.shard, shard.epoch)).or_insert(owner);
@@ -75,7 +75,7 @@ impl Owners {
     pub async fn check(&mut self, target: &impl Target, history: &History) {
         self.look(target).await;
         let highest = |journey: JourneyId| {
-            self.owners.keys().filter(|(shard, _)| shard.journey == journey).map(|(_, epoch)| *epoch).max()
+            self.owners.keys().filter(|(shard, _)| shard.journey() == Some(journey)).map(|(_, epoch)| *epoch).max()
         };
         for entry in history.entries() {
             let Some(answer) = entry.outcome.answer().filter(|_| !self.closed.contains(&entry.journey)) else {

@@ -55,7 +55,7 @@ impl World {
         let node = self.node(id);
         let (capture, purpose) = match request {
             gate::Request::Hello => {
-                let members = node.state(|s| s.members.values().map(|m| m.member.address.clone()).collect());
+                let members = node.state(|s| s.members().iter().map(|m| m.member.address.clone()).collect());
                 return gate::Response::Welcome(gate::Welcome { node: id, members: members.unwrap_or_default() });
             }
             gate::Request::Identify(capture) => (capture, Purpose::Identify),

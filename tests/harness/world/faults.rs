@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use cluster_config::ids::NodeId;
-use coordinator_core::Command;
+use coordinator_core::{State, membership};
 
 use super::World;
 use super::network::{Address, DELAY_US_CALM};
@@ -226,8 +226,12 @@ impl World {
             Victim::Owner(flight) => {
                 let journey = self.content.flights[flight].journey;
                 let owner = |node: &super::node::Node| {
-                    let mut placements = node.state(|state| state.blueprint.placements.clone())?.into_iter();
-                    placements.find(|(shard, _)| shard.journey == journey).map(|(_, placement)| placement.owner)
+                    let owner = |state: &State| {
+                        let mut placed = state.blueprint().iter();
+                        let found = placed.find(|(shard, _)| shard.journey() == Some(journey));
+                        found.map(|(_, placement)| placement.owner)
+                    };
+                    node.state(owner)?
                 };
                 self.nodes.values().find_map(owner).unwrap_or_else(first)
             }
@@ -398,7 +402,7 @@ impl World {
     fn drain(self: &Rc<Self>, id: NodeId, draining: bool) {
         let world = self.clone();
         self.executor.spawn(None, async move {
-            let command = |_: &World| Command::SetDraining { node: id, draining };
+            let command = |_: &World| membership::Command::SetDraining { node: id, draining }.into();
             world.operate(id.0 as usize, command).await;
         });
     }

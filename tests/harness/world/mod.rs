@@ -36,11 +36,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use cluster_config::gallery::GalleryId;
 use cluster_config::ids::NodeId;
 use cluster_config::policy::{CalibrationPoint, Policy};
 use cluster_config::wire::operator::JourneyStatus;
 use cluster_config::wire::{Channel, peer};
-use coordinator_core::Command;
+use coordinator_core::galleries::Gallery;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use serde::Serialize;
@@ -222,7 +223,7 @@ impl World {
         }
         let world = self.clone();
         self.executor.spawn(None, async move {
-            world.operate(0, |_| Command::SetPolicy(policy())).await;
+            world.operate(0, |_| coordinator_core::policy::Command::Set(policy()).into()).await;
             for flight in 0..world.content.flights.len() {
                 world.executor.spawn(None, world.clone().fly(flight));
             }
@@ -279,20 +280,20 @@ impl World {
         for node in self.nodes.values().filter(|node| !lost.contains(&node.id)) {
             applied.insert(node.with(|process| process.applied));
             let open = node.state(|state| {
-                let waits = |journey: &&coordinator_core::state::Journey| {
-                    let holders = journey.shards.iter().flat_map(|shard| &shard.holders);
-                    journey.status != JourneyStatus::Purged && !holders.copied().all(|id| lost.contains(&id))
+                let waits = |(_, gallery): &(GalleryId, &Gallery)| {
+                    let holders = gallery.parts().iter().flat_map(|part| &part.holders);
+                    gallery.status() != JourneyStatus::Purged && !holders.copied().all(|id| lost.contains(&id))
                 };
-                state.journeys.values().find(waits).map(|journey| journey.plan.id)
+                state.galleries().iter().find(waits).map(|(id, _)| id)
             });
             match open {
                 None => return Some(format!("node {} does not run", node.id)),
-                Some(Some(journey)) => {
+                Some(Some(gallery)) => {
                     let left = node.state(|state| {
-                        let shards = state.journeys.get(&journey).into_iter().flat_map(|known| &known.shards);
-                        shards.flat_map(|shard| &shard.holders).copied().collect::<BTreeSet<NodeId>>()
+                        let shards = state.galleries().shards(gallery);
+                        shards.flat_map(|(_, part)| &part.holders).copied().collect::<BTreeSet<NodeId>>()
                     });
-                    return Some(format!("{journey} is not purged at node {}: {left:?} hold it", node.id));
+                    return Some(format!("{gallery} is not purged at node {}: {left:?} hold it", node.id));
                 }
                 Some(None) => {}
             }

@@ -1,12 +1,12 @@
-//! Reports, the planner's loop and the keeper: the loops around [`coordinator_core::planning`] and [`node_core::keeper`].
+//! Reports, the planner's loop and the keeper: the loops around [`coordinator_core::placement::Planning`] and [`node_core::keeper`].
 
 use std::rc::Rc;
 
 use cluster_config::ids::{GalleryVersion, NodeId};
 use cluster_config::wire::peer::{self, Report};
+use cluster_config::canary::Canaries;
 use coordinator_core::Outcome;
-use coordinator_core::inventory::Inventory;
-use coordinator_core::planning::Round;
+use coordinator_core::placement::{Inventory, Round};
 use node_core::keeper::{Effect, Event};
 use node_core::shard::Message;
 
@@ -55,7 +55,7 @@ impl World {
         let round = node.with(|process| {
             let member = |id: NodeId| (id, Some(self.node(id).member()));
             let group = process.raft.voters().iter().copied().map(member).collect();
-            Round::new(&process.state, inventory, &group, now)
+            Round::new(&process.state, inventory, &group, now, Canaries::of_process())
         });
         let Some(mut round) = round else { return };
         loop {
