@@ -3,6 +3,7 @@
 //! This crate is data and its validation. It opens no socket, reads no clock and decides nothing: whoever needs a
 //! type that two processes must understand alike finds it here.
 
+pub mod calendar;
 pub mod canary;
 pub mod cluster;
 pub mod file;

@@ -113,10 +113,12 @@ impl State {
             if journey.plan.manifest == plan.manifest {
                 return Outcome::KnownManifest;
             }
-            if journey.plan.parts != plan.parts {
-                let fix = format!("its gallery has {} parts; submit it as a new journey", journey.plan.parts);
+            if journey.plan.parts > plan.parts {
+                let fix = format!("its gallery has {} parts by now; submit it again", journey.plan.parts);
                 return refused(RefusalCode::Conflict, place, fix);
             }
+            // A gallery grows in parts and never shrinks: people stay in the part in which they are.
+            journey.shards.resize(usize::from(plan.parts), ShardState::default());
             journey.plan = plan.clone();
             return Outcome::Done;
         }
@@ -174,7 +176,9 @@ impl State {
         let Some(journey) = self.journeys.get_mut(&commit.shard.journey) else {
             return refused(RefusalCode::NotFound, place, "submit the journey's manifest first");
         };
-        let Some(shard) = journey.shards.get_mut(usize::from(commit.shard.part)) else {
+        let own = commit.shard.part;
+        let changed = commit.made_from.as_ref().and_then(|versions| journey.changed_since(own, versions));
+        let Some(shard) = journey.shards.get_mut(usize::from(own)) else {
             return refused(RefusalCode::NotFound, place, "the gallery has no such part");
         };
         if shard.version == commit.version && shard.hash == commit.hash {
@@ -184,9 +188,13 @@ impl State {
         if commit.version != next {
             return refused(RefusalCode::Conflict, place, format!("the next version is {next}"));
         }
+        if let Some(part) = changed {
+            return refused(RefusalCode::Conflict, place, format!("part {part} has changed meanwhile; build it again"));
+        }
         shard.version = commit.version;
         shard.hash = commit.hash;
         shard.manifest = commit.manifest;
+        shard.numbered_by = commit.numbered_by;
         shard.people = commit.people;
         shard.rows = commit.rows;
         shard.without_photo = commit.without_photo;

@@ -88,6 +88,12 @@ pub struct GalleryCommit {
     pub rows: u32,
     /// People without a photograph.
     pub without_photo: u32,
+    /// The versions of all parts of the gallery, by part, that its people were made from. It is refused where another part
+    /// has changed since: nobody may be taken for a newcomer in two parts. Absent where the people are those of the version
+    /// before.
+    pub made_from: Option<Vec<GalleryVersion>>,
+    /// The whole list on which its people stand at their numbers; zero where there is none.
+    pub numbered_by: ContentHash,
 }
 
 /// What became of a command.

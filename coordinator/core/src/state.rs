@@ -57,6 +57,8 @@ pub struct ShardState {
     pub hash: ContentHash,
     /// The manifest that it was built from.
     pub manifest: ContentHash,
+    /// The whole list on which its people stand at their numbers; zero where there is none.
+    pub numbered_by: ContentHash,
     /// People in it.
     pub people: u32,
     /// Templates in it.
@@ -82,6 +84,13 @@ impl Journey {
     /// Whether encounters are taken and replicas are kept.
     pub fn is_open(&self) -> bool {
         matches!(self.status, JourneyStatus::Building | JourneyStatus::Ready)
+    }
+
+    /// The first part, other than `own`, that is at another version than these say, by part.
+    pub(crate) fn changed_since(&self, own: u16, versions: &[GalleryVersion]) -> Option<usize> {
+        let seen = |part: usize| versions.get(part).copied().unwrap_or_default();
+        let mut shards = self.shards.iter().enumerate();
+        shards.find(|(part, shard)| *part != usize::from(own) && shard.version != seen(*part)).map(|(part, _)| part)
     }
 
     /// The ids of its shards.

@@ -13,5 +13,6 @@ pub mod incarnation;
 pub mod queue;
 pub mod rebuild;
 pub mod reconcile;
+pub mod roster;
 pub mod search;
 pub mod shard;
