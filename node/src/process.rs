@@ -14,6 +14,7 @@ use cluster_config::wire::operator::Request as OperatorRequest;
 use cluster_config::wire::peer::{self, Hello, Member, Report};
 use coordinator::{Coordinator, Planner};
 use futures::future::BoxFuture;
+use node_core::reconcile::RECONCILE_INTERVAL;
 use node_link::{Identity, Lane, PeerLinks};
 use tokio::sync::{mpsc, watch};
 
@@ -39,9 +40,6 @@ const BOOTSTRAP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long one greeting may take.
 const GREETING_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// How often shards are reconciled even where nothing is known to have changed: the net below the notifications.
-const RECONCILE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why a node does not start, or ends.
 #[derive(Debug, thiserror::Error)]

@@ -1,38 +1,71 @@
-//! Turns at other nodes: what a node gets from another in bulk it gets one after the other.
+//! Turns at other nodes: the shell around [`node_core::turns`].
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster_config::ids::NodeId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use node_core::turns::{self, Ticket, WAIT_MAX};
+use tokio::sync::oneshot;
 
-/// Contents that a node gets from another at a time. A node that comes back after a drain gets a hundred galleries; all at once they
-/// take both nodes' processors and the link between them from those who stand at a gate.
-const AT_A_TIME: usize = 2;
-
-/// How long a turn is waited for: a node that is silent must not keep anybody from asking another. Longer than a silent node
-/// keeps its connections.
-const WAIT_MAX: Duration = Duration::from_millis(2_500);
+#[derive(Debug, Default)]
+struct Waiting {
+    core: turns::Turns,
+    told: BTreeMap<Ticket, oneshot::Sender<()>>,
+}
 
 /// Whose turn it is at each of the other nodes.
-#[derive(Debug, Default)]
-pub struct Turns(Mutex<BTreeMap<NodeId, Arc<Semaphore>>>);
+#[derive(Debug, Clone, Default)]
+pub struct Turns(Arc<Mutex<Waiting>>);
+
+/// A turn, or the wait for one; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    turns: Turns,
+    at: NodeId,
+    ticket: Ticket,
+}
 
 impl Turns {
     /// Waits for a turn at a node. It ends when what is given back is dropped; none is given where the wait was too long.
-    pub async fn at(&self, node: NodeId) -> Option<OwnedSemaphorePermit> {
-        let turns = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            all.entry(node).or_insert_with(|| Arc::new(Semaphore::new(AT_A_TIME))).clone()
+    pub async fn at(&self, node: NodeId) -> Option<Turn> {
+        let (turn, told) = {
+            let mut waiting = self.lock();
+            let (ticket, is_next) = waiting.core.ask(node);
+            let turn = Turn { turns: self.clone(), at: node, ticket };
+            let told = (!is_next).then(|| {
+                let (tell, told) = oneshot::channel();
+                waiting.told.insert(ticket, tell);
+                told
+            });
+            (turn, told)
         };
-        tokio::time::timeout(WAIT_MAX, turns.acquire_owned()).await.ok()?.ok()
+        match told {
+            None => Some(turn),
+            Some(told) => tokio::time::timeout(WAIT_MAX, told).await.ok()?.ok().map(|()| turn),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut waiting = self.turns.lock();
+        waiting.told.remove(&self.ticket);
+        let next = waiting.core.leave(self.at, self.ticket);
+        if let Some(tell) = next.and_then(|next| waiting.told.remove(&next)) {
+            // One who has stopped waiting gives the turn on as well.
+            let _ = tell.send(());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use node_core::turns::AT_A_TIME;
 
     use super::*;
 

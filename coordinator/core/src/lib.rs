@@ -11,6 +11,7 @@ pub mod command;
 pub mod inventory;
 pub mod ledger;
 pub mod plan;
+pub mod planning;
 pub mod score;
 pub mod state;
 

@@ -6,13 +6,16 @@
 //! The one arrow beyond `cluster-config` goes to `coordinator-core`, for the replicated state that nodes reconcile
 //! themselves with.
 
+pub mod build;
 pub mod decide;
 pub mod encounter;
 pub mod hedge;
 pub mod incarnation;
+pub mod keeper;
 pub mod queue;
 pub mod rebuild;
 pub mod reconcile;
 pub mod roster;
 pub mod search;
 pub mod shard;
+pub mod turns;

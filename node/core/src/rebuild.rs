@@ -1,6 +1,6 @@
 //! Building a gallery's next version: whose people it goes on from.
 
-use cluster_config::canary::{Canary, planted};
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::Listing;
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -18,12 +18,18 @@ pub fn goes_on_from(known: Option<GalleryVersion>, committed: GalleryVersion) ->
 ///
 /// # Errors
 /// A refusal that names the members to be waited for.
-pub fn may_begin_anew(state: &State, shard: ShardId, silent: &[NodeId], listing: Listing) -> Result<(), Refusal> {
+pub fn may_begin_anew(
+    state: &State,
+    shard: ShardId,
+    silent: &[NodeId],
+    listing: Listing,
+    canaries: Canaries,
+) -> Result<(), Refusal> {
     let place = format!("gallery {shard}: nobody gives the people of its committed version");
     if listing != Listing::Whole {
         return Err(Refusal::new(RefusalCode::Unavailable, place, "submit the whole manifest"));
     }
-    if state.ledger.boardings(shard.journey) == 0 || planted(Canary::NewSubjects) {
+    if state.ledger.boardings(shard.journey) == 0 || canaries.has(Canary::NewSubjects) {
         return Ok(());
     }
     let members = silent.iter().filter(|node| state.members.contains_key(node));

@@ -1,14 +1,18 @@
 //! The replicated state against what runs on this node: what to start, what to tell, what to destroy.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use cluster_config::canary::{Canary, planted};
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{NodeId, ShardId};
 use cluster_config::wire::RefusalCode;
 use coordinator_core::State;
 use coordinator_core::state::Journey;
 
 use crate::shard::Order;
+
+/// How often shards are reconciled even where nothing is known to have changed: the net below the notifications.
+pub const RECONCILE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Something that makes this node fit the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +29,13 @@ pub enum Action {
 ///
 /// What belongs to no known journey is destroyed only where `caught_up` says that the state is not an old one, from
 /// before the journey: just after a start it may be.
-pub fn reconcile(state: &State, me: NodeId, kept: &BTreeSet<ShardId>, caught_up: bool) -> Vec<Action> {
+pub fn reconcile(
+    state: &State,
+    me: NodeId,
+    kept: &BTreeSet<ShardId>,
+    caught_up: bool,
+    canaries: Canaries,
+) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut held = BTreeSet::new();
     for (shard, placement) in &state.blueprint.placements {
@@ -41,11 +51,11 @@ pub fn reconcile(state: &State, me: NodeId, kept: &BTreeSet<ShardId>, caught_up:
             });
         }
     }
-    let unknown = kept.difference(&held).filter(|_| caught_up && !planted(Canary::KeptReplica));
+    let unknown = kept.difference(&held).filter(|_| caught_up && !canaries.has(Canary::KeptReplica));
     let mut purged: BTreeSet<ShardId> = unknown.copied().collect();
     for journey in state.journeys.values() {
         for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
-            if committed.holders.contains(&me) && !held.contains(&shard) && !planted(Canary::KeptReplica) {
+            if committed.holders.contains(&me) && !held.contains(&shard) && !canaries.has(Canary::KeptReplica) {
                 purged.insert(shard);
             }
         }

@@ -1,8 +1,13 @@
 //! A replica's life: what this node does about one shard, given its orders and what it holds.
 
-use cluster_config::canary::{Canary, planted};
+use std::time::Duration;
+
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, NodeId, ShardId, UnixMs};
 use coordinator_core::blueprint::Placement;
+
+/// How long a segment may take to cross the network.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause before a source that failed is asked again, milliseconds; doubled with each round up to sixteen times.
 const RETRY_MS: u64 = 50;
@@ -35,6 +40,8 @@ pub struct Content {
 pub enum Message {
     /// The replicated state changed.
     Ordered(Order),
+    /// It is known what lies on the disk, and if it is of use it is staged: that need not be fetched.
+    DiskRead,
     /// A segment stands ready in memory: read from disk, fetched, pushed by the owner, or built. The shell keeps it
     /// apart from the one that is searched until it is told to serve it.
     Staged(Content),
@@ -81,18 +88,39 @@ pub struct Replica {
     me: NodeId,
     shard: ShardId,
     order: Order,
+    /// The newest order that came before it was known what lies on the disk: it is obeyed then.
+    early: Option<Order>,
+    disk_read: bool,
     serving: Option<Content>,
     /// Of one version several may have been built, of which one will be committed.
     staged: Vec<Content>,
     fetching: bool,
     waiting: bool,
     failures: u32,
+    canaries: Canaries,
 }
 
 impl Replica {
-    /// A replica that holds nothing yet.
-    pub fn new(me: NodeId, shard: ShardId, order: Order) -> Self {
-        Self { me, shard, order, serving: None, staged: Vec::new(), fetching: false, waiting: false, failures: 0 }
+    /// A replica that holds nothing yet, and does not know yet what lies on the disk.
+    pub fn new(me: NodeId, shard: ShardId, order: Order, canaries: Canaries) -> Self {
+        Self {
+            me,
+            shard,
+            order,
+            early: None,
+            disk_read: false,
+            serving: None,
+            staged: Vec::new(),
+            fetching: false,
+            waiting: false,
+            failures: 0,
+            canaries,
+        }
+    }
+
+    /// The node.
+    pub fn node(&self) -> NodeId {
+        self.me
     }
 
     /// The shard.
@@ -108,6 +136,18 @@ impl Replica {
     /// Generation of ownership, as this node knows it.
     pub fn epoch(&self) -> Epoch {
         self.order.placement.epoch
+    }
+
+    /// Whether it is known what lies on the disk.
+    pub fn knows_its_disk(&self) -> bool {
+        self.disk_read
+    }
+
+    /// Which of the kept versions, oldest first, to read from the disk: the one that the order asks for, or else the last
+    /// one, where it may be committed yet.
+    pub fn to_read(&self, kept: &[Content]) -> Option<Content> {
+        let committed = kept.iter().find(|content| **content == self.committed());
+        committed.or(kept.last().filter(|content| content.version > self.order.version)).copied()
     }
 
     /// Whether this node owns the shard.
@@ -139,9 +179,15 @@ impl Replica {
     /// Takes what happened at `now` and adds what is to be done.
     pub fn step(&mut self, now: UnixMs, message: Message, effects: &mut Vec<Effect>) {
         match message {
-            Message::Ordered(order) => {
-                if order.placement.epoch >= self.order.placement.epoch && order.version >= self.order.version {
-                    self.order = order;
+            Message::Ordered(order) if !self.disk_read => {
+                self.early = Some(order);
+                return;
+            }
+            Message::Ordered(order) => self.obey(order),
+            Message::DiskRead => {
+                self.disk_read = true;
+                if let Some(order) = self.early.take() {
+                    self.obey(order);
                 }
             }
             Message::Staged(content) => {
@@ -168,13 +214,19 @@ impl Replica {
         self.fetch_if_behind(now, effects);
     }
 
+    fn obey(&mut self, order: Order) {
+        if order.placement.epoch >= self.order.placement.epoch && order.version >= self.order.version {
+            self.order = order;
+        }
+    }
+
     fn committed(&self) -> Content {
         Content { version: self.order.version, hash: self.order.hash }
     }
 
     /// Only what is committed is searched: an answer must not depend on which replica gave it (P5).
     fn settle_staged(&mut self, effects: &mut Vec<Effect>) {
-        let (committed, early) = (self.committed(), planted(Canary::ServeUncommitted));
+        let (committed, early) = (self.committed(), self.canaries.has(Canary::ServeUncommitted));
         let mut waiting = Vec::new();
         for staged in std::mem::take(&mut self.staged) {
             if staged == committed || early {
@@ -192,7 +244,7 @@ impl Replica {
     }
 
     fn fetch_if_behind(&mut self, now: UnixMs, effects: &mut Vec<Effect>) {
-        if self.fetching || self.phase() != Phase::Fetching {
+        if self.fetching || !self.disk_read || self.phase() != Phase::Fetching {
             return;
         }
         let sources = self.sources();
@@ -213,7 +265,7 @@ impl Replica {
             effects.push(Effect::Rebuild);
         }
         self.waiting = true;
-        if planted(Canary::FetchedOnce) {
+        if self.canaries.has(Canary::FetchedOnce) {
             return;
         }
         let rounds = self.failures / self.sources().len().max(1) as u32;
@@ -238,7 +290,9 @@ mod tests {
 
     fn replica() -> Replica {
         let shard = ShardId { journey: "AA1".parse().expect("id"), part: 0 };
-        Replica::new(NodeId(2), shard, order(0, 1))
+        let mut replica = Replica::new(NodeId(2), shard, order(0, 1), Canaries::default());
+        assert_eq!(step(&mut replica, Message::DiskRead), []);
+        replica
     }
 
     fn content(version: u32, hash: u8) -> Content {
@@ -358,6 +412,30 @@ mod tests {
         assert_eq!(step(&mut owner, Message::Ordered(alone.clone())), [Effect::Rebuild, Effect::Wake(UnixMs(1_100))]);
         assert_eq!(step(&mut owner, Message::Ordered(alone)), [], "it waits");
         assert_eq!(step(&mut owner, Message::Woken), [Effect::Rebuild, Effect::Wake(UnixMs(1_200))]);
+    }
+
+    #[test]
+    fn nothing_is_fetched_before_it_is_known_what_lies_on_the_disk() {
+        let shard = replica().shard();
+        let early = || Replica::new(NodeId(2), shard, order(1, 1), Canaries::default());
+        let mut replica = early();
+        assert_eq!(step(&mut replica, Message::Ordered(order(2, 1))), []);
+        assert_eq!(step(&mut replica, staged(1, 1)), [Effect::Serve(content(1, 1))], "it was committed when it began");
+        let fetch = Effect::Fetch { from: NodeId(1), version_min: GalleryVersion(2) };
+        assert_eq!(step(&mut replica, Message::DiskRead), [fetch]);
+        let mut restarted = early();
+        assert_eq!(step(&mut restarted, staged(1, 1)), [Effect::Serve(content(1, 1))]);
+        assert_eq!(step(&mut restarted, Message::DiskRead), [], "all that is needed was on the disk");
+    }
+
+    #[test]
+    fn the_committed_version_is_read_from_the_disk_or_else_one_that_may_be_committed_yet() {
+        let shard = replica().shard();
+        let replica = Replica::new(NodeId(2), shard, order(2, 1), Canaries::default());
+        let kept = [content(1, 1), content(2, 2), content(2, 9), content(3, 3)];
+        assert_eq!(replica.to_read(&kept), Some(content(2, 2)));
+        assert_eq!(replica.to_read(&kept[2..]), Some(content(3, 3)));
+        assert_eq!(replica.to_read(&kept[..1]), None, "what is out of date is fetched");
     }
 
     #[test]

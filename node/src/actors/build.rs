@@ -1,22 +1,21 @@
-//! What an owner does with an order to build: build, keep, push to the standbys, commit.
+//! Builds: the loops around [`node_core::build`], and the bytes that its effects name.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use actix::Recipient;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, BuildOrder, Built, Listing, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::Command;
-use coordinator_core::blueprint::Placement;
 use coordinator_core::command::GalleryCommit;
-use coordinator_core::state::ShardState;
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use node_core::rebuild::{goes_on_from, may_begin_anew};
-use node_core::shard::Order;
+use futures::{FutureExt, StreamExt};
+use node_core::build::job::{self, COMMIT_TIMEOUT, Effect, Event, Made, People};
+use node_core::build::{order, push};
 use node_link::Lane;
 
 use super::content;
@@ -27,18 +26,6 @@ use crate::proposer::Proposer;
 use crate::segment::{self, Loaded};
 use crate::store::Kind;
 
-/// How long standbys are waited for. One that is not there by then fetches the version once it is committed.
-const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long the other standbys are waited for once one has the version; as long again as that one took, if that is more.
-const PUSH_GRACE: Duration = Duration::from_millis(300);
-
-/// Pause before a standby that does not know its order yet is asked again.
-const PUSH_PAUSE: Duration = Duration::from_millis(20);
-
-/// How long the commit may take.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Whether a build is under way; ends with the job, however that ends.
 pub struct Building(pub Arc<AtomicBool>);
 
@@ -48,92 +35,115 @@ impl Drop for Building {
     }
 }
 
-/// One build.
+/// One build: what the core's effects are performed with.
 pub struct Job {
     /// What the node's parts share.
     pub shared: Arc<Shared>,
     /// The way into the replicated state.
     pub proposer: Proposer,
-    /// What to build.
-    pub order: BuildOrder,
-    /// The placement under which this node owns the shard.
-    pub placement: Placement,
-    /// The version that is served now; 0 is none.
-    pub served: GalleryVersion,
-    /// What this node has of the version before: its people keep their subject ids.
+    /// The shard.
+    pub shard: ShardId,
+    /// What to build; absent where every replica is lost: then the people of a roster are built again.
+    pub order: Option<BuildOrder>,
+    /// What this node has of the version before.
     pub before: Option<Arc<Loaded>>,
     /// Where the new version is handed in.
     pub stage: Recipient<Stage>,
     /// Held for as long as the build lasts.
-    pub _building: Building,
+    pub building: Building,
+}
+
+/// A job with what its effects have brought so far.
+struct Work {
+    job: Job,
+    rosters: Mutex<BTreeMap<NodeId, Segment>>,
+    made: OnceLock<peer::Request>,
 }
 
 impl Job {
-    /// Builds and commits; the very manifest that is committed and served already is answered at once.
+    /// Does what the core says until the job is done.
     ///
     /// # Errors
-    /// A refusal with the place. Nothing is committed then.
-    pub async fn run(self) -> Result<Built, Refusal> {
-        let started = Instant::now();
-        let shard = self.order.shard;
-        let committed = self.shared.coordinator.with_state(|state| state.shard(shard).cloned());
-        let Some(committed) = committed else {
-            let fix = "submit the manifest again; the journey is gone";
-            return Err(Refusal::new(RefusalCode::NotFound, format!("gallery {shard}"), fix));
-        };
-        if committed.manifest == self.order.manifest && self.served == committed.version {
-            return Ok(built(&committed));
+    /// A refusal with the place. Nothing is committed then, or it is not known.
+    pub async fn run(self, mut core: job::Job) -> Result<Built, Refusal> {
+        let begun = Instant::now();
+        let work = Work { job: self, rosters: Mutex::default(), made: OnceLock::new() };
+        let mut running: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
+        let mut event = Event::Begun;
+        loop {
+            let mut effects = Vec::new();
+            let state = &work.job.shared.coordinator;
+            state.with_state(|state| core.step(begun.elapsed(), state, event, &mut effects));
+            for effect in effects {
+                let next: BoxFuture<'_, Event> = match effect {
+                    Effect::AskRoster(of, version_min) => Box::pin(work.ask_roster(of, version_min)),
+                    Effect::Build(version, people) => Box::pin(work.build(version, people).map(Event::Built)),
+                    Effect::Keep => Box::pin(work.keep().map(Event::Kept)),
+                    Effect::Push(to, until) => Box::pin(work.push(to, begun + until)),
+                    Effect::Commit(commit) => {
+                        running.clear();
+                        Box::pin(work.commit(commit))
+                    }
+                    Effect::Wake(at) => Box::pin(wake(begun + at).map(|()| Event::Woken)),
+                    Effect::Done(result) => {
+                        if result.is_ok() && work.made.get().is_some() {
+                            metrics::histogram!("tvs_gallery_build_seconds").record(begun.elapsed().as_secs_f64());
+                        }
+                        return result;
+                    }
+                };
+                running.push(next);
+            }
+            // A job that is not done waits for something.
+            event = running.next().await.ok_or_else(|| work.broken("the build waits for nothing"))?;
         }
-        let version = GalleryVersion(committed.version.0 + 1);
-        let before = self.people_before(&committed).await?;
-        let segment = self.build(version, before).await?;
-        let loaded = content::keep(&self.shared, Kind::Gallery, segment.clone(), self.before.clone()).await?;
-        let commit = GalleryCommit {
-            shard,
-            epoch: self.placement.epoch,
-            node: self.shared.me,
-            version,
-            hash: segment.hash,
-            manifest: self.order.manifest,
-            people: loaded.head.people.len() as u32,
-            rows: loaded.head.rows(),
-            without_photo: loaded.head.without_photo(),
-        };
-        self.stage.send(Stage(loaded)).await.map_err(|_| {
-            Refusal::new(RefusalCode::Unavailable, format!("gallery {shard}"), "ask again: its actor is restarting")
-        })?;
-        self.push(segment).await?;
-        let built = Built { version, people: commit.people, rows: commit.rows, without_photo: commit.without_photo };
-        self.proposer.propose(Command::CommitGallery(commit), Instant::now() + COMMIT_TIMEOUT).await?;
-        metrics::histogram!("tvs_gallery_build_seconds").record(started.elapsed().as_secs_f64());
-        Ok(built)
+    }
+}
+
+impl Work {
+    async fn ask_roster(&self, of: NodeId, version_min: GalleryVersion) -> Event {
+        let (answer, given) = content::ask_roster(&self.job.shared, of, self.job.shard, version_min).await;
+        if let Some(given) = given {
+            self.rosters.lock().unwrap_or_else(PoisonError::into_inner).insert(of, given);
+        }
+        Event::RosterAnswered(of, answer)
     }
 
-    /// The people of the committed version, out of what this node has or another keeps.
-    async fn people_before(&self, committed: &ShardState) -> Result<Option<Arc<Loaded>>, Refusal> {
-        let (shared, shard) = (&self.shared, self.order.shard);
-        if goes_on_from(self.before.as_ref().map(|before| before.head.version), committed.version) {
-            return Ok(self.before.clone());
-        }
-        let holders = committed.holders.iter().copied();
-        let kept = match content::roster_here(shared, shard, committed.version).await {
-            Ok(kept) => Ok(kept),
-            Err(_) => content::fetch_roster(shared, shard, committed.version, holders).await,
-        };
-        let silent = match kept {
-            Ok(kept) => return Ok(Some(Arc::new(read_roster(&kept)?))),
-            Err(silent) => silent,
-        };
-        shared.coordinator.with_state(|state| may_begin_anew(state, shard, &silent, self.order.listing))?;
-        Ok(self.before.clone())
+    async fn commit(&self, commit: GalleryCommit) -> Event {
+        let until = Instant::now() + COMMIT_TIMEOUT;
+        let committed = self.job.proposer.propose(Command::CommitGallery(commit), until).await;
+        Event::Committed(committed.map(|_| ()))
     }
 
-    async fn build(&self, version: GalleryVersion, before: Option<Arc<Loaded>>) -> Result<Segment, Refusal> {
-        let shared = self.shared.clone();
-        let order = self.order.clone();
-        let place = format!("gallery {}", order.shard);
-        let internal = |problem: String| Refusal::new(RefusalCode::Internal, place.clone(), problem);
-        let building = self.shared.network.spawn_blocking(move || {
+    fn broken(&self, problem: &str) -> Refusal {
+        let place = format!("gallery {}: {problem}", self.job.shard);
+        Refusal::new(RefusalCode::Internal, place, "submit the manifest again")
+    }
+
+    /// What to build, and on whose people it goes on.
+    fn sources(&self, people: People) -> Result<(BuildOrder, Option<Arc<Loaded>>), Refusal> {
+        let before = match people {
+            People::OfReplica => self.job.before.clone(),
+            People::OfRoster(by) => {
+                let rosters = self.rosters.lock().unwrap_or_else(PoisonError::into_inner);
+                let roster = rosters.get(&by).ok_or_else(|| self.broken("its roster is not here"))?;
+                Some(Arc::new(read_roster(roster)?))
+            }
+        };
+        if let Some(order) = &self.job.order {
+            return Ok((order.clone(), before));
+        }
+        let head = &before.as_ref().ok_or_else(|| self.broken("nobody's people are here"))?.head;
+        let people = head.people.iter().map(|enrolled| enrolled.person.clone()).collect();
+        let order =
+            BuildOrder { shard: self.job.shard, manifest: head.manifest, people, listing: Listing::Whole };
+        Ok((order, before))
+    }
+
+    async fn build(&self, version: GalleryVersion, people: People) -> Result<(), Refusal> {
+        let shared = self.job.shared.clone();
+        let (order, before) = self.sources(people)?;
+        let building = self.job.shared.network.spawn_blocking(move || {
             let id = order.shard.journey;
             let (policy, departs_at, boarded) = shared.coordinator.with_state(|state| {
                 let departs_at = state.journeys.get(&id).map(|journey| journey.plan.departs_at).unwrap_or_default();
@@ -152,53 +162,39 @@ impl Job {
             segment::encode(&head, &values)
                 .map_err(|error| Refusal::new(RefusalCode::Internal, "segment", error.to_string()))
         });
-        building.await.map_err(|error| internal(error.to_string()))?
+        let place = format!("gallery {}", self.job.shard);
+        let broke_off = |error: tokio::task::JoinError| Refusal::new(RefusalCode::Internal, place, error.to_string());
+        let segment = building.await.map_err(broke_off)??;
+        self.made.set(peer::Request::StoreSegment(segment)).map_err(|_| self.broken("it is built twice"))
     }
 
-    /// Hands the segment to the standbys. One of them at least must have it before it is committed: a version that only
-    /// its owner has would be lost with it.
-    async fn push(&self, segment: Segment) -> Result<(), Refusal> {
-        let shard = segment.shard;
-        let request = peer::Request::StoreSegment(segment);
-        let begun = Instant::now();
-        let deadline = begun + PUSH_TIMEOUT;
-        let standbys = &self.placement.standbys;
-        let mut pushes: FuturesUnordered<_> =
-            standbys.iter().map(|node| push_to(&self.shared, *node, &request, deadline)).collect();
-        let (mut is_kept, mut until) = (standbys.is_empty(), deadline);
-        while let Ok(Some(kept)) = tokio::time::timeout_at(until.into(), pushes.next()).await {
-            if kept {
-                is_kept = true;
-                until = until.min(Instant::now() + PUSH_GRACE.max(begun.elapsed()));
-            }
-        }
-        if is_kept {
-            return Ok(());
-        }
-        let place = format!("gallery {shard}: no standby took the new version");
-        Err(Refusal::new(RefusalCode::Unavailable, place, "ask again; the blueprint will name others"))
+    async fn keep(&self) -> Result<Made, Refusal> {
+        let Some(peer::Request::StoreSegment(segment)) = self.made.get() else {
+            return Err(self.broken("nothing is built"));
+        };
+        let job = &self.job;
+        let loaded = content::keep(&job.shared, Kind::Gallery, segment.clone(), job.before.clone()).await?;
+        let made = Made {
+            hash: segment.hash,
+            manifest: loaded.head.manifest,
+            people: loaded.head.people.len() as u32,
+            rows: loaded.head.rows(),
+            without_photo: loaded.head.without_photo(),
+        };
+        job.stage.send(Stage(loaded)).await.map_err(|_| {
+            let place = format!("gallery {}", job.shard);
+            Refusal::new(RefusalCode::Unavailable, place, "ask again: its actor is restarting")
+        })?;
+        Ok(made)
     }
-}
 
-async fn push_to(shared: &Shared, node: NodeId, request: &peer::Request, deadline: Instant) -> bool {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match shared.ask(node, Lane::Bulk, request, left).await {
-            Ok(peer::Response::Done) => return true,
-            Err(refusal) if refusal.code.retryable() && Instant::now() + PUSH_PAUSE < deadline => {
-                tokio::time::sleep(PUSH_PAUSE).await;
-            }
-            Ok(_) | Err(_) => return false,
-        }
-    }
-}
-
-fn built(committed: &ShardState) -> Built {
-    Built {
-        version: committed.version,
-        people: committed.people,
-        rows: committed.rows,
-        without_photo: committed.without_photo,
+    async fn push(&self, to: NodeId, until: Instant) -> Event {
+        let left = until.saturating_duration_since(Instant::now());
+        let answer = match self.made.get() {
+            Some(request) => push::Answer::of(&self.job.shared.ask(to, Lane::Bulk, request, left).await),
+            None => push::Answer::Never,
+        };
+        Event::PushAnswered(to, answer)
     }
 }
 
@@ -208,101 +204,57 @@ fn read_roster(segment: &Segment) -> Result<Loaded, Refusal> {
     })
 }
 
-/// Builds anew, out of the people that this node or another keeps as a roster, where every replica is lost.
-///
-/// # Errors
-/// Where nobody keeps the committed version's people; or as [`Job::run`].
-pub async fn from_roster(
-    shared: Arc<Shared>,
-    proposer: Proposer,
-    shard: ShardId,
-    order: Order,
-    stage: Recipient<Stage>,
-    building: Building,
-) -> Result<Built, Refusal> {
-    let segment = match content::roster_here(&shared, shard, order.version).await {
-        Ok(segment) => segment,
-        Err(_) => {
-            let holders = order.placement.rosters.clone().into_iter();
-            let fetched = content::fetch_roster(&shared, shard, order.version, holders).await;
-            fetched.map_err(|_| {
-                let place = format!("gallery {shard}: no other node gives its people");
-                Refusal::new(RefusalCode::Unavailable, place, "submit its manifest again")
-            })?
-        }
-    };
-    let roster = read_roster(&segment)?;
-    let people = roster.head.people.iter().map(|enrolled| enrolled.person.clone()).collect();
-    let job = Job {
-        shared,
-        proposer,
-        order: BuildOrder { shard, manifest: roster.head.manifest, people, listing: Listing::Whole },
-        placement: order.placement,
-        served: GalleryVersion::default(),
-        before: Some(Arc::new(roster)),
-        stage,
-        _building: building,
-    };
-    job.run().await
-}
-
 /// Sends the order to the shard's owner, wherever that is, until the gallery is built.
 ///
 /// # Errors
 /// The owner's refusal, or the last one when the deadline passes.
 pub async fn at_owner(shared: &Arc<Shared>, order: BuildOrder, deadline: Instant) -> Result<Built, Refusal> {
-    let shard = order.shard;
-    let mut last = Refusal::new(
-        RefusalCode::Unavailable,
-        format!("gallery {shard} is not placed on any node"),
-        "look at `tvs cluster status`: are there nodes, and a leader?",
-    );
-    while Instant::now() < deadline {
-        let owner = shared.coordinator.with_state(|state| state.blueprint.placements.get(&shard).map(|p| p.owner));
-        let built = match owner {
-            Some(owner) if owner == shared.me => build_here(shared, order.clone()).await,
-            Some(owner) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let request = peer::Request::Build(order.clone());
-                let asked = shared.ask(owner, Lane::Bulk, &request, left);
-                while_owner(shared, shard, owner, asked).await.and_then(|response| match response {
-                    peer::Response::Built(built) => Ok(built),
-                    _ => Err(crate::context::out_of_turn(owner)),
-                })
+    let begun = Instant::now();
+    let mut core = order::Sending::new(shared.me, order.shard, deadline.saturating_duration_since(begun));
+    let mut changes = shared.coordinator.changes();
+    let mut asked: FuturesUnordered<BoxFuture<'_, order::Event>> = FuturesUnordered::new();
+    let mut event = order::Event::Begun;
+    loop {
+        let mut effects = Vec::new();
+        shared.coordinator.with_state(|state| core.step(begun.elapsed(), state, event, &mut effects));
+        for effect in effects {
+            match effect {
+                order::Effect::Done(result) => return result,
+                order::Effect::Abandon(_) => asked.clear(),
+                order::Effect::BuildHere => asked.push(Box::pin(ask_here(shared, order.clone()))),
+                order::Effect::Ask(owner, until) => asked.push(Box::pin(ask(shared, owner, order.clone(), begun + until))),
+                order::Effect::Wake(at) => asked.push(Box::pin(wake(begun + at).map(|()| order::Event::Woken))),
             }
-            None => Err(last.clone()),
-        };
-        match built {
-            Ok(built) => return Ok(built),
-            Err(refusal) if refusal.code.retryable() || refusal.code == RefusalCode::Conflict => last = refusal,
-            Err(refusal) => return Err(refusal),
         }
-        tokio::time::sleep(PUSH_PAUSE).await;
+        event = tokio::select! {
+            Some(event) = asked.next() => event,
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    let place = format!("node {}: it ends", shared.me);
+                    return Err(Refusal::new(RefusalCode::Unavailable, place, "ask another node"));
+                }
+                order::Event::Changed
+            }
+        };
     }
-    Err(last)
 }
 
-/// Waits for `asked` for as long as that node owns the shard: a dead owner's successor builds in its place.
-async fn while_owner<T>(
-    shared: &Shared,
-    shard: ShardId,
-    owner: NodeId,
-    asked: impl Future<Output = Result<T, Refusal>>,
-) -> Result<T, Refusal> {
-    let mut asked = std::pin::pin!(asked);
-    let mut changes = shared.coordinator.changes();
-    loop {
-        tokio::select! {
-            answered = &mut asked => return answered,
-            changed = changes.changed() => {
-                let now = shared.coordinator.with_state(|s| s.blueprint.placements.get(&shard).map(|p| p.owner));
-                if changed.is_err() || now != Some(owner) {
-                    let place = format!("gallery {shard}: node {owner} does not own it any more");
-                    return Err(Refusal::new(RefusalCode::Unavailable, place, "ask the new owner"));
-                }
-            }
-        }
-    }
+async fn wake(at: Instant) {
+    tokio::time::sleep_until(at.into()).await;
+}
+
+async fn ask_here(shared: &Shared, order: BuildOrder) -> order::Event {
+    order::Event::Answered(shared.me, build_here(shared, order).await)
+}
+
+async fn ask(shared: &Shared, owner: NodeId, order: BuildOrder, until: Instant) -> order::Event {
+    let left = until.saturating_duration_since(Instant::now());
+    let answered = match shared.ask(owner, Lane::Bulk, &peer::Request::Build(order), left).await {
+        Ok(peer::Response::Built(built)) => Ok(built),
+        Ok(_) => Err(crate::context::out_of_turn(owner)),
+        Err(refusal) => Err(refusal),
+    };
+    order::Event::Answered(owner, answered)
 }
 
 /// Has a shard that runs on this node build.

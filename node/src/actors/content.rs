@@ -1,25 +1,19 @@
 //! Where a shard's content comes from and where it is kept: this node's disk, other nodes; galleries and rosters.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
 use futures::stream::{FuturesUnordered, StreamExt};
+use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, is_wanted};
 use node_core::reconcile::may_keep;
-use node_core::shard::Order;
+use node_core::shard::{Content, FETCH_TIMEOUT, Order, Replica};
 use node_link::Lane;
 
 use crate::context::{Context as Shared, out_of_turn};
 use crate::segment::{self, Loaded};
-use crate::store::Kind;
-
-/// How long a node may take to give a roster: there are others to ask.
-const ROSTER_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long a segment may take to cross the network.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::store::{Kept, Kind};
 
 /// Checks a segment and keeps it on disk as a gallery or a roster; `before` is what this node has of the version before.
 ///
@@ -66,21 +60,22 @@ pub async fn fetch_gallery(
     let _turn = shared.turns.at(from).await;
     let request = peer::Request::FetchSegment { shard, version_min };
     match shared.ask(from, Lane::Bulk, &request, FETCH_TIMEOUT).await? {
-        peer::Response::Segment(segment) if segment.shard == shard && segment.version >= version_min => {
+        peer::Response::Segment(segment) if is_wanted(shard, version_min, &segment) => {
             keep(shared, Kind::Gallery, segment, before).await
         }
         _ => Err(out_of_turn(from)),
     }
 }
 
-/// The segment on disk that the order asks for, or else a later one that may be committed yet.
-pub fn read_gallery(shared: &Shared, shard: ShardId, order: &Order) -> Option<Arc<Loaded>> {
+/// What lies on the disk and is of use to the replica.
+pub fn read_gallery(shared: &Shared, replica: &Replica) -> Option<Arc<Loaded>> {
+    let shard = replica.shard();
     let read = || -> Result<Option<Segment>, crate::store::Error> {
         let versions = shared.store.versions(Kind::Gallery, shard)?;
-        let committed = versions.iter().find(|kept| kept.version == order.version && kept.hash == order.hash);
-        let later = versions.iter().rev().find(|kept| kept.version > order.version);
-        match committed.or(later) {
-            Some(kept) => shared.store.get(*kept),
+        let kept: Vec<Content> =
+            versions.iter().map(|kept| Content { version: kept.version, hash: kept.hash }).collect();
+        match replica.to_read(&kept) {
+            Some(Content { version, hash }) => shared.store.get(Kept { kind: Kind::Gallery, shard, version, hash }),
             None => Ok(None),
         }
     };
@@ -101,7 +96,8 @@ pub fn read_gallery(shared: &Shared, shard: ShardId, order: &Order) -> Option<Ar
 /// # Errors
 /// The last replica's refusal, or this node's.
 pub async fn keep_roster(shared: &Arc<Shared>, shard: ShardId, order: &Order) -> Result<GalleryVersion, Refusal> {
-    let fetched = fetch_roster(shared, shard, order.version, order.placement.replicas()).await;
+    let seeking = Seeking::elsewhere(shared.me, shard, order.version, order.placement.replicas());
+    let fetched = fetch_roster(shared, seeking).await;
     let segment = fetched.map_err(|silent| {
         let place = format!("roster of gallery {shard}: no replica gives it, {} of them are silent", silent.len());
         Refusal::new(RefusalCode::Unavailable, place, "it is asked for again")
@@ -115,33 +111,45 @@ pub async fn keep_roster(shared: &Arc<Shared>, shard: ShardId, order: &Order) ->
     Ok(version)
 }
 
-/// The roster of `version_min` or later, from whichever of `nodes` gives it first.
+/// The roster of a version, from whichever node gives it first.
 ///
 /// # Errors
 /// The nodes that have not said that they do not have it.
-pub async fn fetch_roster(
+async fn fetch_roster(shared: &Arc<Shared>, mut seeking: Seeking) -> Result<Segment, Vec<NodeId>> {
+    let (shard, version_min) = (seeking.shard(), seeking.version_min());
+    let ask = |node| async move { (node, ask_roster(shared, node, shard, version_min).await) };
+    let mut asked = FuturesUnordered::new();
+    let (mut next, mut given) = (seeking.begin(), None);
+    loop {
+        match (next, given) {
+            (Next::Found(..), Some(segment)) => return Ok(segment),
+            (Next::Nobody(silent), _) => return Err(silent),
+            (Next::Ask(nodes), _) => asked.extend(nodes.into_iter().map(ask)),
+            (Next::Found(..), None) | (Next::Wait, _) => {}
+        }
+        let Some((node, (answer, segment))) = asked.next().await else { return Err(Vec::new()) };
+        (next, given) = (seeking.answered(node, answer), segment);
+    }
+}
+
+/// Asks a node for the roster of a version or a later one; where it is this node, looks at its disk.
+pub async fn ask_roster(
     shared: &Arc<Shared>,
+    of: NodeId,
     shard: ShardId,
     version_min: GalleryVersion,
-    nodes: impl Iterator<Item = NodeId>,
-) -> Result<Segment, Vec<NodeId>> {
-    let request = peer::Request::FetchRoster { shard, version_min };
-    let mut silent = Vec::new();
-    let ask = |node| {
-        let request = &request;
-        async move { (node, shared.ask(node, Lane::Bulk, request, ROSTER_TIMEOUT).await) }
+) -> (Answer, Option<Segment>) {
+    let answered = if of == shared.me {
+        roster_here(shared, shard, version_min).await.map(peer::Response::Segment)
+    } else {
+        let request = peer::Request::FetchRoster { shard, version_min };
+        shared.ask(of, Lane::Bulk, &request, ROSTER_TIMEOUT).await
     };
-    let mut asked: FuturesUnordered<_> = nodes.filter(|node| *node != shared.me).map(ask).collect();
-    while let Some((node, given)) = asked.next().await {
-        match given {
-            Ok(peer::Response::Segment(segment)) if segment.shard == shard && segment.version >= version_min => {
-                return Ok(segment);
-            }
-            Err(refusal) if refusal.code == RefusalCode::NotFound => {}
-            Ok(_) | Err(_) => silent.push(node),
-        }
+    let answer = Answer::of(shard, version_min, &answered);
+    match answered {
+        Ok(peer::Response::Segment(segment)) => (answer, Some(segment)),
+        Ok(_) | Err(_) => (answer, None),
     }
-    Err(silent)
 }
 
 /// The people of a shard as this node has them, of a replica or a roster.

@@ -1,14 +1,15 @@
 //! The keeper: makes the shards that run on this node fit the replicated state, and starts again what died.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::prelude::*;
+use cluster_config::canary::Canaries;
 use cluster_config::ids::{GalleryVersion, ShardId};
 use cluster_config::wire::Refusal;
 use coordinator_core::Command;
-use node_core::reconcile::{Action, reconcile};
+use node_core::keeper::{self as core, Effect, Event, RECEIPT_TIMEOUT};
 use node_core::shard::Order;
 use tokio::sync::mpsc;
 
@@ -18,9 +19,6 @@ use crate::clock;
 use crate::context::Context as Shared;
 use crate::proposer::Proposer;
 use crate::store::Kind;
-
-/// How long one try to deliver a purge receipt lasts; the next reconciliation tries again.
-const RECEIPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Look at the state and make this node fit it.
 #[derive(Message)]
@@ -35,46 +33,18 @@ pub struct Reconcile {
 #[rtype(result = "()")]
 struct ShardEnded(Ended);
 
-/// A purge has ended, with its receipt delivered or not.
+/// Something that the keeper had begun has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct PurgeEnded {
-    shard: ShardId,
-    destroyed: bool,
-}
-
-/// A roster has been fetched, at this version, or could not be.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct RosterKept {
-    shard: ShardId,
-    kept: Option<GalleryVersion>,
-}
-
-/// A roster as the keeper knows it.
-#[derive(Default)]
-struct Roster {
-    version: GalleryVersion,
-    fetching: bool,
-}
-
-/// A shard's actor as the keeper knows it.
-struct Running {
-    run: u64,
-    order: Order,
-}
+struct Happened(Event);
 
 /// See the module.
 pub struct Keeper {
     shared: Arc<Shared>,
     proposer: Proposer,
     arbiter: ArbiterHandle,
-    running: BTreeMap<ShardId, Running>,
-    on_disk: BTreeSet<ShardId>,
-    rosters: BTreeMap<ShardId, Roster>,
-    purging: BTreeSet<ShardId>,
-    runs: u64,
-    caught_up: bool,
+    core: core::Keeper,
+    effects: Vec<Effect>,
     notify: mpsc::UnboundedSender<Ended>,
 }
 
@@ -91,12 +61,8 @@ impl Keeper {
             shared: shared.clone(),
             proposer,
             arbiter: arbiter.clone(),
-            running: BTreeMap::new(),
-            on_disk,
-            rosters: BTreeMap::new(),
-            purging: BTreeSet::new(),
-            runs: 0,
-            caught_up: false,
+            core: core::Keeper::new(shared.me, on_disk, Canaries::of_process()),
+            effects: Vec::new(),
             notify,
         };
         let address = Self::start_in_arbiter(arbiter, move |_| keeper);
@@ -111,60 +77,34 @@ impl Keeper {
         address.recipient()
     }
 
-    fn hold(&mut self, shard: ShardId, order: Order) {
-        if self.purging.contains(&shard) {
-            return;
-        }
-        if let Some(running) = self.running.get_mut(&shard) {
-            if running.order != order
-                && let Some(handle) = self.shared.directory.find(shard)
-                && handle.obey.try_send(Obey(order.clone())).is_ok()
-            {
-                running.order = order;
+    fn step(&mut self, event: Event, context: &mut Context<Self>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.shared.coordinator.with_state(|state| self.core.step(state, event, &mut effects));
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Start(shard, run, order) => self.start_replica(Ended { shard, run }, order),
+                Effect::Tell(shard, order) => self.tell(shard, order),
+                Effect::End(shard) => self.end(shard),
+                Effect::KeepRoster(shard, order) => self.keep_roster(shard, order, context),
+                Effect::DropReplica(shard) => self.drop_replica(shard),
+                Effect::Purge(shard) => self.purge(shard, context),
             }
-            return;
         }
-        self.runs += 1;
-        let ended = Ended { shard, run: self.runs };
-        let shared = self.shared.clone();
-        let proposer = self.proposer.clone();
-        let handle = ShardActor::spawn(&self.arbiter, shared, proposer, ended, order.clone(), self.notify.clone());
-        self.shared.directory.insert(shard, handle);
-        self.running.insert(shard, Running { run: self.runs, order });
-        self.on_disk.insert(shard);
+        self.effects = effects;
+        metrics::gauge!("tvs_shards_running").set(self.core.running() as f64);
     }
 
-    /// Keeps the people of a shard that other nodes have replicas of. A replica that this node had before goes once they
-    /// are kept.
-    fn keep_roster(&mut self, shard: ShardId, order: Order, context: &mut Context<Self>) {
-        if self.purging.contains(&shard) || order.version == GalleryVersion::default() {
-            return;
-        }
-        let roster = self.rosters.entry(shard).or_default();
-        if roster.fetching {
-            return;
-        }
-        if roster.version < order.version {
-            roster.fetching = true;
-            self.on_disk.insert(shard);
-            let shared = self.shared.clone();
-            let address = context.address();
-            self.shared.network.spawn(async move {
-                let kept = content::keep_roster(&shared, shard, &order).await;
-                if let Err(refusal) = &kept {
-                    tracing::debug!(%shard, %refusal, "the roster is not kept yet; it is asked for again");
-                }
-                // The keeper ends only with the process.
-                let _ = address.send(RosterKept { shard, kept: kept.ok() }).await;
-            });
-        } else if self.running.remove(&shard).is_some() {
-            self.end(shard);
-            let shared = self.shared.clone();
-            self.shared.network.spawn_blocking(move || {
-                if let Err(error) = shared.store.drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX)) {
-                    tracing::error!(%shard, %error, "the replica's content could not be dropped");
-                }
-            });
+    fn start_replica(&self, ended: Ended, order: Order) {
+        let (shared, proposer) = (self.shared.clone(), self.proposer.clone());
+        let handle = ShardActor::spawn(&self.arbiter, shared, proposer, ended, order, self.notify.clone());
+        self.shared.directory.insert(ended.shard, handle);
+    }
+
+    fn tell(&mut self, shard: ShardId, order: Order) {
+        let told = self.shared.directory.find(shard).is_some_and(|handle| handle.obey.try_send(Obey(order)).is_ok());
+        if !told {
+            let mut effects = Vec::new();
+            self.shared.coordinator.with_state(|state| self.core.step(state, Event::NotTold(shard), &mut effects));
         }
     }
 
@@ -176,26 +116,39 @@ impl Keeper {
         }
     }
 
-    fn purge(&mut self, shard: ShardId, context: &mut Context<Self>) {
-        if !self.purging.insert(shard) {
-            return;
-        }
-        self.running.remove(&shard);
-        self.rosters.remove(&shard);
-        self.end(shard);
+    fn keep_roster(&self, shard: ShardId, order: Order, context: &Context<Self>) {
+        let shared = self.shared.clone();
+        let address = context.address();
+        self.shared.network.spawn(async move {
+            let kept = content::keep_roster(&shared, shard, &order).await;
+            if let Err(refusal) = &kept {
+                tracing::debug!(%shard, %refusal, "the roster is not kept yet; it is asked for again");
+            }
+            // The keeper ends only with the process.
+            let _ = address.send(Happened(Event::RosterKept(shard, kept.ok()))).await;
+        });
+    }
+
+    fn drop_replica(&self, shard: ShardId) {
+        let shared = self.shared.clone();
+        self.shared.network.spawn_blocking(move || {
+            if let Err(error) = shared.store.drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX)) {
+                tracing::error!(%shard, %error, "the replica's content could not be dropped");
+            }
+        });
+    }
+
+    fn purge(&self, shard: ShardId, context: &Context<Self>) {
         let shared = self.shared.clone();
         let proposer = self.proposer.clone();
         let address = context.address();
         self.shared.network.spawn(async move {
-            let destroyed = match destroy(&shared, &proposer, shard).await {
-                Ok(()) => true,
-                Err(refusal) => {
-                    tracing::warn!(%shard, %refusal, "the purge is tried again");
-                    false
-                }
-            };
+            let destroyed = destroy(&shared, &proposer, shard).await;
+            if let Err(refusal) = &destroyed {
+                tracing::warn!(%shard, %refusal, "the purge is tried again");
+            }
             // The keeper ends only with the process.
-            let _ = address.send(PurgeEnded { shard, destroyed }).await;
+            let _ = address.send(Happened(Event::Purged(shard, destroyed.is_ok()))).await;
         });
     }
 }
@@ -208,18 +161,15 @@ impl Handler<Reconcile> for Keeper {
     type Result = ();
 
     fn handle(&mut self, Reconcile { caught_up }: Reconcile, context: &mut Context<Self>) {
-        self.caught_up |= caught_up;
-        let kept: BTreeSet<ShardId> = self.running.keys().chain(&self.on_disk).copied().collect();
-        let actions =
-            self.shared.coordinator.with_state(|state| reconcile(state, self.shared.me, &kept, self.caught_up));
-        for action in actions {
-            match action {
-                Action::Hold(shard, order) => self.hold(shard, order),
-                Action::KeepRoster(shard, order) => self.keep_roster(shard, order, context),
-                Action::Purge(shard) => self.purge(shard, context),
-            }
-        }
-        metrics::gauge!("tvs_shards_running").set(self.running.len() as f64);
+        self.step(Event::Look(caught_up), context);
+    }
+}
+
+impl Handler<Happened> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Happened(event): Happened, context: &mut Context<Self>) {
+        self.step(event, context);
     }
 }
 
@@ -227,36 +177,11 @@ impl Handler<ShardEnded> for Keeper {
     type Result = ();
 
     fn handle(&mut self, ShardEnded(ended): ShardEnded, context: &mut Context<Self>) {
-        if self.running.get(&ended.shard).is_some_and(|running| running.run == ended.run) {
+        if self.core.runs(ended.shard, ended.run) {
             metrics::counter!("tvs_shard_restarts_total").increment(1);
             tracing::error!(shard = %ended.shard, "the shard's actor died and is started again");
-            self.running.remove(&ended.shard);
-            self.shared.directory.remove(ended.shard);
-            context.notify(Reconcile { caught_up: self.caught_up });
         }
-    }
-}
-
-impl Handler<RosterKept> for Keeper {
-    type Result = ();
-
-    fn handle(&mut self, RosterKept { shard, kept }: RosterKept, _: &mut Context<Self>) {
-        if let Some(roster) = self.rosters.get_mut(&shard) {
-            roster.fetching = false;
-            roster.version = kept.unwrap_or(roster.version);
-        }
-    }
-}
-
-impl Handler<PurgeEnded> for Keeper {
-    type Result = ();
-
-    fn handle(&mut self, ended: PurgeEnded, context: &mut Context<Self>) {
-        self.purging.remove(&ended.shard);
-        if ended.destroyed {
-            self.on_disk.remove(&ended.shard);
-            context.notify(Reconcile { caught_up: self.caught_up });
-        }
+        self.step(Event::Ended(ended.shard, ended.run), context);
     }
 }
 

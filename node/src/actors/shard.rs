@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
+use cluster_config::canary::Canaries;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{BuildOrder, Built, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
-use node_core::shard::{Content, Effect, Message as CoreMessage, Order, Phase, Replica};
+use node_core::build::{job, may_begin};
+use node_core::shard::{Content, Effect, Message as CoreMessage, Order, Replica};
 use tokio::sync::mpsc;
 
 use super::{build, content};
@@ -99,8 +101,6 @@ pub struct ShardActor {
     staged: Vec<Arc<Loaded>>,
     published: Arc<Published>,
     building: Arc<AtomicBool>,
-    disk_read: bool,
-    waiting: Option<Order>,
     effects: Vec<Effect>,
     _life: LifeLine,
 }
@@ -120,15 +120,13 @@ impl ShardActor {
         let address = Self::start_in_arbiter(arbiter, move |context| {
             context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
             Self {
-                core: Replica::new(shared.me, ended.shard, order),
+                core: Replica::new(shared.me, ended.shard, order, Canaries::of_process()),
                 shared,
                 proposer,
                 serving: None,
                 staged: Vec::new(),
                 published: publish.clone(),
                 building: Arc::default(),
-                disk_read: false,
-                waiting: None,
                 effects: Vec::new(),
                 _life: LifeLine { ended, published: publish, notify },
             }
@@ -217,19 +215,29 @@ impl ShardActor {
         });
     }
 
+    /// Begins a build; absent where one is under way.
+    fn begin_build(&self, order: Option<BuildOrder>, context: &Context<Self>) -> Option<build::Job> {
+        if self.building.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        Some(build::Job {
+            shared: self.shared.clone(),
+            proposer: self.proposer.clone(),
+            shard: self.core.shard(),
+            order,
+            before: self.serving.clone(),
+            stage: context.address().recipient(),
+            building: build::Building(self.building.clone()),
+        })
+    }
+
     /// Builds the next version out of the people that a roster holder keeps. Where none answers, the core asks again.
     fn rebuild(&self, context: &mut Context<Self>) {
-        if self.building.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let building = build::Building(self.building.clone());
-        let shared = self.shared.clone();
-        let proposer = self.proposer.clone();
-        let order = self.core.order().clone();
+        let Some(job) = self.begin_build(None, context) else { return };
         let shard = self.core.shard();
-        let stage = context.address().recipient();
+        let core = job::Job::rebuild(self.shared.me, shard, self.core.order(), Canaries::of_process());
         self.shared.network.spawn(async move {
-            let rebuilt = build::from_roster(shared, proposer, shard, order, stage, building).await;
+            let rebuilt = job.run(core).await;
             let result = if rebuilt.is_ok() { "done" } else { "failed" };
             metrics::counter!("tvs_shard_rebuilds_total", "result" => result).increment(1);
             match rebuilt {
@@ -255,11 +263,10 @@ impl Actor for ShardActor {
 
     fn started(&mut self, context: &mut Context<Self>) {
         let shared = self.shared.clone();
-        let order = self.core.order().clone();
-        let shard = self.core.shard();
+        let replica = self.core.clone();
         let address = context.address();
         self.shared.network.spawn(async move {
-            let read = tokio::task::spawn_blocking(move || content::read_gallery(&shared, shard, &order)).await;
+            let read = tokio::task::spawn_blocking(move || content::read_gallery(&shared, &replica)).await;
             // The actor may have been told to end meanwhile.
             let _ = address.send(DiskRead(read.ok().flatten())).await;
         });
@@ -270,11 +277,6 @@ impl Handler<Obey> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Obey(order): Obey, context: &mut Context<Self>) {
-        if !self.disk_read {
-            // What is on the disk need not be fetched; the newest order is obeyed once that is known.
-            self.waiting = Some(order);
-            return;
-        }
         self.step(CoreMessage::Ordered(order), context);
         tracing::debug!(shard = %self.core.shard(), phase = ?self.core.phase(), epoch = %self.core.epoch(), "ordered");
     }
@@ -292,12 +294,10 @@ impl Handler<DiskRead> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, DiskRead(loaded): DiskRead, context: &mut Context<Self>) {
-        self.disk_read = true;
         if let Some(loaded) = loaded {
             self.stage(loaded, context);
         }
-        let order = self.waiting.take().unwrap_or_else(|| self.core.order().clone());
-        self.step(CoreMessage::Ordered(order), context);
+        self.step(CoreMessage::DiskRead, context);
     }
 }
 
@@ -359,30 +359,18 @@ impl Handler<Build> for ShardActor {
     type Result = ResponseFuture<Result<Built, Refusal>>;
 
     fn handle(&mut self, Build(order): Build, context: &mut Context<Self>) -> Self::Result {
-        let refusal = if !self.core.is_owner() {
-            Some(self.refuse(RefusalCode::Unavailable, "another node owns it", "ask the owner"))
-        } else if !self.disk_read || (self.core.phase() == Phase::Fetching && !self.core.has_given_up()) {
-            Some(self.refuse(RefusalCode::Unavailable, "the committed version is being fetched", "ask again"))
-        } else if self.building.swap(true, Ordering::AcqRel) {
-            Some(self.refuse(RefusalCode::Unavailable, "another build is under way", "ask again when it is done"))
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
+        if let Err(refusal) = may_begin(&self.core, self.building.load(Ordering::Acquire)) {
             return Box::pin(async { Err(refusal) });
         }
-        let job = build::Job {
-            shared: self.shared.clone(),
-            proposer: self.proposer.clone(),
-            order,
-            placement: self.core.order().placement.clone(),
-            served: self.core.version(),
-            before: self.serving.clone(),
-            stage: context.address().recipient(),
-            _building: build::Building(self.building.clone()),
+        let placement = self.core.order().placement.clone();
+        let known = self.serving.as_ref().map(|loaded| loaded.head.version);
+        let core = job::Job::ordered(self.shared.me, &order, placement, known, Canaries::of_process());
+        let Some(job) = self.begin_build(Some(order), context) else {
+            let refusal = self.refuse(RefusalCode::Unavailable, "another build is under way", "ask again");
+            return Box::pin(async { Err(refusal) });
         };
         let shard = self.core.shard();
-        let running = self.shared.network.spawn(job.run());
+        let running = self.shared.network.spawn(job.run(core));
         Box::pin(async move {
             running.await.unwrap_or_else(|error| {
                 let place = format!("gallery {shard}: the build broke off: {error}");

@@ -14,6 +14,7 @@ use cluster_config::wire::peer::Segment;
 use cluster_config::wire::{Refusal, RefusalCode, codec};
 use coordinator_core::blueprint::Change;
 use coordinator_core::check::Violation;
+use coordinator_core::command::GalleryCommit;
 use coordinator_core::state::Journey;
 use coordinator_core::{Command, Outcome, State};
 use node::segment;
@@ -44,6 +45,10 @@ pub struct Judge {
     records: u64,
     owners: BTreeMap<(ShardId, Epoch), NodeId>,
     epochs: BTreeMap<(NodeId, ShardId), Epoch>,
+    /// Epochs in which an owner had no standby for a while.
+    alone: BTreeSet<(ShardId, Epoch)>,
+    /// Nodes that have ever had a version on their disk.
+    keepers: BTreeMap<ContentHash, BTreeSet<NodeId>>,
     segments: BTreeMap<ContentHash, Rc<Vec<Row>>>,
     committed: BTreeMap<ShardId, Vec<(GalleryVersion, u64, ContentHash)>>,
     /// The oldest version of each shard that an entry node asked for.
@@ -65,6 +70,8 @@ impl Judge {
             records: 0,
             owners: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            alone: BTreeSet::new(),
+            keepers: BTreeMap::new(),
             segments: BTreeMap::new(),
             committed: BTreeMap::new(),
             oldest: BTreeMap::new(),
@@ -124,6 +131,9 @@ impl Judge {
 
     fn placed(&mut self, node: NodeId, Change { shard, placement }: &Change) {
         self.look("P4: one owner an epoch, epochs rise");
+        if placement.standbys.is_empty() {
+            self.alone.insert((*shard, placement.epoch));
+        }
         let owner = *self.owners.entry((*shard, placement.epoch)).or_insert(placement.owner);
         assert_eq!(owner, placement.owner, "P4: {shard} in epoch {} is owned by both", placement.epoch);
         let newest = self.epochs.entry((node, *shard)).or_default();
@@ -139,6 +149,7 @@ impl Judge {
                 let owner = placement.map(|placement| (placement.owner, placement.epoch));
                 let place = format!("{} version {} by node {}", commit.shard, commit.version, commit.node);
                 assert_eq!(owner, Some((commit.node, commit.epoch)), "P4: fencing: {place} is committed");
+                self.held(commit);
                 let versions = self.committed.entry(commit.shard).or_default();
                 if versions.last().is_none_or(|(version, ..)| *version < commit.version) {
                     versions.push((commit.version, self.now_us, commit.hash));
@@ -157,6 +168,18 @@ impl Judge {
             (Command::CloseJourney(journey), Outcome::Done) => self.purged(world, *journey, state),
             _ => {}
         }
+    }
+
+    /// What is committed outlives its owner: where there were standbys, one of them has it on its disk.
+    fn held(&mut self, commit: &GalleryCommit) {
+        if self.alone.contains(&(commit.shard, commit.epoch)) {
+            return;
+        }
+        self.look("P3: a version is committed once a standby has it");
+        let keepers = self.keepers.get(&commit.hash).into_iter().flatten();
+        let place = format!("{} version {}", commit.shard, commit.version);
+        let others = keepers.filter(|node| **node != commit.node).count();
+        assert!(others > 0, "P3: {place} is committed, and only its owner, node {}, ever had it", commit.node);
     }
 
     /// Looks at what an entry has added to the ledger.
@@ -207,7 +230,7 @@ impl Judge {
     }
 
     /// The planner proposed what its own check refuses.
-    pub fn planner_broke(&mut self, violation: &Violation) {
+    pub fn planner_broke(&mut self, violation: &Violation) -> ! {
         panic!("placement: the planner made a blueprint that breaks a rule: {violation}");
     }
 
@@ -252,6 +275,11 @@ impl Judge {
                 panic!("P3: a gate was not answered: {reason}");
             }
         }
+    }
+
+    /// A node has a version on its disk.
+    pub fn kept(&mut self, node: NodeId, hash: ContentHash) {
+        self.keepers.entry(hash).or_default().insert(node);
     }
 
     /// A shard's version was made.

@@ -10,6 +10,7 @@
 //! closed; then everything is healed, and what was begun must come to its end: every traveller answered, every journey
 //! purged, every node with the same state.
 
+mod builds;
 mod content;
 mod disk;
 mod entry;
@@ -25,11 +26,13 @@ mod raft;
 mod rosters;
 mod shards;
 mod trace;
+mod turns;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use cluster_config::ids::NodeId;
 use cluster_config::policy::{CalibrationPoint, Policy};
@@ -140,6 +143,11 @@ fn policy() -> Policy {
     let default = Policy::default();
     let wider = |point: &CalibrationPoint| CalibrationPoint { score: (2.0 * point.score).min(0.99), ..*point };
     Policy { version: default.version + 1, calibration: default.calibration.iter().map(wider).collect(), ..default }
+}
+
+/// A time of the cores in the world's unit.
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
 }
 
 /// Runs a world to its end. Nothing outside of the setup has a part in what happens.
@@ -303,6 +311,11 @@ impl World {
     fn take_apart(&self) {
         // Tasks hold the world; without this it would hold itself for ever.
         self.executor.clear();
+    }
+
+    /// Time since the world began: the steady clock of every machine.
+    pub fn now(&self) -> Duration {
+        Duration::from_micros(self.now_us())
     }
 
     /// Microseconds since the world began.

@@ -5,27 +5,30 @@
 //! searches and proposals in the files beside this one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use cluster_config::canary::Canaries;
 use cluster_config::ids::{Incarnation, NodeId, ShardId, UnixMs, Zone};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, REPORT_INTERVAL_MS};
-use cluster_config::wire::peer::{self, Member, RaftCall, Report};
+use cluster_config::wire::peer::{self, Member, RaftCall};
 use cluster_config::wire::{Channel, codec, gate};
-use coordinator_core::inventory::Inventory;
+use coordinator_core::planning::Planning;
 use coordinator_core::{Command, Outcome, State};
 use futures::channel::oneshot;
 use node_core::hedge::Hedge;
+use node_core::keeper::{self, Keeper};
+use node_core::reconcile::RECONCILE_INTERVAL;
+use node_core::turns::{Ticket, Turns};
 
-use super::World;
 use super::content::BEGINS;
 use super::disk::Disk;
 use super::executor::{Due, Owner};
 use super::network::{Address, Packet, body, channel};
 use super::proposer::Waiting;
 use super::raft::{Message, Output, Payload, Raft};
-use super::rosters::Roster;
 use super::shards::Running;
+use super::{World, micros};
 use crate::dice::Dice;
 
 /// How often a process looks at its clock, microseconds.
@@ -36,9 +39,6 @@ const SYNC_US: (u64, u64) = (300, 3_000);
 
 /// Entries after which a snapshot replaces the log: few, so that every run meets some.
 const SNAPSHOT_ENTRIES: usize = 120;
-
-/// How often the state is reconciled without a change, microseconds (`node/src/process.rs`).
-const RECONCILE_US: u64 = 1_000_000;
 
 /// Packets that wait for a paused process at most: what a socket buffer holds.
 const INBOX_MAX: usize = 4_096;
@@ -96,38 +96,20 @@ pub struct Process {
     pub applied: u64,
     /// The shards that run here.
     pub running: BTreeMap<ShardId, Running>,
-    /// The rosters that are kept here.
-    pub rosters: BTreeMap<ShardId, Roster>,
-    /// Counts the starts of shards.
-    pub runs: u64,
-    /// Shards that lie, or may lie, on the disk.
-    pub on_disk: BTreeSet<ShardId>,
-    /// Shards that are being destroyed.
-    pub purging: BTreeSet<ShardId>,
-    /// Whether the state is known not to be an old one.
-    pub caught_up: bool,
+    /// What makes them fit the state.
+    pub keeper: Keeper,
+    /// Whose turn it is to get content from another node, and who is to be told.
+    pub turns: Turns,
+    /// See there.
+    pub turns_told: BTreeMap<Ticket, oneshot::Sender<()>>,
     /// When to ask a second replica.
     pub hedge: Hedge,
     /// Proposals that wait for their entry.
     pub waiting: BTreeMap<u64, (u64, oneshot::Sender<Outcome>)>,
     /// Records that wait for a batch.
     pub batch: Vec<Waiting>,
-    /// What nodes have reported, where it leads.
-    pub inventory: Inventory,
-    /// When it began to lead, or to run.
-    pub led_us: u64,
-    /// The last report of each node.
-    pub reported: BTreeMap<NodeId, Report>,
-    /// Whether reports have changed since the last plan.
-    pub news: bool,
-    /// The term in which it leads.
-    pub led_term: Option<u64>,
-    /// Whether planned commands are on their way.
-    pub planning: bool,
-    /// Whether the state has changed since the last plan.
-    pub changed: bool,
-    /// When it planned last.
-    pub planned_at: UnixMs,
+    /// When it plans, where it leads.
+    pub planning: Planning,
     /// When it reconciled last.
     pub reconciled_us: u64,
     ticks: u64,
@@ -136,13 +118,6 @@ pub struct Process {
     written: u64,
     syncing: u64,
     durable: u64,
-}
-
-impl Process {
-    /// The inventory's time is the machine's steady clock, which no fault sets.
-    pub fn pass_time(&mut self, now_us: u64) {
-        self.inventory.pass((now_us - self.led_us) / 1_000);
-    }
 }
 
 impl Node {
@@ -223,22 +198,13 @@ impl World {
             state,
             applied,
             running: BTreeMap::new(),
-            rosters: BTreeMap::new(),
-            runs: 0,
-            on_disk: node.disk.borrow().shards(),
-            purging: BTreeSet::new(),
-            caught_up: false,
+            keeper: Keeper::new(id, node.disk.borrow().shards(), Canaries::of_process()),
+            turns: Turns::default(),
+            turns_told: BTreeMap::new(),
             hedge: Hedge::default(),
             waiting: BTreeMap::new(),
             batch: Vec::new(),
-            inventory: Inventory::default(),
-            led_us: self.now_us(),
-            reported: BTreeMap::new(),
-            news: false,
-            led_term: None,
-            planning: false,
-            changed: false,
-            planned_at: UnixMs(0),
+            planning: Planning::default(),
             reconciled_us: 0,
             ticks: 0,
             gated: VecDeque::new(),
@@ -300,9 +266,9 @@ impl World {
         };
         if ticks.is_multiple_of(REPORT_INTERVAL_MS * 1_000 / TICK_US) {
             self.report(node);
-            self.plan(node);
         }
-        let due = node.with(|process| process.reconciled_us + RECONCILE_US <= self.now_us());
+        self.plan(node);
+        let due = node.with(|process| process.reconciled_us + micros(RECONCILE_INTERVAL) <= self.now_us());
         if due == Some(true) {
             self.reconcile(node);
         }
@@ -336,7 +302,7 @@ impl World {
                         process.state = thaw(&snapshot.data);
                         process.applied = snapshot.index;
                         process.waiting.clear();
-                        process.changed = true;
+                        process.planning.changed();
                     });
                 }
             }
@@ -425,7 +391,8 @@ impl World {
             });
         }
         if changed {
-            node.with(|process| process.changed = true);
+            node.with(|process| process.planning.changed());
+            self.plan(node);
             self.reconcile(node);
         }
         let due = node.with(|process| process.raft.length() > SNAPSHOT_ENTRIES && process.applied > 0);
@@ -457,8 +424,7 @@ impl World {
             let _ = self.propose(node, command, self.now_us() + 10_000_000).await;
             self.sleep(200_000).await;
         }
-        node.with(|process| process.caught_up = true);
-        self.reconcile(node);
+        self.keeper(node, keeper::Event::Look(true));
     }
     /// Takes a packet off the network.
     pub fn deliver(self: &Rc<Self>, packet: Packet) {

@@ -1,22 +1,19 @@
-//! Reports, the planner's loop and reconciling, step for step as in `node/src/process.rs`, `coordinator/src/planner.rs` and
-//! `node/src/actors/keeper.rs`.
+//! Reports, the planner's loop and the keeper: the loops around [`coordinator_core::planning`] and [`node_core::keeper`].
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use cluster_config::ids::{NodeId, ShardId};
+use cluster_config::ids::{GalleryVersion, NodeId};
 use cluster_config::wire::peer::{self, Report};
+use coordinator_core::Outcome;
 use coordinator_core::inventory::Inventory;
-use coordinator_core::plan::plan;
-use coordinator_core::{Command, Outcome, check};
-use node_core::reconcile::{Action, reconcile};
+use coordinator_core::planning::Round;
+use node_core::keeper::{Effect, Event};
+use node_core::shard::Message;
 
 use super::World;
+use super::disk::Kind;
 use super::network::Address;
-use super::node::{Node, Process};
-
-/// Longest time between two plans (`coordinator/src/planner.rs`).
-const PLAN_INTERVAL_MS_MAX: u64 = 1_000;
+use super::node::Node;
 
 impl World {
     /// Tells the leader which shards run here, and at which versions.
@@ -32,90 +29,69 @@ impl World {
         }
     }
     /// Takes a node's report.
-    pub fn take_report(&self, node: &Node, report: Report) {
-        node.with(|process| {
-            if process.reported.get(&report.node) != Some(&report) {
-                process.news = true;
-                process.reported.insert(report.node, report.clone());
-            }
-            process.pass_time(self.now_us());
-            process.inventory.take(report);
-        });
-    }
-    /// The planner's loop (`coordinator/src/planner.rs`), looked at with each report.
-    pub fn plan(self: &Rc<Self>, node: &Node) {
-        let now = self.wall(node);
-        let commands = node.with(|process| {
-            if !process.raft.leads() {
-                process.led_term = None;
-                return Vec::new();
-            }
-            let new_leader = process.led_term != Some(process.raft.term());
-            if new_leader {
-                process.inventory = Inventory::default();
-                process.led_us = self.now_us();
-                process.reported.clear();
-                process.led_term = Some(process.raft.term());
-            }
-            process.pass_time(self.now_us());
-            let due = now.since(process.planned_at) >= PLAN_INTERVAL_MS_MAX || now < process.planned_at;
-            if process.planning || !(new_leader || process.changed || process.news || due) {
-                return Vec::new();
-            }
-            (process.changed, process.news, process.planned_at) = (false, false, now);
-            let mut commands = self.member_commands(process);
-            commands.extend(plan(&process.state, &process.inventory, now));
-            process.planning = !commands.is_empty();
-            commands
-        });
-        let commands = commands.unwrap_or_default();
-        if commands.is_empty() {
-            return;
+    pub fn take_report(self: &Rc<Self>, node: &Node, report: Report) {
+        if node.with(|process| process.planning.report(self.now_us() / 1_000, report)) == Some(true) {
+            self.plan(node);
         }
-        let (world, id, owner) = (self.clone(), node.id, node.owner());
-        self.executor.spawn(Some(owner), async move {
-            let node = world.node(id);
-            for command in commands {
-                if let Command::ChangeBlueprint { parent, changes } = &command {
-                    // A plan for a state that has moved on is refused by its generation.
-                    let judged = node.state(|state| {
-                        if state.blueprint.generation == *parent { check::changes(state, changes) } else { Ok(()) }
-                    });
-                    if let Some(Err(violation)) = judged {
-                        world.judge.borrow_mut().planner_broke(&violation);
-                        break;
-                    }
-                }
-                match world.propose_here(node, command).await {
-                    Ok(Outcome::Refused(_)) | Err(_) => break,
-                    Ok(_) => {}
-                }
+    }
+    /// The planner's loop (`coordinator/src/planner.rs`), looked at whenever something has happened.
+    pub fn plan(self: &Rc<Self>, node: &Node) {
+        let now_ms = self.now_us() / 1_000;
+        let due = node.with(|process| {
+            let term = process.raft.leads().then(|| process.raft.term());
+            process.planning.leads(now_ms, term);
+            process.planning.look(now_ms, &process.state)
+        });
+        let Some(Some(inventory)) = due else { return };
+        let (world, id) = (self.clone(), node.id);
+        self.executor.spawn(Some(node.owner()), async move {
+            world.round(world.node(id), inventory).await;
+            world.node(id).with(|process| process.planning.round_ended());
+        });
+    }
+    /// Proposes what a plan gives, in order, until one is not taken.
+    async fn round(self: &Rc<Self>, node: &Node, inventory: Inventory) {
+        let now = self.wall(node);
+        let round = node.with(|process| {
+            let member = |id: NodeId| (id, Some(self.node(id).member()));
+            let group = process.raft.voters().iter().copied().map(member).collect();
+            Round::new(&process.state, inventory, &group, now)
+        });
+        let Some(mut round) = round else { return };
+        loop {
+            let next = match node.state(|state| round.next(state)) {
+                Some(Err(violation)) => self.judge.borrow_mut().planner_broke(&violation),
+                Some(Ok(next)) => next,
+                None => None,
+            };
+            let Some(command) = next else { return };
+            match self.propose_here(node, command).await {
+                Ok(Outcome::Refused(_)) | Err(_) => return,
+                Ok(_) => {}
             }
-            node.with(|process| process.planning = false);
-        });
+        }
     }
-    /// Keeps the replicated members in step with the group's, as the product's planner loop does.
-    fn member_commands(&self, process: &Process) -> Vec<Command> {
-        let voters = process.raft.voters();
-        let known = |id: &NodeId| process.state.members.contains_key(id);
-        let announced =
-            voters.iter().filter(|id| !known(id)).map(|id| Command::RegisterMember(self.node(*id).member()));
-        let gone = |id: &&NodeId| !voters.contains(id) && process.inventory.is_gone(**id);
-        let forgotten = process.state.members.keys().filter(gone).map(|id| Command::RemoveMember(*id));
-        announced.chain(forgotten).collect()
-    }
-    /// Makes what runs on a node fit its state, as the keeper of `node/src/actors/keeper.rs` does.
+    /// Makes what runs on a node fit its state.
     pub fn reconcile(self: &Rc<Self>, node: &Node) {
-        let actions = node.with(|process| {
-            process.reconciled_us = self.now_us();
-            let kept: BTreeSet<ShardId> = process.running.keys().chain(&process.on_disk).copied().collect();
-            reconcile(&process.state, node.id, &kept, process.caught_up)
-        });
-        for action in actions.unwrap_or_default() {
-            match action {
-                Action::Hold(shard, order) => self.hold(node, shard, order),
-                Action::KeepRoster(shard, order) => self.keep_roster(node, shard, order),
-                Action::Purge(shard) => self.purge(node, shard),
+        node.with(|process| process.reconciled_us = self.now_us());
+        self.keeper(node, Event::Look(false));
+    }
+    /// Tells the node's keeper what happened, and does what it says.
+    pub fn keeper(self: &Rc<Self>, node: &Node, event: Event) {
+        let mut effects = Vec::new();
+        node.with(|process| process.keeper.step(&process.state, event, &mut effects));
+        for effect in effects {
+            match effect {
+                Effect::Start(shard, run, order) => self.run_shard(node, shard, run, order),
+                Effect::Tell(shard, order) => self.step(node, shard, None, Message::Ordered(order)),
+                Effect::End(shard) => {
+                    node.with(|process| process.running.remove(&shard));
+                }
+                Effect::KeepRoster(shard, order) => self.keep_roster(node, shard, order),
+                Effect::DropReplica(shard) => {
+                    node.disk.borrow_mut().drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX));
+                }
+                Effect::Purge(shard) => self.purge(node, shard),
             }
         }
     }

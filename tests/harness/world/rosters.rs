@@ -1,57 +1,28 @@
-//! Rosters: the people of a shard on nodes without a replica, step for step as in `node/src/actors/{keeper,content}.rs`.
+//! Rosters: the people of a shard on nodes without a replica, as `node/src/actors/content.rs` has them.
 
 use std::rc::Rc;
 
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, BuildOrder, Listing, Segment};
+use cluster_config::wire::peer::{self, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
 use futures::stream::{FuturesUnordered, StreamExt};
 use node::segment;
+use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking};
+use node_core::keeper;
 use node_core::shard::Order;
 
-use super::World;
-use super::content::{self, Ready};
 use super::disk::Kind;
 use super::node::Node;
-
-/// How long a node may take to give a roster (`node/src/actors/content.rs`), microseconds.
-const ROSTER_TIMEOUT_US: u64 = 3_000_000;
-
-/// A roster as the node's keeper knows it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Roster {
-    version: GalleryVersion,
-    fetching: bool,
-}
+use super::{World, micros};
 
 impl World {
-    /// Keeps the people of the order's version. A replica that this node had before goes once they are kept.
+    /// Keeps the people of the order's version.
     pub fn keep_roster(self: &Rc<Self>, node: &Node, shard: ShardId, order: Order) {
-        let fetches = node.with(|process| {
-            if process.purging.contains(&shard) || order.version == GalleryVersion::default() {
-                return false;
-            }
-            let roster = process.rosters.entry(shard).or_default();
-            if roster.fetching {
-                return false;
-            }
-            if roster.version < order.version {
-                roster.fetching = true;
-                process.on_disk.insert(shard);
-                return true;
-            }
-            if process.running.remove(&shard).is_some() {
-                node.disk.borrow_mut().drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX));
-            }
-            false
-        });
-        if fetches != Some(true) {
-            return;
-        }
         let (world, id) = (self.clone(), node.id);
         self.executor.spawn(Some(node.owner()), async move {
             let node = world.node(id);
-            let kept = match world.fetch_roster(node, shard, order.version, order.placement.replicas()).await {
+            let seeking = Seeking::elsewhere(id, shard, order.version, order.placement.replicas());
+            let kept = match world.fetch_roster(node, seeking).await {
                 Ok(roster) => world.keep(node, Kind::Roster, roster).await.ok(),
                 Err(_) => None,
             };
@@ -60,44 +31,50 @@ impl World {
                 world.count("roster kept");
                 node.disk.borrow_mut().drop_before(Kind::Roster, shard, version);
             }
-            node.with(|process| {
-                if let Some(roster) = process.rosters.get_mut(&shard) {
-                    roster.fetching = false;
-                    roster.version = version.unwrap_or(roster.version);
-                }
-            });
+            world.keeper(node, keeper::Event::RosterKept(shard, version));
         });
     }
 
-    /// The roster of a version or a later one, from whichever node gives it first.
+    /// The roster of a version, from whichever node gives it first.
     ///
     /// # Errors
     /// The nodes that have not said that they do not have it.
-    pub async fn fetch_roster(
+    async fn fetch_roster(self: &Rc<Self>, node: &Node, mut seeking: Seeking) -> Result<Segment, Vec<NodeId>> {
+        let (shard, version_min) = (seeking.shard(), seeking.version_min());
+        let ask = |other| async move { (other, self.ask_roster(node, other, shard, version_min).await) };
+        let mut asked = FuturesUnordered::new();
+        let (mut next, mut given) = (seeking.begin(), None);
+        loop {
+            match (next, given) {
+                (Next::Found(..), Some(segment)) => return Ok(segment),
+                (Next::Nobody(silent), _) => return Err(silent),
+                (Next::Ask(nodes), _) => asked.extend(nodes.into_iter().map(ask)),
+                (Next::Found(..), None) | (Next::Wait, _) => {}
+            }
+            let (other, (answer, segment)) = asked.next().await.expect("somebody is asked");
+            (next, given) = (seeking.answered(other, answer), segment);
+        }
+    }
+
+    /// Asks a node for the roster of a version or a later one; where it is this node, looks at its disk.
+    pub async fn ask_roster(
         self: &Rc<Self>,
         node: &Node,
+        of: NodeId,
         shard: ShardId,
         version_min: GalleryVersion,
-        nodes: impl Iterator<Item = NodeId>,
-    ) -> Result<Segment, Vec<NodeId>> {
-        let mut silent = Vec::new();
-        let request = peer::Request::FetchRoster { shard, version_min };
-        let others = nodes.filter(|other| *other != node.id);
-        let ask = |other| {
-            let request = &request;
-            async move { (other, self.ask(node, other, request, ROSTER_TIMEOUT_US).await) }
+    ) -> (Answer, Option<Segment>) {
+        let answered = if of == node.id {
+            self.roster_here(node, shard, version_min).await.map(peer::Response::Segment)
+        } else {
+            let request = peer::Request::FetchRoster { shard, version_min };
+            self.ask(node, of, &request, micros(ROSTER_TIMEOUT)).await
         };
-        let mut asked: FuturesUnordered<_> = others.map(ask).collect();
-        while let Some((other, given)) = asked.next().await {
-            match given {
-                Ok(peer::Response::Segment(segment)) if segment.shard == shard && segment.version >= version_min => {
-                    return Ok(segment);
-                }
-                Err(refusal) if refusal.code == RefusalCode::NotFound => {}
-                Ok(_) | Err(_) => silent.push(other),
-            }
+        let answer = Answer::of(shard, version_min, &answered);
+        match answered {
+            Ok(peer::Response::Segment(segment)) => (answer, Some(segment)),
+            Ok(_) | Err(_) => (answer, None),
         }
-        Err(silent)
     }
 
     /// The people of a shard as this node has them, of a replica or a roster.
@@ -120,32 +97,5 @@ impl World {
         let kept = newest.and_then(|of| self.kept(node, Kind::Roster, shard, *of));
         let place = format!("node {}: roster of gallery {shard}", node.id);
         kept.ok_or_else(|| Refusal::new(RefusalCode::NotFound, place, "ask another holder"))
-    }
-
-    /// Builds the next version out of the people that this node or another keeps as a roster.
-    pub fn rebuild(self: &Rc<Self>, node: &Node, shard: ShardId, run: u64) {
-        let order = node.with(|process| process.running.get_mut(&shard).and_then(|running| running.begin_build(run)));
-        let Some(Some(order)) = order else { return };
-        let (world, id) = (self.clone(), node.id);
-        self.executor.spawn(Some(node.owner()), async move {
-            let node = world.node(id);
-            let rebuilt = world.rebuild_job(node, shard, run, order).await;
-            world.count(if rebuilt.is_some() { "gallery built again" } else { "gallery not built again yet" });
-            world.end_build(node, shard, run);
-        });
-    }
-
-    async fn rebuild_job(self: &Rc<Self>, node: &Node, shard: ShardId, run: u64, order: Order) -> Option<()> {
-        let roster = match self.roster_here(node, shard, order.version).await {
-            Ok(roster) => roster,
-            Err(_) => {
-                self.fetch_roster(node, shard, order.version, order.placement.rosters.iter().copied()).await.ok()?
-            }
-        };
-        let roster: Ready = content::load(&roster, None).ok()?;
-        let people = roster.head.people.iter().map(|enrolled| enrolled.person.clone()).collect();
-        let build = BuildOrder { shard, manifest: roster.head.manifest, people, listing: Listing::Whole };
-        let job = self.build_job(node, run, build, order.placement, GalleryVersion::default(), Some(roster));
-        job.await.ok().map(|_| ())
     }
 }

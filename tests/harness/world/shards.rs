@@ -1,32 +1,22 @@
-//! The shards of a node: the shell around [`node_core::shard::Replica`], step for step as in
-//! `node/src/actors/{keeper,shard,build}.rs`.
+//! The replicas of a node: the loop around [`node_core::shard::Replica`], as `node/src/actors/shard.rs` has it.
 
 use std::rc::Rc;
 
+use cluster_config::canary::Canaries;
 use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, BuildOrder, Built, Segment};
+use cluster_config::wire::peer::{self, Segment};
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
 use coordinator_core::Command;
-use coordinator_core::blueprint::Placement;
-use coordinator_core::command::GalleryCommit;
-use coordinator_core::state::ShardState;
-use futures::future::join_all;
-use node_core::rebuild::{goes_on_from, may_begin_anew};
+use node_core::build::seek::is_wanted;
+use node_core::keeper::{self, RECEIPT_TIMEOUT};
 use node_core::reconcile::may_keep;
-use node_core::shard::{Content, Effect, Message, Order, Phase, Replica};
+use node_core::shard::{Content, Effect, FETCH_TIMEOUT, Message, Order, Replica};
 
-use super::World;
 use super::content::{self, Ready};
 use super::disk::Kind;
 use super::network::Address;
 use super::node::Node;
-
-/// The bounds of `node/src/actors/{keeper,shard,build}.rs`, microseconds.
-const FETCH_TIMEOUT_US: u64 = 10_000_000;
-const PUSH_TIMEOUT_US: u64 = 3_000_000;
-const PUSH_PAUSE_US: u64 = 20_000;
-const COMMIT_TIMEOUT_US: u64 = 10_000_000;
-const RECEIPT_TIMEOUT_US: u64 = 5_000_000;
+use super::{World, micros};
 
 /// What reading or writing a segment takes, microseconds.
 const SEGMENT_US: (u64, u64) = (500, 4_000);
@@ -34,16 +24,29 @@ const SEGMENT_US: (u64, u64) = (500, 4_000);
 /// A shard that runs on a node.
 pub struct Running {
     run: u64,
-    told: Order,
     core: Replica,
     serving: Option<Ready>,
     staged: Vec<Ready>,
-    disk_read: bool,
-    waiting: Option<Order>,
-    building: bool,
+    /// Whether a build is under way.
+    pub building: bool,
 }
 
 impl Running {
+    /// Which start of it this is.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// The core.
+    pub fn core(&self) -> &Replica {
+        &self.core
+    }
+
+    /// What can be searched.
+    pub fn loaded(&self) -> Option<Ready> {
+        self.serving.clone()
+    }
+
     /// The version that can be searched; 0 is none.
     pub fn version(&self) -> GalleryVersion {
         self.serving.as_ref().map(|loaded| loaded.head.version).unwrap_or_default()
@@ -58,19 +61,11 @@ impl Running {
     pub fn serving(&self) -> Option<(Ready, cluster_config::ids::Epoch)> {
         self.serving.clone().map(|loaded| (loaded, self.core.epoch()))
     }
-}
 
-impl Running {
     fn take_staged(&mut self, content: Content) -> Option<Ready> {
         let is = |loaded: &Ready| loaded.head.version == content.version && loaded.hash == content.hash;
         let place = self.staged.iter().position(is)?;
         Some(self.staged.swap_remove(place))
-    }
-
-    /// Begins a build without being asked; absent where one is under way.
-    pub fn begin_build(&mut self, run: u64) -> Option<Order> {
-        let begins = self.run == run && !std::mem::replace(&mut self.building, true);
-        begins.then(|| self.core.order().clone())
     }
 }
 
@@ -81,56 +76,19 @@ enum Work {
     Rebuild,
 }
 
-fn refuse(code: RefusalCode, node: &Node, shard: ShardId, problem: &str) -> Refusal {
+/// A refusal at a shard of a node.
+pub fn refuse(code: RefusalCode, node: &Node, shard: ShardId, problem: &str) -> Refusal {
     Refusal::new(code, format!("node {}: gallery {shard}: {problem}", node.id), "ask again, or another replica")
 }
 
 impl World {
-    /// Starts the shard where it does not run, else tells it its order.
-    pub fn hold(self: &Rc<Self>, node: &Node, shard: ShardId, order: Order) {
-        enum Next {
-            Nothing,
-            Obey,
-            Start(u64),
-        }
-        let next = node.with(|process| {
-            if process.purging.contains(&shard) {
-                return Next::Nothing;
-            }
-            if let Some(running) = process.running.get_mut(&shard) {
-                if running.told == order {
-                    return Next::Nothing;
-                }
-                running.told = order.clone();
-                if !running.disk_read {
-                    running.waiting = Some(order.clone());
-                    return Next::Nothing;
-                }
-                return Next::Obey;
-            }
-            process.runs += 1;
-            let running = Running {
-                run: process.runs,
-                told: order.clone(),
-                core: Replica::new(node.id, shard, order.clone()),
-                serving: None,
-                staged: Vec::new(),
-                disk_read: false,
-                waiting: None,
-                building: false,
-            };
-            process.running.insert(shard, running);
-            process.on_disk.insert(shard);
-            Next::Start(process.runs)
-        });
-        match next {
-            Some(Next::Obey) => self.step(node, shard, None, Message::Ordered(order)),
-            Some(Next::Start(run)) => {
-                let (world, id) = (self.clone(), node.id);
-                self.executor.spawn(Some(node.owner()), async move { world.read_disk(id, shard, run, order).await });
-            }
-            Some(Next::Nothing) | None => {}
-        }
+    /// Starts a shard.
+    pub fn run_shard(self: &Rc<Self>, node: &Node, shard: ShardId, run: u64, order: Order) {
+        let core = Replica::new(node.id, shard, order, Canaries::of_process());
+        let running = Running { run, core, serving: None, staged: Vec::new(), building: false };
+        node.with(|process| process.running.insert(shard, running));
+        let (world, id) = (self.clone(), node.id);
+        self.executor.spawn(Some(node.owner()), async move { world.read_disk(id, shard, run).await });
     }
 
     /// Waits for as long as the disk takes with a segment.
@@ -139,23 +97,21 @@ impl World {
         self.sleep(takes_us).await;
     }
 
-    async fn read_disk(self: &Rc<Self>, id: NodeId, shard: ShardId, run: u64, order: Order) {
+    async fn read_disk(self: &Rc<Self>, id: NodeId, shard: ShardId, run: u64) {
         let node = self.node(id);
         self.segment_latency(node).await;
         let versions = node.disk.borrow().versions(Kind::Gallery, shard);
-        let committed = versions.iter().find(|kept| **kept == (order.version, order.hash));
-        let later = versions.iter().rev().find(|kept| kept.0 > order.version);
-        let loaded = committed.or(later).and_then(|kept| self.load_kept(node, shard, *kept));
-        let waiting = node.with(|process| {
-            let running = process.running.get_mut(&shard).filter(|running| running.run == run)?;
-            running.disk_read = true;
-            Some(running.waiting.take().unwrap_or_else(|| running.core.order().clone()))
+        let kept: Vec<Content> =
+            versions.into_iter().map(|(version, hash)| Content { version, hash }).collect();
+        let of_use = node.with(|process| {
+            let running = process.running.get(&shard).filter(|running| running.run == run)?;
+            running.core.to_read(&kept)
         });
-        let Some(Some(order)) = waiting else { return };
+        let loaded = of_use.flatten().and_then(|kept| self.load_kept(node, shard, (kept.version, kept.hash)));
         if let Some(loaded) = loaded {
             self.stage(node, shard, Some(run), loaded);
         }
-        self.step(node, shard, Some(run), Message::Ordered(order));
+        self.step(node, shard, Some(run), Message::DiskRead);
     }
 
     /// A segment that is kept and can be opened.
@@ -169,7 +125,8 @@ impl World {
         content::load(&self.kept(node, Kind::Gallery, shard, of)?, None).ok()
     }
 
-    fn stage(self: &Rc<Self>, node: &Node, shard: ShardId, run: Option<u64>, loaded: Ready) {
+    /// Hands a segment that stands ready to the replica.
+    pub fn stage(self: &Rc<Self>, node: &Node, shard: ShardId, run: Option<u64>, loaded: Ready) {
         let content = Content { version: loaded.head.version, hash: loaded.hash };
         let staged = node.with(|process| {
             let running = process.running.get_mut(&shard).filter(|running| run.is_none_or(|run| run == running.run));
@@ -181,7 +138,7 @@ impl World {
     }
 
     /// Has the core take a message, and does what it says.
-    fn step(self: &Rc<Self>, node: &Node, shard: ShardId, run: Option<u64>, message: Message) {
+    pub fn step(self: &Rc<Self>, node: &Node, shard: ShardId, run: Option<u64>, message: Message) {
         let now = self.wall(node);
         let mut work = Vec::new();
         node.with(|process| {
@@ -232,10 +189,11 @@ impl World {
         from: NodeId,
         version_min: GalleryVersion,
     ) -> Option<Ready> {
+        let _turn = self.turn(node, from).await;
         self.count("segment fetched");
         let request = peer::Request::FetchSegment { shard, version_min };
-        match self.ask(node, from, &request, FETCH_TIMEOUT_US).await {
-            Ok(peer::Response::Segment(segment)) if segment.shard == shard && segment.version >= version_min => {
+        match self.ask(node, from, &request, micros(FETCH_TIMEOUT)).await {
+            Ok(peer::Response::Segment(segment)) if is_wanted(shard, version_min, &segment) => {
                 self.keep(node, Kind::Gallery, segment).await.ok()
             }
             _ => None,
@@ -258,6 +216,9 @@ impl World {
             return Err(refuse(RefusalCode::Internal, node, shard, "the disk is full"));
         }
         node.disk.borrow_mut().put_segment(kind, shard, segment.version, segment.hash, Rc::new(segment.bytes));
+        if kind == Kind::Gallery {
+            self.judge.borrow_mut().kept(node.id, segment.hash);
+        }
         if let Err(code) = node.state(|state| may_keep(state, node.id, shard)).unwrap_or(Err(RefusalCode::NotOpen)) {
             node.disk.borrow_mut().destroy(shard);
             return Err(refuse(code, node, shard, "no replica is kept here any more"));
@@ -267,30 +228,15 @@ impl World {
 
     /// Destroys what is held of a shard and answers with a receipt.
     pub fn purge(self: &Rc<Self>, node: &Node, shard: ShardId) {
-        let begins = node.with(|process| {
-            process.running.remove(&shard);
-            process.rosters.remove(&shard);
-            process.purging.insert(shard)
-        });
-        if begins != Some(true) {
-            return;
-        }
         let (world, id) = (self.clone(), node.id);
         self.executor.spawn(Some(node.owner()), async move {
             let node = world.node(id);
             world.segment_latency(node).await;
             node.disk.borrow_mut().destroy(shard);
             let receipt = Command::PurgeReceipt { shard, node: id, at: world.wall(node) };
-            let delivered = world.propose(node, receipt, world.now_us() + RECEIPT_TIMEOUT_US).await.is_ok();
-            node.with(|process| {
-                process.purging.remove(&shard);
-                if delivered {
-                    process.on_disk.remove(&shard);
-                }
-            });
-            if delivered {
-                world.reconcile(node);
-            }
+            let until_us = world.now_us() + micros(RECEIPT_TIMEOUT);
+            let recorded = world.propose(node, receipt, until_us).await.is_ok();
+            world.keeper(node, keeper::Event::Purged(shard, recorded));
         });
     }
 
@@ -323,185 +269,6 @@ impl World {
         let of = served.filter(|(version, _)| *version >= version_min).ok_or_else(absent)?;
         self.segment_latency(node).await;
         self.kept(node, Kind::Gallery, shard, of).ok_or_else(absent)
-    }
-
-    /// Builds the next version of a shard that this node owns; answered once it is committed.
-    ///
-    /// # Errors
-    /// A refusal; nothing is committed then, or it is not known.
-    pub async fn build_here(self: &Rc<Self>, node: &Node, order: BuildOrder) -> Result<Built, Refusal> {
-        let shard = order.shard;
-        let begun = node.with(|process| {
-            let absent = || refuse(RefusalCode::Unavailable, node, shard, "it does not run here yet");
-            let running = process.running.get_mut(&shard).ok_or_else(absent)?;
-            let problem = if !running.core.is_owner() {
-                Some("another node owns it")
-            } else if !running.disk_read || (running.core.phase() == Phase::Fetching && !running.core.has_given_up()) {
-                Some("the committed version is being fetched")
-            } else if running.building {
-                Some("another build is under way")
-            } else {
-                None
-            };
-            if let Some(problem) = problem {
-                return Err(refuse(RefusalCode::Unavailable, node, shard, problem));
-            }
-            running.building = true;
-            Ok((running.run, running.core.order().placement.clone(), running.core.version(), running.serving.clone()))
-        });
-        let gone = || Err(refuse(RefusalCode::Unavailable, node, shard, "the process ends"));
-        let (run, placement, served, before) = begun.unwrap_or_else(gone)?;
-        let built = self.build_job(node, run, order, placement, served, before).await;
-        self.end_build(node, shard, run);
-        built
-    }
-
-    /// A build has ended.
-    pub fn end_build(&self, node: &Node, shard: ShardId, run: u64) {
-        node.with(|process| {
-            if let Some(running) = process.running.get_mut(&shard).filter(|running| running.run == run) {
-                running.building = false;
-            }
-        });
-    }
-
-    /// Builds and commits, with `before` or what is left of it as the version before, and `served` the version that is
-    /// searched now.
-    ///
-    /// # Errors
-    /// As [`World::build_here`].
-    pub async fn build_job(
-        self: &Rc<Self>,
-        node: &Node,
-        run: u64,
-        order: BuildOrder,
-        placement: Placement,
-        served: GalleryVersion,
-        before: Option<Ready>,
-    ) -> Result<Built, Refusal> {
-        let shard = order.shard;
-        let committed = node.state(|state| state.shard(shard).cloned()).flatten();
-        let committed = committed.ok_or_else(|| refuse(RefusalCode::NotFound, node, shard, "the journey is gone"))?;
-        let built = |version, people, rows, without_photo| Built { version, people, rows, without_photo };
-        if committed.manifest == order.manifest && served == committed.version {
-            return Ok(built(committed.version, committed.people, committed.rows, committed.without_photo));
-        }
-        let version = GalleryVersion(committed.version.0 + 1);
-        let before = self.people_before(node, &order, &committed, before).await?;
-        self.segment_latency(node).await;
-        let head = before.as_ref().map(|loaded| &loaded.head);
-        let people = &order.people;
-        let population = &self.content.population;
-        let boarded = node.state(|state| state.ledger.boarded(shard.journey)).unwrap_or_default();
-        let segment = {
-            let mut dice = self.dice.borrow_mut();
-            content::build(population, &mut dice, shard, order.manifest, people, head, &boarded, version)
-        };
-        let loaded = self.keep(node, Kind::Gallery, segment.clone()).await?;
-        let commit = GalleryCommit {
-            shard,
-            epoch: placement.epoch,
-            node: node.id,
-            version,
-            hash: segment.hash,
-            manifest: order.manifest,
-            people: loaded.head.people.len() as u32,
-            rows: loaded.head.rows(),
-            without_photo: loaded.head.without_photo(),
-        };
-        self.judge.borrow_mut().built(&segment);
-        self.stage(node, shard, Some(run), loaded);
-        let request = peer::Request::StoreSegment(segment);
-        let pushes = placement.standbys.iter().map(|standby| self.push(node, *standby, &request));
-        let kept = join_all(pushes).await.into_iter().filter(|kept| *kept).count();
-        if kept == 0 && !placement.standbys.is_empty() {
-            return Err(refuse(RefusalCode::Unavailable, node, shard, "no standby took the new version"));
-        }
-        let made = built(version, commit.people, commit.rows, commit.without_photo);
-        self.propose(node, Command::CommitGallery(commit), self.now_us() + COMMIT_TIMEOUT_US).await?;
-        Ok(made)
-    }
-
-    async fn people_before(
-        self: &Rc<Self>,
-        node: &Node,
-        order: &BuildOrder,
-        committed: &ShardState,
-        before: Option<Ready>,
-    ) -> Result<Option<Ready>, Refusal> {
-        let shard = order.shard;
-        if goes_on_from(before.as_ref().map(|before| before.head.version), committed.version) {
-            return Ok(before);
-        }
-        let kept = match self.roster_here(node, shard, committed.version).await {
-            Ok(kept) => Ok(kept),
-            Err(_) => self.fetch_roster(node, shard, committed.version, committed.holders.iter().copied()).await,
-        };
-        let silent = match kept {
-            Ok(kept) => return Ok(content::load(&kept, None).ok()),
-            Err(silent) => silent,
-        };
-        let gone = || Err(refuse(RefusalCode::Unavailable, node, shard, "the process ends"));
-        node.state(|state| may_begin_anew(state, shard, &silent, order.listing)).unwrap_or_else(gone)?;
-        Ok(before)
-    }
-
-    async fn push(self: &Rc<Self>, node: &Node, standby: NodeId, request: &peer::Request) -> bool {
-        let deadline_us = self.now_us() + PUSH_TIMEOUT_US;
-        loop {
-            let left_us = deadline_us.saturating_sub(self.now_us());
-            match self.ask(node, standby, request, left_us).await {
-                Ok(peer::Response::Done) => return true,
-                Err(refusal) if refusal.code.retryable() && self.now_us() + PUSH_PAUSE_US < deadline_us => {
-                    self.sleep(PUSH_PAUSE_US).await;
-                }
-                Ok(_) | Err(_) => return false,
-            }
-        }
-    }
-
-    /// Sends the order to the shard's owner, wherever that is, until the gallery is built (`build::at_owner`).
-    ///
-    /// # Errors
-    /// The owner's refusal, or the last one when the deadline passes.
-    pub async fn build_at_owner(
-        self: &Rc<Self>,
-        node: &Node,
-        order: BuildOrder,
-        deadline_us: u64,
-    ) -> Result<Built, Refusal> {
-        let shard = order.shard;
-        let mut last = refuse(RefusalCode::Unavailable, node, shard, "it is not placed on any node");
-        while self.now_us() < deadline_us {
-            let owner = self.owner(node, shard);
-            let built = match owner {
-                Some(owner) if owner == node.id => self.build_here(node, order.clone()).await,
-                Some(owner) => {
-                    let left_us = deadline_us - self.now_us();
-                    let request = peer::Request::Build(order.clone());
-                    let asked = self.ask(node, owner, &request, left_us);
-                    let asked = self.while_holds(asked, || self.owner(node, shard) == Some(owner));
-                    match asked.await {
-                        Some(Ok(peer::Response::Built(built))) => Ok(built),
-                        Some(Ok(_)) => Err(refuse(RefusalCode::Internal, node, shard, "answered out of turn")),
-                        Some(Err(refusal)) => Err(refusal),
-                        None => Err(refuse(RefusalCode::Unavailable, node, shard, "the owner changed")),
-                    }
-                }
-                None => Err(last.clone()),
-            };
-            match built {
-                Ok(built) => return Ok(built),
-                Err(refusal) if refusal.code.retryable() || refusal.code == RefusalCode::Conflict => last = refusal,
-                Err(refusal) => return Err(refusal),
-            }
-            self.sleep(PUSH_PAUSE_US).await;
-        }
-        Err(last)
-    }
-
-    fn owner(&self, node: &Node, shard: ShardId) -> Option<NodeId> {
-        node.state(|state| state.blueprint.placements.get(&shard).map(|placement| placement.owner)).flatten()
     }
 
     /// Asks another node.

@@ -1,0 +1,275 @@
+//! When the leader plans, and what it proposes then: the planner's loop without the waiting.
+//!
+//! [`Planning`] takes what happens and says when to plan; a [`Round`] gives the commands one after the other, each for the
+//! state as it is by then.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cluster_config::ids::{NodeId, UnixMs};
+use cluster_config::wire::peer::{Member, Report};
+
+use crate::check::{self, Violation};
+use crate::inventory::Inventory;
+use crate::plan::plan;
+use crate::{Command, State};
+
+/// Longest time between two plans, where neither state nor reports have changed, milliseconds: departure times come nearer
+/// all the while.
+pub const PLAN_INTERVAL_MS_MAX: u64 = 1_000;
+
+/// How alive a node is: heard of, lost, gone.
+type Liveness = Vec<(NodeId, bool, bool, bool)>;
+
+/// What happens to a leader that makes it plan. Its time is milliseconds of any clock that does not go back, since
+/// silence is measured by it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Planning {
+    /// The term in which this node leads.
+    term: Option<u64>,
+    /// When it began to lead, or to run.
+    began_ms: u64,
+    inventory: Inventory,
+    /// The last report of each node, for telling news from repetition.
+    last: BTreeMap<NodeId, Report>,
+    liveness: Liveness,
+    /// Whether it is the first plan of a term, a report has brought news, or the state has changed since the last plan.
+    is_due: bool,
+    planned_ms: Option<u64>,
+    in_round: bool,
+}
+
+impl Planning {
+    /// Takes a node's report. Gives whether it is news.
+    pub fn report(&mut self, now_ms: u64, report: Report) -> bool {
+        self.pass(now_ms);
+        let news = self.last.get(&report.node) != Some(&report);
+        if news {
+            self.is_due = true;
+            self.last.insert(report.node, report.clone());
+        }
+        self.inventory.take(report);
+        news
+    }
+
+    /// What has been heard so far.
+    pub fn inventory(&mut self, now_ms: u64) -> &Inventory {
+        self.pass(now_ms);
+        &self.inventory
+    }
+
+    /// The state has changed.
+    pub fn changed(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Whether this node leads, and in which term. In a new one silence counts from `now_ms`, so that nobody is taken for
+    /// dead who could not have reported yet.
+    pub fn leads(&mut self, now_ms: u64, term: Option<u64>) {
+        if self.term == term {
+            return;
+        }
+        *self = match term {
+            Some(_) => Self { term, began_ms: now_ms, is_due: true, in_round: self.in_round, ..Self::default() },
+            None => Self { term, ..std::mem::take(self) },
+        };
+    }
+
+    /// What is known of the nodes where it is time to plan; then a round is under way, until [`Planning::round_ended`].
+    pub fn look(&mut self, now_ms: u64, state: &State) -> Option<Inventory> {
+        if self.term.is_none() || self.in_round {
+            return None;
+        }
+        self.pass(now_ms);
+        let liveness = liveness_of(state, &self.inventory);
+        let is_old = self.planned_ms.is_none_or(|at| now_ms.saturating_sub(at) >= PLAN_INTERVAL_MS_MAX);
+        if !self.is_due && !is_old && self.liveness == liveness {
+            return None;
+        }
+        (self.liveness, self.is_due, self.planned_ms, self.in_round) = (liveness, false, Some(now_ms), true);
+        Some(self.inventory.clone())
+    }
+
+    /// All commands of the last plan are proposed, or one was not taken.
+    pub fn round_ended(&mut self) {
+        self.in_round = false;
+    }
+
+    fn pass(&mut self, now_ms: u64) {
+        self.inventory.pass(now_ms.saturating_sub(self.began_ms));
+    }
+}
+
+fn liveness_of(state: &State, inventory: &Inventory) -> Liveness {
+    let nodes = state.members.keys();
+    nodes.map(|&node| (node, inventory.is_alive(node), inventory.is_lost(node), inventory.is_gone(node))).collect()
+}
+
+/// One plan: its commands in order, until one is not taken, since the rest builds on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Round {
+    inventory: Inventory,
+    now: UnixMs,
+    waiting: VecDeque<Command>,
+    has_planned: bool,
+}
+
+impl Round {
+    /// A round at `now`, the wall clock's time, by which journeys depart. `group` are the members of the raft group; one
+    /// whose description does not read is not announced.
+    pub fn new(
+        state: &State,
+        inventory: Inventory,
+        group: &BTreeMap<NodeId, Option<Member>>,
+        now: UnixMs,
+    ) -> Self {
+        let waiting = member_commands(state, &inventory, group).into();
+        Self { inventory, now, waiting, has_planned: false }
+    }
+
+    /// The next command to propose.
+    ///
+    /// # Errors
+    /// The plan breaks a rule: it must not be proposed.
+    pub fn next(&mut self, state: &State) -> Result<Option<Command>, Violation> {
+        if self.waiting.is_empty() && !self.has_planned {
+            self.has_planned = true;
+            self.waiting = plan(state, &self.inventory, self.now).into();
+        }
+        let next = self.waiting.pop_front();
+        if let Some(Command::ChangeBlueprint { parent, changes }) = &next
+            // A plan for a blueprint that has moved on is refused by its generation.
+            && *parent == state.blueprint.generation
+        {
+            check::changes(state, changes)?;
+        }
+        Ok(next)
+    }
+}
+
+/// Keeps the replicated state's members in step with the raft group's: the founding members are announced, and who left
+/// the group and is silent is forgotten.
+fn member_commands(state: &State, inventory: &Inventory, group: &BTreeMap<NodeId, Option<Member>>) -> Vec<Command> {
+    let known = |member: &&Member| state.members.get(&member.id).is_some_and(|known| known.member == **member);
+    let announced = group.values().flatten().filter(|member| !known(member));
+    let announced = announced.map(|member| Command::RegisterMember(member.clone()));
+    let gone = |id: &&NodeId| !group.contains_key(id) && inventory.is_gone(**id);
+    let forgotten = state.members.keys().filter(gone).map(|id| Command::RemoveMember(*id));
+    announced.chain(forgotten).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_config::ids::Incarnation;
+    use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
+
+    use super::*;
+
+    fn member(id: u64, port: u16) -> Member {
+        let zone = "a".parse().expect("a zone");
+        Member { id: NodeId(id), address: format!("10.0.0.{id}:{port}"), zone }
+    }
+
+    fn state(members: u64) -> State {
+        let mut state = State::default();
+        (1..=members).for_each(|id| drop(state.apply(&Command::RegisterMember(member(id, 7100)))));
+        state
+    }
+
+    fn report(node: u64, incarnation: u64) -> Report {
+        Report { node: NodeId(node), incarnation: Incarnation(incarnation), shards: Vec::new() }
+    }
+
+    fn group(members: &[Member]) -> BTreeMap<NodeId, Option<Member>> {
+        members.iter().map(|member| (member.id, Some(member.clone()))).collect()
+    }
+
+    #[test]
+    fn a_leader_plans_at_once_then_for_news_changes_and_once_a_second() {
+        let mut planning = Planning::default();
+        let state = state(1);
+        let plans = |planning: &mut Planning, now_ms| {
+            let due = planning.look(now_ms, &state).is_some();
+            planning.round_ended();
+            due
+        };
+        assert!(!plans(&mut planning, 0), "it does not lead");
+        planning.leads(100, Some(1));
+        assert!(plans(&mut planning, 100));
+        assert!(!plans(&mut planning, 150));
+        assert!(planning.report(200, report(1, 1)));
+        assert!(plans(&mut planning, 200), "news");
+        assert!(!planning.report(250, report(1, 1)));
+        assert!(!plans(&mut planning, 250), "the same again");
+        planning.changed();
+        assert!(plans(&mut planning, 300), "a change");
+        planning.report(900, report(1, 1));
+        assert!(!plans(&mut planning, 1_299));
+        assert!(plans(&mut planning, 1_300), "a second has passed");
+        planning.leads(1_400, Some(1));
+        assert!(!plans(&mut planning, 1_400), "it leads on");
+        planning.leads(1_500, Some(2));
+        assert!(plans(&mut planning, 1_500), "a new term");
+    }
+
+    #[test]
+    fn a_node_that_falls_silent_is_a_reason_to_plan_before_the_second_is_over() {
+        let mut planning = Planning::default();
+        planning.leads(0, Some(1));
+        planning.report(0, report(1, 1));
+        let mut lost_ms = None;
+        for now_ms in (0..2 * NODE_LOST_AFTER_MS).step_by(50) {
+            // The state changes shortly before, so that the last plan is young.
+            if now_ms == NODE_LOST_AFTER_MS - 100 {
+                planning.changed();
+            }
+            if let Some(inventory) = planning.look(now_ms, &state(1)) {
+                planning.round_ended();
+                lost_ms = lost_ms.or(inventory.is_lost(NodeId(1)).then_some(now_ms));
+            }
+        }
+        assert_eq!(lost_ms, Some(NODE_LOST_AFTER_MS));
+    }
+
+    #[test]
+    fn silence_counts_from_the_beginning_of_the_term() {
+        let mut planning = Planning::default();
+        planning.leads(0, Some(1));
+        planning.report(0, report(1, 1));
+        planning.leads(5_000, None);
+        assert!(planning.look(6_000, &state(1)).is_none(), "it does not lead any more");
+        planning.leads(60_000, Some(3));
+        let inventory = planning.look(60_000, &state(1)).expect("a new term");
+        assert!(!inventory.is_lost(NodeId(1)) && !inventory.is_alive(NodeId(1)), "it could not have reported yet");
+    }
+
+    #[test]
+    fn one_round_at_a_time_and_what_happens_meanwhile_is_not_forgotten() {
+        let mut planning = Planning::default();
+        planning.leads(0, Some(1));
+        assert!(planning.look(0, &state(1)).is_some());
+        planning.changed();
+        assert!(planning.look(10, &state(1)).is_none(), "the round before is under way");
+        planning.leads(20, Some(2));
+        assert!(planning.look(20, &state(1)).is_none(), "in a new term too");
+        planning.round_ended();
+        assert!(planning.look(30, &state(1)).is_some());
+    }
+
+    #[test]
+    fn members_of_the_group_are_announced_and_who_left_and_is_silent_is_forgotten() {
+        let (mut state, mut inventory) = (state(3), Inventory::default());
+        inventory.pass(REPLACE_AFTER_MS);
+        inventory.take(report(3, 1));
+        let mut group = group(&[member(1, 7200), member(4, 7100)]);
+        group.insert(NodeId(5), None);
+        let mut round = Round::new(&state, inventory, &group, UnixMs(0));
+        let mut said = Vec::new();
+        while let Some(command) = round.next(&state).expect("no rule is broken") {
+            state.apply(&command);
+            said.push(command);
+        }
+        let announced = [member(1, 7200), member(4, 7100)].map(Command::RegisterMember);
+        let [first, second] = announced;
+        assert_eq!(said, [first, second, Command::RemoveMember(NodeId(2))], "node 3 is not silent");
+    }
+}

@@ -1,0 +1,337 @@
+//! What an owner does with an order to build, or where every replica of its gallery is lost.
+
+use std::time::Duration;
+
+use cluster_config::canary::Canaries;
+use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
+use cluster_config::wire::peer::{BuildOrder, Built, Listing};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::State;
+use coordinator_core::blueprint::Placement;
+use coordinator_core::command::GalleryCommit;
+use coordinator_core::state::ShardState;
+
+use super::push::{self, Push};
+use super::seek::{self, Next, Seeking};
+use crate::rebuild::{goes_on_from, may_begin_anew};
+use crate::shard::Order;
+
+/// How long the commit may take.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whose people the next version goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum People {
+    /// What this node's replica had when the job began, if it had anything.
+    OfReplica,
+    /// The roster that this node gave.
+    OfRoster(NodeId),
+}
+
+/// A version that was built and is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Hash of its segment.
+    pub hash: ContentHash,
+    /// The manifest that it was built from.
+    pub manifest: ContentHash,
+    /// People in it.
+    pub people: u32,
+    /// Templates in it.
+    pub rows: u32,
+    /// People without a photograph.
+    pub without_photo: u32,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The job begins.
+    Begun,
+    /// A node that was asked for a roster has answered.
+    RosterAnswered(NodeId, seek::Answer),
+    /// The version is built, or cannot be.
+    Built(Result<(), Refusal>),
+    /// It is on the disk and staged in the replica, or cannot be.
+    Kept(Result<Made, Refusal>),
+    /// A standby that was given the version has answered.
+    PushAnswered(NodeId, push::Answer),
+    /// The commit is applied, or refused, or not known to be.
+    Committed(Result<(), Refusal>),
+    /// A time that an [`Effect::Wake`] named has come.
+    Woken,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Have that node give its roster of this version or a later one within [`seek::ROSTER_TIMEOUT`], and hold on to what
+    /// it gives; where it is this node, look at its disk.
+    AskRoster(NodeId, GalleryVersion),
+    /// Build this version, and hold on to it.
+    Build(GalleryVersion, People),
+    /// Check what was built, keep it on the disk, and stage it in the replica.
+    Keep,
+    /// Give it to this standby, which may take until then.
+    Push(NodeId, Duration),
+    /// Commit it within [`COMMIT_TIMEOUT`]. Nothing else that is under way matters any more: who has not taken the
+    /// version by now fetches it once it is committed.
+    Commit(GalleryCommit),
+    /// Send [`Event::Woken`] at that time.
+    Wake(Duration),
+    /// The job is done: what is committed, or why nothing is, or is not known to be.
+    Done(Result<Built, Refusal>),
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    New,
+    /// The people of every lost replica are looked for.
+    SeekingAll(Seeking),
+    /// The people of the version before are looked for.
+    SeekingBefore(Seeking, GalleryVersion),
+    Building(GalleryVersion),
+    Keeping(GalleryVersion),
+    Pushing(Push, GalleryCommit),
+    Committing(Built),
+    Ended,
+}
+
+/// One build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    me: NodeId,
+    shard: ShardId,
+    placement: Placement,
+    listing: Listing,
+    /// What was ordered; absent where every replica is lost.
+    manifest: Option<ContentHash>,
+    /// The version that is searched here now; 0 is none.
+    served: GalleryVersion,
+    people: People,
+    /// The version that these people are of.
+    known: Option<GalleryVersion>,
+    lost: Option<GalleryVersion>,
+    phase: Phase,
+    canaries: Canaries,
+}
+
+impl Job {
+    /// Builds what was ordered. `known` is the version that this node's replica searches.
+    pub fn ordered(
+        me: NodeId,
+        order: &BuildOrder,
+        placement: Placement,
+        known: Option<GalleryVersion>,
+        canaries: Canaries,
+    ) -> Self {
+        Self {
+            me,
+            shard: order.shard,
+            placement,
+            listing: order.listing,
+            manifest: Some(order.manifest),
+            served: known.unwrap_or_default(),
+            people: People::OfReplica,
+            known,
+            lost: None,
+            phase: Phase::New,
+            canaries,
+        }
+    }
+
+    /// Builds anew, out of the people that this node or another keeps as a roster: every replica is lost.
+    pub fn rebuild(me: NodeId, shard: ShardId, order: &Order, canaries: Canaries) -> Self {
+        Self {
+            me,
+            shard,
+            placement: order.placement.clone(),
+            listing: Listing::Whole,
+            manifest: None,
+            served: GalleryVersion::default(),
+            people: People::OfReplica,
+            known: None,
+            lost: Some(order.version),
+            phase: Phase::New,
+            canaries,
+        }
+    }
+
+    /// Takes what happened at `now` and adds what is to be done. What comes too late changes nothing.
+    pub fn step(&mut self, now: Duration, state: &State, event: Event, effects: &mut Vec<Effect>) {
+        match (std::mem::replace(&mut self.phase, Phase::Ended), event) {
+            (Phase::New, Event::Begun) => self.begin(state, effects),
+            (Phase::SeekingAll(mut seeking), Event::RosterAnswered(by, answer)) => {
+                let next = seeking.answered(by, answer);
+                self.seek_all(state, seeking, next, effects);
+            }
+            (Phase::SeekingBefore(mut seeking, version), Event::RosterAnswered(by, answer)) => {
+                let next = seeking.answered(by, answer);
+                self.seek_before(state, seeking, version, next, effects);
+            }
+            (Phase::Building(version), Event::Built(Ok(()))) => {
+                effects.push(Effect::Keep);
+                self.phase = Phase::Keeping(version);
+            }
+            (Phase::Keeping(version), Event::Kept(Ok(made))) => self.push(now, version, made, effects),
+            (Phase::Pushing(mut push, commit), Event::PushAnswered(by, answer)) => {
+                let orders = push.answered(now, by, answer);
+                self.pushed(now, push, commit, orders, effects);
+            }
+            (Phase::Pushing(mut push, commit), Event::Woken) => {
+                let orders = push.woken(now);
+                self.pushed(now, push, commit, orders, effects);
+            }
+            (Phase::Committing(built), Event::Committed(committed)) => {
+                effects.push(Effect::Done(committed.map(|()| built)));
+            }
+            (Phase::Building(_), Event::Built(Err(refusal))) | (Phase::Keeping(_), Event::Kept(Err(refusal))) => {
+                effects.push(Effect::Done(Err(refusal)));
+            }
+            (phase, _) => self.phase = phase,
+        }
+    }
+
+    fn begin(&mut self, state: &State, effects: &mut Vec<Effect>) {
+        let Some(version) = self.lost else { return self.go_on(state, effects) };
+        let rosters = self.placement.rosters.iter().copied();
+        let mut seeking = Seeking::here_and_elsewhere(self.me, self.shard, version, rosters);
+        let next = seeking.begin();
+        self.seek_all(state, seeking, next, effects);
+    }
+
+    fn seek_all(&mut self, state: &State, seeking: Seeking, next: Next, effects: &mut Vec<Effect>) {
+        match next {
+            Next::Found(by, version) => {
+                (self.people, self.known) = (People::OfRoster(by), Some(version));
+                return self.go_on(state, effects);
+            }
+            Next::Nobody(_) => {
+                let place = format!("gallery {}: no other node gives its people", self.shard);
+                let refusal = Refusal::new(RefusalCode::Unavailable, place, "submit its manifest again");
+                effects.push(Effect::Done(Err(refusal)));
+                return;
+            }
+            Next::Ask(nodes) => ask(nodes, seeking.version_min(), effects),
+            Next::Wait => {}
+        }
+        self.phase = Phase::SeekingAll(seeking);
+    }
+
+    /// Answers at once where there is nothing to build, else goes on from the people of the version before.
+    fn go_on(&mut self, state: &State, effects: &mut Vec<Effect>) {
+        let Some(committed) = state.shard(self.shard) else {
+            let fix = "submit the manifest again; the journey is gone";
+            let refusal = Refusal::new(RefusalCode::NotFound, format!("gallery {}", self.shard), fix);
+            effects.push(Effect::Done(Err(refusal)));
+            return;
+        };
+        if self.manifest == Some(committed.manifest) && self.served == committed.version {
+            effects.push(Effect::Done(Ok(built(committed))));
+            return;
+        }
+        let version = GalleryVersion(committed.version.0 + 1);
+        if goes_on_from(self.known, committed.version) {
+            return self.build(version, effects);
+        }
+        let holders = committed.holders.iter().copied();
+        let mut seeking = Seeking::here_and_elsewhere(self.me, self.shard, committed.version, holders);
+        let next = seeking.begin();
+        self.seek_before(state, seeking, version, next, effects);
+    }
+
+    fn seek_before(
+        &mut self,
+        state: &State,
+        seeking: Seeking,
+        version: GalleryVersion,
+        next: Next,
+        effects: &mut Vec<Effect>,
+    ) {
+        match next {
+            Next::Found(by, _) => {
+                self.people = People::OfRoster(by);
+                return self.build(version, effects);
+            }
+            Next::Nobody(silent) => {
+                match may_begin_anew(state, self.shard, &silent, self.listing, self.canaries) {
+                    Ok(()) => self.build(version, effects),
+                    Err(refusal) => effects.push(Effect::Done(Err(refusal))),
+                }
+                return;
+            }
+            Next::Ask(nodes) => ask(nodes, seeking.version_min(), effects),
+            Next::Wait => {}
+        }
+        self.phase = Phase::SeekingBefore(seeking, version);
+    }
+
+    fn build(&mut self, version: GalleryVersion, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Build(version, self.people));
+        self.phase = Phase::Building(version);
+    }
+
+    fn push(&mut self, now: Duration, version: GalleryVersion, made: Made, effects: &mut Vec<Effect>) {
+        let commit = GalleryCommit {
+            shard: self.shard,
+            epoch: self.placement.epoch,
+            node: self.me,
+            version,
+            hash: made.hash,
+            manifest: made.manifest,
+            people: made.people,
+            rows: made.rows,
+            without_photo: made.without_photo,
+        };
+        let (push, orders) = Push::begin(now, &self.placement.standbys, self.canaries);
+        self.pushed(now, push, commit, orders, effects);
+    }
+
+    fn pushed(
+        &mut self,
+        now: Duration,
+        push: Push,
+        commit: GalleryCommit,
+        orders: push::Orders,
+        effects: &mut Vec<Effect>,
+    ) {
+        match push.outcome(now) {
+            None => {
+                effects.extend(orders.push.into_iter().map(|node| Effect::Push(node, push.deadline())));
+                effects.extend(orders.wake.into_iter().map(Effect::Wake));
+                self.phase = Phase::Pushing(push, commit);
+            }
+            Some(true) => {
+                self.phase = Phase::Committing(Built {
+                    version: commit.version,
+                    people: commit.people,
+                    rows: commit.rows,
+                    without_photo: commit.without_photo,
+                });
+                effects.push(Effect::Commit(commit));
+            }
+            Some(false) => {
+                let place = format!("gallery {}: no standby took the new version", self.shard);
+                let fix = "ask again; the blueprint will name others";
+                effects.push(Effect::Done(Err(Refusal::new(RefusalCode::Unavailable, place, fix))));
+            }
+        }
+    }
+}
+
+fn ask(nodes: Vec<NodeId>, version_min: GalleryVersion, effects: &mut Vec<Effect>) {
+    effects.extend(nodes.into_iter().map(|node| Effect::AskRoster(node, version_min)));
+}
+
+fn built(committed: &ShardState) -> Built {
+    Built {
+        version: committed.version,
+        people: committed.people,
+        rows: committed.rows,
+        without_photo: committed.without_photo,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+use cluster_config::ids::{Epoch, JourneyId, UnixMs, Zone};
+use cluster_config::wire::peer::{JourneyPlan, Member};
+use coordinator_core::Command;
+use coordinator_core::blueprint::Change;
+
+use super::push::{PUSH_GRACE, PUSH_TIMEOUT};
+use super::*;
+
+const NOW: Duration = Duration::from_secs(50);
+const ME: NodeId = NodeId(1);
+
+fn shard() -> ShardId {
+    ShardId { journey: journey(), part: 0 }
+}
+
+fn journey() -> JourneyId {
+    "AA1-20270115-JFK".parse().expect("an id")
+}
+
+fn manifest(number: u8) -> ContentHash {
+    ContentHash([number; 32])
+}
+
+fn placement() -> Placement {
+    let nodes = |ids: [u64; 2]| ids.map(NodeId).to_vec();
+    Placement { epoch: Epoch(1), owner: ME, standbys: nodes([2, 3]), rosters: nodes([4, 5]) }
+}
+
+/// A journey whose gallery is placed on five nodes, and committed at this version.
+fn state(version: u32) -> State {
+    let mut state = State::default();
+    let zone: Zone = "a".parse().expect("a zone");
+    for id in 1..=5 {
+        state.apply(&Command::RegisterMember(Member { id: NodeId(id), address: format!("10.0.0.{id}:7100"), zone }));
+    }
+    let plan = JourneyPlan {
+        id: journey(),
+        carrier: "AA".to_owned(),
+        number: "1".to_owned(),
+        departure_port: "JFK".parse().expect("a port"),
+        arrival_port: "VIE".parse().expect("a port"),
+        departs_at: UnixMs(1_000_000),
+        people: 3,
+        parts: 1,
+        manifest: manifest(1),
+    };
+    state.apply(&Command::OpenJourney(plan));
+    let parent = state.blueprint.generation;
+    let changes = vec![Change { shard: shard(), placement: placement() }];
+    state.apply(&Command::ChangeBlueprint { parent, changes });
+    for version in 1..=version {
+        state.apply(&Command::CommitGallery(commit(version)));
+    }
+    assert_eq!(state.shard(shard()).map(|committed| committed.version), Some(GalleryVersion(version)));
+    state
+}
+
+fn commit(version: u32) -> GalleryCommit {
+    GalleryCommit {
+        shard: shard(),
+        epoch: Epoch(1),
+        node: ME,
+        version: GalleryVersion(version),
+        hash: ContentHash([version as u8; 32]),
+        manifest: manifest(1),
+        people: 3,
+        rows: 4,
+        without_photo: 1,
+    }
+}
+
+fn order(number: u8, listing: Listing) -> BuildOrder {
+    BuildOrder { shard: shard(), manifest: manifest(number), people: Vec::new(), listing }
+}
+
+fn job(number: u8, known: Option<u32>) -> Job {
+    let order = order(number, Listing::Whole);
+    Job::ordered(ME, &order, placement(), known.map(GalleryVersion), Canaries::default())
+}
+
+fn made() -> Made {
+    Made { hash: ContentHash([1; 32]), manifest: manifest(1), people: 3, rows: 4, without_photo: 1 }
+}
+
+fn step(job: &mut Job, now: Duration, state: &State, event: Event) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    job.step(now, state, event, &mut effects);
+    effects
+}
+
+/// A first version that is built and kept, on its way to the standbys.
+fn pushing(state: &State) -> Job {
+    let mut job = job(1, None);
+    let build = Effect::Build(GalleryVersion(1), People::OfReplica);
+    assert_eq!(step(&mut job, NOW, state, Event::Begun), [build]);
+    assert_eq!(step(&mut job, NOW, state, Event::Built(Ok(()))), [Effect::Keep]);
+    let until = NOW + PUSH_TIMEOUT;
+    let pushes = [Effect::Push(NodeId(2), until), Effect::Push(NodeId(3), until), Effect::Wake(until)];
+    assert_eq!(step(&mut job, NOW, state, Event::Kept(Ok(made()))), pushes);
+    job
+}
+
+fn refusal() -> Refusal {
+    Refusal::new(RefusalCode::Internal, "here", "mend it")
+}
+
+#[test]
+fn a_version_is_committed_once_a_standby_has_it_with_the_epoch_of_the_order() {
+    let state = state(0);
+    let mut job = pushing(&state);
+    let later = NOW + PUSH_GRACE;
+    let took = step(&mut job, NOW, &state, Event::PushAnswered(NodeId(2), push::Answer::Took));
+    assert_eq!(took, [Effect::Wake(later)], "the other standby is slow: it is waited for a moment");
+    assert_eq!(step(&mut job, later, &state, Event::Woken), [Effect::Commit(commit(1))]);
+    let late = Event::PushAnswered(NodeId(3), push::Answer::Took);
+    assert_eq!(step(&mut job, later, &state, late), [], "it was not waited for");
+    let built = Built { version: GalleryVersion(1), people: 3, rows: 4, without_photo: 1 };
+    assert_eq!(step(&mut job, later, &state, Event::Committed(Ok(()))), [Effect::Done(Ok(built))]);
+}
+
+#[test]
+fn nothing_is_committed_where_no_standby_took_it() {
+    let state = state(0);
+    let mut refused = pushing(&state);
+    step(&mut refused, NOW, &state, Event::PushAnswered(NodeId(2), push::Answer::Never));
+    let effects = step(&mut refused, NOW, &state, Event::PushAnswered(NodeId(3), push::Answer::Never));
+    assert!(matches!(&effects[..], [Effect::Done(Err(refusal))] if refusal.code == RefusalCode::Unavailable));
+    let mut silent = pushing(&state);
+    assert_eq!(step(&mut silent, NOW + PUSH_GRACE, &state, Event::Woken), []);
+    let effects = step(&mut silent, NOW + PUSH_TIMEOUT, &state, Event::Woken);
+    assert!(matches!(&effects[..], [Effect::Done(Err(refusal))] if refusal.code == RefusalCode::Unavailable));
+    assert_eq!(step(&mut silent, NOW + PUSH_TIMEOUT, &state, Event::Committed(Ok(()))), [], "it is over");
+}
+
+#[test]
+fn what_fails_on_the_way_is_the_answer_and_nothing_is_committed() {
+    let state = state(0);
+    let failed = [Effect::Done(Err(refusal()))];
+    let mut one = job(1, None);
+    step(&mut one, NOW, &state, Event::Begun);
+    assert_eq!(step(&mut one, NOW, &state, Event::Built(Err(refusal()))), failed);
+    let mut other = job(1, None);
+    step(&mut other, NOW, &state, Event::Begun);
+    step(&mut other, NOW, &state, Event::Built(Ok(())));
+    assert_eq!(step(&mut other, NOW, &state, Event::Kept(Err(refusal()))), failed);
+    let mut last = pushing(&state);
+    for node in [2, 3] {
+        step(&mut last, NOW, &state, Event::PushAnswered(NodeId(node), push::Answer::Took));
+    }
+    assert_eq!(step(&mut last, NOW, &state, Event::Committed(Err(refusal()))), failed);
+}
+
+#[test]
+fn what_is_committed_and_searched_is_answered_at_once() {
+    let state = state(2);
+    let built = Built { version: GalleryVersion(2), people: 3, rows: 4, without_photo: 1 };
+    assert_eq!(step(&mut job(1, Some(2)), NOW, &state, Event::Begun), [Effect::Done(Ok(built))]);
+    let newer = step(&mut job(9, Some(2)), NOW, &state, Event::Begun);
+    assert_eq!(newer, [Effect::Build(GalleryVersion(3), People::OfReplica)], "another manifest");
+    let behind = step(&mut job(1, Some(1)), NOW, &state, Event::Begun);
+    assert_eq!(behind, [Effect::AskRoster(ME, GalleryVersion(2))], "the committed version is not searched here");
+    let gone = step(&mut job(1, None), NOW, &State::default(), Event::Begun);
+    assert!(matches!(&gone[..], [Effect::Done(Err(refusal))] if refusal.code == RefusalCode::NotFound));
+}
+
+#[test]
+fn the_people_before_come_from_a_roster_where_this_node_lacks_them() {
+    let state = state(2);
+    let v2 = GalleryVersion(2);
+    let mut here = job(9, Some(1));
+    assert_eq!(step(&mut here, NOW, &state, Event::Begun), [Effect::AskRoster(ME, v2)]);
+    let given = Event::RosterAnswered(ME, seek::Answer::Gave(v2));
+    assert_eq!(step(&mut here, NOW, &state, given), [Effect::Build(GalleryVersion(3), People::OfRoster(ME))]);
+
+    let mut elsewhere = job(9, None);
+    step(&mut elsewhere, NOW, &state, Event::Begun);
+    let asked = step(&mut elsewhere, NOW, &state, Event::RosterAnswered(ME, seek::Answer::HasNone));
+    assert_eq!(asked, [2, 3, 4, 5].map(|node| Effect::AskRoster(NodeId(node), v2)), "every holder");
+    assert_eq!(step(&mut elsewhere, NOW, &state, Event::RosterAnswered(NodeId(2), seek::Answer::Silent)), []);
+    let given = Event::RosterAnswered(NodeId(5), seek::Answer::Gave(v2));
+    let build = Effect::Build(GalleryVersion(3), People::OfRoster(NodeId(5)));
+    assert_eq!(step(&mut elsewhere, NOW, &state, given), [build]);
+}
+
+fn all_silent(job: &mut Job, state: &State) -> Vec<Effect> {
+    step(job, NOW, state, Event::Begun);
+    step(job, NOW, state, Event::RosterAnswered(ME, seek::Answer::HasNone));
+    let answers = [2, 3, 4, 5].map(|node| Event::RosterAnswered(NodeId(node), seek::Answer::Silent));
+    answers.into_iter().flat_map(|answer| step(job, NOW, state, answer)).collect()
+}
+
+#[test]
+fn where_all_holders_are_silent_it_is_begun_anew_if_that_is_allowed() {
+    let state = state(2);
+    let begun = all_silent(&mut job(9, Some(1)), &state);
+    assert_eq!(begun, [Effect::Build(GalleryVersion(3), People::OfReplica)], "nobody has boarded");
+    let added = order(9, Listing::Added);
+    let mut change = Job::ordered(ME, &added, placement(), None, Canaries::default());
+    let refused = all_silent(&mut change, &state);
+    assert!(matches!(&refused[..], [Effect::Done(Err(refusal))] if refusal.code == RefusalCode::Unavailable));
+}
+
+#[test]
+fn a_lost_gallery_is_built_again_out_of_a_roster() {
+    let state = state(2);
+    let v2 = GalleryVersion(2);
+    let lost = Order { placement: placement(), version: v2, hash: ContentHash([2; 32]) };
+    let mut job = Job::rebuild(ME, shard(), &lost, Canaries::default());
+    assert_eq!(step(&mut job, NOW, &state, Event::Begun), [Effect::AskRoster(ME, v2)]);
+    let asked = step(&mut job, NOW, &state, Event::RosterAnswered(ME, seek::Answer::HasNone));
+    assert_eq!(asked, [4, 5].map(|node| Effect::AskRoster(NodeId(node), v2)), "who keeps its people");
+    let given = Event::RosterAnswered(NodeId(4), seek::Answer::Gave(v2));
+    let build = Effect::Build(GalleryVersion(3), People::OfRoster(NodeId(4)));
+    assert_eq!(step(&mut job, NOW, &state, given), [build], "the very manifest that is committed is built again");
+
+    let mut nobody = Job::rebuild(ME, shard(), &lost, Canaries::default());
+    step(&mut nobody, NOW, &state, Event::Begun);
+    step(&mut nobody, NOW, &state, Event::RosterAnswered(ME, seek::Answer::HasNone));
+    step(&mut nobody, NOW, &state, Event::RosterAnswered(NodeId(4), seek::Answer::HasNone));
+    let effects = step(&mut nobody, NOW, &state, Event::RosterAnswered(NodeId(5), seek::Answer::Silent));
+    assert!(matches!(&effects[..], [Effect::Done(Err(refusal))] if refusal.place.contains("no other node")));
+}
+
+#[test]
+fn what_was_committed_while_the_roster_was_looked_for_is_gone_on_from() {
+    let lost = Order { placement: placement(), version: GalleryVersion(2), hash: ContentHash([2; 32]) };
+    let mut job = Job::rebuild(ME, shard(), &lost, Canaries::default());
+    step(&mut job, NOW, &state(2), Event::Begun);
+    let given = Event::RosterAnswered(ME, seek::Answer::Gave(GalleryVersion(2)));
+    let asked = step(&mut job, NOW, &state(3), given);
+    assert_eq!(asked, [Effect::AskRoster(ME, GalleryVersion(3))], "version 2 is not the one before any more");
+}
