@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, SubjectId, UnixMs};
+use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, ShardId, SubjectId, UnixMs};
 use cluster_config::limits::{SHARD_PEOPLE_MAX, TEMPLATES_PER_PERSON_MAX};
 use cluster_config::policy::Policy;
 use cluster_config::wire::peer::{BuildOrder, Listing, Person};
 use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::State;
+use node_core::build::job::Beside;
 use node_core::roster::{self, Enrolled, Next, Part, People, Question};
 
 use crate::holdings::{Holdings, Template};
@@ -18,22 +20,66 @@ pub struct Sources<'a> {
     /// Where templates come from.
     pub holdings: &'a dyn Holdings,
     /// The policy in force.
-    pub policy: &'a Policy,
+    pub policy: Policy,
     /// When the journey departs.
     pub departs_at: UnixMs,
     /// The cluster's model.
     pub model: ModelVersion,
     /// Numbers in a template.
     pub dims: usize,
-    /// The other parts of the gallery, each at its place; what stands at the place of the part that is built is not read.
+    /// All parts of the gallery, the one that is built among them.
     pub parts: Vec<Part>,
     /// The whole list on which everybody of the committed version stands at their number; zero where there is none.
     pub numbered_by: ContentHash,
-    /// Who has boarded, by number. It counts where people are lost and the list is the one that they were numbered by: then
-    /// nobody gets a second subject id to board with (P1).
+    /// Who has boarded, by number; asked for only where people are lost. It counts where the list is the one that they were
+    /// numbered by: then nobody gets a second subject id to board with (P1).
     pub boarded: BTreeMap<u32, SubjectId>,
     /// Whether anybody has boarded.
     pub has_boarded: bool,
+}
+
+impl<'a> Sources<'a> {
+    /// What the replicated state says of an order for `version`. `before` is what there is of the version before, and `given`
+    /// the people of other parts, as far as anybody gave them.
+    pub fn of(
+        state: &State,
+        (holdings, model, dims): (&'a dyn Holdings, ModelVersion, usize),
+        (order, version): (&BuildOrder, GalleryVersion),
+        before: Option<&Head>,
+        beside: &Beside,
+        mut given: BTreeMap<u16, People>,
+    ) -> Self {
+        let ShardId { journey, part: own } = order.shard;
+        let numbered_by = |part| state.shard(ShardId { journey, part }).map(|shard| shard.numbered_by);
+        let mut versions = beside.versions.clone();
+        versions.resize(versions.len().max(usize::from(own) + 1), GalleryVersion::default());
+        let part = |(part, committed): (u16, GalleryVersion)| {
+            let is_numbered_by_list = numbered_by(part) == Some(order.manifest);
+            match (part == own, before) {
+                (true, _) if version.0 <= 1 => Part::Unbuilt,
+                (true, Some(head)) if head.version.0.saturating_add(1) >= version.0 => Part::Known(people_of(head)),
+                (true, _) => Part::Lost { is_numbered_by_list, older: before.map(people_of).unwrap_or_default() },
+                (false, _) if committed.0 == 0 => Part::Unbuilt,
+                (false, _) => match given.remove(&part) {
+                    Some(people) => Part::Known(people),
+                    None => Part::Lost { is_numbered_by_list, older: People::default() },
+                },
+            }
+        };
+        let parts: Vec<Part> = (0..).zip(versions).map(part).collect();
+        let is_any_lost = parts.iter().any(|part| matches!(part, Part::Lost { .. }));
+        Self {
+            holdings,
+            policy: state.policy.clone(),
+            departs_at: state.journeys.get(&journey).map(|journey| journey.plan.departs_at).unwrap_or_default(),
+            model,
+            dims,
+            parts,
+            numbered_by: numbered_by(own).unwrap_or_default(),
+            boarded: if is_any_lost { state.ledger.boarded(journey) } else { BTreeMap::new() },
+            has_boarded: state.ledger.boardings(journey) > 0,
+        }
+    }
 }
 
 /// Builds the version after `before`. The people are those that [`roster::next`] gives; `dice` gives the subject ids of newcomers.
@@ -53,14 +99,14 @@ pub fn build(
 ) -> Result<(Head, Vec<f32>), Refusal> {
     let place = format!("gallery {}", order.shard);
     let head_before = before.map(|before| &before.head);
-    let next = next(sources, order, head_before, version, dice)?;
+    let next = next(sources, order, dice)?;
     if next.people.len() > SHARD_PEOPLE_MAX {
         let fix = format!("a shard holds at most {SHARD_PEOPLE_MAX} people");
         return Err(Refusal::new(RefusalCode::TooLarge, place, fix));
     }
     let (owners, values) = templates(sources, &next.people, before, &place)?;
     let numbered_by = match (head_before, order.listing) {
-        (Some(head), _) if head.manifest == order.manifest => head.numbered_by,
+        (Some(head), _) if next.is_unchanged => head.numbered_by,
         (_, Listing::Whole) if next.is_numbered_by_list => order.manifest,
         (_, Listing::Whole) => ContentHash::default(),
         (_, Listing::Added | Listing::Removed) => sources.numbered_by,
@@ -87,28 +133,17 @@ pub fn people_of(head: &Head) -> People {
 fn next(
     sources: &Sources<'_>,
     order: &BuildOrder,
-    before: Option<&Head>,
-    version: GalleryVersion,
     dice: &mut dyn FnMut() -> u64,
 ) -> Result<Next, Refusal> {
-    let own = usize::from(order.shard.part);
-    let mut parts = sources.parts.clone();
-    parts.resize(parts.len().max(own + 1), Part::Unbuilt);
-    let is_first = version.0 <= 1;
-    parts[own] = match before {
-        Some(head) => Part::Known(people_of(head)),
-        None if is_first => Part::Unbuilt,
-        None => Part::Lost { is_numbered_by_list: sources.numbered_by == order.manifest },
-    };
     let question = Question {
         part: order.shard.part,
-        parts: &parts,
+        parts: &sources.parts,
         manifest: order.manifest,
         people: &order.people,
         listing: order.listing,
         boarded: &sources.boarded,
         has_boarded: sources.has_boarded,
-        policy: sources.policy,
+        policy: &sources.policy,
         departs_at: sources.departs_at,
         canaries: Canaries::of_process(),
     };
@@ -210,7 +245,6 @@ mod tests {
     use std::sync::Mutex;
 
     use cluster_config::calendar::unix_ms;
-    use cluster_config::ids::ShardId;
     use cluster_config::wire::peer::{Candidate, Segment};
     use shaders::{Choice, Engine, Job};
 
@@ -258,11 +292,11 @@ mod tests {
     ) -> Result<Segment, Refusal> {
         let sources = Sources {
             holdings,
-            policy: &Policy::default(),
+            policy: Policy::default(),
             departs_at: unix_ms(2026, 11, 23, 12, 0),
             model: holdings::synthetic::model(),
             dims: 128,
-            parts: Vec::new(),
+            parts: vec![before.map_or(Part::Unbuilt, |before| Part::Known(people_of(&before.head)))],
             numbered_by: ContentHash::default(),
             boarded: BTreeMap::new(),
             has_boarded: false,

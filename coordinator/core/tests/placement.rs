@@ -45,6 +45,8 @@ fn first_version(shard: ShardId, placement: &Placement) -> Command {
         people: 3,
         rows: 5,
         without_photo: 0,
+        made_from: None,
+        numbered_by: ContentHash::default(),
     })
 }
 

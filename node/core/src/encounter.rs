@@ -4,6 +4,7 @@
 use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, ShardId, UnixMs};
 use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording};
+use cluster_config::wire::operator::JourneyStatus;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::blueprint::Placement;
 use coordinator_core::{Record, RecordOutcome, State};
@@ -61,6 +62,10 @@ pub fn question(state: &State, id: JourneyId) -> Result<Question, Missing> {
     let mut shards = Vec::with_capacity(journey.shards.len());
     let templates = journey.shards.iter().map(|shard| u64::from(shard.rows)).sum();
     for (shard, committed) in journey.shard_ids().zip(&journey.shards) {
+        // Nobody is yet in a part that a gallery has grown by: the others are searched meanwhile.
+        if committed.version.0 == 0 && journey.status == JourneyStatus::Ready {
+            continue;
+        }
         let placement = state.blueprint.placements.get(&shard).filter(|_| committed.version.0 > 0);
         let placement = placement.ok_or_else(|| Missing::NotYet(not_built(id)))?;
         shards.push((shard, committed.version, placement.clone()));

@@ -1,11 +1,10 @@
 //! A departure bank: flights that leave close together, with made-up travellers, as PAXLST manifests.
 
+use cluster_config::calendar::yyyymmdd;
 use cluster_config::ids::UnixMs;
 use node_intake::{Date, Document, Leg, LocalDateTime, LocalTime, Manifest, Role, Sex, Traveller, compose};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-
-use crate::builder::yyyymmdd;
 
 const CARRIERS: [&str; 6] = ["AA", "BA", "DL", "LH", "UA", "VS"];
 const DESTINATIONS: [&str; 8] = ["LHR", "CDG", "FRA", "AMS", "MAD", "DUB", "NRT", "GRU"];

@@ -12,6 +12,7 @@ use cluster_config::policy::Policy;
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::operator::{ClusterStatus, JourneyStatus, LedgerRecord, Request, Response};
 use cluster_config::wire::peer::Listing;
+use node_core::roster::scope::in_scope;
 use node_link::OperatorClient;
 use tokio::task::JoinSet;
 
@@ -19,7 +20,6 @@ use super::bank;
 use super::gates::{Event, Gate, Kind};
 use super::oracle;
 use super::report::{Flight, Kill, Latency, Report, latencies};
-use crate::builder::in_scope;
 use crate::cli::Failure;
 use crate::clock;
 use crate::holdings::synthetic::Population;

@@ -129,8 +129,7 @@ mod tests {
             family_name: format!("FAMILY{ordinal}"),
             given_names: "GIVEN".into(),
             date_of_birth: Some(19_800_101),
-            nationality: None,
-            document: None,
+            ..Person::default()
         }
     }
 

@@ -61,14 +61,26 @@ pub struct People {
 pub enum Part {
     /// It was never built.
     Unbuilt,
-    /// Its people are lost with every node that had them.
+    /// The people of its last version are lost with every node that had them.
     Lost {
-        /// Whether the numbers of its people are their places on the very list that is given now: then the ledger tells by them
-        /// who has boarded.
+        /// Whether their numbers are their places on the very list that is given now: then the ledger tells by them who has
+        /// boarded.
         is_numbered_by_list: bool,
+        /// Those of an older version, where there are any.
+        older: People,
     },
     /// These.
     Known(People),
+}
+
+impl Part {
+    fn people(&self) -> Option<&People> {
+        match self {
+            Self::Unbuilt => None,
+            Self::Lost { older, .. } => Some(older),
+            Self::Known(people) => Some(people),
+        }
+    }
 }
 
 /// What a part's next people are made from.
@@ -106,6 +118,8 @@ pub struct Next {
     pub unclear: Vec<u32>,
     /// Whether this is a whole list on which everybody stands at their number.
     pub is_numbered_by_list: bool,
+    /// Whether the part has the list already, and its people are as before.
+    pub is_unchanged: bool,
 }
 
 /// Why there are no next people.
@@ -140,7 +154,7 @@ pub fn next(question: &Question<'_>, dice: &mut dyn FnMut() -> u64) -> Result<Ne
         && own.manifest == question.manifest
     {
         let people = own.people.iter().map(|known| enrolled(question, known, known.person.clone())).collect();
-        return Ok(Next { people, left: own.left.clone(), ..Next::default() });
+        return Ok(Next { people, left: own.left.clone(), is_unchanged: true, ..Next::default() });
     }
     if question.canaries.has(Canary::PartByNumber) && question.parts.len() > 1 {
         return by_number(question, dice);
@@ -191,8 +205,8 @@ impl<'a> Roll<'a> {
     fn of(question: &'a Question<'_>) -> Self {
         let mut roll = Self { people: Vec::new(), keys: Vec::new(), is_present: Vec::new(), done: BTreeSet::new() };
         for (number, part) in (0..).zip(question.parts) {
-            let Part::Known(known) = part else { continue };
-            if known.manifest == question.manifest {
+            let Some(known) = part.people() else { continue };
+            if matches!(part, Part::Known(known) if known.manifest == question.manifest) {
                 roll.done.insert(number);
             }
             let left: &[Enrolled] =
@@ -345,11 +359,8 @@ fn newcomers(
 ) -> Result<BTreeMap<usize, Enrolled>, Error> {
     let parts = question.parts.len();
     let mut used: BTreeSet<u32> = roll.people.iter().map(|(_, known)| known.person.manifest_ordinal).collect();
-    let left_too = question.parts.iter().filter_map(|part| match part {
-        Part::Known(known) => Some(&known.left),
-        _ => None,
-    });
-    used.extend(left_too.flatten().map(|left| left.person.manifest_ordinal));
+    let left = question.parts.iter().filter_map(Part::people).flat_map(|people| &people.left);
+    used.extend(left.map(|left| left.person.manifest_ordinal));
     let is_whole = question.listing == Listing::Whole;
     let places = entries.iter().map(|(person, _)| person.manifest_ordinal).filter(|_| is_whole);
     let mut last = used.iter().copied().chain(places).chain(question.boarded.keys().copied()).max().unwrap_or(0);
@@ -385,8 +396,8 @@ fn newcomers(
 /// number; and whether nobody can say if they have boarded.
 fn returned(question: &Question<'_>, place: u32, number: u32) -> (Option<SubjectId>, bool) {
     let lost = question.parts.iter().filter_map(|part| match part {
-        Part::Lost { is_numbered_by_list } => Some(*is_numbered_by_list),
-        _ => None,
+        Part::Lost { is_numbered_by_list, .. } => Some(*is_numbered_by_list),
+        Part::Unbuilt | Part::Known(_) => None,
     });
     let (mut is_any_lost, mut are_all_numbered) = (false, question.listing == Listing::Whole);
     for is_numbered in lost {
