@@ -4,6 +4,7 @@
 //! type that two processes must understand alike finds it here.
 
 pub mod actor;
+pub mod calendar;
 pub mod canary;
 pub mod cluster;
 pub mod decision;

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 /// One person of a manifest. Personal data: it travels between nodes and lies on disks only sealed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// Number on the manifest, from 1.
+    /// On a list that was read: the person's place on it, from 1. In a gallery: the person's number, which belongs to them
+    /// and to nobody else of the journey, whatever their place on later lists.
     pub manifest_ordinal: u32,
     /// Family name.
     pub family_name: String,
@@ -17,10 +18,15 @@ pub struct Person {
     pub nationality: Option<String>,
     /// Travel document: type, number and issuing state, where the manifest has one.
     pub document: Option<Document>,
+    /// Further travel documents, where the manifest has several.
+    pub other_documents: Vec<Document>,
+    /// The carrier's unique reference of this passenger (RFF+ABO), where the manifest has one. It is no booking reference:
+    /// that one names a party.
+    pub reference: Option<String>,
 }
 
 /// A travel document.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// `P` passport, `V` visa ... (ICAO 9303).
     pub kind: String,

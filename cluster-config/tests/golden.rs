@@ -86,6 +86,12 @@ fn peers(golden: &mut Golden) {
         date_of_birth: Some(19_800_131),
         nationality: Some("GBR".into()),
         document: Some(peer::Document { kind: "P".into(), number: "X1".into(), issuing_state: None }),
+        other_documents: vec![peer::Document {
+            kind: "V".into(),
+            number: "Y2".into(),
+            issuing_state: Some("PRT".into()),
+        }],
+        reference: Some("EX0001".into()),
     };
     let segment =
         peer::Segment { shard: shard(), version: GalleryVersion(1), hash: ContentHash([7; 32]), bytes: vec![1, 2, 3] };

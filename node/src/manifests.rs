@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use cluster_config::calendar::unix_ms;
 use cluster_config::ids::{ContentHash, JourneyId, PortCode};
 use cluster_config::limits::{GALLERY_PARTS_MAX, SHARD_PEOPLE_MAX};
 use cluster_config::wire::peer::{Document, JourneyPlan, Listing, Person};
 use cluster_config::wire::{Refusal, RefusalCode};
+use node_core::roster::key::PersonKey;
 use node_intake::{Disposition, DocumentKind, Journey, Message, SeriesMark, Traveller};
 
-use crate::builder::unix_ms;
 use crate::segment;
 
 /// What one file announces.
@@ -120,8 +121,10 @@ fn announce(message: &Message, journey: &Journey, number: usize) -> Result<Annou
 }
 
 fn person(traveller: &Traveller) -> Person {
-    let passport = traveller.documents.iter().find(|document| document.kind() == DocumentKind::Passport);
-    let document = passport.or(traveller.documents.first()).and_then(|document| {
+    let is_passport = |document: &&node_intake::Document| document.kind() == DocumentKind::Passport;
+    let passports = traveller.documents.iter().filter(is_passport);
+    let others = traveller.documents.iter().filter(|document| !is_passport(document));
+    let mut documents = passports.chain(others).filter_map(|document| {
         Some(Document {
             kind: document.type_code.clone().unwrap_or_default(),
             number: document.number.clone()?,
@@ -136,19 +139,22 @@ fn person(traveller: &Traveller) -> Person {
             .date_of_birth
             .map(|date| u32::from(date.year()) * 10_000 + u32::from(date.month()) * 100 + u32::from(date.day())),
         nationality: traveller.nationality.clone(),
-        document,
+        document: documents.next(),
+        other_documents: documents.collect(),
+        reference: traveller.passenger_reference.clone(),
     }
 }
 
 impl Announcement {
     /// Sets those of a cancellation aside whom nobody could be told by.
     fn set_aside_unnamed(&mut self, message: &Message) -> Vec<String> {
-        let is_named = |person: &Person| person.document.is_some() || !person.family_name.is_empty();
+        let is_named = |person: &Person| !PersonKey::of(person).is_empty();
         let (named, unnamed): (Vec<Person>, Vec<Person>) = self.people.drain(..).partition(is_named);
         self.people = named;
         let told = |person: Person| {
             let number = person.manifest_ordinal;
-            format!("{}: person {number}: a cancellation has to give the travel document or the name", message.place)
+            let place = &message.place;
+            format!("{place}: person {number}: a cancellation has to give the travel document, the reference or the name")
         };
         unnamed.into_iter().map(told).collect()
     }
@@ -175,12 +181,8 @@ impl Announcement {
     /// Fills in what follows from the people.
     fn settle(&mut self) -> Result<(), Refusal> {
         let place = format!("manifest of {}", self.plan.id);
-        let parts = self.people.len().div_ceil(SHARD_PEOPLE_MAX).max(1);
-        self.plan.parts = u16::try_from(parts).unwrap_or(u16::MAX);
-        if self.plan.parts > GALLERY_PARTS_MAX {
-            let fix = format!("a gallery holds at most {} people", usize::from(GALLERY_PARTS_MAX) * SHARD_PEOPLE_MAX);
-            return Err(Refusal::new(RefusalCode::TooLarge, place, fix));
-        }
+        self.plan.parts = parts_for(self.people.len());
+        check_parts(self.plan.parts, || place.clone())?;
         self.plan.people = self.people.len() as u32;
         let canonical = serde_json::to_vec(&(&self.plan.id, self.listing, &self.people))
             .map_err(|error| Refusal::new(RefusalCode::Internal, place, error.to_string()))?;
@@ -188,42 +190,46 @@ impl Announcement {
         Ok(())
     }
 
-    /// The plan of the journey with this: what is `known` of it stays, as far as this does not say anything else.
+    /// The plan of the journey with this: what is `known` of it stays, as far as this does not say anything else. A gallery
+    /// never has fewer parts than before: people stay in the part in which they are. `people_committed` is how many people its
+    /// gallery has.
     ///
     /// # Errors
-    /// Where people are taken off a journey that is not known.
-    pub fn plan_after(&self, known: Option<&JourneyPlan>) -> Result<JourneyPlan, Refusal> {
+    /// Where people are taken off a journey that is not known, or too many are added.
+    pub fn plan_after(&self, known: Option<&JourneyPlan>, people_committed: u32) -> Result<JourneyPlan, Refusal> {
         Ok(match (self.listing, known) {
             (Listing::Removed, None) => {
                 let place = format!("manifest of {}: people are taken off it", self.plan.id);
                 let fix = "it is not known here; submit its list of passengers first";
                 return Err(Refusal::new(RefusalCode::NotFound, place, fix));
             }
-            (Listing::Whole, _) | (Listing::Added, None) => self.plan.clone(),
+            (Listing::Whole | Listing::Added, None) => self.plan.clone(),
             (_, Some(known)) if known.manifest == self.plan.manifest => known.clone(),
+            (Listing::Whole, Some(known)) => JourneyPlan { parts: self.plan.parts.max(known.parts), ..self.plan.clone() },
             (Listing::Added, Some(known)) => {
-                JourneyPlan { people: known.people.saturating_add(self.plan.people), ..self.plan.clone() }
+                let people = people_committed.saturating_add(self.plan.people);
+                let parts = parts_for(people as usize).max(known.parts);
+                check_parts(parts, || format!("manifest of {}", self.plan.id))?;
+                JourneyPlan { people, parts, ..self.plan.clone() }
             }
             (Listing::Removed, Some(known)) => {
-                let people = known.people.saturating_sub(self.plan.people);
+                let people = people_committed.saturating_sub(self.plan.people);
                 JourneyPlan { people, manifest: self.plan.manifest, ..known.clone() }
             }
         })
     }
+}
 
-    /// The people for each part of a gallery of so many parts, by their number on the manifest; whom a cancellation names, each
-    /// part is told of.
-    pub fn parts(&self, parts: u16) -> Vec<Vec<Person>> {
-        let parts = usize::from(parts);
-        if self.listing == Listing::Removed {
-            return vec![self.people.clone(); parts];
-        }
-        let mut people = vec![Vec::new(); parts];
-        for person in &self.people {
-            people[person.manifest_ordinal as usize % parts].push(person.clone());
-        }
-        people
+fn parts_for(people: usize) -> u16 {
+    u16::try_from(people.div_ceil(SHARD_PEOPLE_MAX).max(1)).unwrap_or(u16::MAX)
+}
+
+fn check_parts(parts: u16, place: impl Fn() -> String) -> Result<(), Refusal> {
+    if parts <= GALLERY_PARTS_MAX {
+        return Ok(());
     }
+    let fix = format!("a gallery holds at most {} people", usize::from(GALLERY_PARTS_MAX) * SHARD_PEOPLE_MAX);
+    Err(Refusal::new(RefusalCode::TooLarge, place(), fix))
 }
 
 #[cfg(test)]
@@ -282,13 +288,30 @@ mod tests {
     fn a_change_goes_on_from_the_plan_that_is_known() {
         let announced = |kind| read(message(kind).as_bytes()).expect("a message").journeys.remove(0);
         let off = announced(MessageKind::ReservationCancellation);
-        assert_eq!(off.plan_after(None).expect_err("an unknown journey").code, RefusalCode::NotFound);
+        assert_eq!(off.plan_after(None, 0).expect_err("an unknown journey").code, RefusalCode::NotFound);
         let known = JourneyPlan { people: 40, parts: 2, manifest: ContentHash([7; 32]), ..off.plan.clone() };
-        let after = off.plan_after(Some(&known)).expect("a plan");
+        let after = off.plan_after(Some(&known), 40).expect("a plan");
         assert_eq!((after.people, after.parts, after.manifest), (39, 2, off.plan.manifest));
-        assert_eq!(off.plan_after(Some(&after)).expect("a repeat"), after);
-        assert_eq!(off.parts(2), [off.people.clone(), off.people.clone()]);
+        assert_eq!(off.plan_after(Some(&after), 39).expect("a repeat"), after);
         let on = announced(MessageKind::PassengerChange);
-        assert_eq!(on.plan_after(Some(&known)).expect("a plan").people, 40 + on.plan.people);
+        assert_eq!(on.plan_after(Some(&known), 40).expect("a plan").people, 40 + on.plan.people);
+    }
+
+    /// R43: a gallery grows in parts with its people, and never loses one again.
+    #[test]
+    fn a_gallery_grows_and_does_not_shrink() {
+        let mut list = read(message(MessageKind::PassengerList).as_bytes()).expect("a list").journeys.remove(0);
+        let add = read(message(MessageKind::PassengerChange).as_bytes()).expect("a change").journeys.remove(0);
+        let known = JourneyPlan { parts: 1, manifest: ContentHash([7; 32]), ..list.plan.clone() };
+        let full = SHARD_PEOPLE_MAX as u32;
+        let parts = |people| add.plan_after(Some(&known), people).expect("a plan").parts;
+        assert_eq!((parts(full - add.plan.people), parts(full)), (1, 2));
+        let known = JourneyPlan { parts: 3, ..known };
+        assert_eq!(list.plan_after(Some(&known), 20_000).expect("a plan").parts, 3);
+        list.people = vec![list.people[0].clone(); 4 * SHARD_PEOPLE_MAX];
+        list.settle().expect("room");
+        assert_eq!(list.plan_after(Some(&known), 20_000).expect("a plan").parts, 4);
+        let limit = u32::from(GALLERY_PARTS_MAX) * full;
+        assert_eq!(add.plan_after(Some(&known), limit).expect_err("too many").code, RefusalCode::TooLarge);
     }
 }

@@ -9,7 +9,7 @@ use cluster_config::wire::operator::{
     ClusterStatus, Gallery, JourneyStatus, LedgerPage, LedgerRecord, MemberStatus, Receipt, Request, Response, Shard,
     Submitted, SubmittedJourney,
 };
-use cluster_config::wire::peer::{self, BuildOrder, Listing, Member};
+use cluster_config::wire::peer::{self, BuildOrder, JourneyPlan, Listing, Member};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::state::Journey;
 use coordinator_core::{Command, Outcome, State};
@@ -218,31 +218,36 @@ impl Operators {
         announcement: &Announcement,
         deadline: Instant,
     ) -> Result<SubmittedJourney, Refusal> {
-        let id = announcement.plan.id;
         if announcement.listing != Listing::Whole {
             // A change goes on from what is known of the journey, which this node may lack.
             self.freshness.catch_up(Instant::now() + CHANGE_TIMEOUT).await?;
         }
-        let plan = self
-            .context
-            .coordinator
-            .with_state(|state| announcement.plan_after(state.journeys.get(&id).map(|journey| &journey.plan)))?;
-        let open = || self.proposer.propose(Command::OpenJourney(plan.clone()), Instant::now() + CHANGE_TIMEOUT);
+        let mut plan = self.plan_after(announcement)?;
         // A gallery is built for a journey that is there. A cancellation changes the plan last: one that cannot be followed
         // changes nothing.
         let announced = match announcement.listing {
-            Listing::Whole | Listing::Added => Some(open().await?),
+            Listing::Whole | Listing::Added => match self.open(&plan).await {
+                Err(refusal) if refusal.code == RefusalCode::Conflict => {
+                    // This node has not heard of the parts that the gallery has by now.
+                    freshness::catch_up(&self.context, Instant::now() + CHANGE_TIMEOUT).await?;
+                    plan = self.plan_after(announcement)?;
+                    Some(self.open(&plan).await?)
+                }
+                opened => Some(opened?),
+            },
             Listing::Removed => None,
         };
-        let builds = (0..).zip(announcement.parts(plan.parts)).map(|(part, people)| {
+        // One part after the other: each goes on from the people of all the others.
+        let mut built = Vec::with_capacity(usize::from(plan.parts));
+        for part in 0..plan.parts {
             let shard = ShardId { journey: plan.id, part };
-            let order = BuildOrder { shard, manifest: plan.manifest, people, listing: announcement.listing };
-            build::at_owner(&self.context, order, deadline)
-        });
-        let built = futures::future::try_join_all(builds).await?;
+            let (people, listing) = (announcement.people.clone(), announcement.listing);
+            let order = BuildOrder { shard, manifest: plan.manifest, people, listing };
+            built.push(build::at_owner(&self.context, order, deadline).await?);
+        }
         let opened = match announced {
             Some(opened) => opened,
-            None => open().await?,
+            None => self.open(&plan).await?,
         };
         let version = built.iter().map(|built| built.version).min().unwrap_or_default();
         self.applied(plan.id, version).await;
@@ -254,6 +259,19 @@ impl Operators {
             templates: built.iter().map(|built| built.rows).sum(),
             without_photo: built.iter().map(|built| built.without_photo).sum(),
         })
+    }
+
+    /// The plan of an announced journey, by what this node knows of it.
+    fn plan_after(&self, announcement: &Announcement) -> Result<JourneyPlan, Refusal> {
+        self.context.coordinator.with_state(|state| {
+            let known = state.journeys.get(&announcement.plan.id);
+            let people = known.map_or(0, |journey| journey.shards.iter().map(|shard| shard.people).sum());
+            announcement.plan_after(known.map(|journey| &journey.plan), people)
+        })
+    }
+
+    async fn open(&self, plan: &JourneyPlan) -> Result<Outcome, Refusal> {
+        self.proposer.propose(Command::OpenJourney(plan.clone()), Instant::now() + CHANGE_TIMEOUT).await
     }
 
     /// Waits until this node has applied the commit as well, so that who submitted here can board here at once.

@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, ShardId, SubjectId};
+use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, ShardId};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SHARD_PEOPLE_MAX, SHARD_ROWS_MAX};
 use cluster_config::wire::codec;
-use cluster_config::wire::peer::{Candidate, Person, Segment};
+use cluster_config::wire::peer::{Candidate, Segment};
+pub use node_core::roster::Enrolled;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"TVSG";
-const FORMAT_VERSION: u8 = 2;
+const FORMAT_VERSION: u8 = 3;
 const PREFIX_BYTES: usize = 9;
 
 /// Why bytes are not a segment of this shard.
@@ -40,17 +41,6 @@ pub enum Error {
     Templates(#[source] shaders::Error),
 }
 
-/// One person of a shard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Enrolled {
-    /// The person's random id in this journey.
-    pub subject: SubjectId,
-    /// Who it is.
-    pub person: Person,
-    /// Whether a crossing of this person is recorded.
-    pub in_scope: bool,
-}
-
 /// Everything but the templates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
@@ -64,6 +54,8 @@ pub struct Head {
     pub dims: u32,
     /// The manifest that it was built from.
     pub manifest: ContentHash,
+    /// The whole list on which everybody who stands on it stands at their number; zero where there is none.
+    pub numbered_by: ContentHash,
     /// The people.
     pub people: Vec<Enrolled>,
     /// People of earlier versions who are not expected any more. They have no templates; their subject ids are kept for when

@@ -110,6 +110,8 @@ fn entries(golden: &mut Golden) {
         hash: ContentHash([7; 32]),
         manifest: ContentHash([3; 32]),
         counts: GalleryCounts { people: 300, rows: 700, without_photo: 9 },
+        made_from: Some(vec![GalleryVersion(0)]),
+        numbered_by: ContentHash([3; 32]),
     };
     entry(golden, "galleries.commit", galleries::Command::Commit(commit));
     let crew = shard(GalleryId::Journey(plan().id, List::Crew), Modality::Finger);

@@ -48,6 +48,8 @@ fn first_version(shard: ShardId, placement: &Placement) -> galleries::Command {
         hash: ContentHash([9; 32]),
         manifest: ContentHash([1; 32]),
         counts: GalleryCounts { people: 3, rows: 5, without_photo: 0 },
+        made_from: None,
+        numbered_by: ContentHash::default(),
     })
 }
 

@@ -85,5 +85,7 @@ pub fn commit(placement: &Placement, version: u32) -> galleries::Commit {
         hash: ContentHash([version as u8; 32]),
         manifest: ContentHash([1; 32]),
         counts: GalleryCounts { people: 3, rows: 4, without_photo: 1 },
+        made_from: None,
+        numbered_by: ContentHash::default(),
     }
 }

@@ -18,6 +18,7 @@ pub mod keeper;
 pub mod queue;
 pub mod rebuild;
 pub mod reconcile;
+pub mod roster;
 pub mod search;
 pub mod shard;
 pub mod turns;

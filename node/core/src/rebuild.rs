@@ -29,7 +29,8 @@ pub fn may_begin_anew(
     if listing != Listing::Whole {
         return Err(Refusal::new(RefusalCode::Unavailable, place, "submit the whole manifest"));
     }
-    if shard.journey().is_none_or(|journey| state.ledger().boardings(journey) == 0) || canaries.has(Canary::NewSubjects) {
+    if shard.journey().is_none_or(|journey| state.ledger().boardings(journey) == 0) || canaries.has(Canary::NewSubjects)
+    {
         return Ok(());
     }
     let members = silent.iter().filter(|node| state.members().contains(**node));

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use cluster_config::calendar::days_in_month;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A schedule's or preparation date's two-digit year `YY` is `20YY` below this number, else `19YY`.
@@ -33,7 +34,7 @@ pub struct Date {
 impl Date {
     /// The date, if the proleptic Gregorian calendar has it and the year is 1 to 9999.
     pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
-        let valid = (1..=9999).contains(&year) && (1..=12).contains(&month) && day >= 1 && day <= days_in(year, month);
+        let valid = (1..=9999).contains(&year) && (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
         valid.then_some(Self { year, month, day })
     }
 
@@ -67,15 +68,6 @@ impl Date {
         Self::new(self.year, self.month, self.day + 1)
             .or_else(|| Self::new(self.year, self.month + 1, 1))
             .or_else(|| Self::new(self.year + 1, 1, 1))
-    }
-}
-
-fn days_in(year: u16, month: u8) -> u8 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400) => 29,
-        2 => 28,
-        _ => 31,
     }
 }
 

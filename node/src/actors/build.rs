@@ -14,13 +14,15 @@ use coordinator_core::command::GalleryCommit;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use node_core::build::job::{self, COMMIT_TIMEOUT, Effect, Event, Made, People};
+use node_core::build::job::{self, Beside, COMMIT_TIMEOUT, Effect, Event, Made, People};
 use node_core::build::{order, push};
+use node_core::roster;
 use node_link::Lane;
 
 use super::content;
 use super::shard::Stage;
 use crate::builder::{self, Sources};
+use crate::clock;
 use crate::context::Context as Shared;
 use crate::proposer::Proposer;
 use crate::segment::{self, Loaded};
@@ -56,7 +58,7 @@ pub struct Job {
 /// A job with what its effects have brought so far.
 struct Work {
     job: Job,
-    rosters: Mutex<BTreeMap<NodeId, Segment>>,
+    rosters: Mutex<BTreeMap<(ShardId, NodeId), Segment>>,
     made: OnceLock<peer::Request>,
 }
 
@@ -76,8 +78,10 @@ impl Job {
             state.with_state(|state| core.step(begun.elapsed(), state, event, &mut effects));
             for effect in effects {
                 let next: BoxFuture<'_, Event> = match effect {
-                    Effect::AskRoster(of, version_min) => Box::pin(work.ask_roster(of, version_min)),
-                    Effect::Build(version, people) => Box::pin(work.build(version, people).map(Event::Built)),
+                    Effect::AskRoster(shard, of, version_min) => Box::pin(work.ask_roster(shard, of, version_min)),
+                    Effect::Build(version, people, beside) => {
+                        Box::pin(work.build(version, people, beside).map(Event::Built))
+                    }
                     Effect::Keep => Box::pin(work.keep().map(Event::Kept)),
                     Effect::Push(to, until) => Box::pin(work.push(to, begun + until)),
                     Effect::Commit(commit) => {
@@ -101,12 +105,27 @@ impl Job {
 }
 
 impl Work {
-    async fn ask_roster(&self, of: NodeId, version_min: GalleryVersion) -> Event {
-        let (answer, given) = content::ask_roster(&self.job.shared, of, self.job.shard, version_min).await;
+    async fn ask_roster(&self, shard: ShardId, of: NodeId, version_min: GalleryVersion) -> Event {
+        let (answer, given) = content::ask_roster(&self.job.shared, of, shard, version_min).await;
         if let Some(given) = given {
-            self.rosters.lock().unwrap_or_else(PoisonError::into_inner).insert(of, given);
+            self.rosters.lock().unwrap_or_else(PoisonError::into_inner).insert((shard, of), given);
         }
-        Event::RosterAnswered(of, answer)
+        Event::RosterAnswered(shard, of, answer)
+    }
+
+    /// The roster of a shard that this node gave.
+    fn roster(&self, shard: ShardId, by: NodeId) -> Result<Loaded, Refusal> {
+        let rosters = self.rosters.lock().unwrap_or_else(PoisonError::into_inner);
+        read_roster(rosters.get(&(shard, by)).ok_or_else(|| self.broken("its roster is not here"))?)
+    }
+
+    /// The people of the other parts, as far as anybody gave them.
+    fn given(&self, beside: &Beside) -> Result<BTreeMap<u16, roster::People>, Refusal> {
+        let people = |(part, by): (&u16, &NodeId)| {
+            let roster = self.roster(ShardId { part: *part, ..self.job.shard }, *by)?;
+            Ok((*part, builder::people_of(&roster.head)))
+        };
+        beside.given.iter().map(people).collect()
     }
 
     async fn commit(&self, commit: GalleryCommit) -> Event {
@@ -125,9 +144,7 @@ impl Work {
         let before = match people {
             People::OfReplica => self.job.before.clone(),
             People::OfRoster(by) => {
-                let rosters = self.rosters.lock().unwrap_or_else(PoisonError::into_inner);
-                let roster = rosters.get(&by).ok_or_else(|| self.broken("its roster is not here"))?;
-                Some(Arc::new(read_roster(roster)?))
+                Some(Arc::new(self.roster(self.job.shard, by)?))
             }
         };
         if let Some(order) = &self.job.order {
@@ -140,25 +157,27 @@ impl Work {
         Ok((order, before))
     }
 
-    async fn build(&self, version: GalleryVersion, people: People) -> Result<(), Refusal> {
+    async fn build(&self, version: GalleryVersion, people: People, beside: Beside) -> Result<(), Refusal> {
         let shared = self.job.shared.clone();
         let (order, before) = self.sources(people)?;
+        let given = self.given(&beside)?;
         let building = self.job.shared.network.spawn_blocking(move || {
-            let id = order.shard.journey;
-            let (policy, departs_at, boarded) = shared.coordinator.with_state(|state| {
-                let departs_at = state.journeys.get(&id).map(|journey| journey.plan.departs_at).unwrap_or_default();
-                let boarded = if before.is_none() { state.ledger.boarded(id) } else { BTreeMap::new() };
-                (state.policy.clone(), departs_at, boarded)
-            });
-            let sources = Sources {
-                holdings: shared.holdings.as_ref(),
-                policy: &policy,
-                departs_at,
-                model: shared.settings.model,
-                dims: shared.settings.template_dims,
-                boarded,
+            let made_of = (shared.holdings.as_ref(), shared.settings.model, shared.settings.template_dims);
+            let head = before.as_ref().map(|before| &before.head);
+            let sources = shared
+                .coordinator
+                .with_state(|state| Sources::of(state, made_of, (&order, version), head, &beside, given));
+            let mut is_dice_broken = false;
+            let mut dice = || {
+                let drawn = clock::random_u128();
+                is_dice_broken |= drawn.is_err();
+                drawn.unwrap_or_default() as u64
             };
-            let (head, values) = builder::build(&sources, &order, before.as_deref(), version)?;
+            let (head, values) = builder::build(&sources, &order, before.as_deref(), version, &mut dice)?;
+            if is_dice_broken {
+                let place = format!("gallery {}: the operating system gives no randomness", order.shard);
+                return Err(Refusal::new(RefusalCode::Internal, place, "look at the node"));
+            }
             segment::encode(&head, &values)
                 .map_err(|error| Refusal::new(RefusalCode::Internal, "segment", error.to_string()))
         });
@@ -177,6 +196,7 @@ impl Work {
         let made = Made {
             hash: segment.hash,
             manifest: loaded.head.manifest,
+            numbered_by: loaded.head.numbered_by,
             people: loaded.head.people.len() as u32,
             rows: loaded.head.rows(),
             without_photo: loaded.head.without_photo(),

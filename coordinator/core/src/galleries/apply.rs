@@ -76,7 +76,9 @@ fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
         let fix = format!("its gallery holds templates of {}", gallery.model());
         return Outcome::refused(RefusalCode::Conflict, place, fix);
     }
-    let Some(part) = gallery.part_mut(commit.shard.part) else {
+    let own = commit.shard.part;
+    let changed = commit.made_from.as_ref().and_then(|versions| gallery.changed_since(own, versions));
+    let Some(part) = gallery.part_mut(own) else {
         return Outcome::refused(RefusalCode::NotFound, place, "the gallery has no such part");
     };
     if part.version == commit.version && part.hash == commit.hash {
@@ -86,9 +88,17 @@ fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
     if commit.version != next {
         return Outcome::refused(RefusalCode::Conflict, place, format!("the next version is {next}"));
     }
+    if let Some(other) = changed {
+        return Outcome::refused(
+            RefusalCode::Conflict,
+            place,
+            format!("part {other} has changed meanwhile; build it again"),
+        );
+    }
     part.version = commit.version;
     part.hash = commit.hash;
     part.manifest = commit.manifest;
+    part.numbered_by = commit.numbered_by;
     part.counts = commit.counts;
     gallery.settle_build();
     Outcome::Done

@@ -17,6 +17,8 @@ pub struct Part {
     pub hash: ContentHash,
     /// The manifest that it was built from.
     pub manifest: ContentHash,
+    /// The whole list on which its people stand at their numbers; zero where there is none.
+    pub numbered_by: ContentHash,
     /// What it holds.
     pub counts: GalleryCounts,
     /// Nodes that were ever given a replica or its people, and have not confirmed their destruction.
@@ -78,6 +80,15 @@ impl Gallery {
     /// What all of its parts hold.
     pub fn counts(&self) -> GalleryCounts {
         self.parts.iter().fold(GalleryCounts::default(), |sum, part| sum + part.counts)
+    }
+
+    /// The first part, other than `own`, that is at another version than these say, by part.
+    pub(super) fn changed_since(&self, own: u16, versions: &[GalleryVersion]) -> Option<usize> {
+        let seen = |part: usize| versions.get(part).copied().unwrap_or_default();
+        let mut parts = self.parts.iter().enumerate();
+        parts
+            .find(|(number, part)| *number != usize::from(own) && part.version != seen(*number))
+            .map(|(number, _)| number)
     }
 
     pub(super) fn part_mut(&mut self, part: u16) -> Option<&mut Part> {

@@ -33,9 +33,13 @@ fn open(state: &mut State, plan: &JourneyPlan) -> Outcome {
         if known.manifest == plan.manifest {
             return Outcome::KnownManifest;
         }
-        if known.parts != plan.parts {
-            let fix = format!("its gallery has {} parts; submit it as a new journey", known.parts);
+        if known.parts > plan.parts {
+            let fix = format!("its gallery has {} parts by now; submit it again", known.parts);
             return Outcome::refused(RefusalCode::Conflict, place, fix);
+        }
+        // A gallery grows in parts and never shrinks: people stay in the part in which they are.
+        if let Some(known) = state.galleries.get_mut(gallery) {
+            known.grow(plan.parts);
         }
         state.journeys.0.insert(plan.id, plan.clone());
         return Outcome::Done;

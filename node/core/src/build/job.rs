@@ -1,5 +1,6 @@
 //! What an owner does with an order to build, or where every replica of its gallery is lost.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cluster_config::canary::Canaries;
@@ -8,8 +9,8 @@ use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{BuildOrder, Built, Listing};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
-use coordinator_core::placement::Placement;
 use coordinator_core::galleries::{Commit, Part};
+use coordinator_core::placement::Placement;
 
 use super::push::{self, Push};
 use super::seek::{self, Next, Seeking};
@@ -28,6 +29,16 @@ pub enum People {
     OfRoster(NodeId),
 }
 
+/// The other parts of the gallery that a version is made beside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The versions of all parts, by part; 0 where one is not built yet. Empty where a lost gallery is built again: then
+    /// the people stay as they are.
+    pub versions: Vec<GalleryVersion>,
+    /// For each other part that is built the node that gave its people. One that is not here is lost.
+    pub given: BTreeMap<u16, NodeId>,
+}
+
 /// A version that was built and is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
@@ -35,6 +46,8 @@ pub struct Made {
     pub hash: ContentHash,
     /// The manifest that it was built from.
     pub manifest: ContentHash,
+    /// The whole list on which its people stand at their numbers; zero where there is none.
+    pub numbered_by: ContentHash,
     /// What it holds.
     pub counts: GalleryCounts,
 }
@@ -44,8 +57,8 @@ pub struct Made {
 pub enum Event {
     /// The job begins.
     Begun,
-    /// A node that was asked for a roster has answered.
-    RosterAnswered(NodeId, seek::Answer),
+    /// A node that was asked for the roster of a shard has answered.
+    RosterAnswered(ShardId, NodeId, seek::Answer),
     /// The version is built, or cannot be.
     Built(Result<(), Refusal>),
     /// It is on the disk and staged in the replica, or cannot be.
@@ -61,11 +74,11 @@ pub enum Event {
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Have that node give its roster of this version or a later one within [`seek::ROSTER_TIMEOUT`], and hold on to what
-    /// it gives; where it is this node, look at its disk.
-    AskRoster(NodeId, GalleryVersion),
+    /// Have that node give its roster of the shard, of this version or a later one, within [`seek::ROSTER_TIMEOUT`], and hold
+    /// on to what it gives; where it is this node, look at its disk.
+    AskRoster(ShardId, NodeId, GalleryVersion),
     /// Build this version, and hold on to it.
-    Build(GalleryVersion, People),
+    Build(GalleryVersion, People, Beside),
     /// Check what was built, keep it on the disk, and stage it in the replica.
     Keep,
     /// Give it to this standby, which may take until then.
@@ -87,6 +100,8 @@ enum Phase {
     SeekingAll(Seeking),
     /// The people of the version before are looked for.
     SeekingBefore(Seeking, GalleryVersion),
+    /// The people of another part are looked for.
+    SeekingBeside(Seeking, GalleryVersion),
     Building(GalleryVersion),
     Keeping(GalleryVersion),
     Pushing(Push, Commit),
@@ -109,6 +124,7 @@ pub struct Job {
     /// The version that these people are of.
     known: Option<GalleryVersion>,
     lost: Option<GalleryVersion>,
+    beside: Beside,
     phase: Phase,
     canaries: Canaries,
 }
@@ -132,6 +148,7 @@ impl Job {
             people: People::OfReplica,
             known,
             lost: None,
+            beside: Beside::default(),
             phase: Phase::New,
             canaries,
         }
@@ -149,6 +166,7 @@ impl Job {
             people: People::OfReplica,
             known: None,
             lost: Some(order.version),
+            beside: Beside::default(),
             phase: Phase::New,
             canaries,
         }
@@ -158,13 +176,21 @@ impl Job {
     pub fn step(&mut self, now: Duration, state: &State, event: Event, effects: &mut Vec<Effect>) {
         match (std::mem::replace(&mut self.phase, Phase::Ended), event) {
             (Phase::New, Event::Begun) => self.begin(state, effects),
-            (Phase::SeekingAll(mut seeking), Event::RosterAnswered(by, answer)) => {
+            (Phase::SeekingAll(mut seeking), Event::RosterAnswered(of, by, answer)) if of == seeking.shard() => {
                 let next = seeking.answered(by, answer);
                 self.seek_all(state, seeking, next, effects);
             }
-            (Phase::SeekingBefore(mut seeking, version), Event::RosterAnswered(by, answer)) => {
+            (Phase::SeekingBefore(mut seeking, version), Event::RosterAnswered(of, by, answer))
+                if of == seeking.shard() =>
+            {
                 let next = seeking.answered(by, answer);
                 self.seek_before(state, seeking, version, next, effects);
+            }
+            (Phase::SeekingBeside(mut seeking, version), Event::RosterAnswered(of, by, answer))
+                if of == seeking.shard() =>
+            {
+                let next = seeking.answered(by, answer);
+                self.seek_beside(state, seeking, version, next, effects);
             }
             (Phase::Building(version), Event::Built(Ok(()))) => {
                 effects.push(Effect::Keep);
@@ -209,7 +235,7 @@ impl Job {
                 effects.push(Effect::Done(Err(refusal)));
                 return;
             }
-            Next::Ask(nodes) => ask(nodes, seeking.version_min(), effects),
+            Next::Ask(nodes) => ask(&seeking, nodes, effects),
             Next::Wait => {}
         }
         self.phase = Phase::SeekingAll(seeking);
@@ -229,7 +255,7 @@ impl Job {
         }
         let version = GalleryVersion(committed.version.0 + 1);
         if goes_on_from(self.known, committed.version) {
-            return self.build(version, effects);
+            return self.look_beside(state, version, effects);
         }
         let holders = committed.holders.iter().copied();
         let mut seeking = Seeking::here_and_elsewhere(self.me, self.shard, committed.version, holders);
@@ -248,24 +274,72 @@ impl Job {
         match next {
             Next::Found(by, _) => {
                 self.people = People::OfRoster(by);
-                return self.build(version, effects);
+                return self.look_beside(state, version, effects);
             }
             Next::Nobody(silent) => {
                 match may_begin_anew(state, self.shard, &silent, self.listing, self.canaries) {
-                    Ok(()) => self.build(version, effects),
+                    Ok(()) => self.look_beside(state, version, effects),
                     Err(refusal) => effects.push(Effect::Done(Err(refusal))),
                 }
                 return;
             }
-            Next::Ask(nodes) => ask(nodes, seeking.version_min(), effects),
+            Next::Ask(nodes) => ask(&seeking, nodes, effects),
             Next::Wait => {}
         }
         self.phase = Phase::SeekingBefore(seeking, version);
     }
 
-    fn build(&mut self, version: GalleryVersion, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Build(version, self.people));
-        self.phase = Phase::Building(version);
+    /// Looks at the other parts of the gallery, where anybody can be a newcomer: they may be known there.
+    fn look_beside(&mut self, state: &State, version: GalleryVersion, effects: &mut Vec<Effect>) {
+        if self.manifest.is_some() {
+            let parts = state.galleries().shards(self.shard.gallery);
+            self.beside.versions = parts.map(|(_, part)| part.version).collect();
+        }
+        self.seek_next(state, version, 0, effects);
+    }
+
+    /// Looks for the people of the first built part from `from` on; builds where there is none.
+    fn seek_next(&mut self, state: &State, version: GalleryVersion, from: u16, effects: &mut Vec<Effect>) {
+        let own = self.shard.part;
+        let mut built = (0..).zip(&self.beside.versions).filter(|(part, version)| *part != own && version.0 > 0);
+        let Some((part, version_min)) = built.find(|(part, _)| *part >= from) else {
+            effects.push(Effect::Build(version, self.people, self.beside.clone()));
+            self.phase = Phase::Building(version);
+            return;
+        };
+        let shard = ShardId { part, ..self.shard };
+        let holders = state.part(shard).into_iter().flat_map(|committed| committed.holders.iter().copied());
+        let mut seeking = Seeking::here_and_elsewhere(self.me, shard, *version_min, holders);
+        let next = seeking.begin();
+        self.seek_beside(state, seeking, version, next, effects);
+    }
+
+    fn seek_beside(
+        &mut self,
+        state: &State,
+        seeking: Seeking,
+        version: GalleryVersion,
+        next: Next,
+        effects: &mut Vec<Effect>,
+    ) {
+        let part = seeking.shard().part;
+        match next {
+            Next::Found(by, given) => {
+                self.beside.given.insert(part, by);
+                self.beside.versions[usize::from(part)] = given;
+                return self.seek_next(state, version, part + 1, effects);
+            }
+            Next::Nobody(silent) => {
+                match may_begin_anew(state, seeking.shard(), &silent, self.listing, self.canaries) {
+                    Ok(()) => self.seek_next(state, version, part + 1, effects),
+                    Err(refusal) => effects.push(Effect::Done(Err(refusal))),
+                }
+                return;
+            }
+            Next::Ask(nodes) => ask(&seeking, nodes, effects),
+            Next::Wait => {}
+        }
+        self.phase = Phase::SeekingBeside(seeking, version);
     }
 
     fn push(&mut self, now: Duration, version: GalleryVersion, made: Made, effects: &mut Vec<Effect>) {
@@ -277,19 +351,14 @@ impl Job {
             hash: made.hash,
             manifest: made.manifest,
             counts: made.counts,
+            made_from: self.manifest.map(|_| self.beside.versions.clone()),
+            numbered_by: made.numbered_by,
         };
         let (push, orders) = Push::begin(now, &self.placement.standbys, self.canaries);
         self.pushed(now, push, commit, orders, effects);
     }
 
-    fn pushed(
-        &mut self,
-        now: Duration,
-        push: Push,
-        commit: Commit,
-        orders: push::Orders,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn pushed(&mut self, now: Duration, push: Push, commit: Commit, orders: push::Orders, effects: &mut Vec<Effect>) {
         match push.outcome(now) {
             None => {
                 effects.extend(orders.push.into_iter().map(|node| Effect::Push(node, push.deadline())));
@@ -309,8 +378,9 @@ impl Job {
     }
 }
 
-fn ask(nodes: Vec<NodeId>, version_min: GalleryVersion, effects: &mut Vec<Effect>) {
-    effects.extend(nodes.into_iter().map(|node| Effect::AskRoster(node, version_min)));
+fn ask(seeking: &Seeking, nodes: Vec<NodeId>, effects: &mut Vec<Effect>) {
+    let ask = |node| Effect::AskRoster(seeking.shard(), node, seeking.version_min());
+    effects.extend(nodes.into_iter().map(ask));
 }
 
 fn built(committed: &Part) -> Built {
