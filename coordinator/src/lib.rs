@@ -23,7 +23,8 @@ pub mod transport;
 
 use std::sync::Arc;
 
-pub use coordinator::{Coordinator, Leadership, Options, PROPOSE_MS_MAX};
+pub use batcher::Batcher;
+pub use coordinator::{Coordinator, Leadership, Options};
 pub use error::{Error, ProposeError};
 pub use machine::StateGuard;
 pub use opening::DISK_FREE_BYTES_MIN;

@@ -5,6 +5,7 @@
 //! as values, and the same inputs give the same outputs on every machine (state machine replication, Schneider 1990).
 
 pub mod apply;
+pub mod batching;
 pub mod blueprint;
 pub mod check;
 pub mod command;

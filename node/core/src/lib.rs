@@ -10,6 +10,7 @@ pub mod decide;
 pub mod encounter;
 pub mod hedge;
 pub mod incarnation;
+pub mod proposal;
 pub mod queue;
 pub mod rebuild;
 pub mod reconcile;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use cluster_config::ids::{Incarnation, NodeId, ShardId, UnixMs, Zone};
-use cluster_config::limits::{PEER_FRAME_BYTES_MAX, REPORT_INTERVAL_MS};
+use cluster_config::limits::{PEER_FRAME_BYTES_MAX, RAFT_HEARTBEAT_MS, REPORT_INTERVAL_MS};
 use cluster_config::wire::peer::{self, Member, RaftCall, Report};
 use cluster_config::wire::{Channel, codec, gate};
 use coordinator_core::inventory::Inventory;
@@ -22,14 +22,14 @@ use super::content::BEGINS;
 use super::disk::Disk;
 use super::executor::{Due, Owner};
 use super::network::{Address, Packet, body, channel};
-use super::proposer::Waiting;
+use super::proposer::{Batcher, Lane};
 use super::raft::{Message, Output, Payload, Raft};
 use super::rosters::Roster;
 use super::shards::Running;
 use crate::dice::Dice;
 
 /// How often a process looks at its clock, microseconds.
-const TICK_US: u64 = 25_000;
+const TICK_US: u64 = RAFT_HEARTBEAT_MS * 1_000;
 
 /// What a sync of a healthy disk takes, microseconds.
 const SYNC_US: (u64, u64) = (300, 3_000);
@@ -110,8 +110,10 @@ pub struct Process {
     pub hedge: Hedge,
     /// Proposals that wait for their entry.
     pub waiting: BTreeMap<u64, (u64, oneshot::Sender<Outcome>)>,
-    /// Records that wait for a batch.
-    pub batch: Vec<Waiting>,
+    /// Records on their way into the log, where it leads.
+    pub to_log: Batcher,
+    /// Records on their way to the leader.
+    pub to_leader: Batcher,
     /// What nodes have reported, where it leads.
     pub inventory: Inventory,
     /// When it began to lead, or to run.
@@ -142,6 +144,14 @@ impl Process {
     /// The inventory's time is the machine's steady clock, which no fault sets.
     pub fn pass_time(&mut self, now_us: u64) {
         self.inventory.pass((now_us - self.led_us) / 1_000);
+    }
+
+    /// The records on a lane.
+    pub fn batcher(&mut self, lane: Lane) -> &mut Batcher {
+        match lane {
+            Lane::Log => &mut self.to_log,
+            Lane::Leader => &mut self.to_leader,
+        }
     }
 }
 
@@ -230,7 +240,8 @@ impl World {
             caught_up: false,
             hedge: Hedge::default(),
             waiting: BTreeMap::new(),
-            batch: Vec::new(),
+            to_log: Batcher::default(),
+            to_leader: Batcher::default(),
             inventory: Inventory::default(),
             led_us: self.now_us(),
             reported: BTreeMap::new(),
@@ -247,7 +258,9 @@ impl World {
             durable: 0,
         });
         self.judge.borrow_mut().started(id, applied);
-        self.executor.after(TICK_US, Due::Tick(node.owner()));
+        // Processes do not look at their clocks in step.
+        let first_us = self.dice.borrow_mut().between(1, TICK_US);
+        self.executor.after(first_us, Due::Tick(node.owner()));
         let (world, owner) = (self.clone(), node.owner());
         self.executor.spawn(Some(owner), async move { world.announce(id, incarnation).await });
     }
@@ -382,6 +395,7 @@ impl World {
     fn send_raft(&self, from: NodeId, to: NodeId, message: &Message) {
         let call = match message {
             Message::Append { .. } | Message::Appended { .. } => RaftCall::Append,
+            Message::PreVote { .. } | Message::PreVoted { .. } => RaftCall::PreVote,
             Message::Vote { .. } | Message::Voted { .. } => RaftCall::Vote,
             Message::Install { .. } => RaftCall::Snapshot,
         };
