@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ModelVersion;
-use crate::limits::{NODES_MAX, TEMPLATE_DIMS_MAX, TEMPLATE_DIMS_MIN, TEMPLATE_DIMS_STEP};
+use crate::limits::{
+    NODES_MAX, RAFT_ELECTION_MS_MAX, RAFT_ELECTION_MS_MIN, RAFT_HEARTBEAT_MS, TEMPLATE_DIMS_MAX, TEMPLATE_DIMS_MIN,
+    TEMPLATE_DIMS_STEP,
+};
 use crate::member::Member;
 use crate::wire::PROTOCOL_VERSION;
 
@@ -31,15 +34,15 @@ pub struct ClusterSettings {
 }
 
 fn heartbeat_ms() -> u64 {
-    25
+    RAFT_HEARTBEAT_MS
 }
 
 fn election_ms_min() -> u64 {
-    100
+    RAFT_ELECTION_MS_MIN
 }
 
 fn election_ms_max() -> u64 {
-    200
+    RAFT_ELECTION_MS_MAX
 }
 
 /// Why settings are refused: the key in its table, and what is accepted.

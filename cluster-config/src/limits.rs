@@ -70,6 +70,20 @@ pub const NODE_LOST_AFTER_MS: u64 = 800;
 /// nothing.
 pub const REPLACE_AFTER_MS: u64 = 3_000;
 
+/// Between two heartbeats of the raft group's leader, milliseconds, where the configuration says nothing else: four are
+/// missed before the shortest election.
+pub const RAFT_HEARTBEAT_MS: u64 = 25;
+
+/// A follower waits between these two before it stands for election, milliseconds, where the configuration says nothing
+/// else: a new leader within the second that a committed boarding has while the leader dies (promise P3).
+pub const RAFT_ELECTION_MS_MIN: u64 = 100;
+/// See [`RAFT_ELECTION_MS_MIN`].
+pub const RAFT_ELECTION_MS_MAX: u64 = 200;
+
+/// Longest wait for the outcome of a proposal at the leader, milliseconds: longer than any election, and half of the gate's
+/// deadline, so that a record can still be spooled in the other half.
+pub const PROPOSE_MS_MAX: u64 = GATE_DEADLINE_MS / 2;
+
 /// How often a node tells the leader what it holds, milliseconds.
 pub const REPORT_INTERVAL_MS: u64 = 50;
 
@@ -84,3 +98,4 @@ const _: () = assert!(CANDIDATES > 2 * TEMPLATES_PER_PERSON_MAX && CANDIDATES <=
 const _: () = assert!(SHARD_ROWS_MAX * TEMPLATE_DIMS_MAX * 4 + (64 << 20) < PEER_FRAME_BYTES_MAX);
 const _: () = assert!(NODE_LOST_AFTER_MS >= 4 * REPORT_INTERVAL_MS && REPLACE_AFTER_MS > NODE_LOST_AFTER_MS);
 const _: () = assert!(LEDGER_BATCH_RECORDS_MAX * 224 <= SLED_VALUE_BYTES_MAX);
+const _: () = assert!(RAFT_ELECTION_MS_MIN >= 3 * RAFT_HEARTBEAT_MS && RAFT_ELECTION_MS_MAX > RAFT_ELECTION_MS_MIN);

@@ -21,7 +21,7 @@ pub use group::options::Options;
 pub use group::transport::{Transport, TransportError};
 pub use machine::StateGuard;
 pub use planner::Planner;
-pub use proposing::propose::PROPOSE_MS_MAX;
+pub use proposing::batcher::Batcher;
 
 /// The wall clock: by it entries are stamped and journeys depart. Silence is measured by the machine's steady clock.
 pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cluster_config::actor::Actor;
 use cluster_config::ids::{NodeId, UnixMs};
-use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::limits::{PEER_FRAME_BYTES_MAX, PROPOSE_MS_MAX};
 use cluster_config::wire::codec;
 use cluster_config::wire::peer::{Member, RaftCall};
 use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, State, membership};
@@ -27,7 +27,7 @@ use crate::group::raft::{self, Peer, TypeConfig};
 use crate::group::transport::{SnapshotMessage, Transport};
 use crate::log::Log;
 use crate::machine::StateGuard;
-use crate::proposing::propose::{PROPOSE_MS_MAX, submit};
+use crate::proposing::propose::submit;
 
 /// Longest wait for a new member to catch up, milliseconds: one transfer of a snapshot.
 const CATCH_UP_MS_MAX: u64 = raft::SNAPSHOT_TRANSFER_MS_MAX;
@@ -227,10 +227,21 @@ impl Coordinator {
     /// # Errors
     /// See [`ProposeError`]; [`ProposeError::Busy`] when too many wait already.
     pub async fn record(&self, record: Record) -> Result<RecordOutcome, ProposeError> {
+        let outcomes = self.record_batch(vec![record]).await?;
+        let missing = || ProposeError::Fault("a record was answered without outcome".to_owned());
+        outcomes.into_iter().next().ok_or_else(missing)
+    }
+
+    /// Records encounters on the leader that another node has gathered, at most
+    /// [`cluster_config::limits::LEDGER_BATCH_RECORDS_MAX`]. They go into one log entry, perhaps with others.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn record_batch(&self, records: Vec<Record>) -> Result<Vec<RecordOutcome>, ProposeError> {
         if self.inner.parts.disk_full.load(Ordering::Relaxed) {
             return Err(ProposeError::DiskFull);
         }
-        self.inner.parts.batcher.record(record).await
+        self.inner.parts.batcher.record(records).await
     }
 
     /// Waits until this node, the leader, has applied everything that was committed before the call, and has made

@@ -4,16 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::ids::NodeId;
+use cluster_config::limits::PROPOSE_MS_MAX;
 use coordinator_core::{Entry, Outcome};
 use openraft::errors::{ClientWriteError, RaftError};
 
 use crate::error::ProposeError;
 use crate::group::raft::Proposal;
 use crate::machine::Raft;
-
-/// Longest wait for the outcome of a proposal, milliseconds: twice the longest election, and half of the gate's
-/// deadline, so that a record can still be spooled in the other half.
-pub const PROPOSE_MS_MAX: u64 = 1_000;
 
 /// Proposes an entry on the raft thread.
 pub async fn submit(raft: &Raft, entry: Entry) -> Result<Outcome, ProposeError> {

@@ -15,6 +15,7 @@ pub mod freshness;
 pub mod hedge;
 pub mod incarnation;
 pub mod keeper;
+pub mod proposal;
 pub mod queue;
 pub mod rebuild;
 pub mod reconcile;

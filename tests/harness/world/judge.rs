@@ -237,7 +237,8 @@ impl Judge {
     /// Looks at how much waits on a node.
     pub fn queues(&mut self, node: &Node, tasks: usize) {
         self.look("P9: no queue grows without bound");
-        let waiting = node.with(|process| process.waiting.len() + process.batch.len()).unwrap_or_default();
+        let records = |process: &super::node::Process| process.to_log.waiting() + process.to_leader.waiting();
+        let waiting = node.with(|process| process.waiting.len() + records(process)).unwrap_or_default();
         let bound = SEARCHES_IN_FLIGHT_MAX;
         assert!(tasks < bound && waiting < bound, "P9: node {} has {tasks} tasks and {waiting} proposals", node.id);
         if !self.calm_since_us.contains_key(&node.id) {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{Incarnation, NodeId, ShardId, UnixMs, Zone};
-use cluster_config::limits::{PEER_FRAME_BYTES_MAX, REPORT_INTERVAL_MS};
+use cluster_config::limits::{PEER_FRAME_BYTES_MAX, RAFT_HEARTBEAT_MS, REPORT_INTERVAL_MS};
 use cluster_config::wire::peer::{self, Member, RaftCall};
 use cluster_config::wire::{Channel, codec, gate};
 use coordinator_core::planning::Planning;
@@ -26,14 +26,14 @@ use super::content::BEGINS;
 use super::disk::Disk;
 use super::executor::{Due, Owner};
 use super::network::{Address, Packet, body, channel};
-use super::proposer::Waiting;
+use super::proposer::{Batcher, Lane};
 use super::raft::{Message, Output, Payload, Raft};
 use super::shards::Running;
 use super::{World, micros};
 use crate::dice::Dice;
 
 /// How often a process looks at its clock, microseconds.
-const TICK_US: u64 = 25_000;
+const TICK_US: u64 = RAFT_HEARTBEAT_MS * 1_000;
 
 /// What a sync of a healthy disk takes, microseconds.
 const SYNC_US: (u64, u64) = (300, 3_000);
@@ -109,8 +109,10 @@ pub struct Process {
     pub freshness: Freshness,
     /// Proposals that wait for their entry.
     pub waiting: BTreeMap<u64, (u64, oneshot::Sender<Outcome>)>,
-    /// Records that wait for a batch.
-    pub batch: Vec<Waiting>,
+    /// Records on their way into the log, where it leads.
+    pub to_log: Batcher,
+    /// Records on their way to the leader.
+    pub to_leader: Batcher,
     /// When it plans, where it leads.
     pub planning: Planning,
     /// When it reconciled last.
@@ -121,6 +123,16 @@ pub struct Process {
     written: u64,
     syncing: u64,
     durable: u64,
+}
+
+impl Process {
+    /// The records on a lane.
+    pub fn batcher(&mut self, lane: Lane) -> &mut Batcher {
+        match lane {
+            Lane::Log => &mut self.to_log,
+            Lane::Leader => &mut self.to_leader,
+        }
+    }
 }
 
 impl Node {
@@ -207,7 +219,8 @@ impl World {
             hedge: Hedge::default(),
             freshness: Freshness::default(),
             waiting: BTreeMap::new(),
-            batch: Vec::new(),
+            to_log: Batcher::default(),
+            to_leader: Batcher::default(),
             planning: Planning::default(),
             reconciled_us: 0,
             ticks: 0,
@@ -217,7 +230,9 @@ impl World {
             durable: 0,
         });
         self.judge.borrow_mut().started(id, applied);
-        self.executor.after(TICK_US, Due::Tick(node.owner()));
+        // Processes do not look at their clocks in step.
+        let first_us = self.dice.borrow_mut().between(1, TICK_US);
+        self.executor.after(first_us, Due::Tick(node.owner()));
         let (world, owner) = (self.clone(), node.owner());
         self.executor.spawn(Some(owner), async move { world.announce(id, incarnation).await });
     }
@@ -352,6 +367,7 @@ impl World {
     fn send_raft(&self, from: NodeId, to: NodeId, message: &Message) {
         let call = match message {
             Message::Append { .. } | Message::Appended { .. } => RaftCall::Append,
+            Message::PreVote { .. } | Message::PreVoted { .. } => RaftCall::PreVote,
             Message::Vote { .. } | Message::Voted { .. } => RaftCall::Vote,
             Message::Install { .. } => RaftCall::Snapshot,
         };

@@ -1,34 +1,57 @@
-//! Getting a command into the replicated state from any node, as `node/src/proposer.rs` and `coordinator/src/batcher.rs`
-//! do it.
+//! Getting a command into the replicated state from any node: the loops around the product's own machines, for proposals
+//! (`node_core::proposal`) and for the records that share an entry or a message (`coordinator_core::batching`).
 
 use std::future::Future;
 use std::rc::Rc;
 
+use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
-use cluster_config::limits::{LEDGER_BATCH_RECORDS_MAX, PEER_FRAME_BYTES_MAX};
-use cluster_config::wire::{Refusal, RefusalCode, codec, peer};
+use cluster_config::limits::{GATE_DEADLINE_MS, PEER_FRAME_BYTES_MAX, PROPOSE_MS_MAX};
+use cluster_config::wire::{Refusal, codec, peer};
+use coordinator_core::batching::{self, Asked, Batch, Batching};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome};
 use futures::channel::oneshot;
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, select};
+use node_core::proposal::{self, Effect, Event, LEADER_LOOK_US, Proposal, unavailable};
 
 use super::World;
 use super::node::Node;
 use super::raft::Payload;
 
-/// How often a waiting proposal looks whether there is another leader by now, microseconds.
-const LEADER_LOOK_US: u64 = 5_000;
+/// How long a loop takes to come round to what was asked of it, microseconds.
+const TURN_US: u64 = 500;
 
-/// Longest wait for the outcome of a proposal at the leader, microseconds (`coordinator::PROPOSE_MS_MAX`).
-const PROPOSE_US_MAX: u64 = 1_000_000;
+type Outcomes<E> = Result<Vec<RecordOutcome>, E>;
 
-/// How long records gather while nothing is in flight, microseconds.
-const BATCH_US: u64 = 500;
+type Asker = oneshot::Sender<Outcomes<batching::Error<Refusal>>>;
 
-/// A record that waits for its batch, and who waits for it.
-pub type Waiting = (Record, oneshot::Sender<Result<RecordOutcome, Refusal>>);
+/// Where batches of records go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Into the log, at the leader.
+    Log,
+    /// To the leader.
+    Leader,
+}
 
-fn unavailable(place: &str) -> Refusal {
-    Refusal::new(RefusalCode::Unavailable, place, "try again")
+/// What a process has in memory of the records on one lane.
+pub struct Batcher {
+    machine: Batching<Asker>,
+    /// Asked for since the last turn.
+    inbox: Vec<Asked<Asker>>,
+}
+
+impl Default for Batcher {
+    fn default() -> Self {
+        Self { machine: Batching::new(Canaries::of_process()), inbox: Vec::new() }
+    }
+}
+
+impl Batcher {
+    /// Records that wait.
+    pub fn waiting(&self) -> usize {
+        self.machine.waiting() + self.inbox.len()
+    }
 }
 
 impl World {
@@ -50,20 +73,17 @@ impl World {
     /// The state's refusal, or `unavailable` where there was no leader and quorum by then; the command may be applied
     /// later then.
     pub async fn propose(self: &Rc<Self>, node: &Node, command: Command, deadline_us: u64) -> Result<Outcome, Refusal> {
-        loop {
-            let outcome = match self.find_leader(node, deadline_us).await? {
-                leader if leader == node.id => {
-                    self.by_deadline(deadline_us, self.propose_here(node, command.clone())).await
+        self.follow(node, deadline_us, |leader| {
+            let command = command.clone();
+            async move {
+                if leader == node.id {
+                    self.propose_here(node, command).await
+                } else {
+                    self.propose_at(node, leader, &command, deadline_us).await
                 }
-                leader => self.propose_at(node, leader, &command, deadline_us).await,
-            };
-            match outcome {
-                Ok(Outcome::Refused(refusal)) => return Err(refusal),
-                Ok(outcome) => return Ok(outcome),
-                Err(refusal) if !refusal.code.retryable() || self.now_us() >= deadline_us => return Err(refusal),
-                Err(_) => self.sleep(LEADER_LOOK_US).await,
             }
-        }
+        })
+        .await
     }
 
     /// Adds one record to the ledger; a retry gives what the first try stored.
@@ -76,49 +96,52 @@ impl World {
         record: Record,
         deadline_us: u64,
     ) -> Result<RecordOutcome, Refusal> {
+        let recorded = self.follow(node, deadline_us, |leader| {
+            let records = vec![record.clone()];
+            let lane = if leader == node.id { Lane::Log } else { Lane::Leader };
+            async move { self.batched(node, lane, leader, records).await.map(Outcome::Recorded) }
+        });
+        match recorded.await? {
+            Outcome::Recorded(mut outcomes) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
+            _ => Err(unavailable("answered out of turn")),
+        }
+    }
+
+    /// Performs what a proposal wants done, until it is. `at` tries it at a node: the leader, perhaps this one.
+    async fn follow<F>(&self, node: &Node, deadline_us: u64, at: impl Fn(NodeId) -> F) -> Result<Outcome, Refusal>
+    where
+        F: Future<Output = Result<Outcome, Refusal>>,
+    {
+        let mut machine = Proposal::new(node.id, deadline_us, Canaries::of_process());
+        let mut effects = Vec::new();
+        let mut trying = None;
+        let mut wake_us = deadline_us;
+        let mut event = Event::Looked(node.leader());
         loop {
-            let outcome = match self.find_leader(node, deadline_us).await? {
-                leader if leader == node.id => {
-                    self.by_deadline(deadline_us, self.record_here(node, record.clone())).await
+            machine.step(self.now_us(), event, &mut effects);
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::ProposeHere => trying = Some(Box::pin(at(node.id))),
+                    Effect::Send { leader } => trying = Some(Box::pin(at(leader))),
+                    Effect::Forget => trying = None,
+                    Effect::Wake { at_us } => wake_us = at_us,
+                    Effect::Done(outcome) => return outcome,
                 }
-                leader => {
-                    let command = Command::Record(vec![record.clone()]);
-                    match self.propose_at(node, leader, &command, deadline_us).await {
-                        Ok(Outcome::Recorded(mut outcomes)) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
-                        Ok(Outcome::Refused(refusal)) | Err(refusal) => Err(refusal),
-                        Ok(_) => Err(unavailable("answered out of turn")),
-                    }
+            }
+            let wake = std::pin::pin!(self.sleep(wake_us.saturating_sub(self.now_us())));
+            event = match &mut trying {
+                None => {
+                    wake.await;
+                    Event::Looked(node.leader())
                 }
+                Some(trying) => match select(trying, wake).await {
+                    Either::Left((answer, _)) => Event::Answered(answer),
+                    Either::Right(_) => Event::Looked(node.leader()),
+                },
             };
-            match outcome {
-                Ok(outcome) => return Ok(outcome),
-                Err(refusal) if !refusal.code.retryable() || self.now_us() >= deadline_us => return Err(refusal),
-                Err(_) => self.sleep(LEADER_LOOK_US).await,
+            if matches!(event, Event::Answered(_)) {
+                trying = None;
             }
-        }
-    }
-
-    async fn by_deadline<T>(
-        &self,
-        deadline_us: u64,
-        work: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
-        let patience = std::pin::pin!(self.sleep(deadline_us.saturating_sub(self.now_us())));
-        match select(std::pin::pin!(work), patience).await {
-            Either::Left((done, _)) => done,
-            Either::Right(_) => Err(unavailable("the group did not confirm by the deadline")),
-        }
-    }
-
-    async fn find_leader(self: &Rc<Self>, node: &Node, deadline_us: u64) -> Result<NodeId, Refusal> {
-        loop {
-            if let Some(leader) = node.leader() {
-                return Ok(leader);
-            }
-            if self.now_us() >= deadline_us {
-                return Err(unavailable("no leader is known"));
-            }
-            self.sleep(LEADER_LOOK_US).await;
         }
     }
 
@@ -131,15 +154,11 @@ impl World {
     ) -> Result<Outcome, Refusal> {
         let bytes = codec::encode(command, PEER_FRAME_BYTES_MAX).expect("a command encodes");
         let request = peer::Request::Propose(bytes);
-        let asked = self.ask(node, leader, &request, deadline_us.saturating_sub(self.now_us()));
-        let leads = || node.leader().is_none_or(|now| now == leader) && self.now_us() < deadline_us;
-        match self.while_holds(asked, leads).await {
-            Some(Ok(peer::Response::Proposed(bytes))) => {
+        match self.ask(node, leader, &request, deadline_us.saturating_sub(self.now_us())).await? {
+            peer::Response::Proposed(bytes) => {
                 Ok(codec::decode(&bytes, PEER_FRAME_BYTES_MAX).expect("an outcome decodes"))
             }
-            Some(Ok(_)) => Err(unavailable("the node asked does not lead any more")),
-            Some(Err(refusal)) => Err(refusal),
-            None => Err(unavailable("the leader changed, or did not answer in time")),
+            _ => Err(unavailable("the node asked does not lead any more")),
         }
     }
 
@@ -162,49 +181,74 @@ impl World {
         if !proposed {
             return Err(unavailable("this node does not lead"));
         }
-        match select(outcome, std::pin::pin!(self.sleep(PROPOSE_US_MAX))).await {
+        match select(outcome, std::pin::pin!(self.sleep(PROPOSE_MS_MAX * 1_000))).await {
             Either::Left((Ok(outcome), _)) => Ok(outcome),
             Either::Left((Err(_), _)) => Err(unavailable("the entry was discarded")),
             Either::Right(_) => Err(unavailable("the group did not confirm in time")),
         }
     }
 
-    /// Records one encounter on the leader, sharing an entry with whatever else waits.
-    async fn record_here(self: &Rc<Self>, node: &Node, record: Record) -> Result<RecordOutcome, Refusal> {
-        let (reply, outcome) = oneshot::channel();
+    /// Has the leader store records, sharing an entry or a message with whatever else waits.
+    async fn batched(self: &Rc<Self>, node: &Node, lane: Lane, to: NodeId, records: Vec<Record>) -> Outcomes<Refusal> {
+        let (asker, outcomes) = oneshot::channel();
         let first = node.with(|process| {
-            process.batch.push((record, reply));
-            process.batch.len() == 1
+            let inbox = &mut process.batcher(lane).inbox;
+            inbox.push(Asked { to, records, asker });
+            inbox.len() == 1
         });
         if first == Some(true) {
             let (world, id) = (self.clone(), node.id);
             self.executor.spawn(Some(node.owner()), async move {
-                world.sleep(BATCH_US).await;
-                world.flush_batch(id).await;
+                world.sleep(TURN_US).await;
+                let node = world.node(id);
+                let asked = node.with(|process| std::mem::take(&mut process.batcher(lane).inbox));
+                world.batch(node, lane, batching::Event::Asked(asked.unwrap_or_default()));
             });
         }
-        outcome.await.unwrap_or_else(|_| Err(unavailable("the process ends")))
+        outcomes.await.unwrap_or(Err(batching::Error::Forgotten)).map_err(proposal::refusal_of)
     }
 
-    async fn flush_batch(self: &Rc<Self>, id: NodeId) {
-        let node = self.node(id);
-        let batch = node.with(|process| {
-            let count = process.batch.len().min(LEDGER_BATCH_RECORDS_MAX);
-            process.batch.drain(..count).collect::<Vec<Waiting>>()
+    /// Steps a lane's machine, and performs what it wants done.
+    fn batch(self: &Rc<Self>, node: &Node, lane: Lane, event: batching::Event<Asker, Refusal>) {
+        let mut effects = Vec::new();
+        node.with(|process| {
+            let waits = |asker: &Asker| !asker.is_canceled();
+            process.batcher(lane).machine.step(event, waits, &mut effects);
         });
-        let (records, replies): (Vec<Record>, Vec<_>) =
-            batch.unwrap_or_default().into_iter().filter(|(_, reply)| !reply.is_canceled()).unzip();
-        if records.is_empty() {
-            return;
+        for effect in effects {
+            match effect {
+                batching::Effect::Send(batch) => {
+                    if batch.records.len() > 1 {
+                        self.count("batches of several records");
+                    }
+                    let (world, id) = (self.clone(), node.id);
+                    self.executor.spawn(Some(node.owner()), async move {
+                        let (node, number) = (world.node(id), batch.number);
+                        let outcomes = world.send_batch(node, lane, batch).await;
+                        world.batch(node, lane, batching::Event::Ended { batch: number, outcomes });
+                    });
+                }
+                batching::Effect::Answer(asker, outcomes) => {
+                    // The asker may have gone meanwhile; a retry finds what was stored.
+                    let _ = asker.send(outcomes);
+                }
+            }
         }
-        let outcomes = match self.propose_here(node, Command::Record(records)).await {
-            Ok(Outcome::Recorded(outcomes)) if outcomes.len() == replies.len() => Ok(outcomes),
-            Ok(_) => Err(unavailable("answered out of turn")),
-            Err(refusal) => Err(refusal),
+    }
+
+    async fn send_batch(self: &Rc<Self>, node: &Node, lane: Lane, batch: Batch) -> Outcomes<Refusal> {
+        let command = Command::Record(batch.records);
+        let recorded = match lane {
+            Lane::Log => self.propose_here(node, command).await,
+            Lane::Leader => {
+                let deadline_us = self.now_us() + GATE_DEADLINE_MS * 1_000;
+                self.propose_at(node, batch.to, &command, deadline_us).await
+            }
         };
-        for (index, reply) in replies.into_iter().enumerate() {
-            // The asker may have gone meanwhile; the record stays.
-            let _ = reply.send(outcomes.clone().map(|outcomes| outcomes[index].clone()));
+        match recorded? {
+            Outcome::Recorded(outcomes) => Ok(outcomes),
+            Outcome::Refused(refusal) => Err(refusal),
+            _ => Err(unavailable("answered out of turn")),
         }
     }
 
@@ -216,8 +260,7 @@ impl World {
         }
         let outcome = match command {
             Command::Record(records) => {
-                let all = join_all(records.into_iter().map(|record| self.record_here(node, record))).await;
-                all.into_iter().collect::<Result<Vec<_>, _>>().map(Outcome::Recorded)
+                self.batched(node, Lane::Log, node.id, records).await.map(Outcome::Recorded)
             }
             command => self.propose_here(node, command).await,
         };

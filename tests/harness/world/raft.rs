@@ -3,12 +3,15 @@
 //!
 //! The product uses openraft, whose own simulation and Jepsen suites judge it; this model stands in its place so that
 //! every order of events that a replicated log allows, and no other, meets the product's cores. What it keeps of
-//! openraft as configured: check-quorum, votes refused while a leader is heard, acknowledgement after the sync alone.
+//! openraft as configured (`coordinator/src/raft.rs`): its timeouts, the lease of a leader that is heard, a question before
+//! each election whether it could be won (pre-vote, section 9.6), a longer wait where another log is longer, a leader
+//! that falls silent now and then while no majority answers, acknowledgement after the sync alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use cluster_config::ids::NodeId;
+use cluster_config::limits::{RAFT_ELECTION_MS_MAX, RAFT_ELECTION_MS_MIN, RAFT_HEARTBEAT_MS};
 use serde::{Deserialize, Serialize};
 
 pub use super::log_entry::{Entry, Payload};
@@ -16,13 +19,19 @@ use super::log_entry::{Found, Snapshot, Write};
 use crate::dice::Dice;
 
 /// Between two heartbeats, microseconds.
-const HEARTBEAT_US: u64 = 50_000;
+const HEARTBEAT_US: u64 = RAFT_HEARTBEAT_MS * 1_000;
 
-/// Bounds of the election timeout, microseconds.
-const ELECTION_US: (u64, u64) = (150_000, 300_000);
+/// Bounds of the election timeout, microseconds. It begins when the leader's lease has run out.
+const ELECTION_US: (u64, u64) = (RAFT_ELECTION_MS_MIN * 1_000, RAFT_ELECTION_MS_MAX * 1_000);
 
-/// How long a leader leads on without an answer of a majority, microseconds.
-const QUORUM_US: u64 = 600_000;
+/// For how long a leader that was heard keeps others from being elected, microseconds (openraft's `leader_lease`).
+const LEASE_US: u64 = ELECTION_US.1;
+
+/// How much longer a member waits that knows of a longer log, microseconds (openraft's `smaller_log_timeout`).
+const BEHIND_US: u64 = 2 * ELECTION_US.1;
+
+/// How long a leader without a majority is silent and then heard in turn, microseconds (`quorum_loss_probe_interval`).
+const PROBE_US: u64 = 2 * ELECTION_US.1;
 
 /// Entries in one message at most.
 const ENTRIES_MAX: u64 = 64;
@@ -34,10 +43,14 @@ pub enum Message {
     Append { term: u64, previous: (u64, u64), entries: Vec<Entry>, commit: u64, round: u64 },
     /// To the above, of that round: how far the receiver's log is the sender's, or from where on it may be.
     Appended { term: u64, same: bool, index: u64, round: u64 },
+    /// Would you have me in this term?
+    PreVote { term: u64, last: (u64, u64) },
+    /// To the above, with the answerer's own term and the end of its log.
+    PreVoted { asked: u64, term: u64, last: (u64, u64), granted: bool },
     /// Will you have me?
     Vote { term: u64, last: (u64, u64) },
     /// To the above.
-    Voted { term: u64, granted: bool },
+    Voted { term: u64, last: (u64, u64), granted: bool },
     /// In place of entries that are gone.
     Install { term: u64, snapshot: Rc<Snapshot> },
 }
@@ -79,6 +92,10 @@ pub struct Raft {
     role: Role,
     leader: Option<NodeId>,
     votes: BTreeSet<NodeId>,
+    /// Who would vote for it in the next term, while it asks.
+    pre_votes: Option<BTreeSet<NodeId>>,
+    /// Whether it knows of a longer log, and waits longer.
+    behind: bool,
     next: BTreeMap<NodeId, u64>,
     matched: BTreeMap<NodeId, u64>,
     heard_us: BTreeMap<NodeId, u64>,
@@ -109,6 +126,8 @@ impl Raft {
             role: Role::Follower,
             leader: None,
             votes: BTreeSet::new(),
+            pre_votes: None,
+            behind: false,
             next: BTreeMap::new(),
             matched: BTreeMap::new(),
             heard_us: BTreeMap::new(),
@@ -120,7 +139,7 @@ impl Raft {
             election_us: 0,
             dice,
         };
-        raft.put_off_election(now_us);
+        raft.put_off_election(now_us, 0);
         raft
     }
 
@@ -185,8 +204,56 @@ impl Raft {
         2 * count > self.voters().len()
     }
 
-    fn put_off_election(&mut self, now_us: u64) {
-        self.election_us = now_us + self.dice.between(ELECTION_US.0, ELECTION_US.1);
+    fn put_off_election(&mut self, now_us: u64, lease_us: u64) {
+        self.election_us = now_us + lease_us + self.dice.between(ELECTION_US.0, ELECTION_US.1);
+    }
+
+    /// A leader was heard.
+    fn heard_leader(&mut self, now_us: u64, leader: NodeId) {
+        self.heard_us.insert(leader, now_us);
+        self.put_off_election(now_us, LEASE_US);
+    }
+
+    /// Whether a leader's lease keeps others from being elected.
+    fn leader_lives(&self, now_us: u64) -> bool {
+        let heard_us = match self.leader {
+            Some(leader) if leader == self.me => Some(self.quorum_heard_us(now_us)),
+            Some(leader) => self.heard_us.get(&leader).copied(),
+            None => None,
+        };
+        heard_us.is_some_and(|heard_us| heard_us + LEASE_US > now_us)
+    }
+
+    /// When a majority had answered this leader last.
+    fn quorum_heard_us(&self, now_us: u64) -> u64 {
+        let heard = |node: &NodeId| match *node == self.me {
+            true => now_us,
+            false => self.heard_us.get(node).copied().unwrap_or(self.led_us),
+        };
+        let mut all: Vec<u64> = self.voters().iter().map(heard).collect();
+        all.sort_unstable();
+        all.get((all.len() - 1) / 2).copied().unwrap_or(now_us)
+    }
+
+    /// Whether this leader's heartbeats go out: without a majority it is silent for every other while, so that those who
+    /// still see each other can elect.
+    fn may_beat(&self, now_us: u64) -> bool {
+        let age_us = now_us - self.quorum_heard_us(now_us);
+        age_us < LEASE_US || (age_us - LEASE_US) / PROBE_US % 2 == 1
+    }
+
+    fn is_as_long(&self, last: (u64, u64)) -> bool {
+        let (index, term) = self.last();
+        (last.1, last.0) >= (term, index)
+    }
+
+    /// Somebody who does not vote for this member has a log that ends there.
+    fn refused_by(&mut self, last: (u64, u64)) {
+        let (index, term) = self.last();
+        if !self.behind && (last.1, last.0) > (term, index) {
+            self.behind = true;
+            self.election_us += BEHIND_US;
+        }
     }
 
     fn follow(&mut self, term: u64, leader: Option<NodeId>, out: &mut Vec<Output>) {
@@ -197,18 +264,13 @@ impl Raft {
         self.role = Role::Follower;
         self.leader = leader;
         self.votes.clear();
+        self.pre_votes = None;
     }
 
     /// Looks at the clock.
     pub fn tick(&mut self, now_us: u64, out: &mut Vec<Output>) {
         if self.role == Role::Leader {
-            let heard = |node: &NodeId| {
-                *node == self.me || self.heard_us.get(node).copied().unwrap_or(self.led_us) + QUORUM_US > now_us
-            };
-            if !self.is_majority(self.voters().iter().filter(|node| heard(node)).count()) {
-                self.follow(self.term, None, out);
-                self.put_off_election(now_us);
-            } else if now_us >= self.beat_us + HEARTBEAT_US {
+            if now_us >= self.beat_us + HEARTBEAT_US && self.may_beat(now_us) {
                 self.beat_us = now_us;
                 for node in self.others() {
                     // What was sent and not answered by now is sent again.
@@ -219,17 +281,31 @@ impl Raft {
                 }
             }
         } else if now_us >= self.election_us && self.voters().contains(&self.me) {
-            self.put_off_election(now_us);
-            self.role = Role::Candidate;
-            self.leader = None;
-            self.term += 1;
-            self.voted = Some(self.me);
-            self.votes = BTreeSet::from([self.me]);
-            out.push(Output::Write(Write::Vote(self.term, self.voted)));
-            let message = Message::Vote { term: self.term, last: self.last() };
-            out.extend(self.others().into_iter().map(|node| Output::SendDurable(node, message.clone())));
-            self.lead_if_elected(now_us, out);
+            self.behind = false;
+            self.put_off_election(now_us, 0);
+            self.pre_votes = Some(BTreeSet::from([self.me]));
+            let message = Message::PreVote { term: self.term + 1, last: self.last() };
+            out.extend(self.others().into_iter().map(|node| Output::Send(node, message.clone())));
+            self.elect_if_possible(now_us, out);
         }
+    }
+
+    /// Stands for election once a majority says that it would vote for this member.
+    fn elect_if_possible(&mut self, now_us: u64, out: &mut Vec<Output>) {
+        if !self.pre_votes.as_ref().is_some_and(|votes| self.is_majority(votes.len())) {
+            return;
+        }
+        self.put_off_election(now_us, 0);
+        self.pre_votes = None;
+        self.role = Role::Candidate;
+        self.leader = None;
+        self.term += 1;
+        self.voted = Some(self.me);
+        self.votes = BTreeSet::from([self.me]);
+        out.push(Output::Write(Write::Vote(self.term, self.voted)));
+        let message = Message::Vote { term: self.term, last: self.last() };
+        out.extend(self.others().into_iter().map(|node| Output::SendDurable(node, message.clone())));
+        self.lead_if_elected(now_us, out);
     }
 
     fn lead_if_elected(&mut self, now_us: u64, out: &mut Vec<Output>) {
@@ -308,13 +384,23 @@ impl Raft {
     /// Takes a message.
     pub fn step(&mut self, now_us: u64, from: NodeId, message: Message, out: &mut Vec<Output>) {
         match message {
+            Message::PreVote { term, last } => {
+                let free = term > self.term || (term == self.term && self.voted.is_none_or(|voted| voted == from));
+                let granted = free && !self.leader_lives(now_us) && self.is_as_long(last);
+                let answer = Message::PreVoted { asked: term, term: self.term, last: self.last(), granted };
+                out.push(Output::Send(from, answer));
+            }
+            Message::PreVoted { asked, term, last, granted } => {
+                self.pre_voted(now_us, from, (asked, granted), term, last, out);
+            }
             Message::Vote { term, last } => self.vote(now_us, from, term, last, out),
-            Message::Voted { term, granted } => {
-                if term > self.term {
-                    self.follow(term, None, out);
-                } else if term == self.term && granted && self.role == Role::Candidate {
+            Message::Voted { term, last, granted } => {
+                if term == self.term && granted && self.role == Role::Candidate {
                     self.votes.insert(from);
                     self.lead_if_elected(now_us, out);
+                } else if !granted && self.role == Role::Candidate {
+                    self.refused_by(last);
+                    self.adopt(now_us, term, out);
                 }
             }
             Message::Append { term, previous, entries, commit, round } => {
@@ -324,8 +410,7 @@ impl Raft {
                     return;
                 }
                 self.follow(term, Some(from), out);
-                self.put_off_election(now_us);
-                self.heard_us.insert(from, now_us);
+                self.heard_leader(now_us, from);
                 let (same, index) = self.append(previous, entries, out);
                 if same {
                     self.commit = self.commit.max(commit.min(index));
@@ -349,7 +434,7 @@ impl Raft {
                     return;
                 }
                 self.follow(term, Some(from), out);
-                self.put_off_election(now_us);
+                self.heard_leader(now_us, from);
                 let index = snapshot.index;
                 if index > self.commit {
                     self.log.clear();
@@ -363,28 +448,48 @@ impl Raft {
         }
     }
 
-    fn vote(&mut self, now_us: u64, from: NodeId, term: u64, last: (u64, u64), out: &mut Vec<Output>) {
-        let leader_heard = match self.leader {
-            Some(leader) if leader == self.me => true,
-            Some(leader) => self.heard_us.get(&leader).is_some_and(|heard| heard + ELECTION_US.0 > now_us),
-            None => false,
-        };
-        if leader_heard && term > self.term {
-            return;
+    fn pre_voted(
+        &mut self,
+        now_us: u64,
+        from: NodeId,
+        (asked, granted): (u64, bool),
+        term: u64,
+        last: (u64, u64),
+        out: &mut Vec<Output>,
+    ) {
+        let Some(votes) = self.pre_votes.as_mut().filter(|_| asked == self.term + 1) else { return };
+        if granted {
+            votes.insert(from);
+            self.elect_if_possible(now_us, out);
+        } else {
+            self.refused_by(last);
+            self.adopt(now_us, term, out);
         }
+    }
+
+    /// Goes on to a later term that another member knows of, whoever leads in it.
+    fn adopt(&mut self, now_us: u64, term: u64, out: &mut Vec<Output>) {
         if term > self.term {
             self.follow(term, None, out);
+            self.put_off_election(now_us, if self.behind { BEHIND_US } else { 0 });
         }
-        let (index, own_term) = self.last();
-        let newer = (last.1, last.0) >= (own_term, index);
-        let free = self.voted.is_none() || self.voted == Some(from);
-        let granted = term == self.term && free && newer && self.role == Role::Follower;
+    }
+
+    fn vote(&mut self, now_us: u64, from: NodeId, term: u64, last: (u64, u64), out: &mut Vec<Output>) {
+        let mut granted = false;
+        if !self.leader_lives(now_us) && self.is_as_long(last) {
+            if term > self.term {
+                self.follow(term, None, out);
+            }
+            let free = self.voted.is_none() || self.voted == Some(from);
+            granted = term == self.term && free && self.role == Role::Follower;
+        }
         if granted {
             self.voted = Some(from);
             out.push(Output::Write(Write::Vote(term, self.voted)));
-            self.put_off_election(now_us);
+            self.put_off_election(now_us, 0);
         }
-        out.push(Output::SendDurable(from, Message::Voted { term: self.term, granted }));
+        out.push(Output::SendDurable(from, Message::Voted { term: self.term, last: self.last(), granted }));
     }
 
     /// Takes entries. Gives whether the log is the leader's up to an index, else from where on it may be.

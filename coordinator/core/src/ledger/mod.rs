@@ -1,6 +1,7 @@
 //! The ledger: every encounter that was answered as recorded, in the order of the log.
 
 mod apply;
+pub mod batching;
 mod command;
 mod record;
 mod state;
