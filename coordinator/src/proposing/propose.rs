@@ -11,8 +11,8 @@ use crate::error::ProposeError;
 use crate::group::raft::Proposal;
 use crate::machine::Raft;
 
-/// Longest wait for the outcome of a proposal, milliseconds: twice the longest election, and half of the gate's
-/// deadline, so that a record can still be spooled in the other half.
+/// Longest wait for the outcome of a proposal, milliseconds. It is twice the longest election, and half of the gate's
+/// deadline, so that a record can be spooled in the other half.
 pub const PROPOSE_MS_MAX: u64 = 1_000;
 
 /// Proposes a command on the raft thread.
