@@ -11,14 +11,8 @@ const LINES_MAX: usize = 600;
 const COLUMNS_MAX: usize = 120;
 
 /// Lines past [`COLUMNS_MAX`] that are known, by crate. A line that is mended has to leave its count.
-const LONG_LINES_STILL_THERE: &[(&str, usize)] = &[
-    ("cluster-config", 4),
-    ("coordinator/core", 3),
-    ("node", 42),
-    ("node/core", 5),
-    ("shaders", 136),
-    ("tests", 34),
-];
+const LONG_LINES_STILL_THERE: &[(&str, usize)] =
+    &[("cluster-config", 4), ("coordinator/core", 3), ("node", 42), ("node/core", 5), ("shaders", 136), ("tests", 34)];
 
 /// Words that a core does not have: clocks, dice, async, I/O, order by chance, and what outlives a call.
 const IMPURE: &[&str] = &[
