@@ -43,9 +43,7 @@ pub struct Leadership {
 
 /// The parts of a running member.
 pub struct Parts {
-    /// This node.
     pub node_id: NodeId,
-    /// openraft's handle.
     pub raft: Raft,
     /// The state that readers share.
     pub shared: Arc<SharedState>,
@@ -53,7 +51,6 @@ pub struct Parts {
     pub batcher: LedgerBatcher,
     /// Set while the disk is nearly full.
     pub disk_full: Arc<AtomicBool>,
-    /// Who leads.
     pub leader: watch::Receiver<Leadership>,
     /// The task that watches the disk; it does not end by itself.
     pub disk_watch: AbortHandle,

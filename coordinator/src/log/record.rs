@@ -78,9 +78,7 @@ pub fn seal(folder: &Path, entry: &Entry, previous: &EntryHash) -> Result<Record
 /// A record that was read from the database.
 #[derive(Debug)]
 pub struct Opened {
-    /// The entry.
     pub entry: Entry,
-    /// The record's own hash.
     pub hash: EntryHash,
     /// The hash of the record before, as this one says.
     pub previous: EntryHash,

@@ -37,15 +37,12 @@ pub type Anchor = (LogId, EntryHash);
 /// What was found in the database.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The last vote.
     pub vote: Option<Vote>,
     /// The last purged entry: the log starts behind it.
     pub purged: Option<Anchor>,
     /// The last id known to be committed.
     pub committed: Option<LogId>,
-    /// Index of the first entry.
     pub first: Option<u64>,
-    /// The last entry.
     pub last: Option<Anchor>,
 }
 
@@ -93,7 +90,6 @@ impl Database {
         Ok(Self { tree, folder: folder.to_owned() })
     }
 
-    /// The store's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
