@@ -1,4 +1,4 @@
-//! Canaries: faults planted in the product, each of which the checks have to catch within a stated number of seeds.
+//! Canaries: faults planted in the product. The checks have to catch each of them within a stated number of seeds.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::quiet;
 use crate::results::{self, Run};
 use crate::sim::{self, threads};
 
-/// Seeds of the world that are run before it is looked whether one of them caught the fault.
+/// Seeds of the world that are run at once. Then their failures are read.
 const SEEDS_AT_ONCE: u64 = 32;
 
 /// Seconds of virtual time under faults.
@@ -26,14 +26,14 @@ enum Place {
     Disk,
 }
 
-/// A fault, what has to name it, and after how many seeds at most.
+/// A fault, and how it has to be caught.
 struct Case {
     canary: Canary,
     place: Place,
-    /// How the report of the broken invariant begins or what it has in it: any of these.
+    /// Words, one of which has to stand in the failure: it was the right check that caught the fault.
     told_by: &'static [&'static str],
     seeds_max: u64,
-    /// The seed to begin with: 1, but for a fault that needs a rare chain of events.
+    /// The first seed. It is 1, except for a fault that shows only after a rare chain of events.
     from: u64,
 }
 
@@ -137,7 +137,7 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     Ok(result.failures.is_empty() && result.rounds > 0)
 }
 
-/// The first seed that catches the fault, and what it said.
+/// The first seed that catches the fault, and its failure.
 fn caught(case: &Case) -> Option<(u64, String)> {
     let told = |said: &str| case.told_by.iter().any(|part| said.contains(part));
     let step = if case.place == Place::World { SEEDS_AT_ONCE } else { 1 };
@@ -149,7 +149,7 @@ fn caught(case: &Case) -> Option<(u64, String)> {
                 sim::seeds(from, end.min(from + step), SECONDS, None, threads()).failures
             }
             Place::Disk => {
-                // The fault is in the writer; in reading frames it is also in the one that opens the image.
+                // The fault is planted in the writer. The fault in reading frames is needed where the image is opened.
                 plant(Some(case.canary).filter(|canary| *canary == Canary::UncheckedFrame));
                 let images = crash::one(from, &[(VARIABLE, name(case.canary))]);
                 images.failures.into_iter().map(|failure| (from, failure)).collect()

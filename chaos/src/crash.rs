@@ -10,7 +10,7 @@ use harness::crash::{Images, images};
 use crate::quiet;
 use crate::results::{self, Run};
 
-/// Steps that the store is made to do before it is cut.
+/// Steps that the writer makes before the store is cut off.
 pub const STEPS: usize = 120;
 
 /// How many images.
@@ -24,7 +24,7 @@ pub struct Arguments {
     seed: u64,
 }
 
-/// What the process does that is recorded.
+/// What the process writes whose writes are recorded.
 #[derive(Args)]
 pub struct Writer {
     folder: std::path::PathBuf,
@@ -32,14 +32,14 @@ pub struct Writer {
     steps: usize,
 }
 
-/// Writes a store, in the process that is recorded.
+/// Writes a store, in the process whose writes are recorded.
 pub fn write(writer: &Writer) {
     #[cfg(debug_assertions)]
     crate::plant::plant_as_told();
     harness::crash::workload::write(&writer.folder, writer.seed, writer.steps);
 }
 
-/// About 150 images of one seed.
+/// Opens about 150 images of one seed.
 pub fn one(seed: u64, environment: &[(&str, String)]) -> Images {
     let mut writer = Command::new(std::env::current_exe().expect("this program has a path"));
     writer.arg("crash-writer").envs(environment.iter().map(|(name, value)| (name, value)));
@@ -52,7 +52,7 @@ pub fn one(seed: u64, environment: &[(&str, String)]) -> Images {
 /// Where the results cannot be written.
 pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
     let begun = Instant::now();
-    // A database that a crash has damaged panics while it is opened; it is built again then.
+    // A store that a crash has damaged may panic while it is opened. That is judged, not printed.
     quiet::silence();
     let mut run = Run { kind: "crash".to_owned(), seed: arguments.seed, ..Run::default() };
     let mut sum = Images::default();

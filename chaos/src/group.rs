@@ -1,4 +1,4 @@
-//! The raft group for real in simulated time, seed after seed.
+//! Runs the real raft group in simulated time, seed after seed.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ pub struct Arguments {
     seconds: u64,
 }
 
-/// Runs the seeds. Gives whether all held.
+/// Runs the seeds. Says whether all held.
 ///
 /// # Errors
 /// Where the arguments make no sense, or results cannot be written.

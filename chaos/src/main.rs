@@ -1,9 +1,9 @@
 //! What can go wrong: long runs of random faults, judged by the invariants of the tests' harness.
 //!
-//! `live` strikes real processes; `sim` strikes a simulated world, thousands of times as fast; `group` strikes the raft
-//! group for real in simulated time; `crash` cuts the store off at its writes. They run for as long as they are told to,
-//! and a failure prints the seed and the command that repeats it. `canary` plants faults in the product itself, which the
-//! others have to catch.
+//! `live` strikes real processes. `sim` strikes a simulated world, thousands of times as fast. `group` strikes the real
+//! raft group in simulated time. `crash` cuts off the power of the store at its writes. They run for as long as they
+//! are told to, and a failure prints the seed and the command that repeats it. `canary` plants faults in the product
+//! itself: the others have to catch them.
 
 #[cfg(debug_assertions)]
 mod canary;
@@ -72,7 +72,7 @@ fn main() -> std::io::Result<ExitCode> {
     let held = match arguments.command {
         Command::Live(arguments) => {
             if arguments.machines {
-                // Before the runtime starts its threads: a namespace is a thread's.
+                // Each thread has its own namespace, so this comes before the runtime starts its threads.
                 Cables::enter().map_err(std::io::Error::other)?;
             }
             live::run(&runtime()?, &arguments)

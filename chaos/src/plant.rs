@@ -1,17 +1,17 @@
-//! How a process that is started for it is told which fault to plant in itself.
+//! Tells a process that it starts which fault to plant in itself.
 
 use cluster_config::canary::{Canary, plant};
 
-/// Names the fault that the recorded process of a crash image plants.
+/// The variable that names the fault to the process whose writes are recorded.
 pub const VARIABLE: &str = "TVS_CANARY";
 
-/// Plants the fault that the environment names, in the process that is recorded.
+/// Plants the fault that the environment names, in the process whose writes are recorded.
 pub fn plant_as_told() {
     let told = std::env::var(VARIABLE).ok();
     plant(Canary::ALL.into_iter().find(|canary| told.as_deref() == Some(&*name(*canary))));
 }
 
-/// A fault's name, as it stands in the environment and in reports.
+/// The name of a fault in the environment and in reports.
 pub fn name(canary: Canary) -> String {
     format!("{canary:?}")
 }

@@ -1,7 +1,6 @@
-//! Keeps panics off the screen where they are what a run is judged by.
+//! Keeps panics off the screen where the report of a run has them.
 
-/// A broken invariant is a panic inside of a run, whose message the run's report has; printing it once more, with a
-/// backtrace, is of no use.
+/// Prints no panics from now on. A broken invariant is a panic inside of a run, and the run's report has its message.
 pub fn silence() {
     std::panic::set_hook(Box::new(|_| {}));
 }

@@ -1,5 +1,4 @@
-//! The journal of one run of the simulated world: a head that says how to run it, and every line of its trace. Replaying
-//! runs it again and compares line by line.
+//! Runs the journal of a simulated run again and compares it line by line.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,7 +22,7 @@ pub struct Arguments {
     lines: usize,
 }
 
-/// Runs a journal's story again and steps through it. Gives whether it is the same, byte for byte.
+/// Runs a journal's story again and steps through it. Says whether it is the same, byte for byte.
 ///
 /// # Errors
 /// Where the file is no journal.

@@ -1,4 +1,4 @@
-//! The report: what ran, written out of the results and nothing else.
+//! Writes the report: what ran, made of the results alone.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use harness::binary::workspace;
 
 use crate::results::{self, Run};
 
-/// Boardings of a kind of blow: the figure of its longest 99th percentile ends so.
+/// The end of the name of a figure: the longest 99th percentile of boardings during a kind of blow.
 const BOARD_P99: &str = "_board_p99_ms";
 
 /// Which results, and where the report goes.
@@ -22,7 +22,7 @@ pub struct Arguments {
     out: Option<PathBuf>,
 }
 
-/// Something that is to be done often enough: what it is called, how often, and which runs' faults or counts make it up.
+/// Something that is to be done often: its name, how often, and how to count it in the runs.
 struct Goal {
     what: &'static str,
     wanted: u64,
@@ -109,7 +109,7 @@ impl Sums {
     }
 }
 
-/// Writes the report. Gives true: a report of failures is a report.
+/// Writes the report. Says that all held: a report of failures is a report, too.
 ///
 /// # Errors
 /// Where a file cannot be read or written, or there are no results.
@@ -131,14 +131,19 @@ pub fn main(arguments: &Arguments) -> std::io::Result<bool> {
 fn write(runs: &[Run]) -> String {
     let sums = Sums::of(runs);
     let mut text = String::from(
-        "# What was injected, and what was seen\n\nWritten by `cargo run -p chaos -- report` out of the results of runs; \
-         every number is of something that ran.\n\n## Against the goals\n\n| what | goal | ran |\n|---|---|---|\n",
+        "# What was injected, and what was seen\n\n\
+         Written by `cargo run -p chaos -- report` out of the results of runs; \
+         every number is of something that ran.\n\n\
+         ## Against the goals\n\n| what | goal | ran |\n|---|---|---|\n",
     );
     // Writing to a string does not fail.
     for Goal { what, wanted, done } in GOALS {
         let _ = writeln!(text, "| {what} | {wanted} | {} |", done(&sums));
     }
-    text.push_str("\n## The runs\n\n| kind | runs | rounds or seeds | failed | wall time | simulated time |\n|---|---|---|---|---|---|\n");
+    text.push_str(
+        "\n## The runs\n\n| kind | runs | rounds or seeds | failed | wall time | simulated time |\n\
+         |---|---|---|---|---|---|\n",
+    );
     for (kind, sum) in &sums.0 {
         let times = runs.iter().filter(|run| run.kind == *kind).count();
         let simulated =
@@ -210,8 +215,9 @@ fn table(text: &mut String, title: &str, sums: &Sums, of: fn(&Run) -> &BTreeMap<
 fn latencies(text: &mut String, sums: &Sums) {
     let Some(live) = sums.0.get("live") else { return };
     text.push_str(
-        "\n## The longest waits while real processes were struck, milliseconds\n\nThe worst window of each kind; P3 allows \
-         identifications 150 at p99 and 500 at most, boardings 600 and 1,200, and where a change is planned (drain, handover) 100 to everybody. Both cores were shared with the gates.\n\n\
+        "\n## The longest waits while real processes were struck, milliseconds\n\n\
+         The worst window of each kind; P3 allows identifications 150 at p99 and 500 at most, boardings 600 and 1,200, \
+         and where a change is planned (drain, handover) 100 to everybody. Both cores were shared with the gates.\n\n\
          | blow | identify p99 | max | board p99 | max | well again after |\n|---|---|---|---|---|---|\n",
     );
     let figure = |name: String| live.figures.get(&name).map_or("-".to_owned(), |figure| format!("{figure:.0}"));

@@ -1,4 +1,4 @@
-//! What a run did, as one JSON object on a line of its own: the reports are written out of nothing else.
+//! What a run did, as a JSON object on one line. Reports are made of these lines alone.
 //!
 //! Every subcommand appends to `target/chaos/results.jsonl` of the workspace, or to the file that `TVS_CHAOS_RESULTS`
 //! names. A line says what ran, never what was planned.
@@ -64,7 +64,7 @@ pub fn append(run: &Run) -> std::io::Result<()> {
     OpenOptions::new().create(true).append(true).open(path)?.write_all(line.as_bytes())
 }
 
-/// All runs of a file, in the order in which they ended; none where there is no file.
+/// All runs of a file, in the order in which they ended. No runs if there is no file.
 ///
 /// # Errors
 /// Where the file cannot be read, or a line of it is no run.

@@ -1,4 +1,4 @@
-//! Seeds of the simulated world, one after the other on every core; a failure is made as small as it gets.
+//! Runs seeds of the simulated world on every core, and makes a failure as small as it can.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -72,13 +72,11 @@ pub struct Arguments {
 pub struct Sum {
     /// Seeds that were run.
     pub seeds: u64,
-    /// Virtual time.
     pub simulated_us: u64,
     /// How often each kind of fault struck.
     pub faults: BTreeMap<String, u64>,
     /// How often each invariant looked.
     pub looked: BTreeMap<String, u64>,
-    /// Other counts.
     pub counts: BTreeMap<String, u64>,
     /// The seeds that failed, and how.
     pub failures: Vec<(u64, String)>,
@@ -99,7 +97,7 @@ impl Sum {
     }
 }
 
-/// Runs the seeds. Gives whether all held.
+/// Runs the seeds. Says whether all held.
 ///
 /// # Errors
 /// Where the arguments make no sense, or results cannot be written.
@@ -201,8 +199,9 @@ fn explain(seed: u64, seconds: u64, failure: &str) -> std::io::Result<String> {
     let path = journal(seed);
     Story { setup, report: report.clone() }.save(&path)?;
     Ok(format!(
-        "seed {seed} failed: {failure}\n  again: cargo run -p chaos -- sim --from {seed} --seeds 1 --seconds {seconds}\n  \
-         enough are these {} of {} faults ({}):\n{}\n  step through it: cargo run -p chaos -- replay {}",
+        "seed {seed} failed: {failure}\n  again: cargo run -p chaos -- sim --from {seed} --seeds 1 \
+         --seconds {seconds}\n  enough are these {} of {} faults ({}):\n{}\n  \
+         step through it: cargo run -p chaos -- replay {}",
         left.len(),
         report.plan.len(),
         report.failure.as_deref().unwrap_or("which hold by themselves"),
@@ -215,13 +214,13 @@ fn journal(seed: u64) -> PathBuf {
     workspace().join(format!("target/chaos/seed-{seed}.journal"))
 }
 
-/// The name of the invariant that a failure breaks.
+/// The invariant that a failure breaks.
 fn invariant(failure: &str) -> &str {
     failure.split([':', ' ']).next().unwrap_or(failure)
 }
 
-/// Leaves out faults for as long as the same invariant breaks: halves first, then smaller parts (delta debugging, Zeller and
-/// Hildebrandt, 2002).
+/// Leaves out faults for as long as the same invariant breaks: halves first, then smaller parts (delta debugging,
+/// Zeller and Hildebrandt, 2002).
 fn shrink(seed: u64, seconds: u64) -> Setup {
     let whole = Setup::new(seed, seconds);
     let report = run(&whole);

@@ -1,4 +1,4 @@
-//! The journal of one run of the simulated world: a head that says how to run it, and every line of its trace.
+//! The journal of one run of the simulated world: a head that says how to run it again, and every line of its trace.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,9 +19,7 @@ pub struct Head {
 
 /// A run and what came of it.
 pub struct Story {
-    /// The run.
     pub setup: Setup,
-    /// What came of it.
     pub report: Report,
 }
 

@@ -15,7 +15,7 @@ pub enum Error {
         path: PathBuf,
         /// What was tried.
         action: &'static str,
-        /// The system's answer.
+        /// What the system answered.
         source: std::io::Error,
     },
     /// Bytes on the disk are not what was written.
@@ -44,16 +44,19 @@ pub enum Error {
         wanted: String,
     },
     /// The folder belongs to another node.
-    #[error("{}: the store belongs to node {found}, not to node {wanted}; check node id and data folder", path.display())]
+    #[error(
+        "{}: the store belongs to node {found}, not to node {wanted}; check node id and data folder",
+        path.display()
+    )]
     WrongNode {
         /// The store's folder.
         path: PathBuf,
-        /// Whose it is.
+        /// The node that the folder belongs to.
         found: u64,
-        /// Who asked.
+        /// The node that was started with it.
         wanted: u64,
     },
-    /// No snapshot can be read although the log before it is gone.
+    /// No snapshot can be read, and the entries that it replaced are gone from the log.
     #[error(
         "{}: {problem}, and the log before it is purged; move the folder away and rejoin under a new id",
         path.display()

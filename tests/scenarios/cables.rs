@@ -1,5 +1,5 @@
-//! P1, P3: nodes on machines of their own lose their network as machines do, by a pulled cable and by a network card that is
-//! switched off, while the bank boards.
+//! P1, P3: each node runs on a machine of its own. While the bank boards, a cable is pulled, and a network card is
+//! switched off.
 
 use std::time::{Duration, Instant};
 

@@ -192,7 +192,7 @@ async fn a_cancellation_that_cannot_be_followed_is_refused_and_changes_nothing()
     assert_eq!(submitted.journeys[0].people, 29, "{submitted:?}");
 }
 
-/// R43, P10: a node that does not hear what the others know must not say that it is not there: who asks would ask nobody else.
+/// R43, P10: a node that lags behind must not say that a journey is unknown: the sender would ask nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancellation_at_a_node_that_lags_behind_is_not_refused_for_good() {
     let live = Live::start_as(Setting { network: true, ..Setting::new("manifests", 3) }).await;

@@ -1,5 +1,5 @@
-//! R92; P1, P3, P4, P5: links are cut while the bank boards: those of the leader, of an owner, of the node that gates ask
-//! first; all of them, those with peers alone, those with gates alone, and in one direction alone.
+//! R92; P1, P3, P4, P5: while the bank boards, links are cut: those of the leader, of an owner, of the node that gates
+//! ask first. All links of the node are cut, those with peers alone, those with gates alone, or one direction alone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,8 +104,8 @@ async fn a_flight_announced_while_a_node_is_cut_off_from_its_peers_boards_at_gat
     p1_exactly_once::check(&history, &live.same_ledger().await);
 }
 
-/// Boards a bank while `strike` does what it does to the network, heals it, and asks for everything but answers in time:
-/// more than one node is struck.
+/// Boards a bank while `strike` damages the network, heals it, and checks everything but answers in time: more than one
+/// node is struck.
 async fn survive(nodes: u64, strike: impl AsyncFnOnce(&mut Live)) {
     let mut live = start(nodes).await;
     let (bank, mut boarding) = workload::begin(&live, 6, 120, Duration::from_millis(60)).await;

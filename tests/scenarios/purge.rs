@@ -20,7 +20,7 @@ use node_link::client::ClientError;
 fn find(folder: &Path, words: &[String]) -> (Vec<(PathBuf, String)>, usize) {
     let mut found = Vec::new();
     let mut read = 0;
-    // Every word begins with one of two marks that stand nowhere else, so that most files are looked through twice only.
+    // Every word begins with one of two marks that are nowhere else, so that most files are searched only twice.
     let marks = [b"ZWQ", b"QX0"];
     harness::binary::visit(folder, &mut |path| {
         // A node may replace a file while its folder is read.

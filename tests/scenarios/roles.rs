@@ -1,5 +1,4 @@
-//! R23, R96; P10: the role of a certificate is checked on each request, and a certificate that is foreign or has expired
-//! opens nothing.
+//! R23, R96; P10: the role of a certificate is checked on each request. A foreign or expired certificate opens nothing.
 
 use std::time::{Duration, SystemTime};
 

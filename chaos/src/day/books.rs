@@ -1,5 +1,5 @@
-//! What gates were promised, flight by flight, held against the ledger while the day goes on. A flight whose books agree
-//! is forgotten, so that memory stays that of the flights under way.
+//! Compares what gates were promised with the ledger, flight by flight, while the day goes on. A flight whose books
+//! agree is forgotten, so that memory holds only the flights under way.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use cluster_config::wire::operator::LedgerRecord;
 /// One flight's books.
 #[derive(Debug, Default)]
 struct Book {
-    /// What gates were told: the directive, and whom the ledger has to name.
+    /// What gates were told: the directive, and the person that the ledger has to name.
     promised: BTreeMap<EncounterId, (Directive, Option<u32>)>,
-    /// Encounters that were asked about and not answered: they may be in the ledger or not.
+    /// Encounters without an answer: they may be in the ledger or not.
     unknown: BTreeMap<EncounterId, ()>,
     recorded: BTreeMap<EncounterId, LedgerRecord>,
     /// Whether the gates are done.
@@ -27,13 +27,13 @@ pub struct Books {
     pub promised: u64,
     /// Crossings in the ledger.
     pub crossings: u64,
-    /// Encounters without an answer to the end, with or without a record.
+    /// Encounters that were never answered, with or without a record.
     pub unknown: u64,
     /// What does not agree.
     pub violations: Vec<String>,
 }
 
-/// More violations than this are only counted.
+/// Violations that are kept in words; more are only counted.
 const VIOLATIONS_KEPT: usize = 50;
 
 impl Books {
@@ -42,7 +42,7 @@ impl Books {
         self.open.entry(journey).or_default();
     }
 
-    /// A gate was answered. `in_scope` says who has to stand in the ledger by name: the person's number.
+    /// A gate was answered. `in_scope` is the number of the person that the ledger has to name.
     pub fn answered(&mut self, journey: JourneyId, answer: &Answer, in_scope: Option<u32>) {
         let book = self.open.entry(journey).or_default();
         book.unknown.remove(&answer.encounter);
@@ -73,7 +73,7 @@ impl Books {
         }
     }
 
-    /// Closes the books that are complete; at the `end` of the day, all.
+    /// Closes the books that are complete, and at the `end` of the day all books.
     pub fn close(&mut self, end: bool) {
         let complete = |book: &Book| {
             let found = book.promised.keys().all(|encounter| book.recorded.contains_key(encounter));

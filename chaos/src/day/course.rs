@@ -1,4 +1,4 @@
-//! The day's course: every flight is announced, boards and is closed at its time, on a clock that runs faster.
+//! The day's course: every flight is announced, boards and is closed at its time, on a clock that runs fast.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,28 +23,28 @@ use tokio::time::Instant;
 use super::books::Books;
 use super::schedule::Departure;
 
-/// Minutes before departure: the manifest, a late one, the first traveller, the last.
+/// Minutes before departure of the manifest, of a late manifest, of the first and the last traveller.
 const ANNOUNCED_MIN: f64 = 120.0;
 const ANNOUNCED_LATE_MIN: f64 = 50.0;
 const BOARDING_MIN: f64 = 45.0;
 const BOARDED_MIN: f64 = 10.0;
 
-/// Of a thousand flights: with a late manifest, and that go to another gate in the middle of boarding.
+/// Flights of a thousand that have a late manifest, and that change the gate in the middle of boarding.
 const LATE_PER_MILLE: u32 = 30;
 const GATE_CHANGES_PER_MILLE: u32 = 50;
 
-/// Of a thousand travellers: who do not come, and whose first picture is bad.
+/// Travellers of a thousand who do not come, and whose first picture is bad.
 const NO_SHOWS_PER_MILLE: u32 = 30;
 const BAD_PICTURES_PER_MILLE: u32 = 40;
 
 /// Captures of one traveller before a person looks.
 const ATTEMPTS_MAX: u8 = 3;
 
-/// How often a gate asks again that is left without an answer, and the pause in between.
+/// How often a gate asks again if it gets no answer, and the pause in between.
 const TRIES_MAX: u32 = 20;
 const TRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Travellers of one flight under way at once, where nothing but the machine sets the pace.
+/// Travellers of one flight at once, if the machine sets the pace.
 const AT_ONCE: usize = 8;
 
 /// Numbers of travellers that each flight has to itself.
@@ -53,9 +53,9 @@ const TRAVELLERS_APART: u32 = 1_000;
 /// How fast the day passes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Speed {
-    /// So many times as fast as a real one.
+    /// So many times as fast as a real day.
     Times(f64),
-    /// As fast as the machine goes, with so many flights at once.
+    /// As fast as the machine can, with so many flights at once.
     Max(usize),
 }
 
@@ -71,7 +71,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Minutes after midnight now; where the machine sets the pace, real minutes since the beginning.
+    /// Minutes after midnight now. If the machine sets the pace, real minutes since the beginning.
     pub fn now_min(&self) -> f64 {
         let real_min = self.begun.elapsed().as_secs_f64() / 60.0;
         match self.speed {
@@ -80,7 +80,7 @@ impl Clock {
         }
     }
 
-    /// Waits for a minute of the day; not at all where the machine sets the pace.
+    /// Waits for a minute of the day. If the machine sets the pace, it does not wait.
     async fn wait(&self, minute: f64) {
         if let Speed::Times(times) = self.speed {
             let real_s = ((minute - self.from_min) * 60.0 / times).max(0.0);
@@ -102,7 +102,6 @@ pub struct Completion {
     pub boarded: u32,
     /// Who was sent to a person.
     pub to_person: u32,
-    /// Captures.
     pub captures: u32,
     /// Whether the manifest was late.
     pub late: bool,
@@ -116,9 +115,7 @@ pub type Sample = (u32, u32);
 /// Requests that failed: how many, and the first of them.
 #[derive(Debug, Default)]
 pub struct Failures {
-    /// All.
     pub count: u64,
-    /// The first.
     pub first: Vec<String>,
 }
 
@@ -136,21 +133,17 @@ impl Failures {
 
 /// What the day's tasks share.
 pub struct Course {
-    /// Its clock.
     pub clock: Clock,
     /// Real seconds since 1970 at the beginning.
     pub begun_s: i64,
-    /// Seed of everybody.
     pub seed: u64,
-    /// Who lives.
     pub population: Population,
-    /// Gates, shared by flights at different times.
+    /// Gates. Flights at different times share them.
     pub gates: Vec<GateClient>,
     /// Who announces and closes.
     pub operator: Operator,
     /// Promises and records.
     pub books: Mutex<Books>,
-    /// All requests.
     pub samples: Mutex<Vec<Sample>>,
     /// Requests that failed, the first of them in words.
     pub failures: Mutex<Failures>,
@@ -158,7 +151,6 @@ pub struct Course {
     pub false_matches: AtomicU64,
     /// Flights that board now.
     pub boarding: AtomicU64,
-    /// Flights done.
     pub done: Mutex<Vec<Completion>>,
 }
 
@@ -220,8 +212,8 @@ async fn fly(course: &Arc<Course>, unique: u32, departure: &Departure) -> Comple
     completion
 }
 
-/// Composes and submits a flight's manifest. Its departure is that of the accelerated day, so that the cluster sees
-/// flights become due as they would.
+/// Composes and submits a flight's manifest. Its departure is on the fast clock, so that a flight becomes due for the
+/// cluster as on a real day.
 async fn announce(course: &Arc<Course>, unique: u32, departure: &Departure) -> Option<Flight> {
     let ahead_s = match course.clock.speed {
         Speed::Times(times) => (f64::from(departure.at_min) - course.clock.from_min) * 60.0 / times,
@@ -259,7 +251,7 @@ async fn board(
     let journey = flight.journey;
     lock(&course.books).open(journey);
     course.boarding.fetch_add(1, Ordering::Relaxed);
-    // People come when they come: evenly over the time of boarding, in no order.
+    // People come evenly over the time of boarding, in no order.
     let mut comers: Vec<(f64, usize, bool)> = Vec::new();
     for guest in 0..flight.guests.len() {
         if !draw.happens(NO_SHOWS_PER_MILLE) {
@@ -302,7 +294,7 @@ impl Clock {
     }
 }
 
-/// Brings one traveller to a gate: whether the camera let them through, and after how many captures.
+/// Brings one traveller to a gate. Gives whether the camera let them through, and after how many captures.
 async fn pass(course: &Course, unique: u32, flight: &Flight, guest: usize, gate: usize, bad: bool) -> (bool, u32) {
     let who = &flight.guests[guest];
     for attempt in 1..=ATTEMPTS_MAX {
@@ -350,7 +342,7 @@ async fn ask(
                 let through = answer.directive == Directive::Proceed;
                 if through && !(right && who.known) {
                     course.false_matches.fetch_add(1, Ordering::Relaxed);
-                    // Whom the ledger has to name is whom the gate was told.
+                    // The ledger has to name the person that the gate was told.
                     let told = answer.confirmed.and_then(|confirmed| {
                         flight.guests.iter().find(|guest| guest.person.manifest_ordinal == confirmed.manifest_ordinal)
                     });

@@ -35,7 +35,7 @@ const DOWN: Duration = Duration::from_secs(5);
 /// Records of the ledger in one question.
 const PAGE_RECORDS: u32 = 5_000;
 
-/// The clock begins so many minutes before the first departure: the manifests come first.
+/// Minutes from the beginning of the clock to the first departure: the manifests come before it.
 const BEGINS_BEFORE_MIN: f64 = 121.0;
 
 /// Which day, and how fast.
@@ -70,7 +70,7 @@ pub struct Arguments {
     svg: Option<PathBuf>,
 }
 
-/// Flights at once where the machine sets the pace: enough that it never waits, few enough that memory stays small.
+/// Flights at once if the machine sets the pace: so many that it never waits, and so few that memory stays small.
 const FLIGHTS_AT_ONCE: usize = 12;
 
 fn speed(text: &str) -> Result<Speed, String> {
@@ -145,7 +145,7 @@ pub async fn run(arguments: &Arguments) -> Result<bool, String> {
     reading.abort();
     live.ready(arguments.nodes as usize).await;
     let ledger = live.same_ledger_length().await;
-    // What the reader had not read yet.
+    // The records that the reader had not read yet.
     let mut from = reader.load(Ordering::Relaxed);
     while from < ledger {
         from = page(&course, from).await?;
@@ -179,8 +179,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Kills the leader in the middle of the hour in which most people leave (where the machine sets the pace: when half of
-/// the flights are done), and starts it again.
+/// Kills the leader in the middle of the hour in which most people leave, and starts it again. If the machine sets the
+/// pace, it does so when half of the flights are done.
 async fn kill_when_busiest(live: &mut Live, course: &Arc<Course>, departures: &[Departure]) -> Kill {
     let middle = f64::from(schedule::busiest_hour(departures)) + 30.0;
     let half = departures.len() / 2;
@@ -209,7 +209,7 @@ async fn kill_when_busiest(live: &mut Live, course: &Arc<Course>, departures: &[
     Kill { node, began_min, ended_min, began_ms, ended_ms, well_ms }
 }
 
-/// Looks at the cluster now and then.
+/// Looks at the cluster in regular steps.
 async fn look(course: Arc<Course>, looks: Arc<Mutex<Vec<Look>>>) {
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     loop {
@@ -223,7 +223,7 @@ async fn look(course: Arc<Course>, looks: Arc<Mutex<Vec<Look>>>) {
     }
 }
 
-/// Reads the ledger as it grows, and closes the books of flights that agree with it.
+/// Reads the ledger while it grows, and closes the books of flights that agree with it.
 async fn read_ledger(course: Arc<Course>, position: Arc<AtomicU64>) {
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     loop {

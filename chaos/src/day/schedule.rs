@@ -6,24 +6,21 @@ use std::path::Path;
 /// Minutes of a day.
 pub const DAY_MIN: u32 = 24 * 60;
 
-/// The columns that are needed; others are passed over.
+/// The columns that are needed; others are ignored.
 const COLUMNS: [&str; 6] = ["carrier", "flight", "origin", "dest", "pax", "utc_min"];
 
-/// The largest flight that is taken: the harness numbers people of a flight by three digits.
+/// The largest flight that can be used: the harness numbers the people of a flight with three digits.
 const TRAVELLERS_MAX: u32 = 999;
 
 /// One departure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
-    /// Carrier code.
     pub carrier: String,
-    /// Flight number.
     pub number: u32,
     /// Port of departure.
     pub from: String,
     /// Port of arrival.
     pub to: String,
-    /// Travellers.
     pub travellers: u32,
     /// Minutes after midnight, UTC.
     pub at_min: u32,
@@ -77,7 +74,7 @@ fn parse(text: &str) -> Result<Vec<Departure>, String> {
     Ok(departures)
 }
 
-/// The flights that leave between two hours, of those as many as wanted, evenly taken.
+/// The flights that leave between two hours, or as many of them as wanted, evenly taken.
 pub fn part(departures: Vec<Departure>, hours: (u32, u32), flights: Option<usize>) -> Vec<Departure> {
     let within = |departure: &Departure| (hours.0 * 60..hours.1 * 60).contains(&departure.at_min);
     let kept: Vec<Departure> = departures.into_iter().filter(within).collect();
@@ -87,7 +84,7 @@ pub fn part(departures: Vec<Departure>, hours: (u32, u32), flights: Option<usize
     taken.map(|(_, departure)| departure).collect()
 }
 
-/// Where in the day most people leave within an hour: its first minute.
+/// The first minute of the hour in which most people leave.
 pub fn busiest_hour(departures: &[Departure]) -> u32 {
     let leaving = |from: u32| -> u32 {
         let within = departures.iter().filter(|departure| (from..from + 60).contains(&departure.at_min));
@@ -101,7 +98,8 @@ mod tests {
     use super::*;
 
     const TABLE: &str = "carrier,flight,origin,dest,dest_country,pax,utc_min\n\
-                         4Y,1051,MCO,FRA,DE,222,10\nAA,7,JFK,MEX,MX,128,70\nBA,9,BOS,LHR,GB,111,75\nLH,1,JFK,FRA,DE,9,600\n";
+                         4Y,1051,MCO,FRA,DE,222,10\nAA,7,JFK,MEX,MX,128,70\nBA,9,BOS,LHR,GB,111,75\n\
+                         LH,1,JFK,FRA,DE,9,600\n";
 
     #[test]
     fn a_table_is_read_and_a_part_of_it_taken() {

@@ -1,4 +1,4 @@
-//! What the day came to: in words, as a picture, and as a line of results.
+//! The result of the day: in words, as a picture, and as a line of results.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,18 +13,17 @@ use crate::results::Run;
 /// Points in time of the picture.
 const POINTS: usize = 240;
 
-/// How long after a blow requests count as met by it, milliseconds: as promise P3 has it.
+/// How long after a blow promise P3 counts a request as met by it, milliseconds.
 const FAILOVER_MS: u32 = 1_500;
 
 /// Promise P3 for a committed boarding during a failover, milliseconds: p99 and longest.
 const BOARD_MS_MAX: (f64, f64) = (600.0, 1_200.0);
 
-/// People of a national day: those of the schedule that this was made for.
+/// People of a national day, as in the schedule that this was made for.
 const NATIONAL_DAY: f64 = 290_048.0;
 
 /// A look at the cluster.
 pub struct Look {
-    /// When.
     pub at_min: f64,
     /// Flights that boarded.
     pub boarding: u64,
@@ -34,15 +33,14 @@ pub struct Look {
 
 /// A node that was killed.
 pub struct Kill {
-    /// Which.
     pub node: NodeId,
-    /// From when to when, on the day's clock.
+    /// When it was killed, on the day's clock.
     pub began_min: f64,
-    /// When it was started again.
+    /// When it was started again, on the day's clock.
     pub ended_min: f64,
-    /// The same in real milliseconds since the beginning.
+    /// When it was killed, in real milliseconds since the beginning.
     pub began_ms: u32,
-    /// The same.
+    /// When it was started again, in real milliseconds since the beginning.
     pub ended_ms: u32,
     /// When every shard had its replicas again.
     pub well_ms: u32,
@@ -50,29 +48,21 @@ pub struct Kill {
 
 /// The whole day.
 pub struct Story {
-    /// All flights.
     pub flights: Vec<Completion>,
-    /// All requests.
     pub samples: Vec<Sample>,
-    /// What failed.
     pub failures: Failures,
     /// The books, closed.
     pub books: Books,
     /// Travellers let through as somebody else, or unknown.
     pub false_matches: u64,
-    /// Looks at the cluster.
     pub looks: Vec<Look>,
-    /// Nodes that were killed.
     pub kills: Vec<Kill>,
-    /// The day's clock.
     pub clock: Clock,
     /// Real seconds that it took.
     pub wall_s: f64,
-    /// Records in the ledger.
     pub ledger: u64,
     /// What scored.
     pub engine: String,
-    /// Nodes.
     pub nodes: u64,
 }
 
@@ -140,8 +130,8 @@ impl Story {
         );
         let _ = writeln!(
             text,
-            "{present} travellers, {captures} captures: {boarded} through by camera ({:.2} %), {to_person} to a person, \
-             {} wrongly through",
+            "{present} travellers, {captures} captures: {boarded} through by camera ({:.2} %), \
+             {to_person} to a person, {} wrongly through",
             100.0 * boarded as f64 / present.max(1) as f64,
             self.false_matches
         );

@@ -13,9 +13,8 @@ const TOP: f64 = 76.0;
 /// Colours that colour-blind people tell apart (Okabe and Ito, 2008).
 const COLOURS: [&str; 6] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
 
-/// One curve: its name, and values over time; nothing is drawn where a value is absent.
+/// One curve. Nothing is drawn where a value is absent.
 pub struct Curve {
-    /// Its name.
     pub name: String,
     /// Time and value.
     pub points: Vec<(f64, Option<f64>)>,
@@ -27,7 +26,6 @@ pub struct Panel {
     pub title: String,
     /// Whether values stand on a logarithmic axis.
     pub logarithmic: bool,
-    /// The curves.
     pub curves: Vec<Curve>,
 }
 
@@ -165,10 +163,12 @@ impl Picture {
         }
     }
 
-    /// Each flight is a thin line from its manifest to its end, dark while it boards, red where people stayed behind who
-    /// should not.
+    /// Each flight is a thin line from its manifest to its end. It is dark while the flight boards, and red if too many
+    /// people stayed behind.
     fn flights(&self, svg: &mut String, top: f64) {
-        self.frame(svg, top, "flights, in the order of their departures: announced (grey), boarding to closed (green, red: fewer than 95 % of those present boarded)");
+        let title = "flights, in the order of their departures: announced (grey), boarding to closed \
+                     (green, red: fewer than 95 % of those present boarded)";
+        self.frame(svg, top, title);
         let row = PANEL / self.bars.len().max(1) as f64;
         for (index, bar) in self.bars.iter().enumerate() {
             let y = top + (index as f64 + 0.5) * row;
@@ -176,7 +176,8 @@ impl Picture {
             for (from, to, colour) in [(bar.times[0], bar.times[1], "#bbb"), (bar.times[1], bar.times[2], colour)] {
                 let _ = writeln!(
                     svg,
-                    "<line x1=\"{:.1}\" y1=\"{y:.2}\" x2=\"{:.1}\" y2=\"{y:.2}\" stroke=\"{colour}\" stroke-width=\"{:.2}\"/>",
+                    "<line x1=\"{:.1}\" y1=\"{y:.2}\" x2=\"{:.1}\" y2=\"{y:.2}\" stroke=\"{colour}\" \
+                     stroke-width=\"{:.2}\"/>",
                     self.x(from),
                     self.x(to),
                     row.clamp(0.15, 4.0)
@@ -186,7 +187,7 @@ impl Picture {
     }
 }
 
-/// A round distance that about ten of which fill the span.
+/// A round distance, such that about ten of them fill the span.
 fn step(span: f64) -> f64 {
     let rough = span.max(1e-9) / 10.0;
     let power = 10.0_f64.powf(rough.log10().floor());
@@ -194,7 +195,7 @@ fn step(span: f64) -> f64 {
     of_power.unwrap_or(10.0) * power
 }
 
-/// A tick with as many digits as its distance to the next needs.
+/// The label of a tick, with as many digits as the distance to the next tick needs.
 fn fine(value: f64, step: f64) -> String {
     let digits = (-step.log10().floor()).max(0.0) as usize;
     format!("{value:.digits$}")

@@ -1,4 +1,4 @@
-//! What was struck in a round, and what it cost those who boarded.
+//! The blows of a round, and what they cost the people who boarded.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use crate::results::Run;
 #[derive(Debug, Default)]
 pub struct Account {
     blows: Vec<(Blow, Duration)>,
-    /// What is left of the present turn of all kinds.
+    /// The kinds that are still to come in this turn.
     turn: Vec<blows::Kind>,
 }
 
 impl Account {
-    /// The next kind: each comes once in a turn.
+    /// The next kind. Each kind comes once in a turn.
     pub fn next(&mut self, kinds: &[blows::Kind], choice: u32) -> blows::Kind {
         if self.turn.is_empty() {
             self.turn = kinds.to_vec();
@@ -26,19 +26,19 @@ impl Account {
         self.turn.swap_remove(choice as usize % self.turn.len())
     }
 
-    /// Takes a blow down.
+    /// Notes a blow.
     pub fn struck(&mut self, blow: Blow, recovered: Duration) {
         self.blows.push((blow, recovered));
     }
 
-    /// The times in which more than one node was struck, so that requests may have failed: until the cluster was well
-    /// again, and for as long as a request lives that began before.
+    /// The times in which requests may have failed because more than one node was struck. Each ends when the cluster is
+    /// well again and the requests are over that began before.
     pub fn excused(&self) -> Vec<(Instant, Instant)> {
         let struck = self.blows.iter().filter(|(blow, _)| !blow.one_node);
         struck.map(|(blow, recovered)| (blow.began, blow.ended + *recovered + AFTERMATH)).collect()
     }
 
-    /// Writes down how often each kind struck, and the longest that each made people wait.
+    /// Writes down how often each kind struck, and the longest wait that each caused.
     pub fn measure(&self, history: &History, run: &mut Run, strict: bool) {
         let next = self.blows.iter().skip(1).map(|(blow, _)| Some(blow.began)).chain([None]);
         for ((blow, recovered), next) in self.blows.iter().zip(next) {
@@ -52,7 +52,7 @@ impl Account {
             if !blow.one_node {
                 continue;
             }
-            // From the next blow on two nodes may be struck, which is not what P3 speaks of.
+            // From the next blow on two nodes may be struck, and P3 does not hold.
             let until = next.map_or(blow.ended + AFTERMATH, |next| next.min(blow.ended + AFTERMATH));
             let met = history.between(blow.began, until);
             let (identified, boarded) = p3_no_failed_request::measure(&met, blow.kind.is_planned());
@@ -80,7 +80,7 @@ fn line(blow: &Blow, what: &str, took: &Took) -> String {
     format!("{}: {requests} {what}: p50 {p50:.1?} p99 {p99:.1?} max {longest:.1?}", blow.text)
 }
 
-/// The three slowest requests of a kind: when after the blow they were asked, how long they took, and which node searched.
+/// The three slowest requests of a kind: when after the blow they began, how long they took, and which node searched.
 fn slowest(met: &History, began: Instant, what: &str) -> String {
     let kind = if what == "board" { Kind::Board } else { Kind::Identify };
     let mut met: Vec<&Entry> = met.entries().iter().filter(|entry| entry.kind == kind).collect();

@@ -71,17 +71,16 @@ pub enum Kind {
 /// A blow that was struck, and its end.
 #[derive(Debug, Clone)]
 pub struct Blow {
-    /// Its kind.
     pub kind: Kind,
     /// Whether it struck one node alone, so that promise P3 covers it.
     pub one_node: bool,
     /// When it was struck.
     pub began: Instant,
-    /// When the cause was gone.
+    /// When its cause was gone.
     pub ended: Instant,
     /// What was done, in words.
     pub text: String,
-    /// Whether it met anything: a GPU that nobody used while it was gone proves nothing.
+    /// Whether it met anything. A GPU that nobody used while it was gone proves nothing.
     pub struck: bool,
 }
 
@@ -91,19 +90,19 @@ impl Kind {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Whether it is no blow but what operators do.
+    /// Whether it is something that operators do, not a fault.
     pub fn is_planned(self) -> bool {
         matches!(self, Self::Drain | Self::Handover)
     }
 
-    /// Whether one node alone is struck: what promise P3 speaks of. Of the others only safety is asked, and that the
-    /// cluster comes back.
+    /// Whether it strikes one node alone, so that promise P3 holds. All others must be safe, and the cluster must come
+    /// back.
     fn one_node(self) -> bool {
         !matches!(self, Self::Bridge | Self::Halves | Self::Swizzle | Self::RoughLinks)
     }
 }
 
-/// Draws how long a blow lasts: evenly over the orders of magnitude, as many below a second as above.
+/// Draws how long a blow lasts, evenly over the orders of magnitude: as many are below a second as above.
 fn lasts(generator: &mut ChaCha8Rng, longest: Duration) -> Duration {
     let (shortest, longest) = (0.1_f64, longest.as_secs_f64().max(0.2));
     let even = f64::from(generator.next_u32()) / f64::from(u32::MAX);
@@ -126,11 +125,11 @@ async fn victim(live: &Live, generator: &mut ChaCha8Rng) -> NodeId {
     }
 }
 
-/// Strikes and ends it. Whether the cluster is well afterwards is for the caller to see; `founders` is the number of
-/// nodes that it began with.
+/// Strikes and ends a blow. The caller checks whether the cluster is well afterwards. `founders` is the number of nodes
+/// that the cluster began with.
 ///
 /// # Panics
-/// Where something that has to work does not: a start, a change of members, a disk fault that strikes nothing.
+/// If something does not work that has to: a start, a change of members, a disk fault that strikes nothing.
 pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Duration, dice: &mut ChaCha8Rng) -> Blow {
     let victim = victim(live, dice).await;
     let lasts = lasts(dice, longest);
@@ -212,7 +211,7 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
         Kind::Handover => {
             let leader = live.leader().await;
             let heir = live.running().into_iter().find(|node| *node != leader).unwrap_or(leader);
-            // Where the heir does not take over in time, the old leader leads on; that is seen afterwards.
+            // If the new leader does not take over in time, the old one goes on. The checks afterwards see that.
             let handed = live.ask(leader, Request::TransferLeader(heir)).await.is_ok();
             format!("node {leader} hands over to {heir}: {handed}")
         }
@@ -254,7 +253,7 @@ async fn swizzled(live: &mut Live, lasts: Duration, dice: &mut ChaCha8Rng) -> St
     text
 }
 
-/// A machine that misbehaves for a while, and whose node bears it; `met` says whether that struck anything.
+/// A machine misbehaves for a while, and its node goes on. `met` says whether that struck anything.
 async fn trouble(
     live: &mut Live,
     victim: NodeId,
@@ -271,7 +270,7 @@ async fn trouble(
     format!("{text} ({times} times)")
 }
 
-/// A disk that fails: its node ends by itself, and starts again on a disk that works.
+/// A disk fails: its node ends by itself, and starts again on a disk that works.
 async fn broken(live: &mut Live, victim: NodeId, troubles: Troubles) -> String {
     live.strike(Fault::Trouble(victim, troubles)).await;
     let begun = Instant::now();

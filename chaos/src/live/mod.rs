@@ -1,4 +1,4 @@
-//! Faults on real processes that board flights all the while, one blow after the other.
+//! Strikes real processes, one blow after the other, while they board flights.
 
 mod account;
 mod blows;
@@ -22,7 +22,7 @@ use crate::results::{self, Run};
 use account::Account;
 use blows::Kind;
 
-/// How long after a blow its consequences may be seen in what gates were told.
+/// How long after a blow it may still show in the answers to gates.
 const AFTERMATH: Duration = p3_no_failed_request::FAILOVER;
 
 /// Gates of one flight.
@@ -76,7 +76,7 @@ pub fn run(runtime: &Runtime, arguments: &Arguments) -> bool {
         let seed = arguments.seed + round;
         let command = command(arguments, seed);
         let begun = Instant::now();
-        // A round that fails has said why and where its logs are; the next ones run all the same.
+        // A round that fails has said why and where its logs are. The next ones run all the same.
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(one_round(arguments, seed))));
         let mut run = outcome.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<String>().cloned();
@@ -151,7 +151,7 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
     let longest = Duration::from_secs(arguments.longest_s);
     let founders = arguments.nodes as usize;
     for number in 1..=arguments.strikes {
-        // Every kind comes once before any comes again, in an order of its own.
+        // Every kind comes once, in random order, before any comes again.
         let kind = account.next(&kinds, dice.next_u32());
         let blow = blows::strike(&mut live, kind, founders, longest, &mut dice).await;
         live.ready(live.running().len()).await;
@@ -161,7 +161,7 @@ async fn one_round(arguments: &Arguments, seed: u64) -> Run {
         memory.look(&live);
         println!("  {number}: {}; well again {recovered:.1?} after its end", blow.text);
         account.struck(blow, recovered);
-        // The next blow meets a cluster on which people board.
+        // People must board when the next blow comes.
         airport.board(u64::from(arguments.gates) / 8).await.expect("boarding goes on");
     }
     let Closed { history, journeys: closed, progress } = airport.close().await.expect("every change was taken");

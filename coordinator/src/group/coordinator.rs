@@ -32,7 +32,7 @@ use crate::proposing::propose::submit;
 /// Longest wait for a new member to catch up, milliseconds: one transfer of a snapshot.
 const CATCH_UP_MS_MAX: u64 = raft::SNAPSHOT_TRANSFER_MS_MAX;
 
-/// Longest wait for a leader transfer, milliseconds: past that the old leader leads on.
+/// Longest wait for a leader transfer, milliseconds: after that the old leader goes on.
 const TRANSFER_MS_MAX: u64 = 2_000;
 
 /// A cheap handle; clones are the same node. When the last one goes the node stops as if it had been killed.
@@ -72,10 +72,10 @@ impl Coordinator {
                 };
                 let parts = runtime.block_on(open(&options, transport, |log| log));
                 let started = parts.is_ok();
-                // The starter waits for exactly this message.
+                // `start` waits for this message.
                 let _ = ready.send(parts.map(|parts| (parts, runtime.handle().clone())));
                 if started {
-                    // An error means that all handles are gone, which is a stop as well.
+                    // An error means that the last handle is gone. That is a stop, too.
                     let _ = runtime.block_on(stop_asked);
                 }
                 drop(runtime);
@@ -87,8 +87,8 @@ impl Coordinator {
         Ok(Self::of(parts, runtime, Some(stop), stopped_seen))
     }
 
-    /// As [`Coordinator::start`], on the current runtime instead of a thread and a runtime of its own: where tokio's clock
-    /// is paused, the group lives in simulated time. `wrap` puts something between openraft and the log.
+    /// As [`Coordinator::start`], but on the current runtime: the group has no thread of its own. A test that pauses
+    /// tokio's clock runs the group in simulated time. `wrap` may put something between openraft and the log.
     ///
     /// # Errors
     /// As [`Coordinator::start`].
@@ -125,7 +125,7 @@ impl Coordinator {
         read(&self.inner.parts.shared.state())
     }
 
-    /// Changes whenever anything but the ledger changes; the value is the log index.
+    /// The index of the last entry that changed more than the ledger; it tells of every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.parts.shared.changes()
     }
@@ -200,7 +200,7 @@ impl Coordinator {
         nodes.map(|(id, peer)| (NodeId(*id), peer.clone())).collect()
     }
 
-    /// Runs a future on the raft thread, where tokio's clock and openraft's tasks are.
+    /// Runs a future on the raft thread's runtime, where openraft's tasks run.
     async fn on_raft<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Error> {
         let task = self.inner.runtime.spawn(work);
         task.await.map_err(|error| Error::Stopped(error.to_string()))
@@ -244,8 +244,8 @@ impl Coordinator {
         self.inner.parts.batcher.record(records).await
     }
 
-    /// Waits until this node, the leader, has applied everything that was committed before the call, and has made
-    /// sure by a round of messages that it still leads (read-index; never by trusting a clock).
+    /// Waits until this node has applied everything that was committed before the call. The node must lead, and asks a
+    /// quorum whether it still does (read-index): it does not trust a clock.
     ///
     /// # Errors
     /// [`ProposeError::NotLeader`], [`ProposeError::Unavailable`] without a quorum, [`ProposeError::Fault`].
@@ -339,8 +339,9 @@ impl Coordinator {
             let Ok(added) = tokio::time::timeout(wait, raft.add_learner(id, peer, false)).await else {
                 return Ok(false);
             };
-            // openraft's own wait takes a learner for caught up when it lacks fewer entries than a threshold, which on
-            // a short log is one that has never answered: it would be made a voter, and count in every quorum.
+            // We wait ourselves until the learner has the whole log. openraft's own wait is content with a learner that
+            // lacks fewer entries than a threshold. On a short log that is true of one that has never answered, and
+            // as a voter it would count in every quorum.
             let wanted = added?.log_id.index;
             let level = raft.wait(Some(wait));
             let caught_up = level.metrics(

@@ -30,22 +30,20 @@ pub const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 /// How often the free space is looked at, milliseconds.
 const DISK_CHECK_INTERVAL_MS: u64 = 1_000;
 
-/// Who leads, as this node knows it.
+/// Who leads, as far as this node knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Leadership {
-    /// The term.
+    /// The current term.
     pub term: u64,
     /// The leader of that term, once it is known.
     pub leader: Option<NodeId>,
-    /// Whether this node is it.
+    /// Whether this node is the leader.
     pub is_leader: bool,
 }
 
-/// What the raft thread hands to the starter.
+/// The parts of a running member.
 pub struct Parts {
-    /// The node.
     pub node_id: NodeId,
-    /// openraft's handle.
     pub raft: Raft,
     /// The wall clock.
     pub now: Now,
@@ -55,14 +53,13 @@ pub struct Parts {
     pub batcher: LedgerBatcher,
     /// Set while the disk is nearly full.
     pub disk_full: Arc<AtomicBool>,
-    /// Who leads.
     pub leader: watch::Receiver<Leadership>,
     /// The task that watches the disk; it does not end by itself.
     pub disk_watch: AbortHandle,
 }
 
-/// Opens the store, checks it, and starts openraft, on what `wrap` makes of the log, and what watches it on the current
-/// runtime.
+/// Opens the store, checks it and starts openraft on what `wrap` makes of the log. openraft and the tasks that watch it
+/// run on the current runtime.
 ///
 /// # Errors
 /// See [`crate::Coordinator::start`].
@@ -85,7 +82,7 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
         .await
         .map_err(|fatal| Error::Stopped(fatal.to_string()))?;
     if raft.is_initialized().await.map_err(|fatal| Error::Stopped(fatal.to_string()))? {
-        // Until the first metrics are out, a member of a group would look like a new node.
+        // Before openraft has published its first metrics, a member of a group looks like a new node.
         raft.wait(None)
             .metrics(|metrics| metrics.membership_config.nodes().next().is_some(), "members read from the store")
             .await
@@ -119,7 +116,7 @@ fn check_snapshots(log: &Log, snapshots: &Snapshots) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forwards who leads, and reports when openraft itself has stopped over an error.
+/// Tells who leads, and reports when openraft has stopped because of an error.
 async fn watch_leader(raft: Raft, sender: watch::Sender<Leadership>, on_fault: OnFault) {
     let mut metrics = raft.metrics();
     loop {
@@ -152,7 +149,7 @@ async fn watch_disk(raft: Raft, folder: PathBuf, disk_full: Arc<AtomicBool>) {
     let mut interval = tokio::time::interval(Duration::from_millis(DISK_CHECK_INTERVAL_MS));
     loop {
         interval.tick().await;
-        // A disk that cannot even be asked is found by the writer, which ends the node.
+        // If the disk cannot be asked, the writer finds that out and ends the node.
         let full = durable::free_bytes(&folder).is_ok_and(|bytes| bytes < DISK_FREE_BYTES_MIN);
         if disk_full.swap(full, Ordering::Relaxed) != full {
             tracing::warn!(full, folder = %folder.display(), "free disk space crossed the limit");
@@ -170,7 +167,7 @@ async fn watch_disk(raft: Raft, folder: PathBuf, disk_full: Arc<AtomicBool>) {
                 .map(|(id, _)| *id)
         };
         if let Some(successor) = successor {
-            // Only a stopped raft refuses this.
+            // An error means that openraft has stopped.
             let _ = raft.trigger().transfer_leader(successor).await;
         }
     }

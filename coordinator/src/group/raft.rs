@@ -27,26 +27,26 @@ pub type Entry = alias::EntryOf<TypeConfig>;
 pub type LogId = alias::LogIdOf<TypeConfig>;
 /// A vote.
 pub type Vote = alias::VoteOf<TypeConfig>;
-/// The members and the log id that made them so.
+/// The members, and the id of the entry that set them.
 pub type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 /// What a snapshot covers.
 pub type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 
-/// Entries after which a snapshot is made: replaying that many takes a fraction of a second at a start.
+/// Entries after which a snapshot is made: a start replays so many in a fraction of a second.
 pub const SNAPSHOT_AFTER_ENTRIES: u64 = 20_000;
 
-/// Entries that stay in the log behind a snapshot: more than one interval, so that the snapshot before the last still
-/// leads to the present when the last one cannot be read.
+/// Entries that a snapshot leaves in the log. They are more than one interval, so that a node can start from the
+/// snapshot before the last when the last one cannot be read.
 pub const ENTRIES_KEPT: u64 = SNAPSHOT_AFTER_ENTRIES + 4_000;
 
 /// Entries in one replication message; with batches of 256 records each that is 16 MiB at most.
 pub const APPEND_ENTRIES_MAX: u64 = 256;
 
-/// How long one transfer of a snapshot may take, milliseconds: half a gibibyte on a 100 Mbit/s line.
+/// How long one transfer of a snapshot may take, milliseconds: enough for half a gibibyte on a 100 Mbit/s line.
 pub const SNAPSHOT_TRANSFER_MS_MAX: u64 = 60_000;
 
-/// What an entry of the log says. Shared, because the log's tail, every follower's message and the state machine hold the
-/// same one.
+/// What an entry of the log says. It is shared: the log's tail, the message to each follower and the state machine hold
+/// the same one.
 #[derive(Clone, PartialEq)]
 pub struct Proposal(pub Arc<coordinator_core::Entry>);
 
@@ -57,7 +57,7 @@ impl fmt::Debug for Proposal {
 }
 
 impl fmt::Display for Proposal {
-    /// openraft puts this into its traces, where a command's content has no place.
+    /// openraft writes this into its traces. A command's content must not stand there.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.command.is_ledger() { "ledger records" } else { "command" })
     }
@@ -102,19 +102,20 @@ pub fn config(settings: &ClusterSettings) -> Result<Config, Error> {
         election_timeout_max: settings.election_ms_max,
         install_snapshot_timeout: SNAPSHOT_TRANSFER_MS_MAX,
         max_payload_entries: APPEND_ENTRIES_MAX,
-        // A follower that is farther behind than this is sent a snapshot; it has to be more than one interval.
+        // A follower that lacks more entries is sent a snapshot. It must be more than one interval.
         replication_lag_threshold: 2 * SNAPSHOT_AFTER_ENTRIES,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_AFTER_ENTRIES),
         max_in_snapshot_log_to_keep: ENTRIES_KEPT,
         // Followers write while the leader writes, not after it.
         broadcast_submitted_on_append: Some(true),
         enable_pre_vote: Some(true),
-        // A leader without a quorum falls silent for a while, so that those who still see each other can elect.
+        // A leader without a quorum stops its heartbeats for a while, so that the nodes that reach each other elect
+        // one.
         quorum_loss_probe_interval: Some(2 * settings.election_ms_max),
-        // A leader that comes back stands for election like everyone: its state may be older than its last answer.
+        // A leader that restarts has to be elected again: its state may be older than its last answer.
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),
-        // A peer that was away is asked again within a heartbeat or two, so that its return is noticed at once.
+        // An unreachable peer is asked again every second heartbeat, so that its return is noticed at once.
         backoff: format!("{0}ms {0}ms {0}ms", settings.heartbeat_ms.max(10).saturating_mul(2)),
         ..Config::default()
     };

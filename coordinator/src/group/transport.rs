@@ -23,29 +23,30 @@ use serde::{Deserialize, Serialize};
 use crate::group::raft::{Peer, SnapshotMeta, TypeConfig, Vote};
 use crate::machine::{RaftSnapshot, SnapshotData};
 
-/// Shortest timeout of a call that carries nothing, milliseconds. openraft allows it one heartbeat, which a busy
-/// machine can exceed.
+/// Shortest timeout of a call without entries, milliseconds. openraft gives it one heartbeat, and a busy machine can
+/// take longer.
 const CALL_MS_MIN: u64 = 20;
 
-/// Shortest timeout of an append that carries entries, milliseconds. The follower answers once they are on its disk,
-/// and a slow disk is no reason to send them again: that would only add load. Heartbeats go beside it.
+/// Shortest timeout of an append with entries, milliseconds. The follower answers when they are on its disk. Sending
+/// them again to a slow disk would only add load. Heartbeats do not wait for the answer.
 const APPEND_MS_MIN: u64 = 500;
 
-/// How long news of a commit wait for entries to ride along with, milliseconds. openraft tells each follower of a commit in
-/// a call of its own, and sends the next entries only when that is answered: with boardings one after the other that was
-/// half of all calls and a third of the time. A follower applies what is committed by so much later; no gate waits for it.
+/// How long a call that only reports a commit waits for entries to go with, milliseconds. openraft tells each follower
+/// of a commit in a call of its own, and sends the next entries only after the answer. With boardings one after the
+/// other that was half of all calls and a third of the time. Followers apply an entry so much later; no gate waits for
+/// that.
 const COMMIT_NEWS_MS: u64 = 2;
 
 /// Why a call was not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// There is no connection to the node; it is asked again after a pause.
+    /// There is no connection to the node. openraft asks again after a pause.
     #[error("node {0} cannot be reached")]
     Unreachable(NodeId),
-    /// No answer in time; it is asked again at once.
+    /// No answer in time. openraft asks again at once.
     #[error("node {0} did not answer in time")]
     Timeout(NodeId),
-    /// The node answered with a refusal, or with what is no answer.
+    /// The node refused, or its answer does not decode.
     #[error("node {0} refused: {1}")]
     Refused(NodeId, String),
 }
@@ -54,8 +55,8 @@ pub enum TransportError {
 pub trait Transport: Send + Sync + 'static {
     /// Sends `body` to the node and returns the answer of its [`crate::Coordinator::handle`].
     ///
-    /// The future is polled on the raft thread's runtime (tokio, current thread): whatever needs another runtime has
-    /// to be spawned there. It must end within `timeout`, give or take a scheduling delay.
+    /// The raft thread's runtime (tokio, current thread) polls the future. A transport that needs another runtime has
+    /// to spawn its work there. The future must end within `timeout`, give or take a scheduling delay.
     fn call(
         &self,
         target: NodeId,
@@ -116,7 +117,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The request is encoded before this returns, so that the future holds nothing of it.
+    /// Encodes the request before it returns: the future does not borrow it.
     fn call<A: DeserializeOwned, R: Serialize>(
         &self,
         call: RaftCall,
@@ -145,9 +146,9 @@ fn rpc_error(error: &TransportError) -> RPCError<TypeConfig> {
     }
 }
 
-/// What openraft sends to one follower, without the calls that say nothing but how far is committed where entries follow
-/// within [`COMMIT_NEWS_MS`]: these say it as well. A request is taken only after the one before was acknowledged, so one
-/// that has no entries and begins where that ended is no probe of how far the logs agree.
+/// Leaves out each call to a follower that only reports a commit, if entries follow within [`COMMIT_NEWS_MS`]: they
+/// report it as well. openraft gives a request only after the follower has acknowledged the one before. So a request
+/// without entries that begins where the last one ended is no probe of how far the two logs agree.
 fn with_commits_aboard(
     requests: impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 ) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static {
@@ -247,7 +248,7 @@ mod tests {
     use super::*;
     use crate::group::raft::{Entry, LogId, Proposal};
 
-    /// A request that begins behind `prev`, carries that many entries and says that `committed` is.
+    /// A request that follows entry `prev` with so many entries, and reports the commit of entry `committed`.
     fn request(prev: Option<u64>, entries: u64, committed: u64) -> AppendEntriesRequest<TypeConfig> {
         let at = |index| LogId::new(Vote::new(1, 1).leader_id, index);
         let entry = |index| {
@@ -264,7 +265,7 @@ mod tests {
         }
     }
 
-    /// What is sent of `requests`, as entries and commit.
+    /// What is sent of `requests`: for each the number of entries and the commit that it reports.
     async fn sent(requests: Vec<AppendEntriesRequest<TypeConfig>>) -> Vec<(usize, Option<u64>)> {
         let told = |request: AppendEntriesRequest<TypeConfig>| {
             (request.entries.len(), request.leader_commit.map(|committed| committed.index))

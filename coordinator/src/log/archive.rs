@@ -1,13 +1,14 @@
-//! The archive: what has left the journal, one file for each half that was filled. Archive and journal are what the
-//! database is made from at every opening; the database is what is read.
+//! The archive: the writes that have left the journal, one file for each half of the journal that was filled. Every
+//! start makes the database anew from archive and journal.
 //!
-//! A loss of power leaves any of the pages that a database has written since its last sync. Of such a file sled 0.34 makes
-//! no sense: in crash images (`tests/scenarios/crash.rs`) it refused every fifth, panicked on others, and on some it waited
-//! for ever, while all that was acknowledged stood in the journal. So its file is never opened again; the writes of a
-//! journal's half are kept here before the half is written over, for as long as the log has an entry of them.
+//! After a loss of power some of the pages that a database wrote since its last sync are on the disk, and others are
+//! not. sled 0.34 cannot read such a file. In crash images (`tests/scenarios/crash.rs`) it refused every fifth,
+//! panicked on others, and waited for ever on some, while the journal had everything that was acknowledged. So no start
+//! opens the database of an earlier one. Before a half of the journal is written over, its writes are kept here, and
+//! they stay for as long as the log has an entry of them.
 //!
-//! A file: magic (4 bytes), highest entry in it plus one (8), length of the body (4), CRC-32 of these and the body (4), body.
-//! Its name is the number of the last frame that it has.
+//! A file: magic (4 bytes), highest entry in it plus one (8), length of the body (4), CRC-32 of these and the body (4),
+//! body. Its name is the number of its last frame.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -39,13 +40,13 @@ pub fn exists(folder: &Path) -> bool {
 #[derive(Debug)]
 pub struct Archive {
     folder: PathBuf,
-    /// By the last frame of each file: the index behind the highest entry in it.
+    /// For the last frame of each file, the highest entry in the file plus one.
     files: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Archive {
-    /// Opens the archive of the store in `folder`. Files of frames behind `sequence`, the journal's last, were never
-    /// acknowledged and go.
+    /// Opens the archive of the store in `folder`. `sequence` is the journal's last frame. Files with later frames were
+    /// never acknowledged and are removed.
     ///
     /// # Errors
     /// [`Error::Disk`].
@@ -71,7 +72,7 @@ impl Archive {
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
-        // A panic while the lock is held leaves a list that is at worst short of a file.
+        // After a panic under the lock the list lacks one file at worst.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +80,7 @@ impl Archive {
         self.folder.join(format!("{last:020}.{SUFFIX}"))
     }
 
-    /// Keeps the writes of the frames up to `last`; durable when this returns.
+    /// Keeps the writes of the frames up to `last`. They are durable when this returns.
     ///
     /// # Errors
     /// [`Error::Disk`], [`Error::Message`] where the writes do not encode: a fault of ours.
@@ -101,7 +102,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Gives all writes that are kept, in their order, a file's at a time.
+    /// Gives all writes to `take`, in their order, the writes of one file at a time.
     ///
     /// # Errors
     /// [`Error::Disk`], [`Error::Corrupt`] with the file that is damaged, and those of `take`.
@@ -123,7 +124,8 @@ impl Archive {
         Ok(())
     }
 
-    /// Removes the oldest files for as long as they have no entry behind `purged`. The newest stays: it has the vote.
+    /// Removes the oldest files whose entries are all purged, that is `purged` or before. The newest file stays: it has
+    /// the vote.
     ///
     /// # Errors
     /// [`Error::Disk`].
@@ -140,7 +142,7 @@ impl Archive {
     }
 }
 
-/// The highest entry plus one, out of a header.
+/// The highest entry plus one, as a header says.
 fn long(header: &[u8; HEADER_BYTES]) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&header[4..12]);
@@ -170,7 +172,7 @@ mod tests {
     fn what_is_kept_comes_back_in_order_until_it_is_purged() {
         let folder = tempfile::tempdir().expect("a folder");
         let archive = Archive::open(folder.path(), 0).expect("open");
-        // The second takes back what the first has, and must not outlive it.
+        // The second file removes entries of the first one, and must not go before it.
         let files = [(10, vec![put(0), put(9)]), (20, vec![Write::RemoveFrom(4), put(4)]), (30, vec![put(5), put(6)])];
         for (last, writes) in &files {
             archive.keep(*last, writes).expect("kept");

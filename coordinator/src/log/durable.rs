@@ -1,4 +1,4 @@
-//! Files that are either wholly there or not at all: temporary, fsync, rename, fsync of the folder.
+//! Files that are either whole or not there at all: temporary file, fsync, rename, fsync of the folder.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use cluster_config::canary::{Canary, planted};
 
 use crate::error::Error;
 
-/// Suffix of files that are not yet whole; one that is found at the start is left from a crash.
+/// Suffix of a file that is not yet whole. A crash leaves such files.
 pub const TEMPORARY_SUFFIX: &str = "tmp";
 
 /// Creates a folder and makes its entry in the parent durable.
@@ -50,7 +50,7 @@ pub fn write_file(folder: &Path, name: &str, parts: &[&[u8]]) -> Result<(), Erro
     sync_folder(folder)
 }
 
-/// Removes what a crash left half-written.
+/// Removes the half-written files that a crash has left.
 ///
 /// # Errors
 /// [`Error::Disk`].

@@ -1,8 +1,8 @@
-//! The high-water file: vote and last log id once more, outside the database, so that a database that comes back
-//! shorter is noticed before it votes.
+//! The high-water file holds vote and last log id a second time. A store that has lost some of its end is so noticed
+//! before its node votes.
 //!
-//! Two slots are written in turn, each with its own number and checksum: a torn write leaves the one from before, and
-//! what was being written then had not been acknowledged.
+//! Two slots are written in turn, each with its own number and checksum. A torn write leaves the other slot, and what
+//! was being written was not yet acknowledged.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -19,10 +19,10 @@ use crate::log::record::EntryHash;
 /// The file's name in the store's folder.
 pub const FILE_NAME: &str = "high-water";
 
-/// Slots lie a page apart, so that no sector is shared between them.
+/// Bytes of a slot: a page, so that two slots share no sector.
 const SLOT_BYTES: usize = 4_096;
 
-/// What must never be found smaller.
+/// What the store must reach at least.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
     sequence: u64,
@@ -30,7 +30,7 @@ pub struct Mark {
     pub node_id: u64,
     /// The last vote that was given.
     pub vote: Option<Vote>,
-    /// The last entry that was acknowledged, or the last that a snapshot has replaced.
+    /// The last entry that was acknowledged, or the last entry that a snapshot has replaced.
     pub last: Option<(LogId, EntryHash)>,
 }
 
@@ -82,7 +82,7 @@ impl HighWater {
         &self.mark
     }
 
-    /// Writes a new mark; durable when this returns.
+    /// Writes a new mark. It is durable when this returns.
     ///
     /// # Errors
     /// [`Error::Disk`].
@@ -101,7 +101,7 @@ impl HighWater {
     }
 }
 
-/// Length (2 bytes), mark, CRC-32 of both, padded.
+/// A slot: length (2 bytes), mark, CRC-32 of both, zeros.
 fn slot_bytes(mark: &Mark) -> Result<[u8; SLOT_BYTES], Error> {
     let body = codec::encode(mark, SLOT_BYTES - 6)?;
     let mut slot = [0; SLOT_BYTES];

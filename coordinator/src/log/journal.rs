@@ -1,14 +1,14 @@
-//! The journal in front of the database: where a batch of writes becomes durable, with one write and one `fdatasync` of a
-//! file whose blocks are there already.
+//! The journal makes a batch of writes durable before the database gets it: one write and one `fdatasync` of a file
+//! whose blocks are already allocated.
 //!
-//! An `fdatasync` of a file that grows has to go through the file system's own journal, behind whatever else is being
-//! written on the machine: with a compiler beside it a batch was seen to take 230 ms at p99 and 530 ms at most, while
-//! overwriting blocks in place stays below 20 ms.
+//! The `fdatasync` of a file that grows waits for the file system's own journal, and so for everything else that the
+//! machine writes. Beside a compiler such a batch took 230 ms at p99 and 530 ms at most. Overwriting allocated blocks
+//! stays below 20 ms.
 //!
-//! The file has two halves, filled in turn. A half is written over only when all of it stands in the archive. A frame is
-//! a page or several: magic (4 bytes), sequence (8), checkpoint (8), length of the body (4), CRC-32 of these and the body
-//! (4), body. The checkpoint is the last frame that the archive is known to have: the frames behind it
-//! must all be there.
+//! The file has two halves, filled in turn. A half is written over only when the archive has all of it. A frame is one
+//! page or several: magic (4 bytes), sequence (8), checkpoint (8), length of the body (4), CRC-32 of these and the body
+//! (4), body. The checkpoint is the last frame that the archive is known to have. All frames after it must be in the
+//! file.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -26,10 +26,10 @@ use crate::log::durable;
 /// The file's name in the store's folder.
 pub const FILE_NAME: &str = "journal";
 
-/// Bytes of a half: at a frame a page, a thousand batches make one file of the archive.
+/// Bytes of a half. If each batch fits on one page, a file of the archive has a thousand batches.
 const HALF_BYTES: usize = 4 << 20;
 
-/// Frames begin on pages, so that a torn write damages no frame that was acknowledged.
+/// Every frame begins on a new page, so that a torn write damages no frame that was acknowledged.
 const PAGE_BYTES: usize = 4_096;
 
 const MAGIC: [u8; 4] = *b"TVSJ";
@@ -58,7 +58,7 @@ pub struct Journal {
     buffer: Vec<u8>,
 }
 
-/// What an append found.
+/// What came of an append.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Room {
     /// The writes are durable.
@@ -68,8 +68,8 @@ pub enum Room {
 }
 
 impl Journal {
-    /// Opens the journal of the store in `folder`, or makes one where the store is new. Gives the writes that the
-    /// archive may lack, in their order.
+    /// Opens the journal of the store in `folder`, or makes one if the store is new. Also gives the writes that the
+    /// archive may not have, in their order.
     ///
     /// # Errors
     /// [`Error::Disk`]; [`Error::Corrupt`] where the file is gone while the store is there, or a frame that was
@@ -89,13 +89,13 @@ impl Journal {
         let checkpoint = last.map_or(0, |frame| frame.checkpoint);
         let sequence = last.map_or(0, |frame| frame.sequence);
         let writes = decode(&path, &frames, checkpoint + 1..=sequence)?;
-        // Behind the last frame: should the next one be torn, all before it stand.
+        // The next frame goes behind the last one: if it is torn, no other is damaged.
         let end = last.map_or(0, |frame| frame.page * PAGE_BYTES + frame_bytes(frame.body.len()));
         let half = last.map_or(0, |frame| frame.page * PAGE_BYTES / HALF_BYTES);
         Ok((Self { file, path, sequence, half, offset: end - half * HALF_BYTES, buffer: Vec::new() }, writes))
     }
 
-    /// Reads the writes of some frames once more; a handle of its own, so that another thread can.
+    /// A function that reads the writes of these frames. It opens the file itself, so that another thread can run it.
     pub fn reader(&self, wanted: RangeInclusive<u64>) -> impl FnOnce() -> Result<Vec<Write>, Error> + Send + use<> {
         let path = self.path.clone();
         move || {
@@ -105,7 +105,7 @@ impl Journal {
         }
     }
 
-    /// Gives the next frame's number away to what is kept elsewhere.
+    /// Takes the next frame's number for a batch that goes to the archive without a frame.
     pub fn skip(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
@@ -146,7 +146,7 @@ impl Journal {
         Ok(Room::Written)
     }
 
-    /// Goes on in the other half. Everything in it must stand in the archive.
+    /// Goes on in the other half. The archive must have everything in it.
     pub fn turn(&mut self) {
         self.half = 1 - self.half;
         self.offset = 0;
@@ -158,7 +158,7 @@ impl Journal {
     }
 }
 
-/// Bytes of a frame with a body of so many.
+/// Bytes of a frame whose body has `body_bytes`.
 fn frame_bytes(body_bytes: usize) -> usize {
     (HEADER_BYTES + body_bytes).next_multiple_of(PAGE_BYTES)
 }
@@ -174,7 +174,7 @@ fn frames(bytes: &[u8]) -> BTreeMap<u64, Frame<'_>> {
     (0..PAGES).filter_map(|page| Frame::at(bytes, page)).map(|frame| (frame.sequence, frame)).collect()
 }
 
-/// The writes of the frames with these numbers, which must all be there.
+/// The writes of the frames with these numbers. All of the frames must be there.
 fn decode(path: &Path, frames: &BTreeMap<u64, Frame<'_>>, wanted: RangeInclusive<u64>) -> Result<Vec<Write>, Error> {
     let mut writes = Vec::new();
     let end = *wanted.end();
@@ -198,7 +198,7 @@ struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// The frame that begins on a page, where one does and is whole.
+    /// The frame that begins on this page; none if no frame begins there or it is damaged.
     fn at(bytes: &'a [u8], page: usize) -> Option<Self> {
         let bytes = &bytes[page * PAGE_BYTES..];
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES)?;

@@ -1,4 +1,5 @@
-//! The keys of the log's entries in the database: the letter `e` and the index, big end first, so that they sort by index.
+//! The keys of the log's entries in the database: the letter `e` and the index, most significant byte first. So the
+//! database sorts them by index.
 
 const ENTRY_PREFIX: u8 = b'e';
 
@@ -9,7 +10,7 @@ pub fn entry_key(index: u64) -> [u8; 9] {
     key
 }
 
-/// The index of an entry, out of its key; none for other keys.
+/// The index of the entry with this key; none if it is the key of something else.
 pub fn key_index(key: &[u8]) -> Option<u64> {
     let (prefix, index) = key.split_first()?;
     (*prefix == ENTRY_PREFIX).then_some(())?;

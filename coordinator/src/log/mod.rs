@@ -1,7 +1,7 @@
-//! The log of the raft group on sled, with journal and archive for what has to be durable, as openraft wants it.
+//! The log of the raft group, as openraft wants it. Journal and archive make it durable; a database on sled is read.
 //!
-//! `append` returns as soon as the entries are readable in the in-memory tail, so that followers are sent them while
-//! this node's own disk is still writing; the acknowledgement comes from the writer thread once they are durable.
+//! `append` puts the entries into a tail in memory and returns. openraft can so send them to followers while this
+//! node's disk is still writing. The writer thread acknowledges them when they are durable.
 
 mod archive;
 pub(crate) mod durable;
@@ -37,7 +37,8 @@ use crate::log::store::Database;
 use crate::log::view::{Shared, View};
 use crate::log::writer::{Order, Writer};
 
-/// Owns the thread: the last handle to go ends it and waits for what it is writing.
+/// Owns the writer thread. When the last handle of the log is dropped, it waits until the thread has written
+/// everything.
 struct WriterThread {
     orders: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
@@ -47,7 +48,7 @@ impl Drop for WriterThread {
     fn drop(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported where it happened.
+            // The thread has reported its panic itself.
             let _ = thread.join();
         }
     }
@@ -81,7 +82,7 @@ impl Log {
         database.apply_all(&unfinished)?;
         let found = database.check(&high_water)?;
         if !unfinished.is_empty() {
-            // The journal goes on as if it were empty.
+            // From now on the journal's frames are not needed any more.
             archive.keep(journal.sequence(), &[unfinished, found.meta()?].concat())?;
         }
         let (database, archive) = (Arc::new(database), Arc::new(archive));
@@ -105,7 +106,8 @@ impl Log {
             .spawn({
                 let shared = shared.clone();
                 move || {
-                    // sled panics on some damages; without this nobody would learn that nothing is written any more.
+                    // sled panics on some kinds of damage, and nobody would notice that the log is not written any
+                    // more.
                     let run = AssertUnwindSafe(|| writer.run(&inbox));
                     if catch_unwind(run).is_err() {
                         shared.fail("the log's writer thread panicked");
@@ -116,7 +118,7 @@ impl Log {
         Ok(Self { database, shared, writer: Arc::new(WriterThread { orders: Some(orders), thread: Some(thread) }) })
     }
 
-    /// Index of the first entry that is still there, and the last id, be it purged.
+    /// The index of the first entry in the log, and the id of the last one, even if it is purged.
     pub fn bounds(&self) -> (u64, Option<LogId>) {
         let view = self.shared.view();
         (view.first, view.last)
@@ -215,7 +217,7 @@ impl RaftLogStorage<TypeConfig> for Log {
         let (done, wait) = oneshot::channel();
         self.send(Order::Vote(*vote, done))?;
         answer(wait).await?;
-        // Only a durable vote may be read: a reader that trusts it acts for this node.
+        // A vote is shown only when it is durable: who reads it acts on it.
         self.shared.view().vote = Some(*vote);
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! One entry of the log as it lies in the database: checksum, hash of the one before, and the entry or the name of its
-//! file.
+//! The record of one log entry in the database: the hash of the record before, the entry or the hash of its file, and a
+//! checksum.
 //!
 //! Layout: version (1 byte), kind (1), hash of the record before (32), body, CRC-32 of all before it (4). The body is
-//! the entry in bincode, or for entries over the limit the SHA-256 and the length of the file that has it. A record's
-//! own hash is SHA-256 over its index and everything but the checksum, so a changed, missing or foreign record breaks
-//! the chain.
+//! the entry in bincode. An entry over the limit lies in a file, and the body is the file's SHA-256 and length. A
+//! record's own hash is SHA-256 over its index and everything but the checksum. So a changed, missing or foreign record
+//! breaks the chain.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ fn file_name(index: u64) -> String {
     format!("{index:020}.entry")
 }
 
-/// Makes the record of `entry` that follows the one with hash `previous`. A large entry is written to its file first,
-/// durable before this returns.
+/// Makes the record of `entry`. `previous` is the hash of the record before. A large entry is written to its file,
+/// which is durable when this returns.
 ///
 /// # Errors
 /// [`Error::Disk`], [`Error::Message`] where the entry is over every limit.
@@ -75,18 +75,16 @@ pub fn seal(folder: &Path, entry: &Entry, previous: &EntryHash) -> Result<Record
     Ok(Record { bytes, hash })
 }
 
-/// A record that was read back: its content, its hash and the hash it says the one before has.
+/// A record that was read from the database.
 #[derive(Debug)]
 pub struct Opened {
-    /// The entry.
     pub entry: Entry,
-    /// The record's own hash.
     pub hash: EntryHash,
-    /// The hash of the record before.
+    /// The hash of the record before, as this one says.
     pub previous: EntryHash,
 }
 
-/// Reads the record of `index`, checking checksum, index and, for a large one, its file.
+/// Reads the record of `index`, and checks its checksum, its index and, if it has one, its file.
 ///
 /// # Errors
 /// [`Error::Corrupt`] with what is wrong, [`Error::Disk`].
@@ -128,7 +126,7 @@ pub fn open(folder: &Path, index: u64, bytes: &[u8]) -> Result<Opened, Error> {
     Ok(Opened { entry, hash, previous })
 }
 
-/// Where the entry of `index` lies if it is too large for the database.
+/// The file of the entry of `index`, if it is too large for the database.
 pub fn file_path(folder: &Path, index: u64) -> PathBuf {
     folder.join(FOLDER_NAME).join(file_name(index))
 }

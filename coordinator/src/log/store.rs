@@ -1,5 +1,5 @@
-//! The database below the log, on sled: keys, the check at opening, and how writes reach it. It is made anew by every
-//! process, out of archive and journal, which are what is durable.
+//! The database that the log is read from, on sled: the check at the start, and how writes reach it. It is not durable:
+//! every process makes it anew out of archive and journal.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -17,39 +17,37 @@ use crate::log::journal::Write;
 use crate::log::keys::{entry_key, key_index};
 use crate::log::record::{self, EntryHash};
 
-/// The folder of the databases' files; what an earlier process has left in it is of no use.
+/// The folder of the databases' files. What an earlier process has left in it is removed.
 const FOLDER_NAME: &str = "database";
 
-/// sled's page cache, bytes: the log's tail is held outside it, so only laggards and restarts read pages.
+/// sled's page cache, bytes. It is small: the log's tail is in memory, so only starts and followers that are far behind
+/// read the database.
 const CACHE_BYTES: u64 = 32 << 20;
 
-/// Longest encoding of a value beside the entries.
+/// Longest encoding of a value that is not an entry.
 const META_BYTES_MAX: usize = 1_024;
 
 const VOTE_KEY: &[u8] = b"m-vote";
 const PURGED_KEY: &[u8] = b"m-purged";
 const COMMITTED_KEY: &[u8] = b"m-committed";
 
-/// Where the log starts: the last purged entry and its hash (zero where it was never here).
+/// An entry and its record's hash; the hash is zero if the entry was never here.
 pub type Anchor = (LogId, EntryHash);
 
 /// What was found in the database.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The last vote.
     pub vote: Option<Vote>,
-    /// What was purged last.
+    /// The last purged entry: the log starts behind it.
     pub purged: Option<Anchor>,
     /// The last id known to be committed.
     pub committed: Option<LogId>,
-    /// Index of the first entry.
     pub first: Option<u64>,
-    /// The last entry's id and hash.
     pub last: Option<Anchor>,
 }
 
 impl Found {
-    /// The writes that keep what is not an entry.
+    /// The writes for everything but the entries.
     ///
     /// # Errors
     /// [`Error::Message`]: a fault of ours.
@@ -75,7 +73,8 @@ impl Database {
     /// # Errors
     /// [`Error::Disk`], [`Error::Corrupt`] as sled has it.
     pub fn create(folder: &Path) -> Result<Self, Error> {
-        // A database removes its folder when the last of its threads lets go of it, perhaps after the next was made.
+        // Each database has a folder of its own: an earlier one removes its folder when its last thread ends, and that
+        // may be after the next database was made.
         static OPENINGS: AtomicU64 = AtomicU64::new(0);
         let all = folder.join(FOLDER_NAME);
         match fs::remove_dir_all(&all) {
@@ -85,19 +84,18 @@ impl Database {
             _ => {}
         }
         let files = all.join(OPENINGS.fetch_add(1, Ordering::Relaxed).to_string());
-        // sled does not sync what is temporary, and removes it at the end.
+        // sled does not sync a temporary database, and removes it when it is closed.
         let config = sled::Config::new().path(&files).cache_capacity(CACHE_BYTES).flush_every_ms(None).temporary(true);
         let tree = config.open().map_err(|error| sled_error(folder, &error))?;
         Ok(Self { tree, folder: folder.to_owned() })
     }
 
-    /// The store's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Reads and checks everything: each entry's checksum and file, the hash chain from the anchor to the end, and
-    /// that nothing is missing that `high_water` says was acknowledged.
+    /// Reads and checks everything: the checksum and file of each entry, the hash chain from the last purged entry to
+    /// the end, and that all is there that was acknowledged, as `high_water` says.
     ///
     /// # Errors
     /// [`Error::Corrupt`] with the place, [`Error::StoreShortened`].
@@ -152,7 +150,7 @@ impl Database {
             let wanted = format!("vote {marked}");
             return Err(self.shortened(end.map(|(id, _)| id), wanted));
         }
-        // A commit is only ever known of what is there; anything beyond would be replayed from nowhere.
+        // An entry that is not there cannot be replayed.
         found.committed = found.committed.min(end.map(|(id, _)| id));
         Ok(found)
     }
@@ -200,7 +198,8 @@ impl Database {
         Ok(Some((opened.entry, opened.hash)))
     }
 
-    /// Applies writes one after the other. Applied again from any earlier point on they lead to the same content.
+    /// Applies writes one after the other. Applying them again from any of them on leads to the same
+    /// content.
     ///
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Disk`], as sled has it.
@@ -231,7 +230,7 @@ impl Database {
         self.tree.apply_batch(batch).map_err(|error| sled_error(&self.folder, &error))
     }
 
-    /// The indexes that are stored between two, at most `count_max` of them.
+    /// The stored indexes in `range`, the first `count_max` of them.
     ///
     /// # Errors
     /// [`Error::Corrupt`].
@@ -266,7 +265,7 @@ impl Writes {
         self.meta(VOTE_KEY, vote)
     }
 
-    /// Adds the anchor.
+    /// Adds the last purged entry.
     ///
     /// # Errors
     /// [`Error::Message`]: a fault of ours.

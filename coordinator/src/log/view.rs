@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::OnFault;
 use crate::group::raft::{Entry, LogId, Vote};
 
-/// Entries that stay in memory behind the last durable one, for followers a little behind: with batches of 256 records
-/// each that is 64 MiB at most.
+/// Durable entries that stay in memory, for followers that are a little behind. With batches of 256 records each that
+/// is 64 MiB at most.
 const TAIL_ENTRIES_MAX: usize = 1_024;
 
-/// What the log is at this moment, including what is not yet durable.
+/// The log at this moment, with the entries that are not yet durable.
 #[derive(Debug)]
 pub struct View {
     /// Index of the first entry that may be read.
@@ -37,14 +37,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// What both begin with; `on_fault` is called once, with the first failure.
+    /// `on_fault` is called once, with the first failure.
     pub fn new(view: View, on_fault: OnFault) -> Self {
         Self { view: Mutex::new(view), failed: Mutex::new(None), on_fault }
     }
 
-    /// The view, locked.
     pub fn view(&self) -> MutexGuard<'_, View> {
-        // A panic while the lock is held leaves a view that is at worst older than the disk.
+        // After a panic under the lock the view is at worst older than the disk.
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -53,7 +52,7 @@ impl Shared {
         self.view().committed
     }
 
-    /// Everything up to this index is durable; what is old enough leaves the tail.
+    /// Everything up to this index is durable now. Old entries leave the tail.
     pub fn flushed(&self, upto: Option<u64>) {
         let mut view = self.view();
         view.flushed = upto;

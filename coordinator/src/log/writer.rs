@@ -1,8 +1,9 @@
-//! The one thread that writes the log: it drains everything that waits into one batch, makes it durable in the journal with
-//! one `fdatasync`, answers (group commit), and applies it to the database.
+//! The one thread that writes the log. It takes everything that waits into one batch, makes the batch durable in the
+//! journal with one `fdatasync`, answers (group commit), and applies it to the database.
 //!
-//! The high-water mark follows a moment later, when nothing waits: the journal names a damage of what was acknowledged
-//! before its last frame, the mark that of the last one too, and a store that has lost more than either.
+//! The thread raises the high-water mark a moment later, when nothing waits. A start finds damage in all frames of the
+//! journal but the last, because a torn last frame is as if it had never been. The mark shows that the last frame is
+//! missing, and that a store has lost its end altogether.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -24,27 +25,28 @@ use crate::log::record;
 use crate::log::store::{self, Anchor, Database, Writes};
 use crate::log::view::Shared;
 
-/// Orders taken into one batch: openraft sends at most 4,096 entries with each, so the bound is on latency, not memory.
+/// Orders in one batch at most. openraft appends at most 4,096 entries with each, so this bounds latency, not memory.
 const ORDERS_PER_BATCH_MAX: usize = 512;
 
-/// Entries by which the noted end of what is committed may lag behind: after a restart the next leader's first commit
-/// covers them all.
+/// Entries that may be committed before the noted commit is written again. After a restart the next leader's first
+/// commit covers them.
 const COMMITTED_LAG_ENTRIES: u64 = 64;
 
-/// Batches by which the mark may lag behind while there is always more to write.
+/// Batches after which the mark is raised although more waits to be written.
 const MARK_LAG_BATCHES: u64 = 64;
 
-/// Silence after which the mark is raised.
+/// How long nothing has to wait before the mark is raised.
 const MARK_IDLE: Duration = Duration::from_millis(20);
 
-/// Purged entries removed between two batches: some milliseconds, so that no append waits for a whole purge.
+/// Purged entries that are removed between two batches. It takes some milliseconds, so that no append waits for a whole
+/// purge.
 const PURGE_STEP_ENTRIES: usize = 256;
 
 /// Batches between two looks at the free space.
 const BATCHES_PER_SPACE_CHECK: u64 = 64;
 
-/// Free space below which nothing more is written, bytes: sled needs room to tidy up, and a torn batch on a full disk
-/// is worse than a stopped node. The node has refused proposals long before (`group::opening::DISK_FREE_BYTES_MIN`).
+/// Free space below which the writer stops, bytes. sled needs room to tidy up, and a torn batch on a full disk is worse
+/// than a stopped node. The node refuses proposals long before (`group::opening::DISK_FREE_BYTES_MIN`).
 const DISK_FREE_BYTES_STOP: u64 = 64 << 20;
 
 /// What the thread is asked to do, in order.
@@ -69,28 +71,28 @@ pub struct Writer {
     database: Arc<Database>,
     journal: Journal,
     archive: Arc<Archive>,
-    /// The last frame of the journal that stands in the archive.
+    /// The last frame of the journal that the archive has.
     checkpoint: u64,
-    /// The frames up to this one are on their way there.
+    /// The thread that brings the frames up to this one into the archive.
     archiving: Option<(u64, JoinHandle<Result<(), Error>>)>,
     high_water: HighWater,
     /// Batches since the mark was raised.
     unmarked: u64,
     shared: Arc<Shared>,
     vote: Option<Vote>,
-    /// Last entry, or the anchor where there is none.
+    /// The last entry, or the last purged one if the log is empty.
     last: Option<Anchor>,
     purged: Option<Anchor>,
     purging: bool,
-    /// What the database says is committed.
+    /// The commit that was noted last.
     committed: Option<LogId>,
     batches: u64,
-    /// How long it takes to make a batch durable: what an operator looks at first when boardings are slow.
+    /// How long it takes to make a batch durable. An operator looks at this first when boardings are slow.
     seconds: metrics::Histogram,
 }
 
 impl Writer {
-    /// A writer that goes on after what was found.
+    /// A writer that goes on where `found` ends.
     pub fn new(
         database: Arc<Database>,
         journal: Journal,
@@ -111,7 +113,7 @@ impl Writer {
             vote: found.vote,
             last: found.last.or(found.purged),
             purged: found.purged,
-            // What a crash left of a purge is removed now.
+            // A crash may have interrupted a purge: it goes on.
             purging: found.purged.is_some(),
             committed: found.committed,
             batches: 0,
@@ -134,14 +136,15 @@ impl Writer {
             if let Err(error) = self.step(drained) {
                 let reason = chain(&error);
                 self.shared.fail(&reason);
-                // From here on every order is refused, so that nobody waits for an answer that never comes.
+                // Every later order is refused, so that nobody waits for an answer that never comes.
                 orders.iter().for_each(|order| refuse(order, &reason));
                 return;
             }
         }
     }
 
-    /// The next order; none where something is left to do that need not wait for one; an error at the end.
+    /// The next order. None if the writer has something else to do meanwhile, an error if nobody can send orders any
+    /// more.
     fn next(&self, orders: &Receiver<Order>) -> Result<Option<Order>, ()> {
         let patience = match (self.purging, self.unmarked > 0) {
             (true, _) => Duration::ZERO,
@@ -206,7 +209,7 @@ impl Writer {
                 writes.vote(&vote)
             }
             Order::Truncate(after, done) => {
-                // What came before must be in the database, since the chain goes on from there.
+                // The entry to keep is read from the database, so everything before must be in it.
                 self.commit(std::mem::take(writes), std::mem::take(answers))?;
                 let result = self.truncate(after);
                 let _ = done.send(result.as_ref().map_err(|e| chain(e)).copied());
@@ -227,8 +230,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes writes durable, answers, and lets readers have them. What is committed goes along now and then: it only
-    /// shortens a restart, and is not worth a write of its own for each entry.
+    /// Makes writes durable, answers, and gives them to readers. The commit is noted now and then only: it makes a
+    /// restart shorter, and is not worth a write for each entry.
     fn commit(&mut self, mut writes: Writes, answers: Vec<Answer>) -> Result<(), Error> {
         if answers.is_empty() {
             return Ok(());
@@ -243,14 +246,14 @@ impl Writer {
             answer.give(reason.as_ref().map_err(String::as_str).copied());
         }
         result?;
-        // Until then the entries are read from the tail in memory.
+        // Readers have found the entries in the tail so far. From here on the tail may lose them.
         self.database.apply_all(&writes.0)?;
         self.shared.flushed(self.last.map(|(id, _)| id.index));
         Ok(())
     }
 
-    /// Writes to the journal. Where its half is full the other one is next, which asks for this one to go to the archive,
-    /// in the background, and for the one before to be there.
+    /// Writes to the journal. When its half is full, the writer turns to the other half. The archive must have all of
+    /// that one by then, and begins to take the full one in the background.
     fn make_durable(&mut self, writes: &[Write]) -> Result<(), Error> {
         self.unmarked += 1;
         if self.archiving.as_ref().is_some_and(|(_, archiving)| archiving.is_finished()) {
@@ -283,9 +286,10 @@ impl Writer {
         Ok(())
     }
 
-    /// For a batch that is larger than half of the journal. An empty frame says that the archive has everything.
+    /// For a batch that is larger than half of the journal: it goes to the archive directly. An empty frame in the
+    /// journal says so.
     fn make_durable_without_journal(&mut self, writes: &[Write]) -> Result<(), Error> {
-        // The half is empty, so that what is on its way to the archive is all that came before.
+        // This half is empty. So the archive has everything as soon as what is on its way has arrived.
         self.archived()?;
         let last = self.journal.skip();
         self.archive.keep(last, &[writes, &self.meta()?].concat())?;
@@ -293,7 +297,7 @@ impl Writer {
         self.journal.append(&[], self.checkpoint).map(|_| ())
     }
 
-    /// What the archive's newest file has to have, whatever older ones had.
+    /// The writes that the newest file of the archive always has, because older files may be removed.
     fn meta(&self) -> Result<Vec<Write>, Error> {
         store::Found { vote: self.vote, purged: self.purged, committed: self.committed, ..Default::default() }.meta()
     }
@@ -324,7 +328,7 @@ impl Writer {
         self.database.apply_all(writes)
     }
 
-    /// The mark is lowered first: a crash in between then leaves a log longer than its mark, which is harmless.
+    /// Lowers the mark first. After a crash in between the log is longer than its mark, which does no harm.
     fn truncate(&mut self, after: Option<u64>) -> Result<(), Error> {
         let from = after.map_or(0, |index| index + 1);
         let kept = match after {
@@ -337,7 +341,7 @@ impl Writer {
         record::remove_files(self.database.folder(), |index| index >= from)
     }
 
-    /// Notes where the log starts from now on; the entries themselves go bit by bit.
+    /// Notes where the log starts from now on. [`Self::purge_step`] removes the entries bit by bit.
     fn purge(&mut self, upto: LogId) -> Result<(), Error> {
         let hash = self.database.entry(upto.index)?.map(|(_, hash)| hash);
         let anchor = (upto, hash.unwrap_or([0; 32]));

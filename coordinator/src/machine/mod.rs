@@ -23,14 +23,14 @@ use crate::machine::snapshot::{Snapshots, Stored};
 /// The handle of openraft.
 pub type Raft = openraft::Raft<TypeConfig, Machine>;
 
-/// An encoded state on its way to or from a snapshot.
+/// The encoded state, as a snapshot holds it.
 pub type SnapshotData = Arc<Vec<u8>>;
 
 /// A snapshot as openraft passes it.
 pub type RaftSnapshot =
     Snapshot<openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>, u64, Peer, SnapshotData>;
 
-/// The state and how far it has come.
+/// The state, and the last entry that was applied to it.
 #[derive(Debug, Default)]
 struct Applied {
     state: State,
@@ -45,8 +45,9 @@ pub struct SharedState {
     changes: watch::Sender<u64>,
 }
 
-/// A read lock on the state. Hold it briefly and never across an await: applying waits for it. A thread holds one at a
-/// time: were an entry to be applied between two, each would wait for the other for ever, so the second panics instead.
+/// A read lock on the state. Hold it briefly and never across an await: applying entries waits for it. A thread may
+/// hold only one. If an entry were to be applied between two locks of one thread, the thread and the entry would wait
+/// for each other for ever. So the second lock panics.
 pub struct StateGuard<'a> {
     applied: RwLockReadGuard<'a, Applied>,
     _turn: Turn,
@@ -64,7 +65,8 @@ thread_local! {
     static READS_THE_STATE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics where this thread already reads the state, and so must not wait for a lock whose holder may wait for the state.
+/// Panics if this thread reads the state. It must not wait for another lock then: the holder of that lock may wait for
+/// the state.
 pub(crate) fn assert_state_is_free() {
     assert!(!READS_THE_STATE.get(), "this thread holds the state and asks for a lock that may never come");
 }
@@ -107,7 +109,7 @@ impl SharedState {
         self.read().applied.last.map(|id| id.index)
     }
 
-    /// Holds the index of the last entry that changed more than the ledger.
+    /// The index of the last entry that changed more than the ledger.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -121,7 +123,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// An empty machine that keeps its snapshots there; openraft installs the last one and replays the log.
+    /// An empty machine that keeps its snapshots in `snapshots`. openraft installs the last one and replays the log.
     pub fn new(snapshots: Snapshots) -> Self {
         let shared = Arc::new(SharedState { applied: RwLock::default(), changes: watch::Sender::new(0) });
         Self { shared, snapshots }
@@ -133,12 +135,12 @@ impl Machine {
     }
 }
 
-/// Runs what blocks on a thread that may.
+/// Runs work that blocks on a thread that may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::from)
 }
 
-/// A view of the state that a snapshot is made of, while the state itself goes on.
+/// A copy of the state to make a snapshot of, while the state itself goes on.
 #[derive(Debug)]
 pub struct Frozen {
     state: Option<State>,
@@ -178,7 +180,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        // The whole batch is read first, so that the lock is taken once and never across an await.
+        // The whole batch is read first: the lock must not be held across an await.
         let mut batch = Vec::new();
         while let Some(entry) = entries.next().await {
             batch.push(entry?);
@@ -232,7 +234,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let stored = Stored { meta: meta.clone(), data: snapshot };
         let state: State = blocking(move || {
             let state = codec::decode(&stored.data, PEER_FRAME_BYTES_MAX)?;
-            // At a start openraft installs what was just read from the disk.
+            // At a start openraft installs the snapshot that it has just read from the disk.
             let known = snapshots.newest()?.0;
             if known.is_none_or(|known| known.meta != stored.meta) {
                 snapshots.save(&stored)?;

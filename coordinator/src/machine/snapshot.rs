@@ -1,4 +1,4 @@
-//! Snapshots as files: wholly there with their checksum, or not at all. The last two are kept.
+//! Snapshots as files: each is whole and has a checksum, or is not there at all. The last two are kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const CHECKSUM_BYTES: usize = 32;
 const HEADER_BYTES: usize = MAGIC.len() + 4;
 const EXTENSION: &str = "snapshot";
 
-/// Snapshots that stay on the disk: should the last be damaged, the one before and the log still lead to the present.
+/// Snapshots that stay on the disk. If the last one is damaged, the state is made of the one before and the log.
 const KEPT: usize = 2;
 
 /// A snapshot in memory: what it covers, and the encoded state.
@@ -67,7 +67,7 @@ impl Snapshots {
         Ok((None, problems))
     }
 
-    /// Saves a snapshot, durable when this returns, and removes all but the last two.
+    /// Saves a snapshot and removes all but the last two. It is durable when this returns.
     ///
     /// # Errors
     /// [`Error::Disk`]; [`Error::Message`] where what it covers does not encode.

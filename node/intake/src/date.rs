@@ -15,9 +15,9 @@ pub const SCHEDULE_PIVOT: u16 = 80;
 
 /// How many years before the reference date an expiry date may lie.
 ///
-/// An expiry is read as the year from 49 before to 50 after the reference: documents run at most about ten
-/// years, but permanent residence cards and "never expires" stand-ins lie decades ahead, while one that
-/// expired half a century ago would not be presented.
+/// An expiry lies between 49 years before and 50 years after the reference. Most documents are valid for ten years at
+/// most, but permanent residence cards and dates that stand for "never expires" lie decades ahead. Nobody presents a
+/// document that expired half a century ago.
 pub const EXPIRY_YEARS_BEFORE: u16 = 49;
 
 /// The reference date's year where a manifest has neither a departure nor a preparation date.
@@ -58,7 +58,7 @@ impl Date {
         Self { year: REFERENCE_YEAR_DEFAULT, month: 1, day: 1 }
     }
 
-    /// A reference of which a century can be taken away; an absurd one must not panic.
+    /// A reference year from which a century can be subtracted: an absurd year must not panic.
     fn within_reason(self) -> Self {
         Self { year: self.year.clamp(1900, 9000), ..self }
     }
@@ -188,7 +188,7 @@ as_text!(LocalDateTime);
 pub enum Century {
     /// A departure, arrival or preparation: see [`SCHEDULE_PIVOT`].
     Schedule,
-    /// A birth: the last year that puts it on or before this reference date.
+    /// A birth: the latest year in which it is not after this reference date.
     Birth(Date),
     /// An expiry or issue of a document: see [`EXPIRY_YEARS_BEFORE`].
     Expiry(Date),

@@ -1,4 +1,4 @@
-//! Why an input is refused as a whole, and what is only remarked.
+//! Why an input is refused as a whole, and what is only a warning.
 
 use std::fmt;
 
@@ -154,7 +154,7 @@ impl ErrorKind {
     }
 }
 
-/// Something odd that costs nobody's place on the list.
+/// Something odd. Nobody loses their place on the list because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
     /// What it is.
@@ -202,7 +202,7 @@ pub enum WarningCode {
     UnzReference,
     /// CNT names another number of people than are listed; often it counts a whole series.
     ControlCount,
-    /// The message has no BGM, or one with an unknown code.
+    /// The message has no BGM, or its BGM has an unknown code.
     MessageFunction,
     /// The series part (UNH S010) cannot be read.
     Series,

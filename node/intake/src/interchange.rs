@@ -1,4 +1,4 @@
-//! The door of the crate: bytes to everything that is in them.
+//! The door of the crate: it reads bytes into everything that is in them.
 
 use serde::Serialize;
 
@@ -20,13 +20,13 @@ pub struct Interchange {
 
 /// Reads a manifest: UN/EDIFACT PAXLST of any kind, or JSON.
 ///
-/// The form is told from the content. A result is complete: whoever is neither among the travellers nor in
-/// quarantine was not in the input.
+/// The content tells which of the two it is. A result is complete: everybody in the input is among the travellers or in
+/// quarantine.
 ///
 /// # Errors
 ///
-/// The input is neither, is truncated, passes a limit, or holds messages that are no passenger lists. The error
-/// names the place and the fix, and nothing of the input may be used.
+/// The input is neither, is truncated, exceeds a limit, or holds messages that are no passenger lists. The error names
+/// the place and the fix. Nothing of the input may be used.
 pub fn parse(input: &[u8]) -> Result<Interchange, Error> {
     if input.len() > limits::INPUT_BYTES_MAX {
         return Err(Error::new(

@@ -4,9 +4,9 @@
 //! [`Manifest`]. The rules of this crate:
 //!
 //! * An input that is not whole is refused as a whole, with the place. A list is never silently shorter.
-//! * Wrong counts and odd values are warnings; one bad entry puts one person in quarantine, not the list.
-//! * Crew lists, lists of other modes and news about flights are recognised and said; only lists of passengers
-//!   who board a named flight make [`Journey`]s.
+//! * Wrong counts and odd values are warnings. A bad entry puts one person in quarantine, not the list.
+//! * Crew lists, lists of other modes and news about flights are recognised and named. Only lists of passengers who
+//!   board a named flight make [`Journey`]s.
 //!
 //! # The JSON manifest
 //!
@@ -18,7 +18,10 @@
 //!   "sender": "EXAMPLE AIR", "reference": "EX123-20300615-1",
 //!   "carrier": "EX", "flight_number": "123",
 //!   "legs": [
-//!     { "departure_port": "VIE", "departure": "2030-06-15T10:45", "arrival_port": "JFK", "arrival": "2030-06-15T14:10" }
+//!     {
+//!       "departure_port": "VIE", "departure": "2030-06-15T10:45",
+//!       "arrival_port": "JFK", "arrival": "2030-06-15T14:10"
+//!     }
 //!   ],
 //!   "travellers": [
 //!     {

@@ -1,4 +1,4 @@
-//! One message of an input, with what follows from it and who of it cannot be trusted.
+//! One message of an input, the journeys that follow from it, and the people whose entries cannot be trusted.
 
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub struct StatedCounts {
     pub segments_counted: u32,
 }
 
-/// One person whose entry cannot be trusted. The others of the list are not touched by it.
+/// One person whose entry cannot be trusted. It does not affect the others of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Quarantine {
     /// Position on the manifest, from 1.
@@ -65,7 +65,7 @@ pub enum QuarantineReason {
     DateOfBirth,
     /// A segment of the entry is damaged, most often by a separator that was not released.
     Damaged,
-    /// More documents, references or other details than are read.
+    /// The entry has more documents, references or other details than are read.
     TooManyDetails,
     /// The JSON of the entry does not follow the schema.
     Schema,
@@ -92,7 +92,7 @@ impl Message {
         }
     }
 
-    /// The departures that it is about: those that its passengers board, or that a cancellation takes people off.
+    /// The departures that the message is about: its passengers board them, or a cancellation takes people off them.
     ///
     /// # Errors
     /// Why there are none.

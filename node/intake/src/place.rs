@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// A place in the input, fine enough to put a finger on it.
+/// An exact place in the input.
 ///
 /// Lines and columns count from 1 as editors do, bytes from 0. A part that does not apply is 0 or empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -78,7 +78,7 @@ impl Lines {
     }
 }
 
-/// Inputs are bounded far below 4 GiB, so this never really saturates.
+/// Inputs are far smaller than 4 GiB, so this never saturates.
 pub(crate) fn saturate(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

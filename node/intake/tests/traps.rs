@@ -93,8 +93,8 @@ fn without_una_the_separators_are_told_from_the_segments() {
     let text = "UNB*UNOA!4*EX*BORDER*300615!0830*REF1**APIS$UNH*1*PAXLST!D!02B!UN!IATA$BGM*745$TDT*20*EX123$\
                 NAD*FL***OAKLEY!ANNA$CNT*42!1$UNT*6*1$UNZ*1*REF1$";
     assert_eq!(read(text).messages[0].manifest.travellers[0].given_names, ["ANNA"]);
-    let sirena = "UNB+SIRE:1+1H+CZ+300615:0830+REF1\"UNH+1+PAXLST:D:05B:UN:IATA\"BGM+745\"TDT+20+EX123\"NAD+FL+++O'HARA:ANNA\"\
-                  CNT+42:1\"UNT+6+1\"UNZ+1+REF1\"";
+    let sirena = "UNB+SIRE:1+1H+CZ+300615:0830+REF1\"UNH+1+PAXLST:D:05B:UN:IATA\"BGM+745\"TDT+20+EX123\"\
+                  NAD+FL+++O'HARA:ANNA\"CNT+42:1\"UNT+6+1\"UNZ+1+REF1\"";
     assert_eq!(read(sirena).messages[0].manifest.travellers[0].family_name, "O'HARA");
     let short = format!(
         "UNA:+.\\*'\n{}",
@@ -106,7 +106,8 @@ fn without_una_the_separators_are_told_from_the_segments() {
 
 #[test]
 fn envelopes_may_be_absent_but_that_is_said() {
-    let bare = "UNH+1+PAXLST:D:15B:UN:IATA'BGM+745'TDT+20+EX123'NAD+FL+++OAKLEY:ANNA'CNT+42:1'UNT+6+1'\r\nRegards, It's me\r\n";
+    let bare = "UNH+1+PAXLST:D:15B:UN:IATA'BGM+745'TDT+20+EX123'NAD+FL+++OAKLEY:ANNA'CNT+42:1'UNT+6+1'\r\n\
+                Regards, It's me\r\n";
     let found = read(bare);
     assert_eq!(found.messages[0].manifest.control.release, "15B");
     assert!(codes(&found).contains(&WarningCode::NoInterchangeEnvelope));
@@ -120,7 +121,8 @@ fn envelopes_may_be_absent_but_that_is_said() {
 fn several_messages_and_interchanges_come_in_their_order() {
     let part = |number: &str, name: &str| {
         format!(
-            "UNH+{number}+PAXLST:D:05B:UN:IATA+KEY+{number}:F'BGM+745'TDT+20+EX123'NAD+FL+++{name}:A'CNT+42:3'UNT+6+{number}'"
+            "UNH+{number}+PAXLST:D:05B:UN:IATA+KEY+{number}:F'BGM+745'TDT+20+EX123'NAD+FL+++{name}:A'CNT+42:3'\
+             UNT+6+{number}'"
         )
     };
     let text = format!("UNB+UNOA:4+EX+B+300615:0830+R1'{}{}UNZ+2+R1'", part("03", "THIRD"), part("01", "FIRST"));
@@ -257,7 +259,8 @@ fn legs_split_a_progressive_flight_by_who_is_on_board() {
     let found = read(wrap(
         "BGM+745'TDT+20+EX9+++EX'LOC+92+AAA'DTM+189:3006150100:201'LOC+92+BBB'DTM+232:3006150200:201'\
          LOC+125+BBB'DTM+189:3006150300:201'LOC+87+CCC'DTM+232:3006150400:201'\
-         NAD+FL+++ONE:O'LOC+178+AAA'LOC+179+BBB'NAD+FL+++TWO:T'LOC+178+BBB'LOC+179+CCC'NAD+FL+++ALL:A'LOC+178+ZZZ'LOC+179+YYY'CNT+42:3'",
+         NAD+FL+++ONE:O'LOC+178+AAA'LOC+179+BBB'NAD+FL+++TWO:T'LOC+178+BBB'LOC+179+CCC'\
+         NAD+FL+++ALL:A'LOC+178+ZZZ'LOC+179+YYY'CNT+42:3'",
     ));
     let journeys = &found.messages[0].journeys;
     let spans: Vec<(&str, &str, &[usize])> = journeys
@@ -294,8 +297,10 @@ fn a_list_that_names_no_departure_is_refused_with_the_reason() {
 fn us_edifact_is_read_with_its_people() {
     let found = read(
         "UNA:+.? 'UNB+UNOA:1+EX:NZ+B:US+300615:2359+R1'UNH+1+PAXLST:001:000:NZ+EX812/300615/2300+01:C'\
-         CTA+IC+:FRED? SAMPLE+1-555-0100:TE'TDT++EX812+40+EX'LOC+005+NZAKL:50'DTM+136+300615+2200+M10'LOC+008+USLAX:50'UNS+D'\
-         PDT+P/E1:350909:US+O?'KANE:SIMON:P:590429:M+PAX+NZAKL:USLAX'PDT+P/E2:350909:US+BAD:DATE::502010+PAX+NZAKL:USLAX'\
+         CTA+IC+:FRED? SAMPLE+1-555-0100:TE'TDT++EX812+40+EX'LOC+005+NZAKL:50'DTM+136+300615+2200+M10'\
+         LOC+008+USLAX:50'UNS+D'\
+         PDT+P/E1:350909:US+O?'KANE:SIMON:P:590429:M+PAX+NZAKL:USLAX'\
+         PDT+P/E2:350909:US+BAD:DATE::502010+PAX+NZAKL:USLAX'\
          PDT+P/E3+CREW:CARL::600101:M+CRW+NZAKL:USLAX'UNT+11+1'UNZ+1+R1'",
     );
     let message = &found.messages[0];

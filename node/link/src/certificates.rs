@@ -20,7 +20,7 @@ use crate::identity::PeerIdentity;
 /// How long an authority lives, days: ten years, longer than the machines that trust it.
 const AUTHORITY_DAYS: u64 = 3_653;
 
-/// Certificates are valid from this long before they are issued, so that a machine whose clock is slow takes them.
+/// How long before it is issued a certificate becomes valid, so that a machine with a slow clock takes it.
 const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -28,7 +28,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Why a certificate was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file is there already, and nothing is ever overwritten.
+    /// The file is there already. Nothing is ever overwritten.
     #[error("{0}: exists already; move it away first, or choose another folder or name")]
     Exists(PathBuf),
     /// A file cannot be read or written.
@@ -111,8 +111,7 @@ pub struct Issued {
     pub key: PathBuf,
 }
 
-/// A certificate authority in a folder: `ca.pem`, which everybody needs, and `ca.key`, which nobody but the issuer
-/// may see.
+/// A certificate authority in a folder: `ca.pem`, which everybody needs, and `ca.key`, which only the issuer may see.
 pub struct Authority {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -126,7 +125,7 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Makes an authority in `folder`, which is created where needed.
+    /// Makes an authority in `folder`. The folder is made if it is missing.
     ///
     /// # Errors
     /// [`Error::Exists`] where there is one already; [`Error::File`].
@@ -205,8 +204,8 @@ impl Authority {
     }
 }
 
-/// A name of its own for each authority, so that a certificate of another cluster is refused as one of an unknown
-/// authority and not as one with a broken signature.
+/// A random name for an authority. A certificate of another cluster is so refused as one of an unknown authority, and
+/// not as one with a broken signature.
 fn authority_name(key: &KeyPair) -> String {
     let hash = digest::digest(&digest::SHA256, key.public_key_raw());
     let tag: String = hash.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();

@@ -1,10 +1,10 @@
 //! The gate client library: one handle that boards travellers whichever node is alive.
 //!
-//! A [`GateClient`] keeps warm connections to two nodes. A request goes to the first; where that one is silent for an
-//! adaptive delay, the same request, under the same encounter id, goes to the second as well, and whichever answers
-//! first is right, because every step behind it is idempotent in the encounter; a third connection is made meanwhile,
-//! for the case that the second node is silent as well. Lost connections and refusals that
-//! another node may not give are retried there at once, all within one deadline.
+//! A [`GateClient`] keeps warm connections to two nodes. A request goes to the first node. If that node is silent for
+//! an adaptive delay, the same request with the same encounter id goes to the second node as well, and the first answer
+//! counts: every step at the nodes is idempotent in the encounter. Meanwhile the client connects to a third node, in
+//! case the second one is silent, too. After a lost connection, or a refusal that another node may not give, the client
+//! asks another node at once. All of it has one deadline.
 
 mod error;
 mod pace;
@@ -32,11 +32,11 @@ use crate::identity::Identity;
 use pace::{Budget, Pace};
 use warm::Pool;
 
-/// Bounds of the delay after which an identification is asked of a second node. Below 10 ms scheduling noise would
-/// trigger it; 45 ms, and as much again where the second node is silent too, leave room for the answer within P3's 150 ms.
+/// Bounds of the delay after which a second node is asked to identify. Below 10 ms noise of the scheduler would trigger
+/// it. Twice 45 ms, if the second node is silent, too, leave room for an answer within P3's 150 ms.
 const IDENTIFY_HEDGE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(45));
 
-/// The same for a boarding, which waits for a quorum's disks; P3 gives it 600 ms.
+/// The same for a boarding. It waits for the disks of a quorum, and P3 gives it 600 ms.
 const BOARD_HEDGE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(150));
 
 /// What a [`GateClient`] needs to know.
@@ -57,7 +57,7 @@ impl GateClientOptions {
     }
 }
 
-/// What a client has had to do beside asking and being answered.
+/// How often a client had to do more than ask one node and take its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientStatistics {
     /// Requests made.
@@ -110,8 +110,7 @@ impl GateClient {
         Self::start(options, 2).await
     }
 
-    /// Connects to one node alone and stays with it: no second node is ever asked. For benchmarks, and for asking
-    /// each node in turn.
+    /// Connects to one node and never asks another. This is for benchmarks, and for asking each node in turn.
     ///
     /// # Errors
     /// As [`GateClient::connect`].
@@ -130,7 +129,7 @@ impl GateClient {
         let pool = Arc::new(Pool::new(endpoint.clone(), addresses, wanted).map_err(ClientError::Request)?);
         let until = Instant::now() + deadline;
         loop {
-            // Where time runs out in the middle, what failed so far is told below.
+            // If time runs out here, the error below tells what has failed so far.
             let _ = tokio::time::timeout_at(until, pool.fill(1)).await;
             if !pool.warm().is_empty() {
                 break;
@@ -201,8 +200,8 @@ impl GateClient {
         }
     }
 
-    /// Settles on the shorter deadline of the capture and the client (0 is none), and writes it into the capture, so
-    /// that the nodes know how long they have.
+    /// Writes the shorter deadline of capture and client (0 is none) into the capture, so that the nodes know how long
+    /// they have.
     fn set_deadline(&self, capture: &mut Capture) -> Duration {
         let deadline = match capture.deadline_ms {
             0 => self.inner.deadline,

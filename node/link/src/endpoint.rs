@@ -23,8 +23,11 @@ pub const SERVER_NAME: &str = "tvs.internal";
 /// Why an endpoint cannot be opened. Both are the operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody else has the port.
-    #[error("UDP port {} of {} is taken; stop the process that holds it (`ss -ulpn`) or choose another port", .0.port(), .0.ip())]
+    /// Another process has the port.
+    #[error(
+        "UDP port {} of {} is taken; stop the process that holds it (`ss -ulpn`) or choose another port",
+        .0.port(), .0.ip()
+    )]
     PortTaken(SocketAddr),
     /// The system refuses the socket.
     #[error("UDP socket at {address} cannot be opened ({reason}); choose an address of this machine that may be bound")]
@@ -64,7 +67,7 @@ fn open(address: SocketAddr, identity: &Identity, server: Option<quinn::ServerCo
     };
     let socket = socket(address).map_err(failed)?;
     let runtime = Arc::new(quinn::TokioRuntime);
-    // Only a listening endpoint comes back under its old address, and keys must not be shared between endpoints.
+    // Only a listening endpoint comes back at its old address, and two endpoints must not share a key.
     let mut config = match server {
         Some(_) => restartable(identity.restart_key(socket.local_addr().map_err(failed)?)),
         None => EndpointConfig::default(),
@@ -75,17 +78,17 @@ fn open(address: SocketAddr, identity: &Identity, server: Option<quinn::ServerCo
     Ok(endpoint)
 }
 
-/// Settings of an endpoint that, killed and started again, tells its former peers at once that their connections are
-/// gone (stateless reset, RFC 9000, section 10.3): it has to sign as before.
-/// Without this they would find out by [`limits::IDLE_TIMEOUT`].
+/// Settings of an endpoint that may be killed and started again. It then tells its former peers at once that their
+/// connections are gone (stateless reset, RFC 9000, section 10.3), for which it has to sign with the same key as
+/// before. Without this they would find out after [`limits::IDLE_TIMEOUT`].
 fn restartable(key: hmac::Key) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(key));
     config.cid_generator(|| Box::new(RandomIds)).min_reset_interval(limits::RESET_INTERVAL_MIN);
     config
 }
 
-/// Connection ids that carry no mark of the process that made them. quinn's default ignores packets with ids that
-/// this process did not make, and so would never answer those of its predecessor.
+/// Connection ids that do not show which process made them. quinn's default ids do: a process ignores packets with ids
+/// of another one, and would never answer those that its predecessor made.
 struct RandomIds;
 
 impl RandomIds {
@@ -95,7 +98,7 @@ impl RandomIds {
 impl ConnectionIdGenerator for RandomIds {
     fn generate_cid(&mut self) -> ConnectionId {
         let mut id = [0; Self::BYTES];
-        // Where the system had no randomness left, ids would collide, and quinn makes another until one is free.
+        // Without randomness from the system ids collide, and quinn asks for another one until it is free.
         if aws_lc_rs::rand::fill(&mut id).is_err() {
             tracing::error!("the system gives no random numbers");
         }
@@ -113,7 +116,7 @@ impl ConnectionIdGenerator for RandomIds {
 
 fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    // The system caps buffers (net.core.rmem_max) and says nothing; less than asked for is slower, not wrong.
+    // The system limits buffers (net.core.rmem_max) silently. Smaller ones are slower, not wrong.
     for result in [
         socket.set_recv_buffer_size(limits::SOCKET_BUFFER_BYTES),
         socket.set_send_buffer_size(limits::SOCKET_BUFFER_BYTES),
@@ -159,8 +162,8 @@ fn server_config(tls: Arc<QuicServerConfig>) -> quinn::ServerConfig {
 
 fn client_config(tls: Arc<QuicClientConfig>) -> quinn::ClientConfig {
     let mut transport = transport();
-    // Only the connecting side shows that it is there: that keeps both sides' timers from running out, at half the
-    // packets. Its receive window is a node's, because answers to nodes carry segments.
+    // Only the connecting side sends signs of life. They keep the timers of both sides from running out, with half of
+    // the packets. Its receive window is a node's, because answers to nodes carry segments.
     transport
         .keep_alive_interval(Some(limits::KEEP_ALIVE_INTERVAL))
         .receive_window(limits::PEER_CONNECTION_WINDOW_BYTES.into())

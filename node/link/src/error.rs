@@ -11,11 +11,11 @@ use crate::identity::PeerIdentity;
 /// Who has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
-    /// Whoever made the request: it has to be changed.
+    /// Who made the request has to change it.
     Caller,
-    /// Whoever runs the cluster: a node, a network path or a certificate needs care.
+    /// Who runs the cluster has to mend a node, a network path or a certificate.
     Operator,
-    /// We: a fault in this software.
+    /// We have to mend this software.
     Us,
 }
 
@@ -48,7 +48,7 @@ pub enum LinkError {
         /// What its certificate says.
         found: PeerIdentity,
     },
-    /// The connection broke after the request was sent, in part or whole: it is unknown whether it was carried out.
+    /// The connection broke after some or all of the request was sent. The request may have been carried out or not.
     #[error("{address}: connection lost with the request under way ({reason}); ask again where repeating is safe")]
     Lost {
         /// The other side.
@@ -56,7 +56,7 @@ pub enum LinkError {
         /// What was met.
         reason: String,
     },
-    /// No answer in time: it is unknown whether the request was carried out.
+    /// No answer in time. The request may have been carried out or not.
     #[error("{address}: no answer within {} ms; ask again where repeating is safe", timeout.as_millis())]
     TimedOut {
         /// The other side.
@@ -103,8 +103,8 @@ impl LinkError {
         }
     }
 
-    /// The error of a connection that ended with a request under way. A failed handshake is known to have let
-    /// nothing through, even where this side learns of it late.
+    /// The error of a connection that ended with a request under way. If its handshake failed, the request did not get
+    /// through, even if this side learns of the failure late.
     pub(crate) fn after_sending(address: SocketAddr, error: &ConnectionError) -> Self {
         match tls_alert(error) {
             Some(_) => Self::Certificate { address, reason: describe(error) },
@@ -123,8 +123,8 @@ impl From<codec::Error> for LinkError {
     }
 }
 
-/// The TLS alert (RFC 8446, section 6) that ended a handshake, whichever side raised it. QUIC carries alerts as
-/// error codes 0x100 to 0x1ff (RFC 9001, section 4.8).
+/// The TLS alert (RFC 8446, section 6) of either side that ended a handshake. QUIC carries alerts as error codes 0x100
+/// to 0x1ff (RFC 9001, section 4.8).
 fn tls_alert(error: &ConnectionError) -> Option<u8> {
     let code = match error {
         ConnectionError::TransportError(error) => u64::from(error.code),
@@ -134,7 +134,7 @@ fn tls_alert(error: &ConnectionError) -> Option<u8> {
     (0x100..0x200).contains(&code).then_some((code & 0xff) as u8)
 }
 
-/// A short name for the way in which a handshake failed, for metrics.
+/// A short name of how a handshake failed, for metrics.
 pub(crate) fn handshake_label(error: &ConnectionError) -> &'static str {
     match (tls_alert(error), error) {
         (Some(alert), _) => alert_label(alert),

@@ -51,7 +51,7 @@ pub(crate) async fn exchange(
     let (mut send, mut receive) =
         connection.open_bi().await.map_err(|error| LinkError::before_sending(address, &error))?;
     match frame.write(&mut send).await {
-        // A node that refuses early stops reading, and its answer is on the way.
+        // A node that refuses early stops reading. Its answer is on the way.
         Ok(()) | Err(WriteError::Stopped(_)) => {}
         Err(WriteError::ConnectionLost(error)) => return Err(LinkError::after_sending(address, &error)),
         Err(error) => return Err(LinkError::Lost { address, reason: error.to_string() }),

@@ -29,13 +29,13 @@ impl Frame {
         self.chunks.iter().map(Bytes::len).sum()
     }
 
-    /// Writes the frame and ends the stream. Where the future is dropped half-way, the stream is reset, so that the
-    /// other side never takes the first half for a finished frame.
+    /// Writes the frame and ends the stream. If the future is dropped half-way, the stream is reset, so that the other
+    /// side does not take the first half for a whole frame.
     pub(crate) async fn write(&self, stream: &mut SendStream) -> Result<(), WriteError> {
         let mut writing = Writing { stream, whole: false };
         writing.stream.write_all_chunks(&mut self.chunks.clone()).await?;
         writing.whole = true;
-        // The stream can only be closed already where the other side stopped it; then nobody waits for its end.
+        // An error means that the other side has stopped the stream. Then nobody waits for its end.
         let _ = writing.stream.finish();
         Ok(())
     }
@@ -49,7 +49,7 @@ struct Writing<'a> {
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         if !self.whole {
-            // A stream that is gone already needs no reset.
+            // An error means that the stream is gone already.
             let _ = self.stream.reset(CODE_ABANDONED);
         }
     }
@@ -58,7 +58,7 @@ impl Drop for Writing<'_> {
 /// Why a header could not be read.
 #[derive(Debug)]
 pub(crate) enum HeaderError {
-    /// The bytes are no header; the channel byte, where it is known, tells in which type to say so.
+    /// The bytes are no header. The channel, if it could be read, gives the type of the refusal.
     Refused { channel: Option<Channel>, refusal: Refusal },
     /// The stream or the connection is gone; nobody waits for an answer.
     Gone(ReadError),
@@ -76,9 +76,9 @@ pub(crate) enum BodyError {
 /// Reads frames from one stream.
 pub(crate) struct Reader<'a> {
     stream: &'a mut RecvStream,
-    /// Bytes that came behind the header.
+    /// Bytes that were read after the header.
     pending: Bytes,
-    /// Body bytes read so far, for whoever reports a timeout.
+    /// Body bytes read so far, for the report of a timeout.
     pub(crate) body_bytes_read: usize,
 }
 
@@ -111,8 +111,8 @@ impl<'a> Reader<'a> {
             .map_err(|refusal| HeaderError::Refused { channel: Channel::from_byte(header[3]), refusal })
     }
 
-    /// Reads the body of `length` bytes and the end of the stream. Memory grows with what has come, not with what
-    /// was announced.
+    /// Reads the body of `length` bytes and the end of the stream. Memory grows with the bytes that have come, not with
+    /// `length`.
     pub(crate) async fn body(&mut self, length: usize) -> Result<Bytes, BodyError> {
         let first = std::mem::take(&mut self.pending);
         self.body_bytes_read = first.len();
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Decodes a body, or says where it does not decode.
+/// Decodes a body. A refusal says where it does not decode.
 pub(crate) fn decode<T: DeserializeOwned>(channel: Channel, body: &[u8]) -> Result<T, Refusal> {
     codec::decode(body, channel.body_bytes_max()).map_err(|error| match error {
         codec::Error::TooLarge { .. } => {

@@ -1,4 +1,4 @@
-//! Who a process is, and who the other side of a connection is: both stand in certificates.
+//! Who a process is, and who the other side of a connection is: certificates say both.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// Why files do not make an identity. All of these are the operator's to mend.
+/// Why files do not make an identity. An operator can mend all of these.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
@@ -94,7 +94,7 @@ impl PeerIdentity {
         found.ok_or_else(|| "the certificate has no tvs://ROLE/NAME".to_owned())
     }
 
-    /// Reads the identity of a connection's other side; done once for each connection.
+    /// Reads the identity of a connection's other side. This is done once for each connection.
     pub(crate) fn of_connection(connection: &quinn::Connection) -> Result<Self, String> {
         let chain = connection
             .peer_identity()
@@ -107,7 +107,7 @@ impl PeerIdentity {
     }
 }
 
-/// A process's own certificate and key, and the authority that it trusts, ready for connections either way. Clones
+/// A process's own certificate and key, and the authority that it trusts, for connections in both directions. Clones
 /// share everything.
 #[derive(Clone)]
 pub struct Identity {
@@ -132,7 +132,7 @@ impl fmt::Debug for Identity {
 impl Identity {
     /// Loads an identity from PEM files: the authority's certificate, the own certificate, and its key.
     ///
-    /// A certificate that has expired loads, with a warning in the log: peers will refuse it.
+    /// An expired certificate is loaded with a warning in the log: the peers will refuse it.
     ///
     /// # Errors
     /// [`Error`] names the file and what to do.
@@ -171,7 +171,7 @@ impl Identity {
         self.inner.expires_at
     }
 
-    /// A key that the same process has again after a restart at the same address, and nobody else ever has.
+    /// A key that only this identity has, and that is the same after a restart at the same address.
     pub(crate) fn restart_key(&self, address: SocketAddr) -> hmac::Key {
         let purpose = format!("tvs stateless reset {address}");
         hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.inner.restart_key, purpose.as_bytes()).as_ref())
@@ -212,8 +212,8 @@ fn inspect(certificate: &CertificateDer<'_>) -> Result<(PeerIdentity, SystemTime
     Ok((PeerIdentity::of_certificate(&certificate)?, expires_at))
 }
 
-/// TLS 1.3 both ways with certificates on both sides. Sessions are never resumed: a resumed one would outlive the
-/// certificate that began it, and nothing is ever sent before the handshake is done.
+/// TLS 1.3 with certificates on both sides. Sessions are never resumed, because a resumed one could outlive the
+/// certificate that began it. Nothing is sent before the handshake is done.
 fn tls(
     roots: Arc<rustls::RootCertStore>,
     chain: Vec<CertificateDer<'static>>,

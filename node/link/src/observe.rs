@@ -1,4 +1,4 @@
-//! The server's metrics. Handles are made once for each server: looking a metric up costs more than counting it.
+//! The server's metrics. Each server looks them up once, because a look-up costs more than counting.
 
 use cluster_config::wire::{Channel, RefusalCode};
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
@@ -57,7 +57,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a refusal. Rare enough to look its counter up.
+    /// Counts a refusal. Refusals are rare, so their counter is looked up each time.
     pub(crate) fn refused(&self, code: RefusalCode) {
         counter!("tvs_link_refusals_total", "code" => code.as_str()).increment(1);
     }
@@ -78,7 +78,7 @@ impl Metrics {
     }
 }
 
-/// A gauge that is up for as long as this lives, so that no way out of a task leaves it up.
+/// Keeps a gauge one higher for as long as this lives, whichever way a task ends.
 pub(crate) struct Up(Gauge);
 
 impl Up {

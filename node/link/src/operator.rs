@@ -53,8 +53,9 @@ impl OperatorClient {
 
     /// Asks one node after the other until one answers, each for at most `timeout`.
     ///
-    /// Another node is asked where the request cannot have begun, and, for requests that only read, also where the
-    /// answer was lost or was a refusal that another node may not give. The last refusal is returned as the answer.
+    /// Another node is asked if the request cannot have begun. A request that only reads also goes to another node if
+    /// the answer was lost, or was a refusal that another node may not give. The last refusal is returned as the
+    /// answer.
     ///
     /// # Errors
     /// The last address's [`LinkError`].

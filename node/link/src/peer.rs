@@ -1,4 +1,4 @@
-//! Calls between nodes: a few warm connections to each, one for each kind of traffic.
+//! Calls between nodes: one warm connection to each node for each kind of traffic.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,15 +22,15 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// First pause after a failed connection, doubled up to [`BACK_OFF_MAX`]: a restarted node is found again quickly.
 const BACK_OFF_MIN: Duration = Duration::from_millis(20);
 
-/// Longest pause after a failed connection; below the time in which a node counts as lost, so that the first report
-/// after a restart finds the way in time.
+/// Longest pause after a failed connection. It is shorter than the time after which a node counts as lost, so that the
+/// first report after a restart comes in time.
 const BACK_OFF_MAX: Duration = Duration::from_millis(320);
 
-/// Silence on a link, with a call that timed out, after which the next call makes a new connection: a paused or
-/// cut-off node is then known by a failed handshake, and calls to it fail at once instead of by their timeout.
+/// After so long a silence on a link and a call that timed out, the next call makes a new connection. If the node is
+/// paused or cut off, the handshake fails, and from then on calls to it fail at once instead of after their timeout.
 const SILENCE_MAX: Duration = Duration::from_millis(300);
 
-/// Kinds of traffic. Each has its own connection to each node, with its own flow and congestion control, so that a
+/// Kinds of traffic. Each has its own connection to each node, with flow and congestion control of its own. So a
 /// segment of 100 MiB delays no heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
@@ -68,7 +68,7 @@ enum State {
     /// One task connects; everybody who needs the connection waits for it.
     Connecting(watch::Receiver<Outcome>),
     Up(Connection),
-    /// The last attempt failed; until then the next one would most likely too.
+    /// The last attempt failed. Until this instant no new one is made.
     Down {
         until: Instant,
         pause: Duration,
@@ -77,15 +77,15 @@ enum State {
 }
 
 impl PeerLinks {
-    /// Links that go out from `endpoint`; the one that the node listens on will do.
+    /// Links that go out from `endpoint`. It may be the one that the node listens on.
     pub fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, links: Arc::default() }
     }
 
     /// Asks the node at `address` and waits at most `timeout` for its answer, connecting included.
     ///
-    /// A request is written at most once: whether to repeat it is up to the caller, who finds in
-    /// [`LinkError::nothing_done`] whether that is always safe. A refusal is an answer, not an error.
+    /// A request is written at most once. The caller decides whether to repeat it; [`LinkError::nothing_done`] tells
+    /// whether that is safe in any case. A refusal is an answer, not an error.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -101,7 +101,7 @@ impl PeerLinks {
         let exchanged = async {
             let connection = link.connection(&self.endpoint, address).await?;
             match exchange(&connection, address, Channel::Peer, &frame).await {
-                // A connection that was found dead before anything was written is replaced once, at once.
+                // A connection that was dead before anything was written is replaced at once, but only once.
                 Err(LinkError::Unreachable { .. }) => {
                     link.forget(&connection);
                     let connection = link.connection(&self.endpoint, address).await?;
@@ -157,8 +157,8 @@ impl Link {
         self.heard_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// A call timed out: gives the connection up where nothing was heard for too long. Other calls that wait on it
-    /// keep it alive for themselves.
+    /// A call timed out: forgets the connection if nothing was heard on it for too long. Other calls that wait on it
+    /// keep it alive.
     fn unanswered(&self) {
         let silence_ms = (self.born.elapsed().as_millis() as u64).saturating_sub(self.heard_ms.load(Ordering::Relaxed));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,8 +167,8 @@ impl Link {
         }
     }
 
-    /// The connection, made where there is none. However many ask, one attempt is under way at a time, and it goes
-    /// on where the one who began it stops waiting.
+    /// The connection; it is made if there is none. However many callers ask, one attempt is under way at a time. It
+    /// goes on if the caller who began it stops waiting.
     async fn connection(self: &Arc<Self>, endpoint: &Endpoint, address: SocketAddr) -> Result<Connection, LinkError> {
         let mut outcome = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,7 +208,7 @@ impl Link {
                 }
             };
             *link.state.lock().unwrap_or_else(PoisonError::into_inner) = next;
-            // Nobody may be waiting any more.
+            // An error means that nobody waits any more.
             let _ = sender.send(Some(result));
         });
         receiver

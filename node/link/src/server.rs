@@ -21,7 +21,7 @@ use registry::Registry;
 
 /// What a node does with the requests that reach it. The role of the sender is checked before.
 ///
-/// A request runs to its end even where its sender has gone, so that no write is cut off half-way.
+/// A request runs to its end even if its sender has gone, so that no write is cut off half-way.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a gate.
     fn gate(&self, from: &PeerIdentity, request: gate::Request) -> impl Future<Output = gate::Response> + Send;
@@ -48,8 +48,8 @@ struct Shared<H> {
 struct Session {
     connection: Connection,
     from: PeerIdentity,
-    /// One permit for each request being handled. QUIC bounds open streams, not the work behind streams that were
-    /// given up; this does.
+    /// One permit for each request that is being handled. QUIC bounds the open streams, but work may go on after its
+    /// stream was given up. This bounds the work.
     permits: Arc<Semaphore>,
     /// Bytes of long bodies that are held now.
     bodies_bytes: AtomicUsize,
@@ -57,12 +57,12 @@ struct Session {
 
 /// Serves `endpoint` until `shutdown` completes (or the endpoint is closed).
 ///
-/// Stopping is orderly: newcomers are turned away, new requests are refused with `unavailable` so that gates go
-/// elsewhere at once, requests under way get [`limits::SHUTDOWN_GRACE`] to finish, then the accepted connections are
-/// closed. Connections that the endpoint made itself are left alone. Call [`Endpoint::wait_idle`] before the process
-/// ends, so that the closing reaches the other sides. Dropping the future closes the connections at once.
+/// It stops in order. It turns newcomers away, and refuses new requests with `unavailable`, so that gates go elsewhere
+/// at once. Requests under way get [`limits::SHUTDOWN_GRACE`] to finish. Then it closes the connections that it
+/// accepted, but not those that the endpoint has made itself. Call [`Endpoint::wait_idle`] before the process ends, so
+/// that the other sides learn of it. Dropping the future closes the connections at once.
 ///
-/// Install a metrics recorder before: the metrics are looked up once, here.
+/// Install a metrics recorder before the call: this looks the metrics up once.
 pub async fn serve<H: Handler>(endpoint: Endpoint, handler: Arc<H>, shutdown: impl Future<Output = ()> + Send) {
     let shared = Arc::new(Shared {
         handler,
@@ -87,7 +87,7 @@ pub async fn serve<H: Handler>(endpoint: Endpoint, handler: Arc<H>, shutdown: im
     let finished = async {
         tokio::time::sleep(limits::SHUTDOWN_NOTICE).await;
         for session in shared.registry.sessions() {
-            // The semaphore is never closed; an error could only mean that nobody is left to wait for.
+            // The semaphore is never closed, so there is no error.
             let _ = session.permits.acquire_many(STREAMS_PER_CONNECTION_MAX).await;
         }
     };
@@ -97,7 +97,7 @@ pub async fn serve<H: Handler>(endpoint: Endpoint, handler: Arc<H>, shutdown: im
     drop(closing);
 }
 
-/// Closes what is still open when serving ends, in whichever way it ends.
+/// Closes the connections that are still open when serving ends in any way.
 struct CloseOnDrop<H: Handler>(Arc<Shared<H>>);
 
 impl<H: Handler> Drop for CloseOnDrop<H> {
@@ -109,7 +109,7 @@ impl<H: Handler> Drop for CloseOnDrop<H> {
     }
 }
 
-/// Decides on a newcomer by the load of handshakes, before any cryptography.
+/// Takes or refuses a newcomer by the number of handshakes under way, before any cryptography.
 fn admit<H: Handler>(shared: &Arc<Shared<H>>, incoming: Incoming) {
     let handshakes = shared.handshakes.load(Ordering::Relaxed);
     if handshakes >= limits::HANDSHAKES_MAX {
@@ -121,7 +121,7 @@ fn admit<H: Handler>(shared: &Arc<Shared<H>>, incoming: Incoming) {
         return incoming.refuse();
     }
     if handshakes >= limits::HANDSHAKES_BEFORE_ADDRESS_PROOF && incoming.may_retry() {
-        // `may_retry` was just asked, and a newcomer that cannot be told to retry is simply dropped.
+        // `may_retry` has just said yes. On an error the newcomer is dropped.
         let _ = incoming.retry();
         return;
     }
@@ -129,7 +129,7 @@ fn admit<H: Handler>(shared: &Arc<Shared<H>>, incoming: Incoming) {
     tokio::spawn(greet(shared.clone(), incoming));
 }
 
-/// Finishes the handshake and, where the certificate is in order, serves the connection.
+/// Finishes the handshake and, if the certificate is in order, serves the connection.
 async fn greet<H: Handler>(shared: Arc<Shared<H>>, incoming: Incoming) {
     let address = incoming.remote_address();
     let result = match incoming.accept() {
@@ -181,7 +181,7 @@ async fn accept_requests<H: Handler>(shared: &Arc<Shared<H>>, session: &Arc<Sess
             Ok(permit) => permit,
             Err(_) => tokio::select! {
                 Ok(permit) = session.permits.clone().acquire_owned() => permit,
-                // Requests that never end must not hide that their connection has ended.
+                // The end of the connection is noticed even if its requests never end.
                 _ = session.connection.closed() => return,
             },
         };

@@ -149,8 +149,8 @@ async fn many_long_frames_at_once_are_refused_as_busy() {
     let server = start(&world, 1);
     let gate = proper(&world, &server).await;
     let hostile = hostile(&world, &server, "hostile").await;
-    // One more than there is room for. Streams arrive in any order: whichever comes last is refused, the others wait for
-    // their bodies.
+    // One more than there is room for. Streams arrive in any order: the last to come is refused, and the others wait
+    // for their bodies.
     let mut streams = tokio::task::JoinSet::new();
     for _ in 0..=node_link::limits::GATE_BODIES_BYTES_MAX / GATE_FRAME_BYTES_MAX {
         let (mut send, mut receive) = hostile.connection.open_bi().await.expect("a stream");

@@ -97,7 +97,7 @@ pub(crate) fn read(
         let kind = if rest.iter().all(u8::is_ascii_whitespace) { ErrorKind::Empty } else { ErrorKind::NotRecognised };
         return Err(Error::new(kind, lines.place(0)));
     }
-    // What begins like a further interchange and is none any more was cut off.
+    // Bytes that begin like a further interchange are one that was cut off.
     let tail = rest.trim_ascii();
     let is_tag = matches!(tail.get(..3), Some(b"UNA" | b"UNB" | b"UNG" | b"UNH"));
     let is_cut_tag = is_tag && tail.get(3).is_none_or(|byte| !byte.is_ascii_alphanumeric());
@@ -199,7 +199,7 @@ impl Reader<'_, '_> {
             return false;
         }
         let rest = self.tokens.rest().trim_ascii_start();
-        // The beginning of a service tag at the very end may be all that is left of a further message.
+        // The beginning of a service tag at the very end may be the rest of a further message.
         let cut = matches!(rest, b"U" | b"UN");
         let tag = matches!(rest.get(..3), Some(b"UNH" | b"UNG" | b"UNE" | b"UNZ"));
         let goes_on = tag && rest.get(3).is_none_or(|byte| !byte.is_ascii_alphanumeric());

@@ -1,8 +1,8 @@
 //! The syntax of UN/EDIFACT (ISO 9735, versions 1 to 4), and of the wire it arrives on.
 //!
-//! This layer knows separators, segments and envelopes, and nothing of passengers. It is lossless: a value
-//! that is not in the declared character set is kept and remarked. It is strict in one thing only: an
-//! interchange that is not closed is refused, because a list that is silently shorter is the worst outcome.
+//! This layer knows separators, segments and envelopes, and nothing of passengers. It loses nothing: a value outside of
+//! the declared character set is kept, with a warning. It is strict in one thing only. An interchange that is not
+//! closed is refused, because a list that is silently shorter is the worst outcome.
 
 mod characters;
 mod envelope;

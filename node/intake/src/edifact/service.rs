@@ -31,7 +31,7 @@ impl ServiceCharacters {
     /// The separators must differ from each other and be neither letters nor digits, or no segment tag could
     /// be told from its data.
     pub fn from_advice(advice: [u8; 6]) -> Option<Self> {
-        // The decimal mark is of no use here: no number in a passenger list has a fraction.
+        // The decimal mark is not needed: no number in a passenger list has a fraction.
         let [component, element, _decimal, release, repetition, terminator] = advice;
         let unless_space = |byte: u8| (byte != b' ').then_some(byte);
         let characters = Self {

@@ -1,4 +1,4 @@
-//! Cuts the bytes of an interchange to segments.
+//! Cuts the bytes of an interchange into segments.
 
 use crate::error::{Error, ErrorKind};
 use crate::limits;
@@ -51,11 +51,11 @@ impl<'a> Tokens<'a> {
         self.wire.stripped.offset(self.position)
     }
 
-    /// The next segment; nothing at the end of the input. Empty segments are passed over.
+    /// The next segment; none at the end of the input. Empty segments are skipped.
     ///
     /// # Errors
     ///
-    /// A limit of [`limits`] is passed.
+    /// The input exceeds a limit of [`limits`].
     pub(super) fn next(&mut self, counters: &mut Counters) -> Result<Option<Token>, Error> {
         loop {
             let blank = self
@@ -176,7 +176,7 @@ impl Builder {
             text.trim().clone_into(&mut self.syntax);
         }
         let repetitions = std::mem::take(&mut self.repetitions);
-        // Positions count bytes on the wire; they hold in the text only where both are the same.
+        // Positions count bytes as they were sent. In the text they are right only if both have the same bytes.
         let repetitions = (!repetitions.is_empty() && text.is_ascii()).then(|| repetitions.into_boxed_slice());
         self.components.push(Component { element, index, text: text.into(), repetitions });
     }

@@ -1,4 +1,4 @@
-//! What the wire adds to an interchange: telex and mail headers, control characters, line ends anywhere.
+//! What transmission adds to an interchange: telex and mail headers, control characters, line ends anywhere.
 //!
 //! Teleprinter lines are 64 to 69 columns wide and break inside tags and values, so line ends are taken out
 //! before segments are told apart. They can never be data: no EDIFACT character set up to level E has them.
@@ -16,7 +16,7 @@ pub(super) struct Wire {
     pub(super) stripped: Stripped,
 }
 
-/// Input without line ends and transmission control characters, and the way back to where it stood.
+/// Input without line ends and transmission control characters, and the offset of each byte in the original.
 pub(super) struct Stripped {
     pub(super) bytes: Vec<u8>,
     /// Position in `bytes` and offset in the input, wherever the distance between them changes.
@@ -39,7 +39,7 @@ impl Stripped {
         }
     }
 
-    /// Position in `bytes` of an offset in the input; what was taken out belongs to the next byte that was kept.
+    /// Position in `bytes` of an offset in the input. For a byte that was taken out it is that of the next one kept.
     fn position(&self, offset: usize) -> usize {
         let after = self.jumps.partition_point(|(_, from)| *from <= offset);
         match after.checked_sub(1).and_then(|index| self.jumps.get(index)) {
@@ -56,7 +56,7 @@ impl Stripped {
 ///
 /// # Errors
 ///
-/// A service segment is there, but its separators cannot be told.
+/// There is a service segment, but its separators cannot be found.
 pub(super) fn open(input: &[u8], from: usize, lines: &Lines, warnings: &mut Warnings) -> Result<Option<Wire>, Error> {
     let rest = input.get(from..).unwrap_or_default();
     let advice = find_advice(rest);
@@ -139,9 +139,10 @@ fn find_advice(rest: &[u8]) -> Option<(usize, ServiceCharacters)> {
         let four: Vec<u8> =
             after.get(skipped..)?.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(4).collect();
         let fits = matches!(four.get(..3), Some(b"UNB" | b"UNG" | b"UNH")) && four.get(3) == Some(&service.element);
-        // A UNA that is one byte too short seems to make the line end the terminator; the segments show better.
+        // After a UNA that is one byte too short, the line end seems to be the terminator. The segments show the real
+        // one.
         let line_end_ends_nothing = || {
-            // UNB and UNH stand in the first few hundred bytes; no more is looked at, so that many UNA cost little.
+            // UNB and UNH stand in the first few hundred bytes. Only these are searched, so that many UNA cost little.
             let bytes = strip(after.get(..1024).unwrap_or(after), 0, None).bytes;
             find_service_segment(&bytes).and_then(|start| infer(&bytes, start)).is_some()
         };
@@ -180,7 +181,7 @@ fn find_service_segment(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// Tells the separators from the service segments themselves, where no UNA does.
+/// Finds the separators in the service segments themselves, if there is no UNA.
 fn infer(bytes: &[u8], start: usize) -> Option<ServiceCharacters> {
     let text = bytes.get(start..)?;
     let element = *text.get(3)?;

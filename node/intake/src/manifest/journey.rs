@@ -56,7 +56,7 @@ pub struct Journey {
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The message does not bring passengers who board.
+    /// The message lists no passengers who board.
     #[error("the message brings no passengers who board ({disposition:?})")]
     NotBoarding {
         /// What the message is for instead.
@@ -86,7 +86,7 @@ pub enum Refusal {
 }
 
 impl Manifest {
-    /// The legs of all transports in their order, overflights not among them.
+    /// The legs of all transports in their order, without overflights.
     ///
     /// Calls at the same port that end one leg and begin the next are taken as one stop.
     pub fn legs(&self) -> Vec<Leg> {
@@ -128,9 +128,9 @@ impl Manifest {
 
     /// One record for each departure whose passengers this message expects to board or amends.
     ///
-    /// A passenger is on the legs from the embarkation to the debarkation port; where one of these is not on
-    /// the flight (the person connects), from the first or to the last leg. Crew is never included. Legs without
-    /// a scheduled departure make no journey; [`Leg::has_departure`] tells them.
+    /// A passenger is on the legs from the embarkation port to the debarkation port. If one of the ports is not on the
+    /// flight, because the person connects, they are on it from the first leg, or to the last. Crew is never included.
+    /// A leg without a scheduled departure makes no journey; see [`Leg::has_departure`].
     ///
     /// # Errors
     ///
@@ -146,11 +146,11 @@ impl Manifest {
 
     /// The same grouping for messages that take people off or close a flight: the departures they are about.
     ///
-    /// People are in it who are referred to without a role, but still no crew.
+    /// People without a role are included, but still no crew.
     ///
     /// # Errors
     ///
-    /// As [`Manifest::journeys`], but for the disposition; crew lists are still refused.
+    /// As [`Manifest::journeys`], for any disposition. Crew lists are still refused.
     pub fn affected_journeys(&self) -> Result<Vec<Journey>, Refusal> {
         match self.disposition() {
             Disposition::Board | Disposition::Amend => self.journeys(),

@@ -93,7 +93,7 @@ struct JsonTraveller {
 ///
 /// # Errors
 ///
-/// The text is no JSON, or no manifest by the schema. A traveller that is none is quarantined instead.
+/// The text is no JSON, or does not follow the schema. A traveller that does not follow it is quarantined instead.
 pub(crate) fn read(input: &[u8], lines: &Lines) -> Result<Message, Error> {
     let refuse = |reason: String, offset: usize| Error::new(ErrorKind::Json { reason }, lines.place(offset));
     let begin = input.len() - input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input).len();
@@ -118,7 +118,7 @@ pub(crate) fn read(input: &[u8], lines: &Lines) -> Result<Message, Error> {
     let mut travellers = Vec::with_capacity(manifest.travellers.len());
     let mut quarantined = Vec::new();
     for (index, raw) in manifest.travellers.iter().enumerate() {
-        // The raw value borrows from `text`, so the distance of the two is its offset.
+        // The raw value borrows from `text`, so the difference of the two addresses is its offset.
         let offset = begin + (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
         match traveller(raw.get(), saturate(index + 1)) {
             Ok(traveller) => travellers.push(traveller),
@@ -214,7 +214,7 @@ fn offset_of(text: &str, error: &serde_json::Error) -> usize {
     (line_start + error.column().saturating_sub(1)).min(text.len())
 }
 
-/// The reason without the place, which the error carries itself.
+/// The reason without the place: the error names the place itself.
 fn reason_of(error: &serde_json::Error) -> String {
     let reason = error.to_string();
     match reason.rfind(" at line ") {

@@ -99,7 +99,7 @@ pub enum Disposition {
     Remove,
     /// Crew; never a passenger gallery.
     Crew,
-    /// Who is on board, or is not, after the doors closed; names no new travellers.
+    /// Who is on board, or is not, after the doors were closed. It names no new travellers.
     CloseOut,
     /// News about the flight alone.
     FlightStatus,
@@ -132,7 +132,7 @@ pub struct Control {
     pub function: Option<String>,
 }
 
-/// UNH S010: a long list is split to a series of messages, which may arrive in any order.
+/// UNH S010: a long list is split into a series of messages, which may arrive in any order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SeriesPart {
     /// Ordinal of this part, from 1.
@@ -263,8 +263,8 @@ impl Manifest {
             MessageKind::GatePass => Disposition::GatePass,
             MessageKind::Other { .. } => Disposition::Unknown,
         };
-        // A JSON manifest is written for this service and says its mode itself; PAXLST by land or sea follows
-        // other rules, and no flight may be made of it.
+        // A JSON manifest is written for this service and states its mode. PAXLST by land or sea follows other rules,
+        // and must not become a flight.
         match (self.source, self.mode) {
             (Source::Json, _) | (_, TransportMode::Air) => of_kind,
             _ => Disposition::NotAir,
@@ -272,7 +272,7 @@ impl Manifest {
     }
 }
 
-/// Splits a flight such as `OK688` or `BAW123A` to carrier and number.
+/// Splits a flight such as `OK688` or `BAW123A` into carrier and number.
 ///
 /// IATA designators have two characters with at least one letter, ICAO designators three letters, flight numbers
 /// up to four digits and perhaps a suffix letter (IATA SSIM, chapter 2). Two characters are tried first.

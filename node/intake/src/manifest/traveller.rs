@@ -11,7 +11,7 @@ pub struct Traveller {
     pub ordinal: u32,
     /// As what the person travels.
     pub role: Role,
-    /// Family name, or the whole name where it was sent in one piece. Empty only where a message refers to
+    /// Family name, or the whole name if it was sent in one piece. Empty only where a message refers to
     /// people by reference alone.
     pub family_name: String,
     /// First and further given names, one entry for each component as it was sent.
@@ -28,9 +28,9 @@ pub struct Traveller {
     pub birth_country: Option<String>,
     /// Place of birth in words (LOC+180).
     pub birth_place: Option<String>,
-    /// Port where the person began to travel (LOC+178).
+    /// Port where the person begins the journey (LOC+178).
     pub embarkation_port: Option<String>,
-    /// Port where the person ends to travel (LOC+179).
+    /// Port where the person ends the journey (LOC+179).
     pub debarkation_port: Option<String>,
     /// Port where the person is cleared by the border authority (LOC+22).
     pub clearance_port: Option<String>,
@@ -58,7 +58,7 @@ pub struct Traveller {
     pub crew_function: Option<String>,
 }
 
-/// As what a person travels (NAD 3035).
+/// The role in which a person travels (NAD 3035).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -178,7 +178,7 @@ pub enum DocumentKind {
     Passport,
     /// `V`.
     Visa,
-    /// `A`, `C`, `I` and their subtypes, but `AC` and `IP`.
+    /// `A`, `C`, `I` and their subtypes, except `AC` and `IP`.
     IdentityCard,
     /// `IP`.
     PassportCard,

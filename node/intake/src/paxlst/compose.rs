@@ -1,4 +1,4 @@
-//! A manifest to a PAXLST interchange as airlines send them, for demonstrations, tests and forwarding.
+//! Writes a manifest as a PAXLST interchange, as airlines send it, for demonstrations, tests and forwarding.
 
 use crate::date::{Century, Date, LocalDateTime, SCHEDULE_PIVOT};
 use crate::edifact::{GroupHeader, InterchangeHeader};
@@ -9,10 +9,9 @@ use super::kind;
 
 /// Writes one interchange with one message: UNA, UNB, UNG, UNH, the list, UNT, UNE, UNZ, one segment a line.
 ///
-/// Separators inside of values are released; control characters, which can be no data, become spaces. Where
-/// the manifest names no directory release, D.02B is written; where it has no interchange header, one is made
-/// of its carrier and first departure. Reading the result gives the same manifest, if every value in it is one
-/// that the reader could have given: not empty and without white space around it.
+/// Separators inside of values are released. Control characters cannot be data and become spaces. If the manifest names
+/// no directory release, D.02B is written. If it has no interchange header, one is made of its carrier and first
+/// departure. Reading the result gives the same manifest if no value in it is empty or has white space around it.
 pub fn compose(manifest: &Manifest) -> Vec<u8> {
     let control = &manifest.control;
     let header = control.interchange.clone().unwrap_or_else(|| default_header(manifest));
@@ -230,7 +229,7 @@ fn person(out: &mut Writer, traveller: &Traveller, reference: Date) {
         out.segment("RFF", &[&[&other.qualifier, &other.number]]);
     }
     for document in &traveller.documents {
-        // 110 is the code list for travel documents, 111 its keeper, in all lists that airlines send.
+        // All airlines write 110, the code list of travel documents, and 111, who maintains it.
         let kind = text(&document.type_code);
         let listed: &[&str] = if kind.is_empty() { &[] } else { &[kind, "110", "111"] };
         out.segment("DOC", &[listed, &[text(&document.number)]]);

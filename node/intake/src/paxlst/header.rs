@@ -1,10 +1,10 @@
-//! What is read the same way at the head of a message and in a traveller's entry.
+//! What the header of a message and a traveller's entry read in the same way.
 
 use crate::date::{self, Century, Date, Decoded};
 use crate::edifact::{InterchangeHeader, Segment};
 use crate::manifest::{Contact, Transport};
 
-/// The date that gives births and expiries their century: the first departure, else the preparation.
+/// The date by which births and expiries get their century: the first departure, else the preparation.
 pub(super) fn reference_date(transports: &[Transport], interchange: Option<&InterchangeHeader>) -> Date {
     let scheduled = transports.iter().find_map(|transport| {
         let call = transport.calls.iter().find_map(|call| call.departure.or(call.arrival));

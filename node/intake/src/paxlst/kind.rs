@@ -4,8 +4,8 @@ use crate::manifest::{MessageKind, TransportMode};
 
 /// The kind of a message by document code (1001), function (1004) and message function (1225).
 ///
-/// Close-outs and flight news are told by the function alone, because senders put them under 266, 745 and 250.
-/// Some senders put a document number where the API guidelines have the function; then 1225 decides.
+/// The function alone decides whether it is a close-out or news of a flight, because senders put these under 266, 745
+/// and 250. Some senders put a document number where the API guidelines have the function. Then 1225 decides.
 pub(super) fn of(code: Option<&str>, function: Option<&str>, message_function: Option<&str>) -> MessageKind {
     match function {
         Some("CLOB") => return MessageKind::ClosedOnBoard,
@@ -53,7 +53,7 @@ pub(super) fn codes(kind: &MessageKind) -> (Option<&str>, Option<&str>) {
     }
 }
 
-/// Whether people in such a message are named; in the others a reference is enough.
+/// Whether such a message names its people. In the others a reference is enough.
 pub(super) fn names_people(kind: &MessageKind) -> bool {
     matches!(
         kind,

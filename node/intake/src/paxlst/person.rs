@@ -101,19 +101,20 @@ impl Entry {
                 self.limit(self.traveller.documents.len(), limits::DOCUMENTS_MAX, segment);
             }
             "CTA" | "QTY" | "CPI" | "AUT" | "GIR" | "SEL" | "STS" | "PNA" | "ADR" => {}
-            // What follows a name and is no segment is the rest of the name: its separator was not released.
+            // If no segment follows a name, it is the rest of the name: a separator in it was not released.
             _ if after_name || !segment.has_valid_tag() => {
                 self.fail(
                     QuarantineReason::Damaged,
                     &segment.place,
-                    "this is no segment of a traveller; a separator inside of a value must be released, for example O?'NEILL",
+                    "this is no segment of a traveller; a separator inside of a value must be released, \
+                     for example O?'NEILL",
                 );
             }
             _ => warnings.add(WarningCode::NotUnderstood, &segment.place, "the segment means nothing for a traveller"),
         }
     }
 
-    /// Ends the traveller; one that cannot be trusted comes out as a quarantine.
+    /// Ends the traveller. An entry that cannot be trusted becomes a quarantine.
     pub(super) fn close(mut self, must_be_named: bool) -> Result<Traveller, Quarantine> {
         let unnamed = self.traveller.family_name.is_empty() && self.traveller.given_names.is_empty();
         if unnamed && must_be_named {
@@ -193,7 +194,7 @@ impl Entry {
         }
     }
 
-    /// Sets the date of birth. One that is no date quarantines the traveller, a partly unknown one does not.
+    /// Sets the date of birth. If it is no date, the traveller is quarantined; if it is partly unknown, they are not.
     pub(super) fn set_birth(&mut self, value: &str, format: Option<&str>, place: &Place, warnings: &mut Warnings) {
         match date::decode(value, format, Century::Birth(self.reference_date)) {
             Decoded::Is(found) => self.traveller.date_of_birth = Some(found.date),
@@ -214,7 +215,7 @@ impl Entry {
         }
     }
 
-    /// Sets a document's expiry; one that is no date is left out with a warning.
+    /// Sets a document's expiry. If it is no date, it is left out with a warning.
     pub(super) fn set_expiry(&mut self, value: &str, place: &Place, warnings: &mut Warnings) {
         let decoded = date::decode(value, None, Century::Expiry(self.reference_date));
         match (decoded, self.traveller.documents.last_mut()) {
@@ -254,7 +255,7 @@ impl Entry {
         let traveller = &mut self.traveller;
         let slot = match function {
             "91" => match traveller.documents.last_mut() {
-                // A subdivision (code list 163) issues driving licences; the country after it is the state.
+                // A part of a country (code list 163) issues driving licences. The country after it is the state.
                 Some(document) if document.issuing_state.is_none() || segment.value(2, 1) != Some("163") => {
                     &mut document.issuing_state
                 }

@@ -1,4 +1,4 @@
-//! One PAXLST message to one manifest.
+//! Reads one PAXLST message into one manifest.
 
 use crate::date::{self, Century, Date, Decoded, LocalDateTime};
 use crate::edifact::{RawMessage, Segment};
@@ -249,7 +249,7 @@ impl Reader<'_> {
         }
         if let Some(code) = segment.value(3, 0) {
             let mode = kind::mode(code);
-            // One leg by another mode than air makes the whole message no list of one flight.
+            // If one leg is not by air, the message is no list of a flight.
             if self.stated_mode.is_none_or(|before| before == TransportMode::Air) {
                 self.stated_mode = Some(mode);
             }
@@ -291,7 +291,7 @@ impl Reader<'_> {
         let Some(time) = self.schedule(segment) else { return };
         let Some(transport) = self.transports.last_mut() else { return };
         let is_departure = matches!(segment.value(1, 0), Some("189" | "133" | "136" | "186"));
-        // Some senders write both LOC before both DTM; then a departure belongs to the port that has none yet.
+        // Some senders write both LOC before both DTM. Then a departure belongs to the port that has no time yet.
         let waits = match &mut transport.calls[..] {
             [.., before, last]
                 if is_departure && last.function == "87" && before.departure.is_none() && before.arrival.is_none() =>
@@ -362,7 +362,7 @@ impl Reader<'_> {
         if self.has_vehicle_crew {
             return TransportMode::Road;
         }
-        // Nobody who lists air passengers states the mode; those who list others do not use stage 20 without it.
+        // Senders of air passengers do not state the mode. Others do not use stage 20 without stating it.
         let by_stage = |transport: &Transport| matches!(transport.stage.as_deref(), None | Some("20" | "34"));
         let by_agency = self.control.association.as_deref() == Some("IATA");
         if by_agency || (!self.transports.is_empty() && self.transports.iter().all(by_stage)) {

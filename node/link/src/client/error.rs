@@ -8,7 +8,7 @@ use cluster_config::wire::Refusal;
 use crate::endpoint;
 use crate::error::{Actor, LinkError};
 
-/// One node that was asked in vain.
+/// A node that was asked and gave no answer that helps.
 #[derive(Debug, Clone)]
 pub struct Tried {
     /// The node.
@@ -22,7 +22,7 @@ pub struct Tried {
 pub enum Failure {
     /// The connection failed.
     Link(LinkError),
-    /// The node refused, and another one, or the same one later, may not.
+    /// The node refused. Another node, or the same one later, may not.
     Refused(Refusal),
     /// The node was asked and has not answered.
     Silent,
@@ -57,7 +57,7 @@ impl fmt::Display for List<'_> {
 /// Why a request of a gate was not answered.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {
-    /// The request itself is refused: it has to be changed, sending it again will not help.
+    /// The request itself is refused: it has to be changed. Sending it again does not help.
     #[error("{address}: refused: {refusal}")]
     Refused {
         /// The node that refused.
@@ -68,7 +68,7 @@ pub enum ClientError {
     /// The request cannot be sent at all, or no address was given.
     #[error("{0}")]
     Request(LinkError),
-    /// This machine gives no socket.
+    /// This machine did not open a socket.
     #[error("{0}")]
     Socket(String),
     /// No node takes this gate's certificate, or no node's certificate is accepted here.
@@ -85,8 +85,8 @@ pub enum ClientError {
         /// What was tried.
         tried: Vec<Tried>,
     },
-    /// Nodes were reached, but none answered in time. Whether a boarding was recorded is unknown: ask again with the
-    /// same encounter.
+    /// Nodes were reached, but none answered in time. A boarding may have been recorded or not: ask again with the same
+    /// encounter.
     #[error("no answer within {deadline_ms} ms: {}", List(tried))]
     Overdue {
         /// How long was waited.
@@ -106,7 +106,7 @@ impl ClientError {
         }
     }
 
-    /// The nodes that were asked in vain.
+    /// The nodes that were asked and gave no answer that helps.
     pub fn tried(&self) -> &[Tried] {
         match self {
             Self::Certificate { tried } | Self::Unreachable { tried, .. } | Self::Overdue { tried, .. } => tried,

@@ -8,14 +8,14 @@ use std::time::Duration;
 /// forgotten after a few seconds at a busy gate.
 const ANSWERS: usize = 128;
 
-/// The delay is worked out again after so many answers: sorting 128 numbers costs as much as a thousandth of one.
+/// Answers after which the delay is worked out again: sorting 128 numbers costs a thousandth of one answer.
 const RECKONED_EVERY: usize = 16;
 
-/// Hedges that may be sent at once. Every request under way at a dying node may be hedged, up to the streams that
-/// one connection holds.
+/// Hedges that may be sent at once: as many as one connection has streams. When a node dies, every request that is
+/// under way there may be hedged.
 const BUDGET_MAX: i64 = cluster_config::limits::STREAMS_PER_CONNECTION_MAX as i64;
 
-/// Requests that earn one hedge: where the whole cluster is slow, hedging adds a tenth to its load and no more.
+/// Requests that earn one hedge. If the whole cluster is slow, hedges add a tenth to its load at most.
 const REQUESTS_PER_HEDGE: i64 = 10;
 
 /// The adaptive delay of one kind of request: three times the 99th percentile of recent answers, within bounds.
@@ -34,7 +34,7 @@ struct Recent {
 }
 
 impl Pace {
-    /// A pace that starts half-way between its bounds, as nothing is known yet.
+    /// A pace that begins half-way between its bounds, because nothing is known yet.
     pub(super) fn new(delay_min: Duration, delay_max: Duration) -> Self {
         let start = (delay_min + delay_max) / 2;
         Self {
@@ -71,7 +71,7 @@ impl Pace {
 /// Bounds how much load hedging may add.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// In parts of one hedge, [`REQUESTS_PER_HEDGE`] of which make one.
+    /// The hedges that may be sent, in parts; [`REQUESTS_PER_HEDGE`] parts make one hedge.
     parts: AtomicI64,
 }
 
@@ -87,7 +87,7 @@ impl Budget {
         }
     }
 
-    /// Whether one more hedge may be sent; if so it is paid for.
+    /// Whether one more hedge may be sent. If so, its parts are taken off.
     pub(super) fn spend(&self) -> bool {
         let pay = |parts: i64| (parts >= REQUESTS_PER_HEDGE).then_some(parts - REQUESTS_PER_HEDGE);
         self.parts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok()

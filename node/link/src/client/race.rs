@@ -1,4 +1,4 @@
-//! One request, asked of as many nodes as it takes, until the first answer or the deadline.
+//! One request, sent to one node after the other until the first answer or the deadline.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::error::LinkError;
 use crate::exchange::exchange;
 use crate::frame::{self, Frame};
 
-/// Nodes asked at the same time: the first, the hedge, and one more where both turn out dead.
+/// Nodes asked at the same time at most: the first, the hedge, and one more if both are silent.
 const RUNNING_MAX: usize = 3;
 
-/// Times that one request is sent at most. Two nodes that both refuse for the whole deadline are asked no more often.
+/// How often one request is sent at most. It bounds the load when two nodes refuse for the whole deadline.
 const LAUNCHES_MAX: usize = 32;
 
-/// Pause before nodes that refused are asked again, where there is no other; doubled up to [`RETRY_PAUSE_MAX`]. Also
-/// how often the client looks for a warm node while it has none.
+/// Pause before a node that refused is asked again, if there is no other. It doubles up to [`RETRY_PAUSE_MAX`]. While
+/// the client has no warm node, it looks for one as often.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
-/// Longest such pause: a fraction of an election, so that little is added to it.
+/// Longest such pause: a fraction of an election, so that a client adds little to the time of one.
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(160);
 
 /// One attempt under way.
@@ -44,7 +44,7 @@ async fn attempt(node: Arc<Node>, frame: Frame) -> (SocketAddr, Result<Bytes, Li
     (node.address, result)
 }
 
-/// Asks until there is an answer; gives it with the node that gave it.
+/// Asks until there is an answer. Gives the answer and the node that gave it.
 pub(super) async fn run(
     client: &Inner,
     frame: &Frame,
@@ -56,7 +56,7 @@ pub(super) async fn run(
     let mut running: Vec<Attempt> = Vec::with_capacity(2);
     // The last failure of each node.
     let mut tried: Vec<Tried> = Vec::new();
-    // Nodes that refused: the others come first.
+    // Nodes that refused are asked after the others.
     let mut refusing: Vec<SocketAddr> = Vec::new();
     let mut launches = 0;
     let hedge_after = pace.delay();
@@ -100,7 +100,7 @@ pub(super) async fn run(
                     }
                     None if running.is_empty() => {
                         launch_at = now + pause;
-                        // Refusals may have passed by then; with nobody warm at all, looking costs nothing.
+                        // What nodes refused then they may do now. Without a warm node, looking costs nothing.
                         if !refusing.is_empty() {
                             pause = (pause * 2).min(RETRY_PAUSE_MAX);
                             refusing.clear();

@@ -1,4 +1,4 @@
-//! The warm connections of a gate client, and the task that keeps them so.
+//! The warm connections of a gate client, and the task that replaces lost ones.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::frame::{self, Frame};
 /// How long a node gets for its handshake, and again for its first answer.
 const GREETING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long one address is waited for before the next is tried as well (RFC 8305 asks for 100 to 250 ms).
+/// How long the client waits for one address before it tries the next as well (RFC 8305 asks for 100 to 250 ms).
 const STAGGER: Duration = Duration::from_millis(120);
 
 /// How often missing connections are tried again.
@@ -44,7 +44,7 @@ pub(super) struct Node {
     pub(super) connection: Connection,
     /// Races lost in a row: another node, asked later, answered sooner.
     strikes: AtomicU32,
-    /// Asked, and silent for the delay of a hedge; until it answers.
+    /// Whether the node was silent for the delay of a hedge and has not answered since.
     silent: AtomicBool,
 }
 
@@ -52,9 +52,9 @@ pub(super) struct Node {
 struct State {
     /// In the order in which they are asked.
     warm: Vec<Arc<Node>>,
-    /// What the nodes say about their cluster, beside the addresses given.
+    /// The addresses that the nodes have told, beside those that the client was given.
     learned: Vec<SocketAddr>,
-    /// Addresses that failed: not before when, the pause, and how.
+    /// Addresses that failed: when they may be tried again, the pause, and how they failed.
     cooling: HashMap<SocketAddr, Cooling>,
 }
 
@@ -65,7 +65,7 @@ struct Cooling {
     failure: Failure,
 }
 
-/// Connections to as many different nodes as wanted, and to a spare one while one of them is silent.
+/// Connections to the wanted number of different nodes, and to a spare one while one of them is silent.
 #[derive(Debug)]
 pub(super) struct Pool {
     endpoint: Endpoint,
@@ -93,16 +93,17 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock can panic half-way through a change.
+        // No change under the lock can panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The node to ask next, which is none of `except`.
+    /// The node to ask next; none of `except`.
     pub(super) fn pick(&self, except: &[SocketAddr]) -> Option<Arc<Node>> {
         self.lock().warm.iter().find(|node| !except.contains(&node.address)).cloned()
     }
 
-    /// The node to ask beside those that are silent, which is none of `except`: one that is not silent itself, if any.
+    /// The node to ask beside those that are silent; none of `except`. If there is one that is not silent, it is that
+    /// one.
     pub(super) fn pick_beside(&self, except: &[SocketAddr]) -> Option<Arc<Node>> {
         let state = self.lock();
         let others = state.warm.iter().filter(|node| !except.contains(&node.address));
@@ -114,7 +115,7 @@ impl Pool {
         self.lock().warm.iter().map(|node| node.address).collect()
     }
 
-    /// How the addresses failed that cannot be used now.
+    /// The addresses that cannot be tried now, and how they failed.
     pub(super) fn failures(&self) -> Vec<Tried> {
         let state = self.lock();
         let mut failures: Vec<_> = state
@@ -136,8 +137,8 @@ impl Pool {
         }
     }
 
-    /// A node has been silent for the delay of a hedge. If the other one is about to be silent too, a third must be warm
-    /// by then: it is connected to now.
+    /// A node has been silent for the delay of a hedge. The client connects to a third node now, so that it is warm if
+    /// the second one turns out to be silent, too.
     pub(super) fn doubt(&self, node: &Node) {
         if !node.silent.swap(true, Ordering::Relaxed) {
             self.lost.notify_one();
@@ -175,7 +176,7 @@ impl Pool {
         }
     }
 
-    /// Takes a node out whose connection failed, so that a new one is made.
+    /// Forgets a node whose connection failed, so that a new one is made.
     pub(super) fn remove(&self, node: &Arc<Node>, failure: Failure) {
         let mut state = self.lock();
         state.warm.retain(|other| !Arc::ptr_eq(other, node));
@@ -184,8 +185,8 @@ impl Pool {
         self.lost.notify_one();
     }
 
-    /// Connects until there are [`Pool::enough`] of `count` nodes or every address that may be tried has failed; the addresses in order,
-    /// each a little after the one before.
+    /// Connects until there are [`Pool::enough`] of `count` nodes, or every address that may be tried has failed. It
+    /// tries the addresses in order, each a little after the one before.
     pub(super) async fn fill(&self, count: usize) {
         let mut waiting = self.candidates().into_iter();
         let mut greetings = JoinSet::new();
@@ -199,13 +200,13 @@ impl Pool {
             match tokio::time::timeout(stagger, greetings.join_next()).await {
                 Ok(Some(Ok((address, Ok((connection, welcome)))))) => self.install(address, connection, &welcome),
                 Ok(Some(Ok((address, Err(failure))))) => cool(&mut self.lock(), address, failure),
-                // Time for the next address; a greeting that panicked counts as none.
+                // It is time for the next address. A greeting that panicked counts as a failed one.
                 Ok(Some(Err(_)) | None) | Err(_) => {}
             }
         }
     }
 
-    /// Keeps the wanted number of connections for as long as it runs.
+    /// Replaces lost connections for as long as it runs.
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
             self.bury();
@@ -220,7 +221,7 @@ impl Pool {
         }
     }
 
-    /// Takes out the connections that have ended.
+    /// Forgets the connections that have ended.
     fn bury(&self) {
         let warm = self.lock().warm.clone();
         for node in warm {
@@ -230,7 +231,8 @@ impl Pool {
         }
     }
 
-    /// Addresses worth trying now: those given, then those learned, without the warm and the cooling ones.
+    /// The addresses to try now: those given, then those learned. Warm ones and those that wait after a failure are
+    /// left out.
     fn candidates(&self) -> Vec<SocketAddr> {
         let state = self.lock();
         let now = Instant::now();
@@ -279,8 +281,8 @@ async fn any_closed(warm: &[Arc<Node>]) {
     }
 }
 
-/// Connects and asks for a welcome: only a node that answers is warm. A TLS refusal of this gate's certificate shows
-/// here, too, because in TLS 1.3 the connecting side is done first.
+/// Connects and asks for a welcome: only a node that answers is warm. A node that refuses this gate's certificate is
+/// found here, too: in TLS 1.3 the connecting side ends its handshake before the other side judges.
 async fn greet(
     endpoint: Endpoint,
     address: SocketAddr,

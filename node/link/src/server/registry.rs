@@ -21,7 +21,7 @@ pub(super) struct Registry {
 
 impl Registry {
     fn lock(&self) -> MutexGuard<'_, Open> {
-        // Nothing that holds the lock can panic half-way through a change.
+        // No change under the lock can panic half-way.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -33,7 +33,7 @@ impl Registry {
         self.lock().sessions.values().cloned().collect()
     }
 
-    /// Enters a connection until the entry is dropped; nothing where its certificate has its share already.
+    /// Enters a connection until the entry is dropped. None if its certificate has as many as it may.
     pub(super) fn enter(&self, session: &Arc<Session>) -> Option<Entry<'_>> {
         let mut open = self.lock();
         let count = open.by_identity.entry(session.from).or_insert(0);

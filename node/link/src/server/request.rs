@@ -1,4 +1,4 @@
-//! One request, from the stream's first byte to its answer's last.
+//! One request, from the first byte on its stream to the last byte of its answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,13 +20,13 @@ use crate::observe::{Metrics, Up};
 enum Unread {
     /// The sender is told why, on this channel.
     Refused(Channel, Refusal),
-    /// Not even the channel is known: the other side does not speak this protocol.
+    /// The channel is unknown: the other side does not speak this protocol.
     Foreign(Refusal),
     /// Nobody waits for an answer.
     Gone,
 }
 
-/// Handles one request. The permit goes back when the work is done, not when the stream is closed.
+/// Handles one request. It holds its permit until the work is done, even if the stream is closed before.
 pub(super) async fn handle<H: Handler>(
     shared: Arc<Shared<H>>,
     session: Arc<Session>,
@@ -42,7 +42,7 @@ pub(super) async fn handle<H: Handler>(
         Err(Unread::Foreign(refusal)) => {
             metrics.protocol_error();
             tracing::info!(from = %session.from, %refusal, "connection closed");
-            // The connection goes too, so it does not matter whether the stream is already gone.
+            // The connection is closed next, so an error does not matter.
             let _ = send.reset(CODE_PROTOCOL);
             return session.connection.close(CODE_PROTOCOL, refusal.to_string().as_bytes());
         }
@@ -87,7 +87,7 @@ pub(super) async fn handle<H: Handler>(
     }
 }
 
-/// Reads a frame that this sender may send, within the limits of time and memory.
+/// Reads a frame within the limits of time and memory, and checks that this sender may send it.
 async fn read<'a, H: Handler>(
     shared: &Shared<H>,
     session: &'a Session,
@@ -162,7 +162,7 @@ fn bodies_bytes_max(channel: Channel) -> usize {
     }
 }
 
-/// A long body's share of its connection's memory, until the request is answered.
+/// The memory that a long body takes of its connection's share, until the request is answered.
 struct Held<'a> {
     total: &'a AtomicUsize,
     bytes: usize,
@@ -183,7 +183,7 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Refuses in the type of the channel that was used.
+/// Refuses, in the answer's type of the channel that was used.
 async fn refuse(metrics: &Metrics, channel: Channel, refusal: Refusal, send: &mut SendStream) {
     metrics.refused(refusal.code);
     match channel {
@@ -198,7 +198,7 @@ async fn answer<T: Serialize>(metrics: &Metrics, channel: Channel, response: &T,
         Ok(frame) => frame,
         Err(error) => {
             tracing::error!(%error, ?channel, "an answer of this node cannot be sent");
-            // The sender sees the stream reset and may ask elsewhere; a closed stream needs no reset.
+            // The sender sees the reset and may ask elsewhere. An error means that the stream is closed already.
             let _ = send.reset(CODE_ABANDONED);
             return;
         }
@@ -207,7 +207,7 @@ async fn answer<T: Serialize>(metrics: &Metrics, channel: Channel, response: &T,
     metrics.frames_out.increment(1);
     metrics.bytes_out.increment(frame.bytes() as u64);
     let time = limits::FRAME_TIMEOUT + Duration::from_secs(frame.bytes() as u64 / limits::FRAME_RATE_MIN);
-    // A client that has gone, or that does not read its answer, loses it: the work is done, its memory is freed.
+    // A client that has gone or does not read its answer loses it.
     if tokio::time::timeout(time, frame.write(send)).await.is_err() {
         tracing::debug!(?channel, "an answer was given up because nobody read it");
     }
