@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{DeviceId, NodeId};
+use cluster_config::ids::{DeviceId, Epoch, NodeId};
 use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::wire::gate::{self, Answer, Capture};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
@@ -82,11 +82,15 @@ impl World {
         let mut machine = Machine::new(node.id, capture, purpose, deadline_us, Canaries::of_process());
         let (mut effects, mut works) = (VecDeque::new(), FuturesUnordered::new());
         let mut event = Event::Began;
+        let mut answerable_since_us = None;
         loop {
             machine.step(self.moment(node), event, &mut effects);
             while let Some(effect) = effects.pop_front() {
                 match effect {
-                    Effect::Answer(answer) => return answer,
+                    Effect::Answer(answer) => {
+                        self.judge.borrow_mut().entry_answered(node, answerable_since_us, &answer);
+                        return answer;
+                    }
                     Effect::Forget => works.clear(),
                     effect => match self.perform(node, &machine, effect).ok_or_else(|| gone(node))? {
                         Performed::Now(event) => {
@@ -100,6 +104,8 @@ impl World {
                     },
                 }
             }
+            let since_us = answerable_since_us.unwrap_or_else(|| self.now_us());
+            answerable_since_us = self.is_answerable(node, &machine).then_some(since_us);
             let patience = std::pin::pin!(self.sleep(machine.wake_us().saturating_sub(self.now_us())));
             event = match select(works.next(), patience).await {
                 Either::Left((Some(event), _)) => event,
@@ -110,6 +116,19 @@ impl World {
                 Either::Right(_) => Event::TimeCame,
             };
         }
+    }
+
+    /// Whether every part that is searched has a replica, where this node takes it to be, that could answer.
+    fn is_answerable(&self, node: &Node, machine: &Machine) -> bool {
+        let mut searches = (0..).map_while(|part| machine.search(part)).peekable();
+        let answers = |replica: NodeId, search: &ShardSearch| {
+            self.reaches(node.id, replica) && serving(self.node(replica), search).is_some()
+        };
+        searches.peek().is_some()
+            && searches.all(|search| {
+                let placement = node.state(|state| state.blueprint.placements.get(&search.shard).cloned()).flatten();
+                placement.is_some_and(|placement| placement.replicas().any(|replica| answers(replica, search)))
+            })
     }
 
     fn moment(&self, node: &Node) -> Moment {
@@ -185,16 +204,11 @@ impl World {
     }
 
     fn search_here(&self, node: &Node, search: &ShardSearch) -> Result<ShardFound, Refusal> {
-        let serving = node.with(|process| process.running.get(&search.shard).and_then(|running| running.serving()));
-        match serving.flatten() {
-            Some((loaded, epoch)) if may_answer(loaded.head.version, search.version_min, Canaries::of_process()) => {
-                Ok(content::search(node.id, epoch, &loaded, search))
-            }
-            _ => {
-                let place = format!("node {}: gallery {} is not here at the version asked", node.id, search.shard);
-                Err(Refusal::new(RefusalCode::Unavailable, place, "ask another replica"))
-            }
-        }
+        let Some((loaded, epoch)) = serving(node, search) else {
+            let place = format!("node {}: gallery {} is not here at the version asked", node.id, search.shard);
+            return Err(Refusal::new(RefusalCode::Unavailable, place, "ask another replica"));
+        };
+        Ok(content::search(node.id, epoch, &loaded, search))
     }
 
     /// Answers another node.
@@ -225,6 +239,15 @@ impl World {
         };
         answered.unwrap_or_else(peer::Response::Refused)
     }
+}
+
+/// What a node has that can answer a search.
+fn serving(node: &Node, search: &ShardSearch) -> Option<(content::Ready, Epoch)> {
+    let serving = node.with(|process| process.running.get(&search.shard).and_then(|running| running.serving()));
+    let new_enough = |(loaded, _): &(content::Ready, Epoch)| {
+        may_answer(loaded.head.version, search.version_min, Canaries::of_process())
+    };
+    serving.flatten().filter(new_enough)
 }
 
 /// The device that a client's certificate names.

@@ -434,6 +434,7 @@ impl World {
                     }
                 }
                 world.network.borrow_mut().cuts.insert(number, pairs);
+                world.nodes.keys().for_each(|id| world.judge.borrow_mut().not_calm(*id));
                 world.sleep(step_us).await;
             }
         });
@@ -465,6 +466,7 @@ impl World {
         self.network.borrow_mut().heal();
         let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in nodes {
+            self.judge.borrow_mut().not_calm(id);
             let node = self.node(id);
             if node.disk.borrow().lies {
                 // What it holds back would be lost with its power; it is replaced while it runs.

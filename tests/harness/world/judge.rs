@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, ShardId};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::policy::Policy;
-use cluster_config::wire::gate::{Capture, Directive, Sample};
+use cluster_config::wire::gate::{Answer, Capture, Directive, Sample};
 use cluster_config::wire::operator::JourneyStatus;
 use cluster_config::wire::peer::Segment;
 use cluster_config::wire::{Refusal, RefusalCode, codec};
@@ -31,6 +31,9 @@ use node_stage::oracle::{self, History, Kind};
 /// What a request may take beyond its deadline before its node has answered, microseconds: one look for the leader, and
 /// a turn of the loop.
 const DEADLINE_SLACK_US: u64 = 30_000;
+
+/// How long a replica can answer before an entry node that searches for it has to have found it, microseconds.
+const FINDS_US: u64 = 500_000;
 
 /// What the invariants know.
 pub struct Judge {
@@ -258,6 +261,23 @@ impl Judge {
             self.look("P9: an accepted request is answered by its deadline");
             let late = took_us > wait_us + DEADLINE_SLACK_US;
             assert!(!late, "P9: node {} took {took_us} us for a request of {wait_us} us", node.id);
+        }
+    }
+
+    /// An entry node has answered. Every part of the gallery that it searched has had a replica for so long that could have
+    /// answered, where the node itself takes it to be.
+    pub fn entry_answered(&mut self, node: &Node, answerable_since_us: Option<u64>, answer: &Result<Answer, Refusal>) {
+        let calm_since_us = self.calm_since_us.get(&node.id);
+        let (Some(since_us), Some(calm_since_us)) = (answerable_since_us, calm_since_us) else { return };
+        let answerable_us = self.now_us - since_us.max(*calm_since_us);
+        if answerable_us < FINDS_US {
+            return;
+        }
+        self.look("P3: an entry node finds a replica that can answer");
+        if let Err(refusal) = answer
+            && refusal.code.retryable()
+        {
+            panic!("P3: node {} could have been answered for {answerable_us} us, and refuses: {refusal}", node.id);
         }
     }
 

@@ -337,6 +337,12 @@ impl World {
         links || self.nodes.values().any(|node| node.status.get() != Status::Up || node.clock.get().ahead_ms != 0)
     }
 
+    /// Whether two nodes run and nothing is wrong with the links between them.
+    fn reaches(&self, one: NodeId, other: NodeId) -> bool {
+        let up = [one, other].iter().all(|id| self.node(*id).status.get() == Status::Up);
+        up && (one == other || self.network.borrow().is_well(one, other))
+    }
+
     fn sleep(&self, delay_us: u64) -> Sleep {
         Sleep::until(self.executor.clone(), self.now_us() + delay_us)
     }

@@ -106,6 +106,14 @@ impl Network {
         (self.loss, self.doubled, self.delay_us_max) = (0, 0, DELAY_US_CALM);
     }
 
+    /// Whether packets between two nodes arrive, and as soon as they can.
+    pub fn is_well(&self, one: NodeId, other: NodeId) -> bool {
+        let pairs = [(one, other), (other, one)].map(|(from, to)| (Address::Node(from), Address::Node(to)));
+        let cut = self.cuts.values().any(|cut| pairs.iter().any(|pair| cut.contains(pair)));
+        let slow = self.slow.values().any(|(node, _)| [one, other].contains(node));
+        !cut && !slow && self.loss == 0
+    }
+
     /// When the copies of a packet arrive, microseconds from now; none where it is lost.
     pub fn arrivals(&mut self, from: Address, to: Address) -> Vec<u64> {
         // Chance is drawn for lost packets too, so that a cut does not shift what the others meet.
