@@ -24,6 +24,7 @@ mod engine;
 mod error;
 mod exact;
 mod gallery;
+mod generator;
 mod gpu;
 mod layout;
 mod memory;
@@ -31,7 +32,7 @@ mod panel;
 mod quantise;
 mod select;
 mod self_test;
-mod spread;
+
 mod storage;
 mod template;
 
