@@ -25,7 +25,7 @@
 
 /// How far a template's norm may be from 1. Encoders normalise in `f32`, so true deviations are near 1e-6. The
 /// tolerance leaves room for templates that were stored in half precision.
-pub const NORM_TOLERANCE: f64 = 1e-3;
+pub(crate) const NORM_TOLERANCE: f64 = 1e-3;
 
 /// The largest norm of a checked template. The checked norm was itself computed in `f64`; 1e-12 covers its rounding.
 const NORM_MAX: f64 = 1.0 + NORM_TOLERANCE + 1e-12;

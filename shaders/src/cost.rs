@@ -9,8 +9,8 @@ use crate::batch::group_by_gallery;
 use crate::cpu::Cpu;
 use crate::cpu::sharing::{PRODUCTS_MIN, may_be_shared};
 use crate::gallery::Gallery;
+use crate::generator::Generator;
 use crate::gpu::{self, DevicePass, Gpu, Lost};
-use crate::spread::Spread;
 
 /// Width of the templates that both sides are timed with.
 const DIMS: usize = 512;
@@ -121,9 +121,9 @@ pub(crate) struct Timed {
 impl Timed {
     pub(crate) fn new(gpu: &Gpu) -> Result<Timed, String> {
         let (rows, probes) = if gpu.is_software() { IN_SOFTWARE } else { (ROWS, PROBES_MANY) };
-        let mut spread = Spread(2);
-        let (small, large) = (gallery(&mut spread, ROWS_SMALL)?, gallery(&mut spread, rows)?);
-        Ok(Timed { small, large, probes: spread.rows(probes, DIMS) })
+        let mut generator = Generator(2);
+        let (small, large) = (gallery(&mut generator, ROWS_SMALL)?, gallery(&mut generator, rows)?);
+        Ok(Timed { small, large, probes: generator.rows(probes, DIMS) })
     }
 
     fn job(&self, gallery: &Arc<Gallery>, probes: usize) -> Job {
@@ -152,7 +152,7 @@ impl Timed {
         let on_device: Score<'_> = &|groups| {
             gpu.coarse(cpu, groups, DevicePass::Auto, gpu::rescore).map(|hits| drop(std::hint::black_box(hits)))
         };
-        let alone = gallery(&mut Spread(3), ROWS_ALONE)?;
+        let alone = gallery(&mut Generator(3), ROWS_ALONE)?;
         let costs = || {
             Ok(Costs {
                 alone: self.cost(cpu, on_cpu, &alone, &self.small)?,
@@ -203,8 +203,8 @@ fn quickest(gpu: &Gpu, cpu: &Cpu, pass: DevicePass, job: &Job) -> Result<u128, S
     Ok(shortest)
 }
 
-fn gallery(spread: &mut Spread, rows: usize) -> Result<Arc<Gallery>, String> {
-    Gallery::new(DIMS, spread.rows(rows, DIMS)).map(Arc::new).map_err(|error| error.to_string())
+fn gallery(generator: &mut Generator, rows: usize) -> Result<Arc<Gallery>, String> {
+    Gallery::new(DIMS, generator.rows(rows, DIMS)).map(Arc::new).map_err(|error| error.to_string())
 }
 
 fn lost(gpu: &Gpu) -> impl Fn(Lost) -> String {

@@ -36,7 +36,7 @@ pub(crate) struct Sweep {
     pub(crate) sets: u32,
     /// One tile in so many is looked at.
     pub(crate) stride: u32,
-    /// Where the peak of the first tile goes within each probe's lot.
+    /// Where the peak of the first tile goes within each probe's list.
     pub(crate) peak_first: u32,
 }
 
@@ -52,19 +52,19 @@ pub(crate) struct Task {
     pub(crate) floor: f32,
     /// Hits wanted.
     pub(crate) k: u32,
-    /// Where its lot of candidates starts, and for how many there is room.
-    pub(crate) lot_start: u32,
-    /// See [`Task::lot_start`].
+    /// Where its list of candidates starts, and for how many there is room.
+    pub(crate) list_start: u32,
+    /// See [`Task::list_start`].
     pub(crate) room: u32,
     /// Peaks that give it a floor, one a tile of the sample.
     pub(crate) peaks: u32,
-    /// Where the rows that are left of its lot go, in words, and for how many rows there is room.
+    /// Where the rows that are left of its list go, in words, and for how many rows there is room.
     pub(crate) found_start: u32,
     /// See [`Task::found_start`].
     pub(crate) keep: u32,
 }
 
-/// The head of an answer to a task; the rows that are left of its lot stand behind it. Twin of the comment on `found`
+/// The head of an answer to a task; the rows that are left of its list stand behind it. Twin of the comment on `found`
 /// in the shaders.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]

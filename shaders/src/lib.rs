@@ -24,6 +24,7 @@ mod engine;
 mod error;
 mod exact;
 mod gallery;
+mod generator;
 mod gpu;
 mod layout;
 mod memory;
@@ -31,7 +32,7 @@ mod panel;
 mod quantise;
 mod select;
 mod self_test;
-mod spread;
+
 mod storage;
 mod template;
 
@@ -40,10 +41,9 @@ mod template;
 const WIDTHS: &[usize] = if cfg!(miri) { &[140] } else { &[128, 132, 140, 508, 512, 1024] };
 
 pub use ask::{Hit, Job, K_MAX};
-pub use bound::NORM_TOLERANCE;
 pub use cpu::kernel::Kernel;
 pub use engine::{Choice, Description, Engine};
 pub use error::{Error, VectorProblem};
 pub use gallery::Gallery;
 pub use gpu::DevicePass;
-pub use template::{DIMS_MAX, DIMS_MIN, check_probe};
+pub use template::check_probe;

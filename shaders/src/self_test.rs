@@ -9,10 +9,10 @@ use crate::cpu::Cpu;
 use crate::error::Error;
 use crate::exact;
 use crate::gallery::Gallery;
+use crate::generator::Generator;
 use crate::gpu::{DevicePass, Gpu, Lost};
 use crate::quantise::quantise;
 use crate::select::Candidate;
-use crate::spread::Spread;
 
 /// Lets a device answer known jobs with each of its kernels. A special pass that computes wrongly is left out.
 ///
@@ -77,7 +77,7 @@ fn uppers(gallery: &Gallery, probe: &[f32]) -> (f64, Vec<f64>) {
 /// four) and eighty-three. Of 2,100 rows a sample is looked at first. The last job has forty nearly level rows of the
 /// largest width, all of them candidates, whose sums of products take all the 24 bits that sums may take.
 fn jobs() -> Result<Vec<Job>, Error> {
-    let mut spread = Spread(1);
+    let mut generator = Generator(1);
     let mut jobs = Vec::new();
     for (dims, rows, probes, level, k) in [
         (132, 300, 1, 0.0, 5),
@@ -88,8 +88,8 @@ fn jobs() -> Result<Vec<Job>, Error> {
         (132, 2_100, 83, 0.0, 1),
         (1024, 40, 83, 60.0, 5),
     ] {
-        let gallery = Arc::new(Gallery::new(dims, spread.rows_around(level, rows, dims))?);
-        jobs.push(Job::new(gallery, spread.rows_around(level, probes, dims), k));
+        let gallery = Arc::new(Gallery::new(dims, generator.rows_around(level, rows, dims))?);
+        jobs.push(Job::new(gallery, generator.rows_around(level, probes, dims), k));
     }
     Ok(jobs)
 }

@@ -5,9 +5,9 @@ use crate::dot::dot;
 use crate::error::{Error, VectorProblem};
 
 /// The narrowest template that is supported, in values.
-pub const DIMS_MIN: usize = 128;
+const DIMS_MIN: usize = 128;
 /// The widest template that is supported, in values.
-pub const DIMS_MAX: usize = 1024;
+const DIMS_MAX: usize = 1024;
 
 /// Checks a width: a multiple of 4 from [`DIMS_MIN`] to [`DIMS_MAX`].
 pub(crate) fn check_dims(dims: usize) -> Result<(), Error> {

@@ -1,5 +1,5 @@
 // Culls by a task's own candidates: `set_floor` makes a floor of its peaks before the sieve, and behind the sieve
-// `cull` drops from its lot the rows that the lot's bounds exclude.
+// `cull` drops from its list the rows that the list's bounds exclude.
 //
 // At least k rows reach the k-th highest of some rows' lower bounds. So no row of the answer has an upper bound below
 // that by more than the task's margin (`Reach::threshold` in src/bound.rs). The host proves it once more from the rows
@@ -23,7 +23,7 @@ fn key_at(start: u32, i: u32) -> u32 {
     if i < CACHED {
         return cached[i];
     }
-    return key_of(lots[start + i].lower);
+    return key_of(lists[start + i].lower);
 }
 
 // The k-th highest lower bound of `count` candidates, or NOTHING where they are fewer than k. All invocations call it
@@ -39,7 +39,7 @@ fn kth_lower(start: u32, count: u32, k: u32, lane: u32) -> f32 {
     var highest = 0u;
     var lowest = 0u;
     for (var i = lane; i < count; i += LANES) {
-        let key = key_of(lots[start + i].lower);
+        let key = key_of(lists[start + i].lower);
         if i < CACHED {
             cached[i] = key;
         }
@@ -92,7 +92,7 @@ fn kth_lower(start: u32, count: u32, k: u32, lane: u32) -> f32 {
 @compute @workgroup_size(256)
 fn set_floor(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let task = tasks[group.x];
-    let floor = max(task.floor, kth_lower(task.lot_start, task.peaks, task.k, lane) - task.margin);
+    let floor = max(task.floor, kth_lower(task.list_start, task.peaks, task.k, lane) - task.margin);
     if lane == 0u {
         atomicStore(&state[2u * group.x], bitcast<u32>(floor));
         atomicStore(&state[2u * group.x + 1u], 0u);
@@ -104,9 +104,9 @@ fn cull(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let task = tasks[group.x];
     let all = atomicLoad(&state[2u * group.x + 1u]);
     let count = min(all, task.room);
-    let floor = max(floor_of(group.x), kth_lower(task.lot_start, count, task.k, lane) - task.margin);
+    let floor = max(floor_of(group.x), kth_lower(task.list_start, count, task.k, lane) - task.margin);
     for (var i = lane; i < count; i += LANES) {
-        let candidate = lots[task.lot_start + i];
+        let candidate = lists[task.list_start + i];
         if candidate.upper >= floor {
             let slot = atomicAdd(&cells[LEFT], 1u);
             if slot < task.keep {

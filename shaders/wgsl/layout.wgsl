@@ -39,7 +39,7 @@ struct Task {
     margin: f32,
     floor: f32,
     k: u32,
-    lot_start: u32,
+    list_start: u32,
     room: u32,
     peaks: u32,
     found_start: u32,
@@ -58,7 +58,7 @@ struct Candidate {
 @group(0) @binding(2) var<storage, read> work: array<Sweep>;
 @group(0) @binding(3) var<storage, read> tasks: array<Task>;
 // For each task first its peaks, then the rows that reach its floor.
-@group(0) @binding(4) var<storage, read_write> lots: array<Candidate>;
+@group(0) @binding(4) var<storage, read_write> lists: array<Candidate>;
 // For each task the bits of its floor, and how many rows have reached it.
 @group(0) @binding(5) var<storage, read_write> state: array<atomic<u32>>;
 // For each task how many rows are left, the bits of the floor that all of them reach, how many rows had reached the
@@ -74,7 +74,7 @@ struct Place {
     own_set: u32,
     probe_count: u32,
     task_first: u32,
-    // Where the tile's peak goes, counted within a lot.
+    // Where the tile's peak goes, counted within a list.
     peak: u32,
 }
 
@@ -125,7 +125,7 @@ fn is_live(sweep: Sweep, row: u32) -> bool {
 fn give(task: u32, upper: f32, lower: f32, row: u32) {
     let slot = atomicAdd(&state[2u * task + 1u], 1u);
     if slot < tasks[task].room {
-        lots[tasks[task].lot_start + slot] = Candidate(upper, lower, row);
+        lists[tasks[task].list_start + slot] = Candidate(upper, lower, row);
     }
 }
 

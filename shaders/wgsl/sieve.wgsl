@@ -50,7 +50,7 @@ fn finish(place: Place, lane: u32) {
     if PEAKS {
         workgroupBarrier();
         if lane < place.probe_count {
-            lots[tasks[place.task_first + lane].lot_start + place.peak].lower = value_of(atomicLoad(&cells[lane]));
+            lists[tasks[place.task_first + lane].list_start + place.peak].lower = value_of(atomicLoad(&cells[lane]));
         }
     }
 }

@@ -213,7 +213,7 @@ fn sieve(
     }
     if PEAKS && place.row < place.sweep.rows {
         for (var i = lane; i < place.probe_count; i += INVOCATIONS) {
-            lots[tasks[place.task_first + i].lot_start + place.peak].lower = value_of(atomicLoad(&peaks[i]));
+            lists[tasks[place.task_first + i].list_start + place.peak].lower = value_of(atomicLoad(&peaks[i]));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::panel::Panel;
 use crate::select::Selection;
 
 /// The first looks of one tile of probes at the panels of a stretch.
-pub(super) struct Look<'a, const P: usize> {
+pub(super) struct FirstLook<'a, const P: usize> {
     kernel: Kernel,
     /// The question in narrow codes, in units of their steps.
     ask: Ask<'a, P>,
@@ -25,7 +25,7 @@ pub(super) struct Look<'a, const P: usize> {
     is_blind: bool,
 }
 
-impl<'a, const P: usize> Look<'a, P> {
+impl<'a, const P: usize> FirstLook<'a, P> {
     /// The most rows that a look may leave of a panel, over all probes. To sum up one row alone takes as long as a look
     /// saves with a dozen.
     const LEFT_MAX: u32 = 5 * P as u32 / 2;
@@ -36,7 +36,7 @@ impl<'a, const P: usize> Look<'a, P> {
         probes: &'a Probes,
         tile: &Tile,
         selections: &[Selection],
-    ) -> Option<Look<'a, P>> {
+    ) -> Option<FirstLook<'a, P>> {
         if probes.packing != Packing::NarrowThenPairs || P < WIDTH_MIN {
             return None;
         }
@@ -49,7 +49,7 @@ impl<'a, const P: usize> Look<'a, P> {
             reaches: [0.0; P],
             lowest: [f32::INFINITY; P],
         };
-        let mut look = Look {
+        let mut look = FirstLook {
             kernel,
             ask,
             probes: &narrow.reaches[of_tile.clone()],

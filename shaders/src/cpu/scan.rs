@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::first_look::Look;
+use super::first_look::FirstLook;
 use super::kernel::Kernel;
 use super::lanes::{Ask, Sums};
 use super::packing::Packing;
@@ -80,7 +80,7 @@ impl View<'_> {
                 *lowest = selection.threshold();
             }
         }
-        let mut look = Look::new(self.kernel, probes, tile, selections);
+        let mut look = FirstLook::new(self.kernel, probes, tile, selections);
         let mut sums = [[0; PANEL_ROWS]; P];
         for index in panels {
             let panel = self.part.block.panel(index);

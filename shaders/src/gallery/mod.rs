@@ -70,7 +70,7 @@ impl Gallery {
     }
 
     /// A gallery of one block.
-    pub(crate) fn of_block(block: Block) -> Gallery {
+    fn of_block(block: Block) -> Gallery {
         let (dims, rows) = (block.dims(), block.row_count());
         Gallery::of(dims, vec![Part { first: 0, block: Arc::new(block), removed: None }], rows)
     }

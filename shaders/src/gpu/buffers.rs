@@ -16,7 +16,7 @@ const USES: u32 = 64;
 pub(super) struct Stage {
     /// The host's input: tasks, sweeps, codes and masks.
     pub(super) input: Buffer,
-    pub(super) lots: Buffer,
+    pub(super) lists: Buffer,
     pub(super) state: Buffer,
     pub(super) found: Buffer,
     pub(super) read_back: Buffer,
@@ -83,7 +83,7 @@ impl Stage {
         use wgpu::BufferUsages as Usage;
         Stage {
             input: Buffer::new("input", Usage::STORAGE | Usage::COPY_DST),
-            lots: Buffer::new("lots", Usage::STORAGE),
+            lists: Buffer::new("lists", Usage::STORAGE),
             state: Buffer::new("state", Usage::STORAGE),
             found: Buffer::new("found", Usage::STORAGE | Usage::COPY_SRC),
             read_back: Buffer::new("read back", Usage::MAP_READ | Usage::COPY_DST),

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::block_on::block_on;
 use super::cache::PipelineCache;
+use super::kernel_set::{DeviceKernel, Gathering, KernelSet, Side, Sweeping, Width};
 use super::kernels::{self, Module};
-use super::plan::{DeviceKernel, Gathering, Side, Sweeping, Ways, Width};
 
 /// An open device with the pipelines on it.
 pub(super) struct Device {
@@ -29,7 +29,7 @@ impl Device {
     }
 
     /// The most special kernels that this device has.
-    pub(super) fn fullest(&self) -> Ways {
+    pub(super) fn fullest(&self) -> KernelSet {
         let has = |kernel: DeviceKernel| self.pipelines.contains_key(&kernel);
         let subgroups = has(DeviceKernel::Cull(Gathering::Subgroups));
         let by_matrices = |side: &Side| {
@@ -38,7 +38,7 @@ impl Device {
                 .map(|width| Sweeping::ALL.map(|sweeping| DeviceKernel::Sweep(sweeping, width, Gathering::Subgroups)));
             kernels.as_flattened().iter().all(|kernel| has(*kernel))
         };
-        Ways {
+        KernelSet {
             gathering: if subgroups { Gathering::Subgroups } else { Gathering::Atomics },
             matrices: [Side::Sixteen, Side::Eight].into_iter().find(by_matrices),
             for_few: false,
@@ -196,7 +196,7 @@ fn compile(
         source: wgpu::ShaderSource::Wgsl(module.source.into()),
     };
     // SAFETY: the modules are ours. Their loops end and their stores are guarded; `Plan` writes only sweeps and tasks
-    // whose panels, codes, masks, lots and answers lie within the buffers that are bound.
+    // whose panels, codes, masks, lists and answers lie within the buffers that are bound.
     let compiled = unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) };
     let pipeline = |entry_point| {
         device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

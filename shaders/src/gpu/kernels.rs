@@ -1,6 +1,6 @@
 //! The sources of the kernels, and what a device needs for them.
 
-use super::plan::{DeviceKernel, Gathering, Side, Sweeping, TALL, Width};
+use super::kernel_set::{DeviceKernel, Gathering, Side, Sweeping, TALL, Width};
 
 /// The features that cooperative matrices of sixteen-bit factors need.
 pub(super) const MATRICES: wgpu::Features =

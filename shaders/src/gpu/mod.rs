@@ -14,6 +14,7 @@ mod block_on;
 mod buffers;
 mod cache;
 mod device;
+mod kernel_set;
 mod kernels;
 mod plan;
 mod proof;
@@ -34,7 +35,8 @@ use crate::select::Candidate;
 use arena::Arena;
 use buffers::Stage;
 use device::Device;
-use plan::{Asked, Gathering, Placed, Plan, SHARE_PROBES, Ways};
+use kernel_set::{Gathering, KernelSet};
+use plan::{Asked, Placed, Plan, SHARE_PROBES};
 use proof::{Proof, prove};
 use submit::Submitted;
 
@@ -87,9 +89,9 @@ pub(crate) struct Lost;
 pub(crate) struct Gpu {
     device: Device,
     /// The special kernels that may be used.
-    special: Ways,
+    special: KernelSet,
     /// The kernels that are used where there is a choice.
-    chosen: Ways,
+    chosen: KernelSet,
     state: Mutex<State>,
     /// Signals that a call has ended.
     ended: Condvar,
@@ -138,7 +140,7 @@ impl Gpu {
         Ok(Gpu {
             special: device.fullest(),
             device,
-            chosen: Ways::default(),
+            chosen: KernelSet::default(),
             state: Mutex::new(state),
             ended: Condvar::new(),
         })
@@ -232,11 +234,11 @@ impl Gpu {
         finish: impl Fn(&Group<'_>, &Probe<'_>, Coarse) -> T + Sync,
     ) -> Result<Vec<Vec<T>>, Lost> {
         self.check_alive()?;
-        let ways = match pass {
+        let kernels = match pass {
             DevicePass::Auto => self.chosen,
-            DevicePass::Plain => Ways::default(),
-            DevicePass::Subgroups => Ways { matrices: None, ..self.special },
-            DevicePass::Matrices => Ways { for_few: true, ..self.special },
+            DevicePass::Plain => KernelSet::default(),
+            DevicePass::Subgroups => KernelSet { matrices: None, ..self.special },
+            DevicePass::Matrices => KernelSet { for_few: true, ..self.special },
         };
         let products_max = if self.is_software() { ROUND_PRODUCTS_IN_SOFTWARE_MAX } else { ROUND_PRODUCTS_MAX };
         let (mut call, placed) = self.begin(groups);
@@ -249,7 +251,7 @@ impl Gpu {
         let mut asked: Vec<Asked> = (0..groups.len()).flat_map(all).collect();
         // Probes whose rows had no room the first time have a better floor the second time.
         for _ in 0..2 {
-            let mut plan = Plan::new(groups, ways, products_max);
+            let mut plan = Plan::new(groups, kernels, products_max);
             for asked in asked.chunk_by(|a, b| a.group == b.group) {
                 if let Some(placed) = &placed[asked[0].group] {
                     plan.add(placed, asked);
@@ -375,12 +377,12 @@ impl Call<'_> {
         finish: &(impl Fn(&Group<'_>, &Probe<'_>, Coarse) -> T + Sync),
         results: &mut [Vec<Option<T>>],
     ) -> Result<Vec<Asked>, Lost> {
-        let Plan { ways, rounds, .. } = plan;
+        let Plan { kernels, rounds, .. } = plan;
         let mut again = Vec::new();
         let mut before: Option<Submitted> = None;
         for (index, round) in rounds.into_iter().enumerate() {
             let stage = &mut self.stages[index % 2];
-            let submitted = submit::submit(&self.gpu.device, cpu, stage, &self.slabs, groups, ways, round);
+            let submitted = submit::submit(&self.gpu.device, cpu, stage, &self.slabs, groups, kernels, round);
             if let Some(submitted) = before.replace(submitted) {
                 again.extend(self.gpu.collect(cpu, groups, submitted, finish, results)?);
             }

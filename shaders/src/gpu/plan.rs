@@ -2,13 +2,14 @@
 //!
 //! A round is one submission. In a large gallery a sample of the tiles comes first: it gives each probe its peaks, the
 //! highest lower bound of each tile, and the k-th highest peak gives a floor that the best k rows reach. Then all rows
-//! are sieved. The rows that reach their probe's floor make its lot, and the rows of the lot that its own bounds
+//! are sieved. The rows that reach their probe's floor make its list, and the rows of the list that its own bounds
 //! exclude are dropped. How many rows reach a floor cannot be known before: where there is no room for all of them, the
 //! probe is asked again with the floor that they prove.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::kernel_set::{KernelSet, Sweeping, Width};
 use crate::ask::{Group, Probe};
 use crate::bound::{DEVICE_MARGIN_SLACK, Reach};
 use crate::gallery::Part;
@@ -16,7 +17,7 @@ use crate::layout::{Candidate, Found, NO_MASK, PANEL_ROWS, Sweep, Task};
 use crate::panel::GROUP;
 use crate::quantise::quantise;
 
-/// The largest gallery, in rows, all of which go into each probe's lot. To look at a sample first takes longer.
+/// The largest gallery, in rows, all of which go into each probe's list. To look at a sample first takes longer.
 const ROWS_WHOLE_MAX: usize = 2_048;
 
 /// The fewest tiles in a sample.
@@ -68,140 +69,6 @@ pub(super) struct Segment {
 
 /// Where the parts of a gallery lie.
 pub(super) type Placed<'a> = Vec<(&'a Part, Vec<Segment>)>;
-
-/// How the invocations of a workgroup gather their results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Gathering {
-    #[default]
-    Atomics,
-    Subgroups,
-}
-
-/// Rows and columns of the square matrices that a device multiplies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Side {
-    Eight,
-    Sixteen,
-}
-
-impl Side {
-    pub(super) const fn length(self) -> usize {
-        match self {
-            Side::Eight => 8,
-            Side::Sixteen => 16,
-        }
-    }
-}
-
-/// The fewest workgroups that multiply matrices: fewer leave too much of a large device idle.
-const MATRIX_GROUPS_MIN: usize = 256;
-
-/// Matrices of rows that a subgroup multiplies by four matrices of probes.
-pub(super) const TALL: usize = 4;
-
-/// How many probes a workgroup scores together, and whether by matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Width {
-    One,
-    Four,
-    Sixteen,
-    Matrices(Side),
-    WideMatrices(Side),
-}
-
-impl Width {
-    /// Probes in a set.
-    pub(super) const fn probes(self) -> usize {
-        match self {
-            Width::One => 1,
-            Width::Four => 4,
-            Width::Sixteen => 16,
-            Width::Matrices(side) => 4 * side.length(),
-            Width::WideMatrices(side) => 8 * side.length(),
-        }
-    }
-
-    /// Rows in a tile.
-    pub(super) const fn tile_rows(self) -> usize {
-        match self {
-            Width::One | Width::Four | Width::Sixteen => 256,
-            Width::Matrices(side) => 8 * TALL * side.length(),
-            Width::WideMatrices(side) => 4 * TALL * side.length(),
-        }
-    }
-
-    /// Words of a set's codes.
-    fn words(self, dims: usize) -> usize {
-        match self {
-            // The codes of a probe that is alone are filled up to whole vectors.
-            Width::One => (dims / GROUP).next_multiple_of(4),
-            _ => dims / GROUP * self.probes(),
-        }
-    }
-}
-
-/// What a sweep over rows is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sweeping {
-    /// To find the peaks of a sample's tiles.
-    Peaks,
-    /// To find the rows that reach their probe's floor.
-    Sieve,
-}
-
-impl Sweeping {
-    pub(super) const ALL: [Sweeping; 2] = [Sweeping::Peaks, Sweeping::Sieve];
-}
-
-/// The kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum DeviceKernel {
-    /// Gives each task its floor.
-    SetFloor(Gathering),
-    /// Sweeps over rows.
-    Sweep(Sweeping, Width, Gathering),
-    /// Drops from each lot the rows that its own bounds exclude.
-    Cull(Gathering),
-}
-
-/// Which kernels are used, of those that do the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ways {
-    pub(super) gathering: Gathering,
-    /// The matrices that are used for many probes, if any.
-    pub(super) matrices: Option<Side>,
-    /// Whether the matrices are used also for few probes.
-    pub(super) for_few: bool,
-}
-
-impl Ways {
-    /// How the next of `probes` probes are scored together against `rows` rows.
-    fn width(&self, probes: usize, rows: usize) -> Width {
-        let by_matrices = self.matrices.map(|side| match Width::Matrices(side) {
-            narrow if probes <= narrow.probes() => narrow,
-            _ => Width::WideMatrices(side),
-        });
-        let pays = |width: &Width| {
-            let groups = rows.div_ceil(width.tile_rows()) * probes.div_ceil(width.probes());
-            probes > Width::Sixteen.probes() && groups >= MATRIX_GROUPS_MIN
-        };
-        match by_matrices.filter(|width| self.for_few || pays(width)) {
-            Some(width) => width,
-            None if probes > Width::Four.probes() => Width::Sixteen,
-            None if probes > 1 => Width::Four,
-            None => Width::One,
-        }
-    }
-
-    /// The kernel that sweeps over rows against sets of this width.
-    pub(super) fn kernel(&self, sweeping: Sweeping, width: Width) -> DeviceKernel {
-        let gathering = match width {
-            Width::Matrices(_) | Width::WideMatrices(_) => Gathering::Subgroups,
-            _ => self.gathering,
-        };
-        DeviceKernel::Sweep(sweeping, width, gathering)
-    }
-}
 
 /// A probe of a call, as the device is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -357,15 +224,15 @@ fn groups(sweep: &Sweep, width: Width) -> u32 {
 /// Work for the device.
 pub(super) struct Plan<'p, 'a> {
     groups: &'p [Group<'a>],
-    pub(super) ways: Ways,
+    pub(super) kernels: KernelSet,
     products_max: usize,
     pub(super) rounds: Vec<Round>,
 }
 
 impl<'p, 'a> Plan<'p, 'a> {
     /// An empty plan. A round has at most `products_max` products of codes, but always one whole set of probes.
-    pub(super) fn new(groups: &'p [Group<'a>], ways: Ways, products_max: usize) -> Plan<'p, 'a> {
-        Plan { groups, ways, products_max, rounds: Vec::new() }
+    pub(super) fn new(groups: &'p [Group<'a>], kernels: KernelSet, products_max: usize) -> Plan<'p, 'a> {
+        Plan { groups, kernels, products_max, rounds: Vec::new() }
     }
 
     /// Adds some probes of one group, whose gallery's parts lie in `placed`.
@@ -373,7 +240,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         while let Some(first) = asked.first() {
             let group = &self.groups[first.group];
             let (rows, dims) = (group.gallery.rows(), group.gallery.dims());
-            let width = self.ways.width(asked.len(), rows);
+            let width = self.kernels.width(asked.len(), rows);
             let k = asked.iter().map(|asked| group.probes[asked.probe].wanted.k).max().unwrap_or(1);
             let tile_count = tiles(placed, width, 1);
             let sampled = first.sampled && rows > ROWS_WHOLE_MAX && tile_count >= SAMPLE_TILES_A_HIT * k;
@@ -434,7 +301,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         for asked in asked {
             round.tasks.push(Task {
                 k: group.probes[asked.probe].wanted.k as u32,
-                lot_start: round.candidates as u32,
+                list_start: round.candidates as u32,
                 room: room as u32,
                 peaks,
                 found_start: round.found_words as u32,
@@ -475,13 +342,13 @@ mod tests {
         let placed = vec![(&gallery.parts()[0], vec![segment])];
         let asked: Vec<Asked> =
             (0..8_200).map(|probe| Asked { group: 0, probe, floor: f32::MIN, sampled: true }).collect();
-        let mut plan = Plan::new(&groups, Ways::default(), usize::MAX);
+        let mut plan = Plan::new(&groups, KernelSet::default(), usize::MAX);
         plan.add(&placed, &asked);
         assert_eq!(plan.rounds.iter().map(|round| round.asked.len()).collect::<Vec<_>>(), [4_096, 4_096, 8]);
         for round in &plan.rounds {
-            let ends = round.tasks.iter().map(|task| (task.lot_start + task.room) as usize);
-            let next = round.tasks.iter().skip(1).map(|task| task.lot_start as usize).chain([round.candidates]);
-            assert!(ends.eq(next), "lots lie one behind the other");
+            let ends = round.tasks.iter().map(|task| (task.list_start + task.room) as usize);
+            let next = round.tasks.iter().skip(1).map(|task| task.list_start as usize).chain([round.candidates]);
+            assert!(ends.eq(next), "lists lie one behind the other");
         }
         assert_eq!(plan.rounds.iter().flat_map(|round| &round.asked).copied().collect::<Vec<_>>(), asked);
     }

@@ -6,7 +6,8 @@ use std::sync::mpsc;
 
 use super::buffers::{Input, Stage};
 use super::device::Device;
-use super::plan::{DeviceKernel, Round, SHARE_PROBES, Sweeping, Ways};
+use super::kernel_set::{DeviceKernel, KernelSet, Sweeping};
+use super::plan::{Round, SHARE_PROBES};
 use crate::ask::Group;
 use crate::bound::Reach;
 use crate::cpu::Cpu;
@@ -30,7 +31,7 @@ struct Bound<'a> {
     tasks: Range<u64>,
     sweeps: Vec<Range<u64>>,
     words: Range<u64>,
-    lots: wgpu::Buffer,
+    lists: wgpu::Buffer,
     state: wgpu::Buffer,
     found: wgpu::Buffer,
 }
@@ -42,7 +43,7 @@ pub(super) fn submit(
     stage: &mut Stage,
     slabs: &[wgpu::Buffer],
     groups: &[Group<'_>],
-    ways: Ways,
+    kernels: KernelSet,
     round: Round,
 ) -> Submitted {
     let Device { device, queue, .. } = opened;
@@ -56,7 +57,7 @@ pub(super) fn submit(
     let found_bytes = (round.found_words * size_of::<u32>()) as u64;
     let read_back = stage.read_back.of_size(device, found_bytes);
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("score") });
-    dispatch(opened, &mut encoder, &bound, ways, &round);
+    dispatch(opened, &mut encoder, &bound, kernels, &round);
     encoder.copy_buffer_to_buffer(&bound.found, 0, &read_back, 0, found_bytes);
     encoder.clear_buffer(&bound.input, 0, Some(bound.words.end));
     let submission = queue.submit([encoder.finish()]);
@@ -89,7 +90,7 @@ impl<'a> Bound<'a> {
             sweeps: round.sweeps.values().map(|sweeps| input.part(size_of_val(sweeps.as_slice()))).collect(),
             words: input.part(bytes(round.words) as usize),
             input: stage.input.of_size(device, input.bytes),
-            lots: stage.lots.of_size(device, (round.candidates * size_of::<Candidate>()) as u64),
+            lists: stage.lists.of_size(device, (round.candidates * size_of::<Candidate>()) as u64),
             state: stage.state.of_size(device, bytes(2 * round.tasks.len())),
             found: stage.found.of_size(device, bytes(round.found_words)),
         };
@@ -128,7 +129,7 @@ impl<'a> Bound<'a> {
                 entry(1, part(&self.words)),
                 entry(2, part(sweeps)),
                 entry(3, part(&self.tasks)),
-                entry(4, self.lots.as_entire_binding()),
+                entry(4, self.lists.as_entire_binding()),
                 entry(5, self.state.as_entire_binding()),
                 entry(6, self.found.as_entire_binding()),
             ],
@@ -136,14 +137,14 @@ impl<'a> Bound<'a> {
     }
 }
 
-/// Encodes a round's kernels: the peaks of the samples, the floors, the sieves, and the culling of the lots.
-fn dispatch(opened: &Device, encoder: &mut wgpu::CommandEncoder, bound: &Bound<'_>, ways: Ways, round: &Round) {
+/// Encodes a round's kernels: the peaks of the samples, the floors, the sieves, and the culling of the lists.
+fn dispatch(opened: &Device, encoder: &mut wgpu::CommandEncoder, bound: &Bound<'_>, kernels: KernelSet, round: &Round) {
     let groups_max = opened.device.limits().max_compute_workgroups_per_dimension;
     let lists = round.sweeps.iter().zip(&bound.sweeps);
     let lists: Vec<_> = lists
         .map(|((&(sweeping, slab, width), sweeps), part)| {
             let grid = grid(Round::groups(sweeps, width), groups_max);
-            (sweeping, ways.kernel(sweeping, width), grid, bound.group(opened, slab, part))
+            (sweeping, kernels.kernel(sweeping, width), grid, bound.group(opened, slab, part))
         })
         .collect();
     let Some((.., any)) = lists.first() else { return };
@@ -155,8 +156,8 @@ fn dispatch(opened: &Device, encoder: &mut wgpu::CommandEncoder, bound: &Bound<'
     };
     let by_task = (round.tasks.len() as u32, 1);
     for (sweeping, by_all) in [
-        (Sweeping::Peaks, DeviceKernel::SetFloor(ways.gathering)),
-        (Sweeping::Sieve, DeviceKernel::Cull(ways.gathering)),
+        (Sweeping::Peaks, DeviceKernel::SetFloor(kernels.gathering)),
+        (Sweeping::Sieve, DeviceKernel::Cull(kernels.gathering)),
     ] {
         for (_, kernel, grid, bind_group) in lists.iter().filter(|list| list.0 == sweeping) {
             dispatch(*kernel, *grid, bind_group);

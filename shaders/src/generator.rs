@@ -1,15 +1,15 @@
 //! Made-up templates for the self-test and for timing.
 
 /// Numerical Recipes' linear congruential generator: any spread will do.
-pub(crate) struct Spread(pub(crate) u32);
+pub(crate) struct Generator(pub(crate) u32);
 
-impl Spread {
+impl Generator {
     /// `count` templates of unit norm.
     pub(crate) fn rows(&mut self, count: usize, dims: usize) -> Vec<f32> {
         self.rows_around(0.0, count, dims)
     }
 
-    /// As [`Spread::rows`], of values within one half of `level` before they are normalised.
+    /// As [`Generator::rows`], of values within one half of `level` before they are normalised.
     pub(crate) fn rows_around(&mut self, level: f32, count: usize, dims: usize) -> Vec<f32> {
         let mut rows = Vec::with_capacity(count * dims);
         for _ in 0..count {
