@@ -55,12 +55,8 @@ impl Planner {
     pub fn start(coordinator: Coordinator) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Stopped(format!("planner thread: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
-        let shared = Arc::new(Shared {
-            coordinator,
-            began: Instant::now(),
-            planning: Mutex::default(),
-            wake: Notify::new(),
-        });
+        let shared =
+            Arc::new(Shared { coordinator, began: Instant::now(), planning: Mutex::default(), wake: Notify::new() });
         let (stop, stopped) = oneshot::channel();
         let state = shared.clone();
         std::thread::Builder::new()

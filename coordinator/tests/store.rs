@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cluster_config::actor::Actor;
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
 use cluster_config::wire::gate::{Directive, Reason};
@@ -416,6 +417,7 @@ async fn a_purged_log_without_a_readable_snapshot_is_refused_with_the_fix() {
             election_ms_max: 200,
             members: Vec::new(),
         },
+        now: Arc::new(|| UnixMs(0)),
         on_fault: no_fault(),
     };
     let error = match Coordinator::start(options, Arc::new(Nowhere)) {

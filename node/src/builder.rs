@@ -130,11 +130,7 @@ pub fn people_of(head: &Head) -> People {
     People { manifest: head.manifest, people: head.people.clone(), left: head.left.clone() }
 }
 
-fn next(
-    sources: &Sources<'_>,
-    order: &BuildOrder,
-    dice: &mut dyn FnMut() -> u64,
-) -> Result<Next, Refusal> {
+fn next(sources: &Sources<'_>, order: &BuildOrder, dice: &mut dyn FnMut() -> u64) -> Result<Next, Refusal> {
     let question = Question {
         part: order.shard.part,
         parts: &sources.parts,

@@ -154,7 +154,9 @@ impl Announcement {
         let told = |person: Person| {
             let number = person.manifest_ordinal;
             let place = &message.place;
-            format!("{place}: person {number}: a cancellation has to give the travel document, the reference or the name")
+            format!(
+                "{place}: person {number}: a cancellation has to give the travel document, the reference or the name"
+            )
         };
         unnamed.into_iter().map(told).collect()
     }
@@ -205,7 +207,9 @@ impl Announcement {
             }
             (Listing::Whole | Listing::Added, None) => self.plan.clone(),
             (_, Some(known)) if known.manifest == self.plan.manifest => known.clone(),
-            (Listing::Whole, Some(known)) => JourneyPlan { parts: self.plan.parts.max(known.parts), ..self.plan.clone() },
+            (Listing::Whole, Some(known)) => {
+                JourneyPlan { parts: self.plan.parts.max(known.parts), ..self.plan.clone() }
+            }
             (Listing::Added, Some(known)) => {
                 let people = people_committed.saturating_add(self.plan.people);
                 let parts = parts_for(people as usize).max(known.parts);

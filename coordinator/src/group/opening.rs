@@ -12,7 +12,6 @@ use openraft::storage::RaftLogStorage;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::{Now, OnFault};
 use crate::error::Error;
 use crate::group::options::Options;
 use crate::group::raft::{self, TypeConfig};
@@ -22,6 +21,7 @@ use crate::log::durable;
 use crate::machine::snapshot::Snapshots;
 use crate::machine::{Machine, Raft, SharedState};
 use crate::proposing::batcher::LedgerBatcher;
+use crate::{Now, OnFault};
 
 /// Free space below which this node takes no proposals and does not lead, bytes: room for a snapshot, its successor
 /// and an hour of log at the design's peak.

@@ -239,9 +239,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
 
 #[cfg(test)]
 mod tests {
-    use cluster_config::policy::Policy;
     use cluster_config::actor::Actor;
     use cluster_config::ids::{NodeId, UnixMs};
+    use cluster_config::policy::Policy;
     use coordinator_core::policy;
     use openraft::entry::RaftEntry;
 

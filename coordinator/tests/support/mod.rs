@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
 use cluster_config::cluster::ClusterSettings;
-use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, SubjectId, UnixMs};
 use cluster_config::decision::{Directive, Reason};
+use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, SubjectId, UnixMs};
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
 use cluster_config::wire::peer::RaftCall;

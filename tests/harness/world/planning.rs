@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
+use cluster_config::canary::Canaries;
 use cluster_config::ids::{GalleryVersion, NodeId};
 use cluster_config::wire::peer::{self, Report};
-use cluster_config::canary::Canaries;
 use coordinator_core::Outcome;
 use coordinator_core::placement::{Inventory, Round};
 use node_core::keeper::{Effect, Event};

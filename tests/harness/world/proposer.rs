@@ -259,9 +259,7 @@ impl World {
             return peer::Response::NotLeader(node.leader());
         }
         let outcome = match command {
-            Command::Record(records) => {
-                self.batched(node, Lane::Log, node.id, records).await.map(Outcome::Recorded)
-            }
+            Command::Record(records) => self.batched(node, Lane::Log, node.id, records).await.map(Outcome::Recorded),
             command => self.propose_here(node, command).await,
         };
         match outcome {

@@ -44,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "shaders",
         ],
     ),
-    ("chaos", &["cluster-config", "node-stage", "tests"]),
+    ("chaos", &["cluster-config", "node-link", "node-population", "node-stage", "tests"]),
 ];
 
 /// All that a core may be built with: data, errors, and how data is written. Nothing of these has a clock, dice, a
