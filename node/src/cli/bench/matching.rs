@@ -1,5 +1,5 @@
-//! `tvs bench match`: the matcher next to what this machine can do at best, in one run. Next to other libraries it is put
-//! by `shaders/benches/against_peers/run`.
+//! `tvs bench match`: the matcher next to what this machine can do at best, in one run.
+//! `shaders/benches/against_peers/run` puts it next to other libraries.
 
 use std::hint::black_box;
 use std::num::NonZero;
@@ -30,8 +30,8 @@ const REPETITIONS_MIN: usize = 3;
 const GALLERIES: usize = 1_000;
 const GALLERY_ROWS: usize = 400;
 
-/// One gallery of all the bytes that the ragged lines choose from, so that as little of it stays in a cache: what their rate
-/// is held against.
+/// Rows of one gallery with all the bytes that the ragged lines choose from. As little of it stays in a cache, so their
+/// rate is compared with its rate.
 const ALL_IN_ONE: usize = GALLERIES * GALLERY_ROWS;
 
 /// Galleries that get one template more: a flight's, and a cruise's.
@@ -170,7 +170,8 @@ fn wanted(arguments: &Arguments, work: &str) -> bool {
     arguments.only.as_ref().is_none_or(|part| work.contains(part.as_str()))
 }
 
-/// The floor of a search whose answer only has to hold the rows that can change a gate's decision, and how it is said in a name.
+/// The floor of a gate's search, whose answer has to hold only rows that can change the decision; and its words in a
+/// name.
 fn gates_floor() -> (f32, &'static str) {
     (decide::floor(&Policy::default(), GALLERY_ROWS as u64, Canaries::default()), ", a gate's floor")
 }
