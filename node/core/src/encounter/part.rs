@@ -20,6 +20,10 @@ const ROUND_PAUSE_US: u64 = 10_000;
 /// hedge's delay it leaves room within the 150 ms of an identification during a failover (promise P3).
 const LOOK_AGAIN_US: u64 = 50_000;
 
+/// How long another node may be silent before it is asked a second time, microseconds: its process may have ended with the
+/// question and be back by now. A slow one is asked a few times at most before a gate stops waiting.
+const ASK_AGAIN_US: u64 = 400_000;
+
 /// What all parts of one search have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
@@ -140,10 +144,11 @@ impl Part {
         }
     }
 
-    /// A round leaves out who has yet to answer: asking twice does not make a replica quicker.
+    /// A round leaves out who has yet to answer, for a while: asking twice does not make a replica quicker.
     fn round(&self, now_us: u64, ready: bool, hedge: &Hedge, terms: Terms) -> Round {
         let mut replicas = route(&self.placement, terms.me, ready, |node| hedge.is_silent(node, now_us));
-        replicas.retain(|replica| self.asked.iter().all(|(asked, _)| asked != replica));
+        let waits = |replica: NodeId, asked_us: u64| replica == terms.me || now_us < asked_us + ASK_AGAIN_US;
+        replicas.retain(|replica| !self.asked.iter().any(|(asked, at_us)| asked == replica && waits(*asked, *at_us)));
         Round { next: replicas.into_iter(), patience_us: terms.deadline_us, delay_us: hedge.delay_us() }
     }
 

@@ -192,6 +192,22 @@ fn who_is_silent_is_not_waited_for_where_the_blueprint_has_others_by_now() {
 }
 
 #[test]
+fn a_replica_that_came_back_without_the_question_is_asked_once_more() {
+    let mut driven = Driven::searching(&[placement(1, &[])]);
+    driven.asks();
+    let mut asked = Vec::new();
+    while driven.now_us < 1_000_000 {
+        driven.wake();
+        if driven.asks().contains(&Effect::Look(Look::Placement { part: 0 })) {
+            driven.step(Event::Looked(Seen::Placement { part: 0, placement: Some(placement(1, &[])) }));
+        }
+        let again = driven.asks().into_iter().filter(|effect| matches!(effect, Effect::Ask { .. }));
+        asked.extend(again.map(|_| driven.now_us));
+    }
+    assert_eq!(asked, [400_000, 800_000]);
+}
+
+#[test]
 fn where_all_replicas_fail_the_blueprint_is_looked_at_again_and_the_next_round_goes_there() {
     let mut driven = Driven::searching(&[placement(1, &[2])]);
     driven.asks();
