@@ -15,6 +15,15 @@ use crate::search::route;
 /// Pause before replicas that all failed are asked again, microseconds; by then the blueprint may name others.
 const ROUND_PAUSE_US: u64 = 10_000;
 
+/// How long replicas that were all asked are waited for before the blueprint is looked at again, microseconds: those that
+/// are silent may have been replaced, and one that refused because it was a moment behind is not any more. Together with the
+/// hedge's delay it leaves room within the 150 ms of an identification during a failover (promise P3).
+const LOOK_AGAIN_US: u64 = 50_000;
+
+/// How long another node may be silent before it is asked a second time, microseconds: its process may have ended with the
+/// question and be back by now. A slow one is asked a few times at most before a gate stops waiting.
+const ASK_AGAIN_US: u64 = 400_000;
+
 /// What all parts of one search have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
@@ -34,6 +43,8 @@ pub struct Part {
     placement: Placement,
     /// Why the replica that failed last did so.
     last: Refusal,
+    /// Who was asked and has not answered, the latest last, and when.
+    asked: Vec<(NodeId, u64)>,
     phase: Phase,
 }
 
@@ -47,17 +58,15 @@ enum Phase {
     Paused { until_us: u64 },
     /// The blueprint is looked at again.
     Looking,
-    /// It is found; and whether others are still asked.
-    Found(ShardFound, bool),
+    /// It is found.
+    Found(ShardFound),
 }
 
 #[derive(Debug)]
 struct Round {
     /// Who is to be asked yet.
     next: std::vec::IntoIter<NodeId>,
-    /// Who was asked and has not answered, the latest last, and when.
-    asked: Vec<(NodeId, u64)>,
-    /// When the next one is asked although nobody has failed.
+    /// When something is done although nobody has answered.
     patience_us: u64,
     delay_us: u64,
 }
@@ -67,7 +76,7 @@ impl Part {
     pub fn begin(number: usize, search: ShardSearch, placement: Placement, out: &mut VecDeque<Effect>) -> Self {
         let last = Refusal::new(RefusalCode::Unavailable, format!("gallery {}: no replica", search.shard), "try again");
         out.push_back(Effect::SearchHere { part: number });
-        Self { number, search, placement, last, phase: Phase::Here }
+        Self { number, search, placement, last, asked: Vec::new(), phase: Phase::Here }
     }
 
     /// What its replicas are asked.
@@ -80,24 +89,24 @@ impl Part {
         match &self.phase {
             Phase::Asking(round) => round.patience_us,
             Phase::Paused { until_us } => *until_us,
-            Phase::Here | Phase::Looking | Phase::Found(..) => terms.deadline_us,
+            Phase::Here | Phase::Looking | Phase::Found(_) => terms.deadline_us,
         }
     }
 
     /// Whether it is found.
     pub fn is_found(&self) -> bool {
-        matches!(self.phase, Phase::Found(..))
+        matches!(self.phase, Phase::Found(_))
     }
 
     /// Whether it is found, and replicas that were asked before have not answered.
     pub fn still_asks(&self) -> bool {
-        matches!(self.phase, Phase::Found(_, true))
+        self.is_found() && !self.asked.is_empty()
     }
 
     /// What was found, where it is.
     pub fn into_found(self) -> Option<ShardFound> {
         match self.phase {
-            Phase::Found(found, _) => Some(found),
+            Phase::Found(found) => Some(found),
             _ => None,
         }
     }
@@ -120,12 +129,13 @@ impl Part {
         }
         match here {
             Here::AtOnce(Ok(found)) => {
-                self.phase = Phase::Found(found, false);
+                self.phase = Phase::Found(found);
                 Ok(())
             }
             Here::AtOnce(Err(refusal)) => {
                 self.last = refusal;
-                self.all_failed(now_us, terms)
+                self.phase = Phase::Asking(Round { next: Vec::new().into_iter(), patience_us: 0, delay_us: 0 });
+                self.ask_next(now_us, terms, out)
             }
             Here::Not { ready, hedge } => {
                 self.phase = Phase::Asking(self.round(now_us, ready, &hedge, terms));
@@ -134,10 +144,12 @@ impl Part {
         }
     }
 
+    /// A round leaves out who has yet to answer, for a while: asking twice does not make a replica quicker.
     fn round(&self, now_us: u64, ready: bool, hedge: &Hedge, terms: Terms) -> Round {
-        let replicas = route(&self.placement, terms.me, ready, |node| hedge.is_silent(node, now_us));
-        let delay_us = hedge.delay_us();
-        Round { next: replicas.into_iter(), asked: Vec::new(), patience_us: terms.deadline_us, delay_us }
+        let mut replicas = route(&self.placement, terms.me, ready, |node| hedge.is_silent(node, now_us));
+        let waits = |replica: NodeId, asked_us: u64| replica == terms.me || now_us < asked_us + ASK_AGAIN_US;
+        replicas.retain(|replica| !self.asked.iter().any(|(asked, at_us)| asked == replica && waits(*asked, *at_us)));
+        Round { next: replicas.into_iter(), patience_us: terms.deadline_us, delay_us: hedge.delay_us() }
     }
 
     /// A replica has answered.
@@ -149,15 +161,15 @@ impl Part {
         terms: Terms,
         out: &mut VecDeque<Effect>,
     ) -> Result<(), Refusal> {
-        let Phase::Asking(round) = &mut self.phase else { return Ok(()) };
-        let Some(place) = round.asked.iter().position(|(node, _)| *node == replica) else { return Ok(()) };
-        let (_, asked_us) = round.asked.remove(place);
+        let place = self.asked.iter().position(|(asked, _)| *asked == replica);
+        let Some(place) = place.filter(|_| !self.is_found()) else { return Ok(()) };
+        let (_, asked_us) = self.asked.remove(place);
         match result {
             Ok(found) => {
                 if replica != terms.me {
                     out.push_back(Effect::Heard { replica, latency_us: now_us.saturating_sub(asked_us) });
                 }
-                self.phase = Phase::Found(found, !round.asked.is_empty());
+                self.phase = Phase::Found(found);
                 Ok(())
             }
             Err(refusal) => {
@@ -171,19 +183,21 @@ impl Part {
     fn ask_next(&mut self, now_us: u64, terms: Terms, out: &mut VecDeque<Effect>) -> Result<(), Refusal> {
         let Phase::Asking(round) = &mut self.phase else { return Ok(()) };
         if let Some(replica) = round.next.next() {
-            if !round.asked.is_empty() {
+            if !self.asked.is_empty() {
                 out.push_back(Effect::Hedged);
             }
             let left_ms = terms.deadline_us.saturating_sub(now_us) / 1_000;
             let wait_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
             out.push_back(Effect::Ask { part: self.number, replica, wait_ms });
-            round.asked.push((replica, now_us));
+            self.asked.push((replica, now_us));
         }
-        if round.asked.is_empty() {
+        if self.asked.is_empty() {
             return self.all_failed(now_us, terms);
         }
-        let hedges = round.next.len() > 0 && !terms.canaries.has(Canary::NoHedge);
-        round.patience_us = if hedges { now_us + round.delay_us } else { terms.deadline_us };
+        let patience_us = if round.next.len() > 0 { round.delay_us } else { LOOK_AGAIN_US };
+        let waits_for_ever = terms.canaries.has(Canary::NoHedge);
+        let until_us = if waits_for_ever { u64::MAX } else { now_us + patience_us };
+        round.patience_us = terms.deadline_us.min(until_us);
         Ok(())
     }
 
@@ -199,21 +213,25 @@ impl Part {
     /// Time has passed; the deadline is not there yet.
     pub fn time_came(&mut self, now_us: u64, terms: Terms, out: &mut VecDeque<Effect>) -> Result<(), Refusal> {
         match &self.phase {
-            Phase::Asking(round) if now_us >= round.patience_us => {
-                out.extend(round.asked.last().map(|(replica, _)| Effect::Silent(*replica)));
+            Phase::Asking(round) if now_us >= round.patience_us && round.next.len() > 0 => {
+                out.extend(self.asked.last().map(|(replica, _)| Effect::Silent(*replica)));
                 self.ask_next(now_us, terms, out)
             }
-            Phase::Paused { until_us } if now_us >= *until_us => {
-                if terms.canaries.has(Canary::OldRoute) {
-                    self.phase = Phase::Here;
-                    out.push_back(Effect::SearchHere { part: self.number });
-                } else {
-                    self.phase = Phase::Looking;
-                    out.push_back(Effect::Look(Look::Placement { part: self.number }));
-                }
+            Phase::Asking(Round { patience_us: at_us, .. }) | Phase::Paused { until_us: at_us } if now_us >= *at_us => {
+                self.look_again(terms, out);
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn look_again(&mut self, terms: Terms, out: &mut VecDeque<Effect>) {
+        if terms.canaries.has(Canary::OldRoute) {
+            self.phase = Phase::Here;
+            out.push_back(Effect::SearchHere { part: self.number });
+        } else {
+            self.phase = Phase::Looking;
+            out.push_back(Effect::Look(Look::Placement { part: self.number }));
         }
     }
 

@@ -166,7 +166,46 @@ fn a_replica_that_fails_makes_room_for_the_next_at_once() {
     driven.now_us = 300;
     driven.answered(0, 1, Err(busy()));
     assert_eq!(driven.asks(), [ask(0, 2, 1_999)], "and that is no hedge");
-    assert_eq!(driven.machine.wake_us(), DEADLINE_US, "nobody else is left to be asked");
+}
+
+#[test]
+fn who_is_silent_is_not_waited_for_where_the_blueprint_has_others_by_now() {
+    let mut driven = Driven::searching(&[placement(1, &[2])]);
+    driven.asks();
+    driven.now_us = 300;
+    driven.answered(0, 2, Ok(found(2, 4, 0.7)));
+    assert_eq!(driven.asks(), [], "who was not asked has nothing to say");
+    driven.wake();
+    driven.asks();
+    driven.now_us += 500;
+    driven.answered(0, 2, Err(busy()));
+    assert_eq!(driven.asks(), []);
+    let before_us = driven.now_us;
+    assert!(driven.wake() <= before_us + 100_000, "the owner is silent, the standby refused");
+    assert_eq!(driven.asks(), [Effect::Look(Look::Placement { part: 0 })]);
+    driven.step(Event::Looked(Seen::Placement { part: 0, placement: Some(placement(2, &[1, 3])) }));
+    let left_ms = ((DEADLINE_US - driven.now_us) / 1_000) as u32;
+    assert_eq!(driven.asks(), [Effect::Hedged, ask(0, 2, left_ms)], "the owner of before is still asked");
+    driven.answered(0, 1, Ok(found(1, 4, 0.7)));
+    let latency_us = driven.now_us;
+    let heard = Effect::Heard { replica: NodeId(1), latency_us };
+    assert_eq!(driven.asks(), [heard, Effect::Forget, Effect::Look(Look::Verdict)], "and may answer at last");
+}
+
+#[test]
+fn a_replica_that_came_back_without_the_question_is_asked_once_more() {
+    let mut driven = Driven::searching(&[placement(1, &[])]);
+    driven.asks();
+    let mut asked = Vec::new();
+    while driven.now_us < 1_000_000 {
+        driven.wake();
+        if driven.asks().contains(&Effect::Look(Look::Placement { part: 0 })) {
+            driven.step(Event::Looked(Seen::Placement { part: 0, placement: Some(placement(1, &[])) }));
+        }
+        let again = driven.asks().into_iter().filter(|effect| matches!(effect, Effect::Ask { .. }));
+        asked.extend(again.map(|_| driven.now_us));
+    }
+    assert_eq!(asked, [400_000, 800_000]);
 }
 
 #[test]
