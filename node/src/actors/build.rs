@@ -135,8 +135,7 @@ impl Work {
         }
         let head = &before.as_ref().ok_or_else(|| self.broken("nobody's people are here"))?.head;
         let people = head.people.iter().map(|enrolled| enrolled.person.clone()).collect();
-        let order =
-            BuildOrder { shard: self.job.shard, manifest: head.manifest, people, listing: Listing::Whole };
+        let order = BuildOrder { shard: self.job.shard, manifest: head.manifest, people, listing: Listing::Whole };
         Ok((order, before))
     }
 
@@ -222,7 +221,9 @@ pub async fn at_owner(shared: &Arc<Shared>, order: BuildOrder, deadline: Instant
                 order::Effect::Done(result) => return result,
                 order::Effect::Abandon(_) => asked.clear(),
                 order::Effect::BuildHere => asked.push(Box::pin(ask_here(shared, order.clone()))),
-                order::Effect::Ask(owner, until) => asked.push(Box::pin(ask(shared, owner, order.clone(), begun + until))),
+                order::Effect::Ask(owner, until) => {
+                    asked.push(Box::pin(ask(shared, owner, order.clone(), begun + until)))
+                }
                 order::Effect::Wake(at) => asked.push(Box::pin(wake(begun + at).map(|()| order::Event::Woken))),
             }
         }

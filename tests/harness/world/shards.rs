@@ -101,8 +101,7 @@ impl World {
         let node = self.node(id);
         self.segment_latency(node).await;
         let versions = node.disk.borrow().versions(Kind::Gallery, shard);
-        let kept: Vec<Content> =
-            versions.into_iter().map(|(version, hash)| Content { version, hash }).collect();
+        let kept: Vec<Content> = versions.into_iter().map(|(version, hash)| Content { version, hash }).collect();
         let of_use = node.with(|process| {
             let running = process.running.get(&shard).filter(|running| running.run == run)?;
             running.core.to_read(&kept)

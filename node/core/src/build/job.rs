@@ -65,8 +65,8 @@ pub enum Event {
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Have that node give its roster of this version or a later one within [`seek::ROSTER_TIMEOUT`], and hold on to what
-    /// it gives; where it is this node, look at its disk.
+    /// Have that node give its roster of this version or a later one within [`seek::ROSTER_TIMEOUT`], and hold on to
+    /// what it gives; where it is this node, look at its disk.
     AskRoster(NodeId, GalleryVersion),
     /// Build this version, and hold on to it.
     Build(GalleryVersion, People),
