@@ -228,7 +228,7 @@ async fn the_planner_announces_members_places_shards_and_moves_them_off_a_lost_n
         if phase == 0 {
             silent = owner;
             // A wall clock that is set back hides nobody's silence.
-            clock.fetch_sub(3_600_000, Ordering::SeqCst);
+            group.clock.fetch_sub(3_600_000, Ordering::SeqCst);
         }
     }
     assert_ne!(owner, silent);

@@ -26,7 +26,8 @@ pub struct Turn {
 }
 
 impl Turns {
-    /// Waits for a turn at a node. It ends when what is given back is dropped; none is given where the wait was too long.
+    /// Waits for a turn at a node. It ends when what is given back is dropped; none is given where the wait was too
+    /// long.
     pub async fn at(&self, node: NodeId) -> Option<Turn> {
         let (turn, told) = {
             let mut waiting = self.lock();

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test and bench uses its own part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,8 @@ pub struct Group {
     folder: tempfile::TempDir,
     pub network: Arc<Network>,
     pub settings: ClusterSettings,
+    /// The wall clock of all nodes, milliseconds.
+    pub clock: Arc<AtomicU64>,
 }
 
 pub fn member(id: u64) -> Member {
@@ -88,6 +91,7 @@ impl Group {
         Self {
             folder: tempfile::tempdir().expect("folder"),
             network: Arc::default(),
+            clock: Arc::new(AtomicU64::new(1_795_490_000_000)),
             settings: ClusterSettings {
                 name: "test".to_owned(),
                 model: "test-model".parse().expect("model"),
@@ -101,11 +105,12 @@ impl Group {
     }
 
     pub fn start(&self, id: u64) -> Coordinator {
+        let clock = self.clock.clone();
         let options = Options {
             node_id: NodeId(id),
             data_dir: self.folder.path().join(id.to_string()),
             settings: self.settings.clone(),
-            now: Arc::new(|| UnixMs(1_795_500_000_000)),
+            now: Arc::new(move || UnixMs(clock.load(Ordering::SeqCst))),
             on_fault: Arc::new(|reason| panic!("storage fault: {reason}")),
         };
         let link = Link { network: self.network.clone(), from: NodeId(id) };

@@ -161,8 +161,8 @@ impl Keeper {
         effects.push(Effect::Start(shard, self.runs, order));
     }
 
-    /// Keeps the people of a shard that other nodes have replicas of. A replica that this node had before goes once they
-    /// are kept.
+    /// Keeps the people of a shard that other nodes have replicas of. A replica that this node had before goes once
+    /// they are kept.
     fn keep_roster(&mut self, shard: ShardId, order: Order, effects: &mut Vec<Effect>) {
         if self.purging.contains(&shard) || order.version == GalleryVersion::default() {
             return;

@@ -6,15 +6,15 @@ use cluster_config::wire::peer::Listing;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
 
-/// Whether the people of the version before, at `known`, are those that a next version has to go on from: they keep their
-/// subject ids then, by which the ledger knows who has boarded (P1).
+/// Whether the people of the version before, at `known`, are those that a next version has to go on from: they keep
+/// their subject ids then, by which the ledger knows who has boarded (P1).
 pub fn goes_on_from(known: Option<GalleryVersion>, committed: GalleryVersion) -> bool {
     committed == GalleryVersion::default() || known.is_some_and(|known| known >= committed)
 }
 
 /// Whether the next version of a shard may be built although no node has given the people of the committed one, and the
-/// `silent` ones have not said that they do not have them. Subject ids are new then, but for those that the ledger gives
-/// by numbers on the manifest: so nobody must have boarded yet, or no member must be left that may know better.
+/// `silent` ones have not said that they do not have them. Subject ids are new then, but for those that the ledger
+/// gives by numbers on the manifest: so nobody must have boarded yet, or no member must be left that may know better.
 ///
 /// # Errors
 /// A refusal that names the members to be waited for.

@@ -143,8 +143,8 @@ impl Replica {
         self.disk_read
     }
 
-    /// Which of the kept versions, oldest first, to read from the disk: the one that the order asks for, or else the last
-    /// one, where it may be committed yet.
+    /// Which of the kept versions, oldest first, to read from the disk: the one that the order asks for, or else the
+    /// last one, where it may be committed yet.
     pub fn to_read(&self, kept: &[Content]) -> Option<Content> {
         let committed = kept.iter().find(|content| **content == self.committed());
         committed.or(kept.last().filter(|content| content.version > self.order.version)).copied()

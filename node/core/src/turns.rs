@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use cluster_config::ids::NodeId;
 
-/// Contents that a node gets from another at a time. A node that comes back after a drain gets a hundred galleries; all at once they
-/// take both nodes' processors and the link between them from those who stand at a gate.
+/// Contents that a node gets from another at a time. A node that comes back after a drain gets a hundred galleries; all
+/// at once they take both nodes' processors and the link between them from those who stand at a gate.
 pub const AT_A_TIME: usize = 2;
 
-/// How long a turn is waited for: a node that is silent must not keep anybody from asking another. Longer than a silent node
-/// keeps its connections. Who has waited so long asks without a turn.
+/// How long a turn is waited for: a node that is silent must not keep anybody from asking another. Longer than a silent
+/// node keeps its connections. Who has waited so long asks without a turn.
 pub const WAIT_MAX: Duration = Duration::from_millis(2_500);
 
 /// One who has a turn, or waits for one.
@@ -32,8 +32,8 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Asks for a turn at a node; the flag says whether it is there at once. Whether it came or not, the ticket has to be
-    /// given back with [`Turns::leave`].
+    /// Asks for a turn at a node; the flag says whether it is there at once. Whether it came or not, the ticket has to
+    /// be given back with [`Turns::leave`].
     pub fn ask(&mut self, at: NodeId) -> (Ticket, bool) {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);

@@ -15,7 +15,8 @@ use crate::context::{Context as Shared, out_of_turn};
 use crate::segment::{self, Loaded};
 use crate::store::{Kept, Kind};
 
-/// Checks a segment and keeps it on disk as a gallery or a roster; `before` is what this node has of the version before.
+/// Checks a segment and keeps it on disk as a gallery or a roster; `before` is what this node has of the version
+/// before.
 ///
 /// # Errors
 /// A refusal: the segment's fault, or this node's disk.
@@ -32,7 +33,8 @@ pub async fn keep(
             segment::decode(&segment, before.as_deref()).map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
         let failed = |error: crate::store::Error| (RefusalCode::Internal, error.to_string());
         keeper.store.put(kind, &segment).map_err(failed)?;
-        // The journey may have been closed, and its galleries destroyed, or the shard moved while this was being written.
+        // The journey may have been closed, and its galleries destroyed, or the shard moved while this was being
+        // written.
         if let Err(code) = keeper.coordinator.with_state(|state| may_keep(state, keeper.me, segment.shard)) {
             keeper.store.destroy(segment.shard).map_err(failed)?;
             return Err((code, "this node keeps nothing of it any more".to_owned()));

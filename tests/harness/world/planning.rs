@@ -1,4 +1,5 @@
-//! Reports, the planner's loop and the keeper: the loops around [`coordinator_core::placement::Planning`] and [`node_core::keeper`].
+//! Reports, the planner's loop and the keeper: the loops around [`coordinator_core::placement::Planning`] and
+//! [`node_core::keeper`].
 
 use std::rc::Rc;
 

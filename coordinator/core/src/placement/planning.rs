@@ -1,7 +1,7 @@
 //! When the leader plans, and what it proposes then: the planner's loop without the waiting.
 //!
-//! [`Planning`] takes what happens and says when to plan; a [`Round`] gives the commands one after the other, each for the
-//! state as it is by then.
+//! [`Planning`] takes what happens and says when to plan; a [`Round`] gives the commands one after the other, each for
+//! the state as it is by then.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,8 +18,8 @@ use crate::command::Command;
 use crate::membership;
 use crate::state::State;
 
-/// Longest time between two plans, where neither state nor reports have changed, milliseconds: departure times come nearer
-/// all the while.
+/// Longest time between two plans, where neither state nor reports have changed, milliseconds: departure times come
+/// nearer all the while.
 pub const PLAN_INTERVAL_MS_MAX: u64 = 1_000;
 
 /// How alive a node is: heard of, lost, gone.
@@ -67,8 +67,8 @@ impl Planning {
         self.is_due = true;
     }
 
-    /// Whether this node leads, and in which term. In a new one silence counts from `now_ms`, so that nobody is taken for
-    /// dead who could not have reported yet.
+    /// Whether this node leads, and in which term. In a new one silence counts from `now_ms`, so that nobody is taken
+    /// for dead who could not have reported yet.
     pub fn leads(&mut self, now_ms: u64, term: Option<u64>) {
         if self.term == term {
             return;

@@ -1,8 +1,9 @@
 //! Building a gallery's next version: whose people it goes on from, build, keep, push to the standbys, commit.
 //!
-//! [`job`] is what an owner does with an order to build, [`order`] how an order finds the owner, [`seek`] how the people
-//! of a version are found at those who keep them, [`push`] how long standbys are waited for. Segments never come here:
-//! an effect names what is to be done, and the shell has the bytes. Times are those of any clock that does not go back.
+//! [`job`] is what an owner does with an order to build, [`order`] how an order finds the owner, [`seek`] how the
+//! people of a version are found at those who keep them, [`push`] how long standbys are waited for. Segments never come
+//! here: an effect names what is to be done, and the shell has the bytes. Times are those of any clock that does not go
+//! back.
 
 pub mod job;
 pub mod order;

@@ -11,7 +11,8 @@ use cluster_config::wire::{Refusal, peer};
 /// How long standbys are waited for. One that is not there by then fetches the version once it is committed.
 pub const PUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the other standbys are waited for once one has the version; as long again as that one took, if that is more.
+/// How long the other standbys are waited for once one has the version; as long again as that one took, if that is
+/// more.
 pub const PUSH_GRACE: Duration = Duration::from_millis(300);
 
 /// Pause before a standby that does not know its order yet is asked again.
