@@ -34,7 +34,7 @@ const RATE_GOAL: f64 = 50_000.0;
 
 /// One number in flight.
 #[derive(Debug, Serialize)]
-pub struct Level {
+struct Level {
     in_flight: usize,
     identify: Row,
     echo: Row,
@@ -159,7 +159,7 @@ impl Report {
         }
         format!(
             "{} node(s), engine {}; {} galleries of {} templates on average, built in {:.1} s; {} connections; \
-         {} bytes there, {} back\n{}\n{}",
+             {} bytes there, {} back\n{}\n{}",
             self.nodes,
             self.engine,
             self.galleries,

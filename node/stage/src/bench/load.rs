@@ -157,8 +157,8 @@ fn histogram() -> Result<Histogram<u64>, Error> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(|error| Error::failed(error))
 }
 
-/// Processor time that processes have used, all threads, those that have ended too, user and system, by the system's clock
-/// ticks. Where the system does not say (it is Linux's `/proc`), it counts as none.
+/// Processor time that processes have used, user and system, in all threads, those that have ended too. It comes in the
+/// system's clock ticks. Where the system does not say (it is Linux's `/proc`), it counts as none.
 fn cpu_time(processes: &[u32]) -> Duration {
     let ticks_per_second = rustix::param::clock_ticks_per_second();
     let of = |process: &u32| -> Option<Duration> {
