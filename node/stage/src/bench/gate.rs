@@ -132,7 +132,7 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
 }
 
 fn frame_bytes(message: &impl Serialize) -> Result<usize, Error> {
-    let body = codec::encode(message, Channel::Gate.body_bytes_max()).map_err(|error| Error::failed(error))?;
+    let body = codec::encode(message, Channel::Gate.body_bytes_max()).map_err(Error::failed)?;
     Ok(FRAME_HEADER_BYTES + body.len())
 }
 
