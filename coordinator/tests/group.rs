@@ -2,11 +2,10 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cluster_config::ids::{Incarnation, NodeId, UnixMs};
+use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::limits::LEDGER_BATCH_RECORDS_MAX;
 use cluster_config::wire::peer::Report;
 use coordinator::{Error, Planner, ProposeError};

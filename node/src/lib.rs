@@ -1,7 +1,8 @@
 //! Who works: the parts of a node and of the one binary `tvs`.
 //!
 //! Decisions are made in the pure cores (`coordinator/core`, `node/core`); this crate performs them: actors own gallery
-//! shards, an engine thread owns the matcher, a store owns the disk. The command line is here as well.
+//! shards, an engine thread owns the matcher, a store owns the disk. The command line is here as well; the
+//! demonstration and the benchmarks that it starts are `node/stage`'s, behind the feature `demo`.
 
 pub mod actors;
 pub mod builder;

@@ -1,8 +1,9 @@
 //! Does it hold: one harness under all scenarios.
 //!
 //! A scenario starts a [`target::Target`], lets [`workload`] board a bank of flights on it, strikes it with a
-//! [`fault::Fault`], and asks the [`invariants`] whether what clients were promised ([`node_stage::oracle::History`]) is
-//! so. Local cluster, gates, load and oracle are `node/stage`'s; here is what tests alone need.
+//! [`fault::Fault`], and asks the [`invariants`] whether what clients were promised
+//! ([`node_stage::oracle::History`]) is so. Local cluster, gates, load and oracle are `node/stage`'s; here is what
+//! tests alone need.
 
 pub mod binary;
 pub mod cables;

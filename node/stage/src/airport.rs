@@ -202,9 +202,9 @@ async fn change(shared: &Shared, flight: &Flight, early: u32, is_added: watch::S
     }
 }
 
-/// All guests of a flight who come, at all its gates; those behind the first `early` once they are `added`. A gate takes
-/// the next guest every `interval` whether or not the one before is done: an outage meets as many captures as a calm
-/// second.
+/// All guests of a flight who come, at all its gates; those behind the first `early` once they are `added`. A gate
+/// takes the next guest every `interval` whether or not the one before is done: an outage meets as many captures as a
+/// calm second.
 async fn board(
     shared: &Arc<Shared>,
     bank: &Arc<Bank>,

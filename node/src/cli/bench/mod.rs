@@ -1,4 +1,5 @@
-//! `tvs bench`: how fast a healthy cluster and the matcher are, next to what their parts can do at best in the same run.
+//! `tvs bench`: how fast a healthy cluster and the matcher are, next to what their parts can do at best in the same
+//! run.
 
 mod commit;
 mod echo;

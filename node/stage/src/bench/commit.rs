@@ -34,7 +34,7 @@ const RATE_GOAL: f64 = 25_000.0;
 
 /// One number in flight.
 #[derive(Debug, Serialize)]
-pub struct Level {
+struct Level {
     in_flight: usize,
     board: Row,
     /// The same disk, one append with one fdatasync after the other, right before and after.

@@ -34,7 +34,7 @@ const RATE_GOAL: f64 = 50_000.0;
 
 /// One number in flight.
 #[derive(Debug, Serialize)]
-pub struct Level {
+struct Level {
     in_flight: usize,
     identify: Row,
     echo: Row,
@@ -132,7 +132,7 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
 }
 
 fn frame_bytes(message: &impl Serialize) -> Result<usize, Error> {
-    let body = codec::encode(message, Channel::Gate.body_bytes_max()).map_err(|error| Error::failed(error))?;
+    let body = codec::encode(message, Channel::Gate.body_bytes_max()).map_err(Error::failed)?;
     Ok(FRAME_HEADER_BYTES + body.len())
 }
 
@@ -159,7 +159,7 @@ impl Report {
         }
         format!(
             "{} node(s), engine {}; {} galleries of {} templates on average, built in {:.1} s; {} connections; \
-         {} bytes there, {} back\n{}\n{}",
+             {} bytes there, {} back\n{}\n{}",
             self.nodes,
             self.engine,
             self.galleries,

@@ -97,8 +97,8 @@ impl Tally {
         }
         let mut first_failure = None;
         while let Some(done) = loops.join_next().await {
-            let (latencies, failure) = done.map_err(|error| Error::failed(error))?;
-            self.latencies.add(latencies).map_err(|error| Error::failed(error))?;
+            let (latencies, failure) = done.map_err(Error::failed)?;
+            self.latencies.add(latencies).map_err(Error::failed)?;
             first_failure = first_failure.or(failure);
         }
         self.time += begun.elapsed();
@@ -154,11 +154,11 @@ impl Row {
 pub const HEADS: [&str; 7] = ["requests/s", "p50 us", "p99 us", "max us", "server CPU us", "client CPU us", "failed"];
 
 fn histogram() -> Result<Histogram<u64>, Error> {
-    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(|error| Error::failed(error))
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(Error::failed)
 }
 
-/// Processor time that processes have used, all threads, those that have ended too, user and system, by the system's clock
-/// ticks. Where the system does not say (it is Linux's `/proc`), it counts as none.
+/// Processor time that processes have used, user and system, in all threads, those that have ended too. It comes in the
+/// system's clock ticks. Where the system does not say (it is Linux's `/proc`), it counts as none.
 fn cpu_time(processes: &[u32]) -> Duration {
     let ticks_per_second = rustix::param::clock_ticks_per_second();
     let of = |process: &u32| -> Option<Duration> {

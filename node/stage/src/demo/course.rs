@@ -1,20 +1,17 @@
 //! The demonstration's course.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::{JourneyId, NodeId};
-use cluster_config::process::EngineChoice;
 use cluster_config::wire::operator::{ClusterStatus, JourneyStatus, Request, Response};
 use node_link::{GateClient, GateClientOptions};
-use node_population::{Population, TEMPLATE_DIMS};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::given::Given;
+use super::announcing;
+use super::options::Options;
 use super::report::{self, Kill, Latency, Report, latencies};
+use crate::Error;
 use crate::bank::Bank;
 use crate::boarding::board_paced;
 use crate::flight::Flight;
@@ -23,7 +20,6 @@ use crate::local::{self, LocalCluster};
 use crate::operator::Operator;
 use crate::oracle::{Decisions, Entry, History, Kind, ledger};
 use crate::show::Show;
-use crate::{Error, clock};
 
 /// How long any one step may take before the demonstration gives up.
 const STEP_TIMEOUT: Duration = Duration::from_secs(45);
@@ -36,30 +32,6 @@ const BOARDING: Duration = Duration::from_secs(24);
 
 /// How long a killed node stays dead.
 const DOWN: Duration = Duration::from_secs(4);
-
-/// What to show.
-pub struct Options {
-    /// Nodes of the cluster.
-    pub nodes: u64,
-    /// Flights of the bank.
-    pub flights: u32,
-    /// Travellers on each.
-    pub travellers: u32,
-    /// Seed of everything.
-    pub seed: u64,
-    /// Manifests in place of a made-up bank.
-    pub manifests: Vec<Given>,
-    /// Whether nodes are killed.
-    pub kills: bool,
-    /// What computes scores.
-    pub engine: EngineChoice,
-    /// The folder of everything.
-    pub folder: PathBuf,
-    /// The binary `tvs`.
-    pub binary: PathBuf,
-    /// What the nodes log (`TVS_LOG`).
-    pub log: String,
-}
 
 /// A moment from which on latencies are counted under another name.
 struct Phase {
@@ -88,7 +60,7 @@ pub async fn demonstrate(options: Options, show: &impl Show) -> Result<Report, E
     show.step(&format!("node {} leads; engine {}", status.leader.unwrap_or_default(), status.engine));
 
     let building = Instant::now();
-    let bank = Arc::new(course.announce(&options, show).await?);
+    let bank = Arc::new(announcing::bank(&options, &course.cluster, &course.operator, show).await?);
     let whole = |status: &ClusterStatus| status.shards_replicated == Some(status.shards) && status.shards > 0;
     course.wait_for("galleries with all replicas", whole).await?;
     let galleries_built_ms = millis(building.elapsed());
@@ -132,14 +104,6 @@ fn summary(flight: &Flight, history: &History) -> report::Flight {
     }
 }
 
-/// Puts the guests of a flight into the order in which they come to the gate.
-fn shuffle(flight: &mut Flight, seed: u64) {
-    let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    for index in (1..flight.guests.len()).rev() {
-        flight.guests.swap(index, generator.next_u32() as usize % (index + 1));
-    }
-}
-
 impl Course {
     fn start(options: &Options) -> Result<Self, Error> {
         let cluster = LocalCluster::start(local::Options {
@@ -161,61 +125,6 @@ impl Course {
         let reached = self.operator.wait_for(level, STEP_TIMEOUT, wanted).await;
         let logs = self.cluster.folder().display();
         reached.map_err(|error| Error::Failed(format!("{error}; see the nodes' logs in {logs}")))
-    }
-
-    /// Submits the manifests, made-up or given, and gives the bank of those who board.
-    async fn announce(&self, options: &Options, show: &impl Show) -> Result<Bank, Error> {
-        let mut flights = match &options.manifests[..] {
-            [] => self.announce_made_up(options).await?,
-            given => self.announce_given(given, options.seed, show).await?,
-        };
-        for (number, flight) in (0..).zip(&mut flights) {
-            shuffle(flight, options.seed.wrapping_add(number));
-        }
-        Ok(Bank::of(options.seed, flights))
-    }
-
-    async fn announce_made_up(&self, options: &Options) -> Result<Vec<Flight>, Error> {
-        let bank = Bank::national(options.seed, options.flights, options.travellers, clock::now());
-        let mut addresses = self.cluster.addresses();
-        for flight in &bank.flights {
-            addresses.rotate_left(1);
-            self.operator.ask_at(addresses.clone(), &Request::SubmitManifest(flight.manifest.clone())).await?;
-        }
-        Ok(bank.flights)
-    }
-
-    /// Submits every file to another node; files that cannot be read, or that take people off, are set aside.
-    async fn announce_given(&self, files: &[Given], seed: u64, show: &impl Show) -> Result<Vec<Flight>, Error> {
-        let population = Population::new(seed, TEMPLATE_DIMS);
-        let mut flights: Vec<Flight> = Vec::new();
-        let mut addresses = self.cluster.addresses();
-        for Given { name, bytes, announced } in files {
-            let announced = match announced {
-                Ok(announced) => announced,
-                Err(refusal) => {
-                    show.step(&format!("{name} is set aside: {refusal}"));
-                    continue;
-                }
-            };
-            if announced.iter().any(|one| one.is_removal) {
-                show.step(&format!("{name} is set aside: it takes people off, and here everybody is boarded"));
-                continue;
-            }
-            addresses.rotate_left(1);
-            self.operator.ask_at(addresses.clone(), &Request::SubmitManifest(bytes.clone())).await?;
-            for one in announced {
-                let is_known = flights.iter().any(|flight| flight.journey == one.journey);
-                if !is_known && !one.people.is_empty() {
-                    flights.push(one.clone().flight(&population, bytes.clone()));
-                }
-            }
-        }
-        if flights.is_empty() {
-            let problem = "no manifest announces a journey with people; see `tvs manifest check FILE`";
-            return Err(Error::Usage(problem.to_owned()));
-        }
-        Ok(flights)
     }
 
     /// A gate for each flight, each with another node as its first choice and as fast as boarding is stretched.
@@ -305,8 +214,8 @@ impl Course {
         all
     }
 
-    /// The crossings that gates were promised, held against the ledger of the leader: it has applied everything that was
-    /// answered, and another node may lag by a moment.
+    /// The crossings that gates were promised, held against the ledger of the leader: it has applied everything that
+    /// was answered, and another node may lag by a moment.
     async fn crossings(&self, bank: &Bank, history: &History) -> Result<ledger::Crossings, Error> {
         let status = self.wait_for("a leader", |_| true).await?;
         let records = self.operator.ledger_at(self.cluster.node(status.node)?.address).await?;
