@@ -114,13 +114,13 @@ impl From<&peer::Request> for Ask {
         match request {
             peer::Request::Hello(_) => Self::PeerHello,
             peer::Request::Raft { .. } => Self::Raft,
-            peer::Request::Propose(_) => Self::Propose,
+            peer::Request::Propose { .. } => Self::Propose,
             peer::Request::Report(_) => Self::Report,
             peer::Request::Search(_) => Self::SearchShard,
             peer::Request::Build(_) => Self::Build,
             peer::Request::StoreSegment(_) => Self::StoreSegment,
             peer::Request::FetchSegment { .. } => Self::FetchSegment,
-            peer::Request::ForLeader(_) => Self::ForLeader,
+            peer::Request::ForLeader { .. } => Self::ForLeader,
             peer::Request::FetchRoster { .. } => Self::FetchRoster,
             peer::Request::ReadIndex => Self::ReadIndex,
         }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use cluster_config::actor::{Actor, Role};
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality};
 use cluster_config::ids::*;
 use cluster_config::policy::Policy;
@@ -17,6 +18,10 @@ fn journey() -> JourneyId {
 
 fn shard() -> ShardId {
     ShardId { gallery: GalleryId::passengers(journey()), modality: Modality::Face, model: model(), part: 3 }
+}
+
+fn actor() -> Actor {
+    Actor { role: Role::Operator, name: "operator".parse().expect("a name") }
 }
 
 fn model() -> ModelVersion {
@@ -122,7 +127,7 @@ fn peers(golden: &mut Golden) {
     ] {
         golden.add(&format!("peer.request.raft.{call:?}"), &peer::Request::Raft { call, body: vec![9] });
     }
-    golden.add("peer.request.propose", &peer::Request::Propose(vec![1]));
+    golden.add("peer.request.propose", &peer::Request::Propose { actor: actor(), command: vec![1] });
     golden.add("peer.request.report", &peer::Request::Report(report));
     golden.add("peer.request.search", &peer::Request::Search(search));
     golden.add("peer.request.build", &peer::Request::Build(build.clone()));
@@ -133,7 +138,10 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.request.store", &peer::Request::StoreSegment(segment.clone()));
     let fetch = peer::Request::FetchSegment { shard: shard(), version_min: GalleryVersion(2) };
     golden.add("peer.request.fetch", &fetch);
-    golden.add("peer.request.for_leader", &peer::Request::ForLeader(operator::Request::TransferLeader(NodeId(2))));
+    golden.add(
+        "peer.request.for_leader",
+        &peer::Request::ForLeader { actor: actor(), request: operator::Request::TransferLeader(NodeId(2)) },
+    );
     let roster = peer::Request::FetchRoster { shard: shard(), version_min: GalleryVersion(2) };
     golden.add("peer.request.fetch_roster", &roster);
     golden.add("peer.request.read_index", &peer::Request::ReadIndex);

@@ -11,7 +11,7 @@ use cluster_config::wire::peer::Report;
 use coordinator::{Error, Planner, ProposeError};
 use coordinator_core::{Outcome, RecordOutcome, membership};
 use futures::future::join_all;
-use support::{actor, Group, applied_everywhere, commit, journey, leader, member, record, until};
+use support::{Group, actor, applied_everywhere, commit, journey, leader, member, record, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_elect_commit_and_survive_their_leader() {
@@ -205,8 +205,7 @@ async fn a_node_that_was_away_for_long_catches_up_from_a_snapshot() {
 async fn the_planner_announces_members_places_shards_and_moves_them_off_a_lost_node() {
     let group = Group::new();
     let nodes = group.found(3).await;
-    let planners: Vec<Planner> =
-        nodes.iter().map(|node| Planner::start(node.clone()).expect("planner")).collect();
+    let planners: Vec<Planner> = nodes.iter().map(|node| Planner::start(node.clone()).expect("planner")).collect();
     let lead = leader(&nodes).await;
     until("the members are announced", || lead.with_state(|s| s.members().len() == 3)).await;
     commit(&nodes, journey()).await;

@@ -49,8 +49,8 @@ impl<'a> Sources<'a> {
         beside: &Beside,
         mut given: BTreeMap<u16, People>,
     ) -> Self {
-        let ShardId { journey, part: own } = order.shard;
-        let numbered_by = |part| state.shard(ShardId { journey, part }).map(|shard| shard.numbered_by);
+        let (shard, own) = (order.shard, order.shard.part);
+        let numbered_by = |part| state.part(ShardId { part, ..shard }).map(|part| part.numbered_by);
         let mut versions = beside.versions.clone();
         versions.resize(versions.len().max(usize::from(own) + 1), GalleryVersion::default());
         let part = |(part, committed): (u16, GalleryVersion)| {
@@ -67,17 +67,19 @@ impl<'a> Sources<'a> {
             }
         };
         let parts: Vec<Part> = (0..).zip(versions).map(part).collect();
+        let journey = shard.journey();
+        let plan = journey.and_then(|id| state.journeys().get(id));
         let is_any_lost = parts.iter().any(|part| matches!(part, Part::Lost { .. }));
         Self {
             holdings,
-            policy: state.policy.clone(),
-            departs_at: state.journeys.get(&journey).map(|journey| journey.plan.departs_at).unwrap_or_default(),
+            policy: state.policy().clone(),
+            departs_at: plan.map(|plan| plan.departs_at).unwrap_or_default(),
             model,
             dims,
             parts,
             numbered_by: numbered_by(own).unwrap_or_default(),
-            boarded: if is_any_lost { state.ledger.boarded(journey) } else { BTreeMap::new() },
-            has_boarded: state.ledger.boardings(journey) > 0,
+            boarded: journey.filter(|_| is_any_lost).map(|id| state.ledger().boarded(id)).unwrap_or_default(),
+            has_boarded: journey.is_some_and(|id| state.ledger().boardings(id) > 0),
         }
     }
 }
@@ -302,7 +304,12 @@ mod tests {
             drawn += 1;
             drawn
         };
-        let shard = ShardId { journey: "AA100-20261124-JFK".parse().expect("a journey"), part: 0 };
+        let shard = ShardId {
+            gallery: GalleryId::passengers("AA100-20261124-JFK".parse().expect("a journey")),
+            modality: Modality::Face,
+            model: node_population::model(),
+            part: 0,
+        };
         let order = BuildOrder { shard, manifest: ContentHash([version as u8; 32]), people, listing };
         let (head, values) = build(&sources, &order, before, GalleryVersion(version), &mut dice)?;
         Ok(segment::encode(&head, &values).expect("a segment"))

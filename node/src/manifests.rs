@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cluster_config::calendar::unix_ms;
-use cluster_config::ids::{ContentHash, JourneyId, PortCode};
+use cluster_config::ids::{ContentHash, JourneyId, ModelVersion, PortCode};
 use cluster_config::limits::{GALLERY_PARTS_MAX, SHARD_PEOPLE_MAX};
 use cluster_config::wire::peer::{Document, JourneyPlan, Listing, Person};
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -34,14 +34,14 @@ pub struct Announcement {
     pub listing: Listing,
 }
 
-/// Reads a manifest file of any format.
+/// Reads a manifest file of any format. The galleries of its journeys hold templates of `model`.
 ///
 /// Times of departure are taken as UTC: a manifest gives the port's local time without its offset, and no time-zone
 /// data of ports is part of this product. They order departures of one port rightly.
 ///
 /// # Errors
 /// A refusal with the place in the file and the fix; nothing of the file is used then.
-pub fn read(bytes: &[u8]) -> Result<Announced, Refusal> {
+pub fn read(bytes: &[u8], model: ModelVersion) -> Result<Announced, Refusal> {
     let refuse = |place: String, fix: &str| Refusal::new(RefusalCode::BadValue, place, fix);
     let interchange = node_intake::parse(bytes)
         .map_err(|error| refuse(format!("manifest: {error}"), "see `tvs manifest check FILE` for the details"))?;
@@ -60,7 +60,7 @@ pub fn read(bytes: &[u8]) -> Result<Announced, Refusal> {
             Vec::new()
         });
         for journey in &journeys {
-            let mut announcement = announce(message, journey, by_id.len())?;
+            let mut announcement = announce(message, journey, by_id.len(), model)?;
             if announcement.listing == Listing::Removed {
                 announced.quarantined.extend(announcement.set_aside_unnamed(message));
             }
@@ -83,7 +83,7 @@ pub fn read(bytes: &[u8]) -> Result<Announced, Refusal> {
     Ok(announced)
 }
 
-fn announce(message: &Message, journey: &Journey, number: usize) -> Result<Announcement, Refusal> {
+fn announce(message: &Message, journey: &Journey, number: usize, model: ModelVersion) -> Result<Announcement, Refusal> {
     let place = |what: &str| format!("manifest message at {}: {what}", message.place);
     let bad = |what: &str, error: cluster_config::ids::Error| {
         Refusal::new(RefusalCode::BadValue, place(what), error.to_string())
@@ -109,6 +109,7 @@ fn announce(message: &Message, journey: &Journey, number: usize) -> Result<Annou
             people: 0,
             parts: 1,
             manifest: ContentHash::default(),
+            model,
         },
         people: travellers.map(person).collect(),
         listing: match message.disposition {
@@ -242,6 +243,10 @@ mod tests {
 
     use super::*;
 
+    fn model() -> ModelVersion {
+        "model-1".parse().expect("a model")
+    }
+
     /// A message about one flight, of which person 1 has a name and a document and person 2 neither.
     fn message(kind: MessageKind) -> String {
         let leg = Leg {
@@ -270,7 +275,8 @@ mod tests {
     /// P10.
     #[test]
     fn whom_a_cancellation_does_not_name_is_set_aside_and_the_others_leave() {
-        let cancelled = read(message(MessageKind::ReservationCancellation).as_bytes()).expect("a cancellation");
+        let cancelled =
+            read(message(MessageKind::ReservationCancellation).as_bytes(), model()).expect("a cancellation");
         let [announcement] = &cancelled.journeys[..] else { panic!("{cancelled:?}") };
         assert_eq!((announcement.listing, announcement.people.len()), (Listing::Removed, 1));
         assert_eq!(announcement.people[0].family_name, "OAKLEY");
@@ -281,16 +287,16 @@ mod tests {
     #[test]
     fn one_file_does_not_list_people_and_take_people_off() {
         let both = message(MessageKind::PassengerList) + &message(MessageKind::PartyReduction);
-        let refusal = read(both.as_bytes()).expect_err("which comes first is not said");
+        let refusal = read(both.as_bytes(), model()).expect_err("which comes first is not said");
         assert!(refusal.fix.contains("one after the other"), "{refusal}");
         let twice = message(MessageKind::PartyReduction) + &message(MessageKind::ReservationCancellation);
-        assert_eq!(read(twice.as_bytes()).expect("two cancellations").journeys[0].listing, Listing::Removed);
+        assert_eq!(read(twice.as_bytes(), model()).expect("two cancellations").journeys[0].listing, Listing::Removed);
     }
 
     /// R43.
     #[test]
     fn a_change_goes_on_from_the_plan_that_is_known() {
-        let announced = |kind| read(message(kind).as_bytes()).expect("a message").journeys.remove(0);
+        let announced = |kind| read(message(kind).as_bytes(), model()).expect("a message").journeys.remove(0);
         let off = announced(MessageKind::ReservationCancellation);
         assert_eq!(off.plan_after(None, 0).expect_err("an unknown journey").code, RefusalCode::NotFound);
         let known = JourneyPlan { people: 40, parts: 2, manifest: ContentHash([7; 32]), ..off.plan.clone() };
@@ -304,8 +310,9 @@ mod tests {
     /// R43: a gallery grows in parts with its people, and never loses one again.
     #[test]
     fn a_gallery_grows_and_does_not_shrink() {
-        let mut list = read(message(MessageKind::PassengerList).as_bytes()).expect("a list").journeys.remove(0);
-        let add = read(message(MessageKind::PassengerChange).as_bytes()).expect("a change").journeys.remove(0);
+        let mut list =
+            read(message(MessageKind::PassengerList).as_bytes(), model()).expect("a list").journeys.remove(0);
+        let add = read(message(MessageKind::PassengerChange).as_bytes(), model()).expect("a change").journeys.remove(0);
         let known = JourneyPlan { parts: 1, manifest: ContentHash([7; 32]), ..list.plan.clone() };
         let full = SHARD_PEOPLE_MAX as u32;
         let parts = |people| add.plan_after(Some(&known), people).expect("a plan").parts;

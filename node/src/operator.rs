@@ -4,20 +4,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster_config::ids::{Incarnation, JourneyId, NodeId, ShardId};
+use cluster_config::actor::Actor;
+use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
+use cluster_config::ids::{Incarnation, JourneyId, NodeId};
 use cluster_config::wire::operator::{
     ClusterStatus, Gallery, JourneyStatus, LedgerPage, LedgerRecord, MemberStatus, Receipt, Request, Response, Shard,
     Submitted, SubmittedJourney,
 };
 use cluster_config::wire::peer::{self, BuildOrder, JourneyPlan, Listing, Member};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::state::Journey;
-use coordinator_core::{Command, Outcome, State};
+use coordinator_core::placement::Placement;
+use coordinator_core::{Command, Outcome, State, journeys, membership, policy, retention};
 use metrics_exporter_prometheus::PrometheusHandle;
 use node_link::Lane;
 
 use crate::actors::build;
-use crate::clock;
 use crate::context::{Context, out_of_turn};
 use crate::directory::Directory;
 use crate::freshness::Freshness;
@@ -51,44 +52,42 @@ pub struct Operators {
 }
 
 impl Operators {
-    /// Answers one request.
-    pub async fn answer(&self, request: Request) -> Response {
-        self.try_answer(request).await.unwrap_or_else(Response::Refused)
+    /// Answers one request of `actor`.
+    pub async fn answer(&self, actor: Actor, request: Request) -> Response {
+        self.try_answer(actor, request).await.unwrap_or_else(Response::Refused)
     }
 
-    async fn try_answer(&self, request: Request) -> Result<Response, Refusal> {
+    async fn try_answer(&self, actor: Actor, request: Request) -> Result<Response, Refusal> {
         let (coordinator, directory) = (&self.context.coordinator, &self.context.directory);
         Ok(match request {
             Request::ClusterStatus => Response::ClusterStatus(self.status()),
-            Request::SubmitManifest(bytes) => Response::Submitted(self.submit(bytes).await?),
+            Request::SubmitManifest(bytes) => Response::Submitted(self.submit(actor, bytes).await?),
             Request::GalleryList => Response::Galleries(coordinator.with_state(|state| {
-                state.journeys.values().map(|journey| gallery(directory, state, journey)).collect()
+                state.journeys().iter().filter_map(|plan| gallery(directory, state, plan.id)).collect()
             })),
-            Request::GalleryShow(id) => Response::Gallery(coordinator.with_state(|state| {
-                state.journeys.get(&id).map(|journey| gallery(directory, state, journey)).ok_or_else(|| unknown(id))
-            })?),
+            Request::GalleryShow(id) => Response::Gallery(
+                coordinator.with_state(|state| gallery(directory, state, id).ok_or_else(|| unknown(id)))?,
+            ),
             Request::LedgerPage { from, limit } => {
                 Response::LedgerPage(coordinator.with_state(|s| page(s, from, limit)))
             }
-            Request::PolicyShow => Response::Policy(coordinator.with_state(|state| state.policy.clone())),
+            Request::PolicyShow => Response::Policy(coordinator.with_state(|state| state.policy().clone())),
             Request::Metrics => {
                 self.gauge_memory();
                 Response::Metrics(self.metrics.render())
             }
-            Request::CloseJourney(id) => self.change(Command::CloseJourney(id)).await?,
-            Request::PolicySet(policy) => self.change(Command::SetPolicy(policy)).await?,
-            Request::AttestDestruction(node) => {
-                self.change(Command::AttestDestruction { node, at: clock::now() }).await?
-            }
+            Request::CloseJourney(id) => self.change(actor, journeys::Command::Close(id)).await?,
+            Request::PolicySet(policy) => self.change(actor, policy::Command::Set(policy)).await?,
+            Request::AttestDestruction(node) => self.change(actor, retention::Command::Attest(node)).await?,
             Request::Drain { node, draining } => {
-                let drained = self.change(Command::SetDraining { node, draining }).await?;
+                let drained = self.change(actor, membership::Command::SetDraining { node, draining }).await?;
                 if draining && coordinator.leader() == Some(node) {
-                    self.leave_leadership(node).await?;
+                    self.leave_leadership(actor, node).await?;
                 }
                 drained
             }
             Request::AddMember { .. } | Request::RemoveMember(_) | Request::TransferLeader(_) => {
-                self.at_leader(request).await?
+                self.at_leader(actor, request).await?
             }
         })
     }
@@ -99,34 +98,35 @@ impl Operators {
         metrics::gauge!("tvs_galleries_device_bytes").set(self.context.engine.device_memory_bytes() as f64);
     }
 
-    async fn change(&self, command: Command) -> Result<Response, Refusal> {
-        self.proposer.propose(command, Instant::now() + CHANGE_TIMEOUT).await?;
+    async fn change(&self, actor: Actor, command: impl Into<Command>) -> Result<Response, Refusal> {
+        self.proposer.propose(actor, command, Instant::now() + CHANGE_TIMEOUT).await?;
         Ok(Response::Done)
     }
 
     /// Gives leadership to another voter that is not being drained.
-    async fn leave_leadership(&self, node: NodeId) -> Result<(), Refusal> {
+    async fn leave_leadership(&self, actor: Actor, node: NodeId) -> Result<(), Refusal> {
         let voters = self.context.coordinator.voters();
         let heir = self.context.coordinator.with_state(|state| {
-            let serves = |id: &NodeId| *id != node && state.members.get(id).is_some_and(|member| !member.draining);
+            let members = state.members();
+            let serves = |id: &NodeId| *id != node && members.contains(*id) && !members.is_draining(*id);
             voters.into_iter().find(serves)
         });
         match heir {
-            Some(heir) => self.at_leader(Request::TransferLeader(heir)).await.map(|_| ()),
+            Some(heir) => self.at_leader(actor, Request::TransferLeader(heir)).await.map(|_| ()),
             None => Ok(()),
         }
     }
 
-    async fn at_leader(&self, request: Request) -> Result<Response, Refusal> {
+    async fn at_leader(&self, actor: Actor, request: Request) -> Result<Response, Refusal> {
         let no_leader = || {
             let fix = "try again; a leader is elected within a second while a majority lives";
             Refusal::new(RefusalCode::Unavailable, "no leader is known", fix)
         };
         let leader = self.context.coordinator.leader().ok_or_else(no_leader)?;
         if leader == self.context.me {
-            return self.lead(request).await;
+            return self.lead(actor, request).await;
         }
-        let request = peer::Request::ForLeader(request);
+        let request = peer::Request::ForLeader { actor, request };
         match self.context.ask(leader, Lane::Raft, &request, CHANGE_TIMEOUT).await? {
             peer::Response::ForLeader(Response::Refused(refusal)) => Err(refusal),
             peer::Response::ForLeader(response) => Ok(response),
@@ -135,11 +135,11 @@ impl Operators {
     }
 
     /// Answers a request that another node has handed on because it takes this one for the leader.
-    pub async fn answer_as_leader(&self, request: Request) -> Response {
-        self.lead(request).await.unwrap_or_else(Response::Refused)
+    pub async fn answer_as_leader(&self, actor: Actor, request: Request) -> Response {
+        self.lead(actor, request).await.unwrap_or_else(Response::Refused)
     }
 
-    async fn lead(&self, request: Request) -> Result<Response, Refusal> {
+    async fn lead(&self, actor: Actor, request: Request) -> Result<Response, Refusal> {
         let coordinator = &self.context.coordinator;
         let failed = |error: coordinator::Error| {
             let code = match error {
@@ -149,8 +149,10 @@ impl Operators {
             Refusal::new(code, error.to_string(), "see `tvs cluster status`, then try again")
         };
         match request {
-            Request::AddMember { member, voter } => coordinator.add_member(member, voter).await.map_err(failed)?,
-            Request::RemoveMember(node) => coordinator.remove_member(node).await.map_err(failed)?,
+            Request::AddMember { member, voter } => {
+                coordinator.add_member(actor, member, voter).await.map_err(failed)?
+            }
+            Request::RemoveMember(node) => coordinator.remove_member(actor, node).await.map_err(failed)?,
             Request::TransferLeader(node) => coordinator.transfer_leader(node).await.map_err(failed)?,
             _ => return Err(Refusal::new(RefusalCode::BadValue, "request", "ask any node, not the leader")),
         }
@@ -165,23 +167,25 @@ impl Operators {
         let (term, applied_index) = (coordinator.term(), coordinator.applied_index().unwrap_or(0));
         let inventory = self.planner.inventory();
         coordinator.with_state(|state| {
-            let placements = &state.blueprint.placements;
-            let replicated = placements.iter().filter(|(shard, placement)| {
-                let committed = state.shard(**shard).map(|s| s.version).unwrap_or_default();
-                let holds = |node| inventory.is_alive(node) && inventory.version(node, **shard) >= committed;
+            let blueprint = state.blueprint();
+            let replicated = blueprint.iter().filter(|(shard, placement)| {
+                let committed = state.part(*shard).map(|part| part.version).unwrap_or_default();
+                let holds = |node| inventory.is_alive(node) && inventory.version(node, *shard) >= committed;
                 committed.0 > 0 && placement.replicas().all(holds)
             });
+            let placed = |holds: &dyn Fn(&Placement) -> bool| blueprint.iter().filter(|(_, p)| holds(p)).count() as u32;
+            let open = state.journeys().iter().filter(|plan| state.is_open(plan.id));
             ClusterStatus {
                 cluster: self.context.settings.name.clone(),
                 node: self.context.me,
                 leader,
                 term,
                 applied_index,
-                generation: state.blueprint.generation,
+                generation: blueprint.generation(),
                 engine: self.context.engine.describe(),
                 members: state
-                    .members
-                    .values()
+                    .members()
+                    .iter()
                     .map(|member| {
                         let id = member.member.id;
                         MemberStatus {
@@ -189,32 +193,34 @@ impl Operators {
                             voter: voters.contains(&id),
                             draining: member.draining,
                             silent_ms: leads.then(|| inventory.silent_ms(id)),
-                            owner_of: placements.values().filter(|p| p.owner == id).count() as u32,
-                            standby_of: placements.values().filter(|p| p.standbys.contains(&id)).count() as u32,
+                            owner_of: placed(&|p| p.owner == id),
+                            standby_of: placed(&|p| p.standbys.contains(&id)),
                         }
                     })
                     .collect(),
-                journeys: state.journeys.values().filter(|journey| journey.is_open()).count() as u32,
-                shards: placements.len() as u32,
+                journeys: open.count() as u32,
+                shards: blueprint.len() as u32,
                 shards_replicated: leads.then(|| replicated.count() as u32),
-                ledger_records: state.ledger.len(),
+                ledger_records: state.ledger().len(),
             }
         })
     }
 
-    async fn submit(&self, bytes: Vec<u8>) -> Result<Submitted, Refusal> {
-        let read = tokio::task::spawn_blocking(move || manifests::read(&bytes)).await;
+    async fn submit(&self, actor: Actor, bytes: Vec<u8>) -> Result<Submitted, Refusal> {
+        let model = self.context.settings.model;
+        let read = tokio::task::spawn_blocking(move || manifests::read(&bytes, model)).await;
         let announced = read.map_err(|error| {
             Refusal::new(RefusalCode::Internal, format!("manifest: the parser broke off: {error}"), "report the file")
         })??;
         let deadline = Instant::now() + BUILD_TIMEOUT;
-        let journeys = announced.journeys.iter().map(|announcement| self.submit_journey(announcement, deadline));
+        let journeys = announced.journeys.iter().map(|announcement| self.submit_journey(actor, announcement, deadline));
         let journeys = futures::future::try_join_all(journeys).await?;
         Ok(Submitted { journeys, warnings: announced.warnings, quarantined: announced.quarantined })
     }
 
     async fn submit_journey(
         &self,
+        actor: Actor,
         announcement: &Announcement,
         deadline: Instant,
     ) -> Result<SubmittedJourney, Refusal> {
@@ -226,12 +232,12 @@ impl Operators {
         // A gallery is built for a journey that is there. A cancellation changes the plan last: one that cannot be followed
         // changes nothing.
         let announced = match announcement.listing {
-            Listing::Whole | Listing::Added => match self.open(&plan).await {
+            Listing::Whole | Listing::Added => match self.open(actor, &plan).await {
                 Err(refusal) if refusal.code == RefusalCode::Conflict => {
                     // This node has not heard of the parts that the gallery has by now.
-                    freshness::catch_up(&self.context, Instant::now() + CHANGE_TIMEOUT).await?;
+                    self.freshness.catch_up(Instant::now() + CHANGE_TIMEOUT).await?;
                     plan = self.plan_after(announcement)?;
-                    Some(self.open(&plan).await?)
+                    Some(self.open(actor, &plan).await?)
                 }
                 opened => Some(opened?),
             },
@@ -240,45 +246,47 @@ impl Operators {
         // One part after the other: each goes on from the people of all the others.
         let mut built = Vec::with_capacity(usize::from(plan.parts));
         for part in 0..plan.parts {
-            let shard = ShardId { journey: plan.id, part };
+            let gallery = GalleryId::passengers(plan.id);
+            let shard = ShardId { gallery, modality: Modality::Face, model: plan.model, part };
             let (people, listing) = (announcement.people.clone(), announcement.listing);
             let order = BuildOrder { shard, manifest: plan.manifest, people, listing };
             built.push(build::at_owner(&self.context, order, deadline).await?);
         }
         let opened = match announced {
             Some(opened) => opened,
-            None => self.open(&plan).await?,
+            None => self.open(actor, &plan).await?,
         };
         let version = built.iter().map(|built| built.version).min().unwrap_or_default();
+        let counts = built.iter().fold(GalleryCounts::default(), |sum, built| sum + built.counts);
         self.applied(plan.id, version).await;
         Ok(SubmittedJourney {
             journey: plan.id,
             duplicate: opened == Outcome::KnownManifest,
             version,
-            people: built.iter().map(|built| built.people).sum(),
-            templates: built.iter().map(|built| built.rows).sum(),
-            without_photo: built.iter().map(|built| built.without_photo).sum(),
+            people: counts.people,
+            templates: counts.rows,
+            without_photo: counts.without_photo,
         })
     }
 
     /// The plan of an announced journey, by what this node knows of it.
     fn plan_after(&self, announcement: &Announcement) -> Result<JourneyPlan, Refusal> {
         self.context.coordinator.with_state(|state| {
-            let known = state.journeys.get(&announcement.plan.id);
-            let people = known.map_or(0, |journey| journey.shards.iter().map(|shard| shard.people).sum());
-            announcement.plan_after(known.map(|journey| &journey.plan), people)
+            let id = announcement.plan.id;
+            let people = state.passengers(id).map_or(0, |gallery| gallery.counts().people);
+            announcement.plan_after(state.journeys().get(id), people)
         })
     }
 
-    async fn open(&self, plan: &JourneyPlan) -> Result<Outcome, Refusal> {
-        self.proposer.propose(Command::OpenJourney(plan.clone()), Instant::now() + CHANGE_TIMEOUT).await
+    async fn open(&self, actor: Actor, plan: &JourneyPlan) -> Result<Outcome, Refusal> {
+        self.proposer.propose(actor, journeys::Command::Open(plan.clone()), Instant::now() + CHANGE_TIMEOUT).await
     }
 
     /// Waits until this node has applied the commit as well, so that who submitted here can board here at once.
     async fn applied(&self, id: JourneyId, version: cluster_config::ids::GalleryVersion) {
         let mut changes = self.context.coordinator.changes();
         let applied = |state: &State| {
-            state.journeys.get(&id).is_none_or(|journey| journey.shards.iter().all(|shard| shard.version >= version))
+            state.passengers(id).is_none_or(|gallery| gallery.parts().iter().all(|part| part.version >= version))
         };
         let wait = async {
             while !self.context.coordinator.with_state(applied) {
@@ -294,18 +302,19 @@ impl Operators {
     /// Announces this start of the node, and waits until its own state has it: from then on that state is not an old
     /// one, from before the start.
     pub async fn announce(&self, member: Member, incarnation: Incarnation) {
+        let actor = Actor::node(member.id);
         let mut changes = self.context.coordinator.changes();
         loop {
-            let known = self.context.coordinator.with_state(|state| state.members.get(&member.id).cloned());
+            let known = self.context.coordinator.with_state(|state| state.members().get(member.id).cloned());
             let command = match known {
-                Some(known) if known.member != member => Command::RegisterMember(member.clone()),
+                Some(known) if known.member != member => membership::Command::Register(member.clone()),
                 Some(known) if known.incarnation < incarnation => {
-                    Command::AnnounceStart { node: member.id, incarnation }
+                    membership::Command::AnnounceStart { node: member.id, incarnation }
                 }
                 Some(_) => return,
-                None => Command::RegisterMember(member.clone()),
+                None => membership::Command::Register(member.clone()),
             };
-            if let Err(refusal) = self.proposer.propose(command, Instant::now() + CHANGE_TIMEOUT).await {
+            if let Err(refusal) = self.proposer.propose(actor, command, Instant::now() + CHANGE_TIMEOUT).await {
                 tracing::warn!(%refusal, "this node could not announce itself yet");
             }
             // What was applied at the leader comes here a moment later; without news it is said again.
@@ -318,51 +327,48 @@ fn unknown(id: JourneyId) -> Refusal {
     Refusal::new(RefusalCode::NotFound, format!("journey {id}"), "see `tvs gallery list` for the journeys")
 }
 
-fn gallery(directory: &Directory, state: &State, journey: &Journey) -> Gallery {
-    let shards = journey.shard_ids().zip(&journey.shards).map(|(shard, committed)| {
-        let placement = state.blueprint.placements.get(&shard);
+/// The gallery of a journey's passengers; absent where the journey is not known.
+fn gallery(directory: &Directory, state: &State, id: JourneyId) -> Option<Gallery> {
+    let (plan, committed) = (state.journeys().get(id)?, state.passengers(id)?);
+    let shards = state.galleries().shards(GalleryId::passengers(id)).map(|(shard, part)| {
+        let placement = state.placement(shard);
+        let receipts = part.receipts.iter();
         Shard {
             shard,
-            version: committed.version,
-            hash: committed.hash,
-            people: committed.people,
-            rows: committed.rows,
-            without_photo: committed.without_photo,
+            version: part.version,
+            hash: part.hash,
+            people: part.counts.people,
+            rows: part.counts.rows,
+            without_photo: part.counts.without_photo,
             epoch: placement.map(|p| p.epoch).unwrap_or_default(),
             owner: placement.map(|p| p.owner),
             standbys: placement.map(|p| p.standbys.clone()).unwrap_or_default(),
             rosters: placement.map(|p| p.rosters.clone()).unwrap_or_default(),
-            holders: committed.holders.iter().copied().collect(),
-            receipts: committed
-                .receipts
-                .iter()
-                .map(|(node, receipt)| Receipt { node: *node, at: receipt.at, attested: receipt.attested })
-                .collect(),
+            holders: part.holders.iter().copied().collect(),
+            receipts: receipts.map(|(node, r)| Receipt { node: *node, at: r.at, attested: r.attested }).collect(),
             memory_bytes: directory.serving(shard).map(|serving| serving.loaded.gallery.bytes_resident() as u64),
         }
     });
-    let shards: Vec<Shard> = shards.collect();
-    let plan = &journey.plan;
-    let committed: u32 = shards.iter().map(|shard| shard.people).sum();
-    Gallery {
+    let is_building = committed.status() == JourneyStatus::Building;
+    Some(Gallery {
         journey: plan.id,
         carrier: plan.carrier.clone(),
         number: plan.number.clone(),
         departure_port: plan.departure_port,
         arrival_port: plan.arrival_port,
         departs_at: plan.departs_at,
-        status: journey.status,
-        people: if journey.status == JourneyStatus::Building { plan.people } else { committed },
-        boarded: state.ledger.boardings(plan.id),
-        shards,
-    }
+        status: committed.status(),
+        people: if is_building { plan.people } else { committed.counts().people },
+        boarded: state.ledger().boardings(plan.id),
+        shards: shards.collect(),
+    })
 }
 
 fn page(state: &State, from: u64, limit: u32) -> LedgerPage {
     let until = from.saturating_add(u64::from(limit.min(PAGE_RECORDS_MAX)));
     let records: Vec<LedgerRecord> = (from..until)
-        .map_while(|position| state.ledger.get(position).map(|record| record.exported(position)))
+        .map_while(|position| state.ledger().get(position).map(|record| record.exported(position)))
         .collect();
     let next = from + records.len() as u64;
-    LedgerPage { records, next: (next < state.ledger.len()).then_some(next) }
+    LedgerPage { records, next: (next < state.ledger().len()).then_some(next) }
 }

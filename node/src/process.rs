@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
+use cluster_config::actor::Actor;
 use cluster_config::file::Configuration;
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::limits::REPORT_INTERVAL_MS;
@@ -189,10 +190,11 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         node_id: me,
         data_dir: node.data_dir.join("raft"),
         settings: configuration.cluster.clone(),
+        now: Arc::new(clock::now),
         on_fault,
     };
     let coordinator = Coordinator::start(options, Arc::new(RaftLinks(links.clone())))?;
-    let planner = Arc::new(Planner::start(coordinator.clone(), Arc::new(clock::now))?);
+    let planner = Arc::new(Planner::start(coordinator.clone())?);
     let context = Arc::new(Context {
         me,
         incarnation: begin_incarnation(&node.data_dir)?,
@@ -288,7 +290,7 @@ async fn hand_over(service: &Service, me: NodeId) {
     let heir = service.context.coordinator.voters().into_iter().find(|voter| *voter != me);
     if let Some(heir) = heir {
         let request = OperatorRequest::TransferLeader(heir);
-        let handed = service.operators.answer(request);
+        let handed = service.operators.answer(Actor::node(me), request);
         // Where it does not work in time, the others elect a leader by themselves.
         let _ = tokio::time::timeout(Duration::from_secs(1), handed).await;
     }

@@ -5,12 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{GATE_DEADLINE_MS, LEDGER_BATCH_RECORDS_MAX, PEER_FRAME_BYTES_MAX};
 use cluster_config::wire::{Refusal, RefusalCode, codec, peer};
 use coordinator::{Batcher, ProposeError};
-use coordinator_core::{Command, Outcome, Record, RecordOutcome};
+use coordinator_core::{Command, Outcome, Record, RecordOutcome, ledger};
 use node_core::proposal::{self, Effect, Event, Proposal, unavailable};
 use node_link::Lane;
 
@@ -34,20 +35,25 @@ impl Proposer {
         Self { context, forward }
     }
 
-    /// Applies `command`.
+    /// Applies a command; `actor` is whoever asked for the change.
     ///
     /// # Errors
     /// The state's refusal, or `unavailable` where there was no leader and quorum by `deadline`. Then the command may
     /// still be applied later.
-    pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Outcome, Refusal> {
-        let context = &self.context;
+    pub async fn propose(
+        &self,
+        actor: Actor,
+        command: impl Into<Command>,
+        deadline: Instant,
+    ) -> Result<Outcome, Refusal> {
+        let (context, command) = (&self.context, command.into());
         self.follow(deadline, |leader| {
             let command = command.clone();
             async move {
                 if leader == context.me {
-                    context.coordinator.propose(command).await.map_err(refusal_of)
+                    context.coordinator.propose(actor, command).await.map_err(refusal_of)
                 } else {
-                    propose_at(context, leader, &command, deadline).await
+                    propose_at(context, leader, (actor, &command), deadline).await
                 }
             }
         })
@@ -121,13 +127,13 @@ impl Proposer {
 async fn propose_at(
     context: &Context,
     leader: NodeId,
-    command: &Command,
+    (actor, command): (Actor, &Command),
     deadline: Instant,
 ) -> Result<Outcome, Refusal> {
-    let body = codec::encode(command, PEER_FRAME_BYTES_MAX)
+    let command = codec::encode(command, PEER_FRAME_BYTES_MAX)
         .map_err(|error| Refusal::new(RefusalCode::TooLarge, "command", error.to_string()))?;
     let timeout = deadline.saturating_duration_since(Instant::now());
-    match context.ask(leader, Lane::Raft, &peer::Request::Propose(body), timeout).await? {
+    match context.ask(leader, Lane::Raft, &peer::Request::Propose { actor, command }, timeout).await? {
         peer::Response::Proposed(bytes) => codec::decode(&bytes, PEER_FRAME_BYTES_MAX)
             .map_err(|error| Refusal::new(RefusalCode::Internal, "outcome", error.to_string())),
         peer::Response::NotLeader(_) => Err(unavailable("the node asked does not lead any more")),
@@ -138,7 +144,7 @@ async fn propose_at(
 /// Hands a batch of records to the leader.
 async fn forward(context: &Context, leader: NodeId, records: Vec<Record>) -> Result<Vec<RecordOutcome>, Refusal> {
     let deadline = Instant::now() + Duration::from_millis(GATE_DEADLINE_MS);
-    match propose_at(context, leader, &Command::Record(records), deadline).await? {
+    match propose_at(context, leader, (Actor::node(context.me), &Command::record(records)), deadline).await? {
         Outcome::Recorded(outcomes) => Ok(outcomes),
         Outcome::Refused(refusal) => Err(refusal),
         _ => Err(out_of_turn(leader)),
@@ -150,7 +156,7 @@ fn refusal_of(error: ProposeError) -> Refusal {
 }
 
 /// Takes a command that another node handed on, and answers it.
-pub async fn serve(context: &Context, body: &[u8]) -> peer::Response {
+pub async fn serve(context: &Context, actor: Actor, body: &[u8]) -> peer::Response {
     let command: Command = match codec::decode(body, PEER_FRAME_BYTES_MAX) {
         Ok(command) => command,
         Err(error) => {
@@ -159,13 +165,15 @@ pub async fn serve(context: &Context, body: &[u8]) -> peer::Response {
         }
     };
     let outcome = match command {
-        Command::Record(records) if records.len() > LEDGER_BATCH_RECORDS_MAX => {
+        Command::Ledger(ledger::Command::Record(records)) if records.len() > LEDGER_BATCH_RECORDS_MAX => {
             let place = format!("command: {} records", records.len());
             let fix = format!("send {LEDGER_BATCH_RECORDS_MAX} at most");
             return peer::Response::Refused(Refusal::new(RefusalCode::TooLarge, place, fix));
         }
-        Command::Record(records) => context.coordinator.record_batch(records).await.map(Outcome::Recorded),
-        command => context.coordinator.propose(command).await,
+        Command::Ledger(ledger::Command::Record(records)) => {
+            context.coordinator.record_batch(records).await.map(Outcome::Recorded)
+        }
+        command => context.coordinator.propose(actor, command).await,
     };
     match outcome {
         Ok(outcome) => match codec::encode(&outcome, PEER_FRAME_BYTES_MAX) {

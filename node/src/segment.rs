@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use cluster_config::gallery::GalleryCounts;
 use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, ShardId};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SHARD_PEOPLE_MAX, SHARD_ROWS_MAX};
 use cluster_config::wire::codec;
@@ -69,6 +70,12 @@ impl Head {
     /// Templates of all people.
     pub fn rows(&self) -> u32 {
         self.owners.len() as u32
+    }
+
+    /// How much is in it.
+    pub fn counts(&self) -> GalleryCounts {
+        let people = self.people.len() as u32;
+        GalleryCounts { people, rows: self.rows(), without_photo: self.without_photo() }
     }
 
     /// People without any template.

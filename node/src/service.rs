@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use cluster_config::actor::Actor;
 use cluster_config::ids::{Incarnation, NodeId};
+use cluster_config::rights::{Ask, Right};
 use cluster_config::wire::{Refusal, RefusalCode, gate, operator, peer};
 use coordinator_core::State;
-use node_link::{Handler, PeerIdentity};
+use node_link::Handler;
 
 use crate::actors::{build, content, shard};
 use crate::context::Context;
@@ -29,7 +31,10 @@ pub struct Service {
 }
 
 impl Handler for Service {
-    async fn gate(&self, from: &PeerIdentity, request: gate::Request) -> gate::Response {
+    async fn gate(&self, from: &Actor, request: gate::Request) -> gate::Response {
+        if let Err(refusal) = allowed(from, Ask::from(&request)) {
+            return gate::Response::Refused(refusal);
+        }
         let answered = match request {
             gate::Request::Hello => return gate::Response::Welcome(self.welcome()),
             gate::Request::Identify(capture) => self.entry.identify(capture).await,
@@ -44,15 +49,34 @@ impl Handler for Service {
         }
     }
 
-    async fn peer(&self, _: &PeerIdentity, request: peer::Request) -> peer::Response {
-        match self.answer_peer(request).await {
+    async fn peer(&self, from: &Actor, request: peer::Request) -> peer::Response {
+        let allowed = allowed(from, Ask::from(&request));
+        let answered = match allowed {
+            Ok(()) => self.answer_peer(request).await,
+            Err(refusal) => Err(refusal),
+        };
+        match answered {
             Ok(response) => response,
             Err(refusal) => peer::Response::Refused(refusal),
         }
     }
 
-    async fn operator(&self, _: &PeerIdentity, request: operator::Request) -> operator::Response {
-        self.operators.answer(request).await
+    async fn operator(&self, from: &Actor, request: operator::Request) -> operator::Response {
+        match allowed(from, Ask::from(&request)) {
+            Ok(()) => self.operators.answer(*from, request).await,
+            Err(refusal) => operator::Response::Refused(refusal),
+        }
+    }
+}
+
+/// Asks the table of rights: the one door through which every request comes.
+fn allowed(from: &Actor, ask: Ask) -> Result<(), Refusal> {
+    match ask.right_of(from.role) {
+        Right::Yes => Ok(()),
+        Right::No => {
+            let place = format!("{ask:?} from {from}");
+            Err(Refusal::new(RefusalCode::WrongRole, place, "use a certificate of a role that may ask for this"))
+        }
     }
 }
 
@@ -96,7 +120,7 @@ impl Service {
                 metrics::histogram!("tvs_raft_answer_seconds").record(begun.elapsed().as_secs_f64());
                 peer::Response::Raft(answered.map_err(|error| internal(error.to_string()))?)
             }
-            peer::Request::Propose(body) => proposer::serve(context, &body).await,
+            peer::Request::Propose { actor, command } => proposer::serve(context, actor, &command).await,
             peer::Request::Report(report) => {
                 self.planner.report(report);
                 peer::Response::Done
@@ -118,8 +142,8 @@ impl Service {
                 peer::Response::Segment(content::roster_here(context, shard, version_min).await?)
             }
             peer::Request::ReadIndex => peer::Response::ReadIndex(freshness::read_index(context).await?),
-            peer::Request::ForLeader(request) => {
-                peer::Response::ForLeader(self.operators.answer_as_leader(request).await)
+            peer::Request::ForLeader { actor, request } => {
+                peer::Response::ForLeader(self.operators.answer_as_leader(actor, request).await)
             }
         })
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
+use crate::actor::Actor;
 pub use crate::decision::{Candidate, Priority};
 use crate::gallery::GalleryCounts;
 pub use crate::gallery::Segment;
@@ -23,8 +24,13 @@ pub enum Request {
         /// Its encoded argument.
         body: Vec<u8>,
     },
-    /// An encoded command of the replicated state, forwarded to the leader.
-    Propose(Vec<u8>),
+    /// A command of the replicated state, forwarded to the leader.
+    Propose {
+        /// Who asked for the change.
+        actor: Actor,
+        /// The encoded command.
+        command: Vec<u8>,
+    },
     /// What the node holds, told to the leader.
     Report(Report),
     /// Search one shard that the node holds.
@@ -41,7 +47,12 @@ pub enum Request {
         version_min: GalleryVersion,
     },
     /// An operator's request that only the leader can carry out, handed on by the node that was asked.
-    ForLeader(super::operator::Request),
+    ForLeader {
+        /// Who asked.
+        actor: Actor,
+        /// For what.
+        request: super::operator::Request,
+    },
     /// Give the people of the shard's gallery, at this version or a later one: a segment without templates.
     FetchRoster {
         /// The shard.

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cluster_config::actor::Actor;
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
 use cluster_config::wire::gate::{
     Answer, Capture, CaptureDetail, DeviceKind, Directive, ImageKind, Reason, Recording, Request, Response, Sample,
@@ -15,7 +16,7 @@ use cluster_config::wire::gate::{
 use cluster_config::wire::{Role, operator, peer};
 use node_link::certificates::{Authority, Validity};
 use node_link::endpoint::SERVER_NAME;
-use node_link::{GateClient, GateClientOptions, Handler, Identity, PeerIdentity, bind, bind_client, serve};
+use node_link::{GateClient, GateClientOptions, Handler, Identity, bind, bind_client, serve};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,7 +30,7 @@ const ROUNDS: usize = 3;
 struct Echo;
 
 impl Handler for Echo {
-    async fn gate(&self, _: &PeerIdentity, request: Request) -> Response {
+    async fn gate(&self, _: &Actor, request: Request) -> Response {
         let (Request::Identify(capture) | Request::Board(capture)) = request else {
             return Response::Welcome(Welcome { node: NodeId(1), members: Vec::new() });
         };
@@ -45,11 +46,11 @@ impl Handler for Echo {
         })
     }
 
-    async fn peer(&self, _: &PeerIdentity, _: peer::Request) -> peer::Response {
+    async fn peer(&self, _: &Actor, _: peer::Request) -> peer::Response {
         peer::Response::Done
     }
 
-    async fn operator(&self, _: &PeerIdentity, _: operator::Request) -> operator::Response {
+    async fn operator(&self, _: &Actor, _: operator::Request) -> operator::Response {
         operator::Response::Done
     }
 }

@@ -15,7 +15,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use crate::endpoint::SERVER_NAME;
-use crate::identity::PeerIdentity;
+use cluster_config::actor::Actor;
 
 /// How long an authority lives, days: ten years, longer than the machines that trust it.
 const AUTHORITY_DAYS: u64 = 3_653;
@@ -190,10 +190,8 @@ impl Authority {
         let mut params = CertificateParams::default();
         (params.not_before, params.not_after) = validity.bounds()?;
         params.distinguished_name.push(DnType::CommonName, name.as_str());
-        params.subject_alt_names = vec![
-            SanType::URI(PeerIdentity { role, name }.to_string().try_into()?),
-            SanType::DnsName(SERVER_NAME.try_into()?),
-        ];
+        params.subject_alt_names =
+            vec![SanType::URI(Actor { role, name }.to_string().try_into()?), SanType::DnsName(SERVER_NAME.try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;

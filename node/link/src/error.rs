@@ -6,7 +6,7 @@ use std::time::Duration;
 use cluster_config::wire::{Refusal, codec};
 use quinn::{ConnectError, ConnectionError};
 
-use crate::identity::PeerIdentity;
+
 
 /// Who has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum LinkError {
         /// The other side.
         address: SocketAddr,
         /// What its certificate says.
-        found: PeerIdentity,
+        found: cluster_config::actor::Actor,
     },
     /// The connection broke after some or all of the request was sent. The request may have been carried out or not.
     #[error("{address}: connection lost with the request under way ({reason}); ask again where repeating is safe")]

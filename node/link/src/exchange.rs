@@ -11,7 +11,7 @@ use crate::codes::CODE_IDENTITY;
 use crate::endpoint::SERVER_NAME;
 use crate::error::LinkError;
 use crate::frame::{BodyError, Frame, HeaderError, Reader};
-use crate::identity::PeerIdentity;
+use crate::identity::actor_of_connection;
 
 /// Makes a connection to a node and checks that it is one.
 pub(crate) async fn connect(
@@ -27,7 +27,7 @@ pub(crate) async fn connect(
             return Err(LinkError::Unreachable { address, reason });
         }
     };
-    match PeerIdentity::of_connection(&connection) {
+    match actor_of_connection(&connection) {
         Ok(found) if found.role == Role::Node => Ok(connection),
         Ok(found) => {
             connection.close(CODE_IDENTITY, b"the certificate is not a node's");

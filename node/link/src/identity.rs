@@ -3,13 +3,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::hmac;
-use cluster_config::ids::DeviceId;
-use cluster_config::wire::{ALPN, Role};
+use cluster_config::actor::Actor;
+use cluster_config::wire::ALPN;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -46,65 +45,36 @@ pub enum Error {
     },
 }
 
-/// What the certificate of a connection's other side says: the role that it may act in, and its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerIdentity {
-    /// What it may ask for.
-    pub role: Role,
-    /// Its name, such as a device's or an operator's.
-    pub name: DeviceId,
-}
-
-impl fmt::Display for PeerIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tvs://{}/{}", self.role, self.name)
-    }
-}
-
-impl FromStr for PeerIdentity {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (role, name) = text
-            .strip_prefix("tvs://")
-            .and_then(|rest| rest.split_once('/'))
-            .ok_or_else(|| format!("{text:?} is not of the form tvs://ROLE/NAME"))?;
-        Ok(Self { role: role.parse()?, name: name.parse().map_err(|error| format!("{error}"))? })
-    }
-}
-
-impl PeerIdentity {
-    /// Reads the identity out of a certificate's subject alternative names.
-    ///
-    /// # Errors
-    /// Text that says what is missing: exactly one `tvs://ROLE/NAME` has to be there.
-    pub(crate) fn of_certificate(certificate: &X509Certificate<'_>) -> Result<Self, String> {
-        let names = certificate
-            .subject_alternative_name()
-            .map_err(|error| format!("subject alternative names do not parse: {error}"))?
-            .ok_or("the certificate has no subject alternative names")?;
-        let mut found = None;
-        for name in &names.value.general_names {
-            let GeneralName::URI(uri) = name else { continue };
-            if found.is_some() {
-                return Err("the certificate has more than one URI".to_owned());
-            }
-            found = Some(uri.parse()?);
+/// Reads the identity out of a certificate's subject alternative names.
+///
+/// # Errors
+/// Text that says what is missing: exactly one `tvs://ROLE/NAME` has to be there.
+pub(crate) fn actor_of_certificate(certificate: &X509Certificate<'_>) -> Result<Actor, String> {
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| format!("subject alternative names do not parse: {error}"))?
+        .ok_or("the certificate has no subject alternative names")?;
+    let mut found = None;
+    for name in &names.value.general_names {
+        let GeneralName::URI(uri) = name else { continue };
+        if found.is_some() {
+            return Err("the certificate has more than one URI".to_owned());
         }
-        found.ok_or_else(|| "the certificate has no tvs://ROLE/NAME".to_owned())
+        found = Some(uri.parse()?);
     }
+    found.ok_or_else(|| "the certificate has no tvs://ROLE/NAME".to_owned())
+}
 
-    /// Reads the identity of a connection's other side. This is done once for each connection.
-    pub(crate) fn of_connection(connection: &quinn::Connection) -> Result<Self, String> {
-        let chain = connection
-            .peer_identity()
-            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-            .ok_or("the other side showed no certificate")?;
-        let certificate = chain.first().ok_or("the other side showed an empty certificate chain")?;
-        let (_, certificate) = X509Certificate::from_der(certificate)
-            .map_err(|error| format!("the certificate does not parse: {error}"))?;
-        Self::of_certificate(&certificate)
-    }
+/// Reads the identity of a connection's other side. This is done once for each connection.
+pub(crate) fn actor_of_connection(connection: &quinn::Connection) -> Result<Actor, String> {
+    let chain = connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .ok_or("the other side showed no certificate")?;
+    let certificate = chain.first().ok_or("the other side showed an empty certificate chain")?;
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(|error| format!("the certificate does not parse: {error}"))?;
+    actor_of_certificate(&certificate)
 }
 
 /// A process's own certificate and key, and the authority that it trusts, for connections in both directions. Clones
@@ -115,7 +85,7 @@ pub struct Identity {
 }
 
 struct Inner {
-    peer: PeerIdentity,
+    peer: Actor,
     expires_at: SystemTime,
     server: Arc<QuicServerConfig>,
     client: Arc<QuicClientConfig>,
@@ -162,7 +132,7 @@ impl Identity {
     }
 
     /// What the own certificate says.
-    pub fn peer(&self) -> PeerIdentity {
+    pub fn peer(&self) -> Actor {
         self.inner.peer
     }
 
@@ -204,12 +174,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(chain)
 }
 
-fn inspect(certificate: &CertificateDer<'_>) -> Result<(PeerIdentity, SystemTime), String> {
+fn inspect(certificate: &CertificateDer<'_>) -> Result<(Actor, SystemTime), String> {
     let (_, certificate) =
         X509Certificate::from_der(certificate).map_err(|error| format!("the certificate does not parse: {error}"))?;
     let expires_at_s = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
     let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(expires_at_s);
-    Ok((PeerIdentity::of_certificate(&certificate)?, expires_at))
+    Ok((actor_of_certificate(&certificate)?, expires_at))
 }
 
 /// TLS 1.3 with certificates on both sides. Sessions are never resumed, because a resumed one could outlive the

@@ -21,7 +21,7 @@ mod observe;
 pub use client::{GateClient, GateClientOptions};
 pub use endpoint::{bind, bind_client};
 pub use error::LinkError;
-pub use identity::{Identity, PeerIdentity};
+pub use identity::Identity;
 pub use operator::OperatorClient;
 pub use peer::{Lane, PeerLinks};
 pub use quinn::Endpoint;

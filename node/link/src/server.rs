@@ -14,9 +14,10 @@ use tokio::sync::Semaphore;
 
 use crate::codes::{CODE_DONE, CODE_IDENTITY, CODE_LIMIT};
 use crate::error::{describe, handshake_label};
-use crate::identity::PeerIdentity;
+use crate::identity::actor_of_connection;
 use crate::limits;
 use crate::observe::{Metrics, Up};
+use cluster_config::actor::Actor;
 use registry::Registry;
 
 /// What a node does with the requests that reach it. The role of the sender is checked before.
@@ -24,15 +25,11 @@ use registry::Registry;
 /// A request runs to its end even if its sender has gone, so that no write is cut off half-way.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a gate.
-    fn gate(&self, from: &PeerIdentity, request: gate::Request) -> impl Future<Output = gate::Response> + Send;
+    fn gate(&self, from: &Actor, request: gate::Request) -> impl Future<Output = gate::Response> + Send;
     /// Answers another node.
-    fn peer(&self, from: &PeerIdentity, request: peer::Request) -> impl Future<Output = peer::Response> + Send;
+    fn peer(&self, from: &Actor, request: peer::Request) -> impl Future<Output = peer::Response> + Send;
     /// Answers an operator.
-    fn operator(
-        &self,
-        from: &PeerIdentity,
-        request: operator::Request,
-    ) -> impl Future<Output = operator::Response> + Send;
+    fn operator(&self, from: &Actor, request: operator::Request) -> impl Future<Output = operator::Response> + Send;
 }
 
 /// What all connections of one server share.
@@ -47,7 +44,7 @@ struct Shared<H> {
 /// What all requests of one connection share.
 struct Session {
     connection: Connection,
-    from: PeerIdentity,
+    from: Actor,
     /// One permit for each request that is being handled. QUIC bounds the open streams, but work may go on after its
     /// stream was given up. This bounds the work.
     permits: Arc<Semaphore>,
@@ -146,7 +143,7 @@ async fn greet<H: Handler>(shared: Arc<Shared<H>>, incoming: Incoming) {
         }
         Err(_) => return shared.metrics.handshake_failed("timeout"),
     };
-    let from = match PeerIdentity::of_connection(&connection) {
+    let from = match actor_of_connection(&connection) {
         Ok(from) => from,
         Err(reason) => {
             shared.metrics.handshake_failed("identity");

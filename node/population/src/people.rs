@@ -25,6 +25,7 @@ pub fn person(number: u32, ordinal: u32) -> Person {
             number: format!("QX{number:07}"),
             issuing_state: Some(state.to_owned()),
         }),
+        ..Person::default()
     }
 }
 

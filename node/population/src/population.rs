@@ -140,6 +140,7 @@ mod tests {
             date_of_birth: Some(19_800_101),
             nationality: None,
             document: None,
+            ..Person::default()
         }
     }
 

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use actix::Recipient;
+use cluster_config::actor::Actor;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, BuildOrder, Built, Listing, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::Command;
-use coordinator_core::command::GalleryCommit;
+use coordinator_core::galleries;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -128,9 +128,10 @@ impl Work {
         beside.given.iter().map(people).collect()
     }
 
-    async fn commit(&self, commit: GalleryCommit) -> Event {
+    async fn commit(&self, commit: galleries::Commit) -> Event {
         let until = Instant::now() + COMMIT_TIMEOUT;
-        let committed = self.job.proposer.propose(Command::CommitGallery(commit), until).await;
+        let committed =
+            self.job.proposer.propose(Actor::node(self.job.shared.me), galleries::Command::Commit(commit), until).await;
         Event::Committed(committed.map(|_| ()))
     }
 
@@ -194,9 +195,7 @@ impl Work {
             hash: segment.hash,
             manifest: loaded.head.manifest,
             numbered_by: loaded.head.numbered_by,
-            people: loaded.head.people.len() as u32,
-            rows: loaded.head.rows(),
-            without_photo: loaded.head.without_photo(),
+            counts: loaded.head.counts(),
         };
         job.stage.send(Stage(loaded)).await.map_err(|_| {
             let place = format!("gallery {}", job.shard);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
+use cluster_config::actor;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{GalleryVersion, ShardId};
 use cluster_config::wire::Refusal;
@@ -15,7 +16,6 @@ use tokio::sync::mpsc;
 
 use super::content;
 use super::shard::{Destroy, Ended, Obey, ShardActor};
-use crate::clock;
 use crate::context::Context as Shared;
 use crate::proposer::Proposer;
 use crate::store::Kind;
@@ -194,5 +194,5 @@ async fn destroy(shared: &Arc<Shared>, proposer: &Proposer, shard: ShardId) -> R
     };
     destroyed.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
     let receipt = retention::Command::Receipt { shard, node: shared.me };
-    proposer.propose(receipt, Instant::now() + RECEIPT_TIMEOUT).await.map(|_| ())
+    proposer.propose(actor::Actor::node(shared.me), receipt, Instant::now() + RECEIPT_TIMEOUT).await.map(|_| ())
 }

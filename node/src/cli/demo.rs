@@ -88,7 +88,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 /// A manifest file of the caller, as a node reads it.
 fn given(file: &Path) -> Result<Given, Failure> {
     let bytes = super::manifest::read(file)?;
-    let announced = manifests::read(&bytes).map(|announced| {
+    let announced = manifests::read(&bytes, node_population::model()).map(|announced| {
         let journeys = announced.journeys.into_iter().map(|one| Announced {
             journey: one.plan.id,
             departs_at: one.plan.departs_at,

@@ -137,6 +137,7 @@ fn person(seed: u64, flight: u64, ordinal: u32) -> Person {
             number: format!("{seed}-{flight}-{ordinal}"),
             issuing_state: Some("UTO".to_owned()),
         }),
+        ..Person::default()
     }
 }
 

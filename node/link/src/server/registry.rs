@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Session;
-use crate::identity::PeerIdentity;
 use crate::limits::CONNECTIONS_PER_IDENTITY_MAX;
+use cluster_config::actor::Actor;
 
 #[derive(Default)]
 struct Open {
     sessions: HashMap<usize, Arc<Session>>,
-    by_identity: HashMap<PeerIdentity, usize>,
+    by_identity: HashMap<Actor, usize>,
 }
 
 /// The open connections.
@@ -51,7 +51,7 @@ impl Registry {
 pub(super) struct Entry<'a> {
     registry: &'a Registry,
     id: usize,
-    from: PeerIdentity,
+    from: Actor,
 }
 
 impl Drop for Entry<'_> {

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use cluster_config::actor::Actor;
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
 use cluster_config::wire::gate::{
     self, Capture, CaptureDetail, DeviceKind, Directive, ImageKind, Reason, Recording, Sample,
 };
 use cluster_config::wire::{Refusal, RefusalCode, Role, operator, peer};
 use node_link::certificates::{Authority, Validity};
-use node_link::{Endpoint, Handler, Identity, PeerIdentity, bind, serve};
+use node_link::{Endpoint, Handler, Identity, bind, serve};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -84,7 +85,7 @@ impl Echo {
 }
 
 impl Handler for Echo {
-    async fn gate(&self, _: &PeerIdentity, request: gate::Request) -> gate::Response {
+    async fn gate(&self, _: &Actor, request: gate::Request) -> gate::Response {
         let capture = match request {
             gate::Request::Hello => {
                 let members = self.members.lock().expect("members").clone();
@@ -116,7 +117,7 @@ impl Handler for Echo {
         })
     }
 
-    async fn peer(&self, _: &PeerIdentity, request: peer::Request) -> peer::Response {
+    async fn peer(&self, _: &Actor, request: peer::Request) -> peer::Response {
         match request {
             peer::Request::Raft { body, .. } | peer::Request::Propose(body) => peer::Response::Raft(body),
             peer::Request::StoreSegment(segment) => peer::Response::Segment(segment),
@@ -124,7 +125,7 @@ impl Handler for Echo {
         }
     }
 
-    async fn operator(&self, _: &PeerIdentity, request: operator::Request) -> operator::Response {
+    async fn operator(&self, _: &Actor, request: operator::Request) -> operator::Response {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let delay = *self.operator_delay.lock().expect("delay");
         tokio::time::sleep(delay).await;
