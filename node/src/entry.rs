@@ -1,5 +1,5 @@
-//! The entry node's part of a capture: it is admitted and checked, then gone through step by step. What the steps are, is
-//! decided in [`node_core::encounter::machine`]; here their effects are performed.
+//! The entry node's part of a capture: it is admitted and checked, then gone through step by step. What the steps are,
+//! is decided in [`node_core::encounter::machine`]; here their effects are performed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! The rules of an encounter at its entry node: where it is searched, what is recorded of it, and what the gate is told.
-//! The [`machine`] goes through them step by step.
+//! The rules of an encounter at its entry node: where it is searched, what is recorded of it, and what the gate is
+//! told. The [`machine`] goes through them step by step.
 
 pub mod machine;
 mod part;

@@ -69,8 +69,8 @@ impl Freshness {
         Next::Ask(self.begun)
     }
 
-    /// A question has its answer: the index that the leader had applied once it had made sure that it leads; absent where
-    /// nobody said so.
+    /// A question has its answer: the index that the leader had applied once it had made sure that it leads; absent
+    /// where nobody said so.
     pub fn answered(&mut self, question: u64, index: Option<u64>) {
         if question == self.begun {
             self.under_way = false;

@@ -1,5 +1,5 @@
-//! When to ask a second replica: an adaptive delay (Dean and Barroso, "The Tail at Scale", 2013); and whom to ask last: a
-//! node that was silent when its turn came is most likely dead, and every request would wait out the delay for it.
+//! When to ask a second replica: an adaptive delay (Dean and Barroso, "The Tail at Scale", 2013); and whom to ask last:
+//! a node that was silent when its turn came is most likely dead, and every request would wait out the delay for it.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ const DELAY_US_MIN: u64 = 3_000;
 /// P3), and its gate may have waited for a dead node before: 25 ms leave room for the second replica's own answer.
 const DELAY_US_MAX: u64 = 25_000;
 
-/// How long a node that was silent is asked last, microseconds. Most of what makes a node silent lasts longer; one that is
-/// well again is first again by then.
+/// How long a node that was silent is asked last, microseconds. Most of what makes a node silent lasts longer; one that
+/// is well again is first again by then.
 const SILENCE_US: u64 = 1_000_000;
 
 /// What a node knows of how soon the others answer.

@@ -264,8 +264,8 @@ impl Judge {
         }
     }
 
-    /// An entry node has answered. Every part of the gallery that it searched has had a replica for so long that could have
-    /// answered, where the node itself takes it to be.
+    /// An entry node has answered. Every part of the gallery that it searched has had a replica for so long that could
+    /// have answered, where the node itself takes it to be.
     pub fn entry_answered(&mut self, node: &Node, answerable_since_us: Option<u64>, answer: &Result<Answer, Refusal>) {
         let calm_since_us = self.calm_since_us.get(&node.id);
         let (Some(since_us), Some(calm_since_us)) = (answerable_since_us, calm_since_us) else { return };
@@ -334,8 +334,8 @@ impl Judge {
         }
     }
 
-    /// An entry node asks for these versions at least on behalf of a capture: what it knew to be committed. An answer from
-    /// an older one than any entry node asked for is wrong.
+    /// An entry node asks for these versions at least on behalf of a capture: what it knew to be committed. An answer
+    /// from an older one than any entry node asked for is wrong.
     pub fn demanded(&mut self, encounter: EncounterId, shards: &[Route]) {
         let oldest = self.oldest.entry(encounter).or_default();
         for (shard, version, _) in shards {

@@ -3,8 +3,9 @@
 //! Real are the pure cores of node and coordinator, the wire codec on every hop, segments and the engine that searches
 //! them. Simulated are the network, the disks, the clocks and the replicated log (`raft`). The shells around the cores,
 //! which in the product are actors and async functions over QUIC, sled and openraft, are written here once more, in the
-//! same order of steps (`node`, `shards`, `entry`, `proposer`, `gates`): what lies in a shell alone is judged by
-//! the live harness, not here.
+//! same order of steps (`node`, `shards`, `proposer`, `gates`): what lies in a shell alone is judged by the live
+//! harness, not here. Of a capture's way only the loop is written again (`entry`, `freshness`): its steps are the
+//! product's.
 //!
 //! A run has a safety phase, in which the [`faults`] of the seed's plan strike while flights are submitted, boarded and
 //! closed; then everything is healed, and what was begun must come to its end: every traveller answered, every journey
@@ -60,7 +61,8 @@ use trace::Trace;
 /// timeout, several times over.
 const LIVENESS_US: u64 = 240_000_000;
 
-/// When a lost packet of a call is sent again first, microseconds: QUIC's probe timeout on a calm network (RFC 9002, 6.2).
+/// When a lost packet of a call is sent again first, microseconds: QUIC's probe timeout on a calm network (RFC 9002,
+/// 6.2).
 const RETRANSMIT_US: u64 = 30_000;
 
 /// What a run is made of.
@@ -380,7 +382,8 @@ impl World {
         self.transmit_again(packet, RETRANSMIT_US);
     }
 
-    /// Sends a packet; where it is lost and belongs to a call, it is sent again after `again_us`, and then after twice that.
+    /// Sends a packet; where it is lost and belongs to a call, it is sent again after `again_us`, and then after twice
+    /// that.
     fn transmit_again(&self, packet: &Packet, again_us: u64) {
         let arrivals = self.network.borrow_mut().arrivals(packet.from, packet.to);
         if arrivals.is_empty() && packet.call != 0 {

@@ -338,8 +338,8 @@ impl Raft {
         Some(index)
     }
 
-    /// Begins to make sure that it leads (read index; chapter 6.4): gives the round to wait for, the term, and how far the
-    /// log has to be applied besides. Absent where it does not lead.
+    /// Begins to make sure that it leads (read index; chapter 6.4): gives the round to wait for, the term, and how far
+    /// the log has to be applied besides. Absent where it does not lead.
     pub fn confirm(&mut self, out: &mut Vec<Output>) -> Option<(u64, u64, u64)> {
         if self.role != Role::Leader {
             return None;

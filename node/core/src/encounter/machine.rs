@@ -19,8 +19,8 @@ use super::{after_record, after_search, answered_before_closing, not_built, not_
 use crate::decide::Verdict;
 use crate::search::{Merged, merge};
 
-/// How long a node tries to catch up before it sends a gate to another, microseconds: a few round trips within a country,
-/// and a fraction of what a gate waits.
+/// How long a node tries to catch up before it sends a gate to another, microseconds: a few round trips within a
+/// country, and a fraction of what a gate waits.
 const CATCH_UP_US: u64 = 250_000;
 
 /// See the module.
@@ -151,8 +151,8 @@ impl Machine {
         }
     }
 
-    /// A node that lags behind does not know the newest journeys and galleries: before it says so to a gate, which would ask
-    /// nobody else, it makes up what it lacks and looks again (P5).
+    /// A node that lags behind does not know the newest journeys and galleries: before it says so to a gate, which
+    /// would ask nobody else, it makes up what it lacks and looks again (P5).
     fn asked(&mut self, now: Moment, question: Result<Question, Missing>, out: &mut VecDeque<Effect>) {
         match question {
             _ if !matches!(self.stage, Stage::Asking) => {}

@@ -15,13 +15,14 @@ use crate::search::route;
 /// Pause before replicas that all failed are asked again, microseconds; by then the blueprint may name others.
 const ROUND_PAUSE_US: u64 = 10_000;
 
-/// How long replicas that were all asked are waited for before the blueprint is looked at again, microseconds: those that
-/// are silent may have been replaced, and one that refused because it was a moment behind is not any more. Together with the
-/// hedge's delay it leaves room within the 150 ms of an identification during a failover (promise P3).
+/// How long replicas that were all asked are waited for before the blueprint is looked at again, microseconds: those
+/// that are silent may have been replaced, and one that refused because it was a moment behind is not any more.
+/// Together with the hedge's delay it leaves room within the 150 ms of an identification during a failover (promise
+/// P3).
 const LOOK_AGAIN_US: u64 = 50_000;
 
-/// How long another node may be silent before it is asked a second time, microseconds: its process may have ended with the
-/// question and be back by now. A slow one is asked a few times at most before a gate stops waiting.
+/// How long another node may be silent before it is asked a second time, microseconds: its process may have ended with
+/// the question and be back by now. A slow one is asked a few times at most before a gate stops waiting.
 const ASK_AGAIN_US: u64 = 400_000;
 
 /// What all parts of one search have in common.
