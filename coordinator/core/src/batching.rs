@@ -1,8 +1,8 @@
-//! Which ledger records go together, pure: into one entry of the log at the leader, or into one message to the leader at
-//! any other node. Both follow this one policy.
+//! Which ledger records go together, pure: into one entry of the log at the leader, or into one message to the leader
+//! at any other node. Both follow this one policy.
 //!
-//! While few batches are in flight a record goes at once; while many are, what comes gathers and goes together. What was
-//! asked for together stays together: a batch that another node has sent becomes part of one entry, whole.
+//! While few batches are in flight a record goes at once; while many are, what comes gathers and goes together. What
+//! was asked for together stays together: a batch that another node has sent becomes part of one entry, whole.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -106,14 +106,7 @@ pub struct Batching<A> {
 impl<A> Batching<A> {
     /// A machine for which nobody waits.
     pub fn new(canaries: Canaries) -> Self {
-        Self {
-            to: None,
-            waiting: VecDeque::new(),
-            waiting_records: 0,
-            in_flight: BTreeMap::new(),
-            sent: 0,
-            canaries,
-        }
+        Self { to: None, waiting: VecDeque::new(), waiting_records: 0, in_flight: BTreeMap::new(), sent: 0, canaries }
     }
 
     /// Records that wait for a batch.
@@ -121,14 +114,9 @@ impl<A> Batching<A> {
         self.waiting_records
     }
 
-    /// Takes an event. `waits` says whether an asker still does: the records of one who has given up are left out, since
-    /// they are spooled or asked for again.
-    pub fn step<E: Clone>(
-        &mut self,
-        event: Event<A, E>,
-        waits: impl Fn(&A) -> bool,
-        effects: &mut Vec<Effect<A, E>>,
-    ) {
+    /// Takes an event. `waits` says whether an asker still does: the records of one who has given up are left out,
+    /// since they are spooled or asked for again.
+    pub fn step<E: Clone>(&mut self, event: Event<A, E>, waits: impl Fn(&A) -> bool, effects: &mut Vec<Effect<A, E>>) {
         match event {
             Event::Asked(all) => all.into_iter().for_each(|asked| self.ask(asked, effects)),
             Event::Ended { batch, outcomes } => self.end(batch, outcomes, effects),
@@ -153,8 +141,8 @@ impl<A> Batching<A> {
         effects.push(Effect::Answer(asked.asker, refusal));
     }
 
-    /// Batches go to another node from here on. One that is in flight to a node that has died would keep its place until
-    /// its connection times out.
+    /// Batches go to another node from here on. One that is in flight to a node that has died would keep its place
+    /// until its connection times out.
     fn turn_to<E>(&mut self, to: NodeId, effects: &mut Vec<Effect<A, E>>) {
         self.to = Some(to);
         self.waiting_records = 0;
@@ -190,12 +178,7 @@ impl<A> Batching<A> {
         true
     }
 
-    fn end<E: Clone>(
-        &mut self,
-        batch: u64,
-        outcomes: Result<Vec<RecordOutcome>, E>,
-        effects: &mut Vec<Effect<A, E>>,
-    ) {
+    fn end<E: Clone>(&mut self, batch: u64, outcomes: Result<Vec<RecordOutcome>, E>, effects: &mut Vec<Effect<A, E>>) {
         // A batch that is not in flight any more was sent to a leader that has gone.
         let Some(flight) = self.in_flight.remove(&batch) else { return };
         let mut outcomes = match outcomes {
@@ -371,8 +354,11 @@ mod tests {
         let records = (0..=LEDGER_BATCH_RECORDS_MAX as u32).map(record).collect();
         let all = vec![Asked { to: LEADER, records, asker: 6 }, Asked { to: LEADER, records: vec![], asker: 7 }];
         machine.step(Event::Asked(all), |_| true, &mut effects);
-        let wanted =
-            [Effect::Answer(5, Err(Error::Busy)), Effect::Answer(6, Err(Error::TooMany)), Effect::Answer(7, Ok(vec![]))];
+        let wanted = [
+            Effect::Answer(5, Err(Error::Busy)),
+            Effect::Answer(6, Err(Error::TooMany)),
+            Effect::Answer(7, Ok(vec![])),
+        ];
         assert_eq!(effects, wanted);
     }
 }
