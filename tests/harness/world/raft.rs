@@ -249,7 +249,7 @@ impl Raft {
 
     /// When a majority had answered this leader last.
     fn quorum_heard_us(&self, now_us: u64) -> u64 {
-        let others = |node| self.heard_us.get(node).copied().unwrap_or(self.led_us);
+        let others = |node: &NodeId| self.heard_us.get(node).copied().unwrap_or(self.led_us);
         let heard = |node: &NodeId| if *node == self.me { now_us } else { others(node) };
         let mut all: Vec<u64> = self.voters().iter().map(heard).collect();
         all.sort_unstable();
