@@ -47,7 +47,7 @@ pub enum Canary {
     OldRoute,
     /// A gallery version is committed before a standby has it.
     PushNotAwaited,
-    /// A record that is handed to the leader in a batch is dropped, and its asker is told nothing.
+    /// The last record of a batch is dropped, and its asker is told that it is stored.
     BatchDropped,
     /// A proposal stays with the leader that it was sent to first.
     StaleLeader,

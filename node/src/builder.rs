@@ -240,6 +240,7 @@ fn known_as_before<'a>(kept: &'a BTreeMap<SubjectId, Known<'a>>, enrolled: &Enro
 
 #[cfg(test)]
 mod tests {
+    use cluster_config::gallery::{GalleryId, Modality};
     use std::sync::Mutex;
 
     use cluster_config::calendar::unix_ms;

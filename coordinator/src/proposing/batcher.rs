@@ -1,5 +1,5 @@
-//! The loop around the batching of ledger records: at the leader, whose batches are entries of the log, and at every other
-//! node, whose batches are messages to the leader.
+//! The loop around the batching of ledger records: at the leader, whose batches are entries of the log, and at every
+//! other node, whose batches are messages to the leader.
 
 use std::future::Future;
 

@@ -1,7 +1,7 @@
-//! How a command, or one record, gets into the replicated state from any node: proposed here where this node leads, else
-//! handed to the leader, again and again until the deadline. What was handed to a leader that has gone is handed to its
-//! successor, long before the dead one's connection times out. Every command that goes this way may be repeated without
-//! harm.
+//! How a command, or one record, gets into the replicated state from any node: proposed here where this node leads,
+//! else handed to the leader, again and again until the deadline. What was handed to a leader that has gone is handed
+//! to its successor, long before the dead one's connection times out. Every command that goes this way may be repeated
+//! without harm.
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::NodeId;

@@ -1,5 +1,6 @@
-//! Getting a command into the replicated state from any node: the loops around the product's own machines, for proposals
-//! (`node_core::proposal`) and for the records that share an entry or a message (`coordinator_core::batching`).
+//! Getting a command into the replicated state from any node: the loops around the product's own machines, for
+//! proposals (`node_core::proposal`) and for the records that share an entry or a message
+//! (`coordinator_core::batching`).
 
 use std::future::Future;
 use std::rc::Rc;

@@ -3,9 +3,9 @@
 //!
 //! The product uses openraft, whose own simulation and Jepsen suites judge it; this model stands in its place so that
 //! every order of events that a replicated log allows, and no other, meets the product's cores. What it keeps of
-//! openraft as configured (`coordinator/src/raft.rs`): its timeouts, the lease of a leader that is heard, a question before
-//! each election whether it could be won (pre-vote, section 9.6), a longer wait where another log is longer, a leader
-//! that falls silent now and then while no majority answers, acknowledgement after the sync alone.
+//! openraft as configured (`coordinator/src/raft.rs`): its timeouts, the lease of a leader that is heard, a question
+//! before each election whether it could be won (pre-vote, section 9.6), a longer wait where another log is longer, a
+//! leader that falls silent now and then while no majority answers, acknowledgement after the sync alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -226,17 +226,15 @@ impl Raft {
 
     /// When a majority had answered this leader last.
     fn quorum_heard_us(&self, now_us: u64) -> u64 {
-        let heard = |node: &NodeId| match *node == self.me {
-            true => now_us,
-            false => self.heard_us.get(node).copied().unwrap_or(self.led_us),
-        };
+        let others = |node: &NodeId| self.heard_us.get(node).copied().unwrap_or(self.led_us);
+        let heard = |node: &NodeId| if *node == self.me { now_us } else { others(node) };
         let mut all: Vec<u64> = self.voters().iter().map(heard).collect();
         all.sort_unstable();
         all.get((all.len() - 1) / 2).copied().unwrap_or(now_us)
     }
 
-    /// Whether this leader's heartbeats go out: without a majority it is silent for every other while, so that those who
-    /// still see each other can elect.
+    /// Whether this leader's heartbeats go out: without a majority it is silent for every other while, so that those
+    /// who still see each other can elect.
     fn may_beat(&self, now_us: u64) -> bool {
         let age_us = now_us - self.quorum_heard_us(now_us);
         age_us < LEASE_US || (age_us - LEASE_US) / PROBE_US % 2 == 1

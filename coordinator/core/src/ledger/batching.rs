@@ -1,8 +1,8 @@
-//! Which ledger records go together, pure: into one entry of the log at the leader, or into one message to the leader at
-//! any other node. Both follow this one policy.
+//! Which ledger records go together, pure: into one entry of the log at the leader, or into one message to the leader
+//! at any other node. Both follow this one policy.
 //!
-//! While few batches are in flight a record goes at once; while many are, what comes gathers and goes together. What was
-//! asked for together stays together: a batch that another node has sent becomes part of one entry, whole.
+//! While few batches are in flight a record goes at once; while many are, what comes gathers and goes together. What
+//! was asked for together stays together: a batch that another node has sent becomes part of one entry, whole.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -114,8 +114,8 @@ impl<A> Batching<A> {
         self.waiting_records
     }
 
-    /// Takes an event. `waits` says whether an asker still does: the records of one who has given up are left out, since
-    /// they are spooled or asked for again.
+    /// Takes an event. `waits` says whether an asker still does: the records of one who has given up are left out,
+    /// since they are spooled or asked for again.
     pub fn step<E: Clone>(&mut self, event: Event<A, E>, waits: impl Fn(&A) -> bool, effects: &mut Vec<Effect<A, E>>) {
         match event {
             Event::Asked(all) => all.into_iter().for_each(|asked| self.ask(asked, effects)),
@@ -141,8 +141,8 @@ impl<A> Batching<A> {
         effects.push(Effect::Answer(asked.asker, refusal));
     }
 
-    /// Batches go to another node from here on. One that is in flight to a node that has died would keep its place until
-    /// its connection times out.
+    /// Batches go to another node from here on. One that is in flight to a node that has died would keep its place
+    /// until its connection times out.
     fn turn_to<E>(&mut self, to: NodeId, effects: &mut Vec<Effect<A, E>>) {
         self.to = Some(to);
         self.waiting_records = 0;
