@@ -13,7 +13,10 @@ use coordinator_core::command::GalleryCommit;
 use futures::FutureExt;
 use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::build::job::{COMMIT_TIMEOUT, Effect, Event, Job, Made, People};
+use node::builder::{self, Sources};
+use node::holdings::Holdings;
+use node::holdings::synthetic::model;
+use node_core::build::job::{Beside, COMMIT_TIMEOUT, Effect, Event, Job, Made, People};
 use node_core::build::{may_begin, order, push};
 
 use super::content::{self, Ready};
@@ -33,7 +36,7 @@ struct Work<'a> {
     shard: ShardId,
     order: Option<BuildOrder>,
     before: Option<Ready>,
-    rosters: RefCell<BTreeMap<NodeId, Segment>>,
+    rosters: RefCell<BTreeMap<(ShardId, NodeId), Segment>>,
     made: OnceCell<peer::Request>,
 }
 
@@ -169,8 +172,10 @@ impl Work<'_> {
             stepped.ok_or_else(|| gone(self.node, self.shard))?;
             for effect in effects {
                 let next: LocalBoxFuture<'_, Event> = match effect {
-                    Effect::AskRoster(of, version_min) => Box::pin(self.ask_roster(of, version_min)),
-                    Effect::Build(version, people) => Box::pin(self.build(version, people).map(Event::Built)),
+                    Effect::AskRoster(shard, of, version_min) => Box::pin(self.ask_roster(shard, of, version_min)),
+                    Effect::Build(version, people, beside) => {
+                        Box::pin(self.build(version, people, beside).map(Event::Built))
+                    }
                     Effect::Keep => Box::pin(self.keep().map(Event::Kept)),
                     Effect::Push(to, until) => Box::pin(self.push(to, micros(until))),
                     Effect::Commit(commit) => {
@@ -186,22 +191,25 @@ impl Work<'_> {
         }
     }
 
-    async fn ask_roster(&self, of: NodeId, version_min: GalleryVersion) -> Event {
-        let (answer, given) = self.world.ask_roster(self.node, of, self.shard, version_min).await;
+    async fn ask_roster(&self, shard: ShardId, of: NodeId, version_min: GalleryVersion) -> Event {
+        let (answer, given) = self.world.ask_roster(self.node, of, shard, version_min).await;
         if let Some(given) = given {
-            self.rosters.borrow_mut().insert(of, given);
+            self.rosters.borrow_mut().insert((shard, of), given);
         }
-        Event::RosterAnswered(of, answer)
+        Event::RosterAnswered(shard, of, answer)
+    }
+
+    /// The roster of a shard that this node gave.
+    fn roster(&self, shard: ShardId, by: NodeId) -> Result<Ready, Refusal> {
+        let roster = content::load(&self.rosters.borrow()[&(shard, by)], None);
+        roster.map_err(|error| refuse(RefusalCode::BadValue, self.node, shard, &error))
     }
 
     /// What to build, and on whose people it goes on.
     fn sources(&self, people: People) -> Result<(BuildOrder, Option<Ready>), Refusal> {
         let before = match people {
             People::OfReplica => self.before.clone(),
-            People::OfRoster(by) => {
-                let roster = content::load(&self.rosters.borrow()[&by], None);
-                Some(roster.map_err(|error| refuse(RefusalCode::BadValue, self.node, self.shard, &error))?)
-            }
+            People::OfRoster(by) => Some(self.roster(self.shard, by)?),
         };
         if let Some(order) = &self.order {
             return Ok((order.clone(), before));
@@ -212,16 +220,20 @@ impl Work<'_> {
         Ok((order, before))
     }
 
-    async fn build(&self, version: GalleryVersion, people: People) -> Result<(), Refusal> {
+    async fn build(&self, version: GalleryVersion, people: People, beside: Beside) -> Result<(), Refusal> {
         let (world, shard) = (self.world, self.shard);
         let (order, before) = self.sources(people)?;
         world.segment_latency(self.node).await;
+        let mut given = BTreeMap::new();
+        for (part, by) in &beside.given {
+            let roster = self.roster(ShardId { part: *part, ..shard }, *by)?;
+            given.insert(*part, builder::people_of(&roster.head));
+        }
         let head = before.as_ref().map(|loaded| &loaded.head);
-        let boarded = self.node.state(|state| state.ledger.boarded(shard.journey)).unwrap_or_default();
-        let segment = {
-            let (population, mut dice) = (&world.content.population, world.dice.borrow_mut());
-            content::build(population, &mut dice, shard, order.manifest, &order.people, head, &boarded, version)
-        };
+        let made_of = (&world.content.holdings as &dyn Holdings, model(), content::DIMS);
+        let sources = self.node.state(|state| Sources::of(state, made_of, (&order, version), head, &beside, given));
+        let sources = sources.ok_or_else(|| gone(self.node, shard))?;
+        let segment = content::build(&sources, &mut world.dice.borrow_mut(), &order, before.as_deref(), version)?;
         self.made.set(peer::Request::StoreSegment(segment)).expect("it is built once");
         Ok(())
     }
@@ -232,6 +244,7 @@ impl Work<'_> {
         let made = Made {
             hash: segment.hash,
             manifest: loaded.head.manifest,
+            numbered_by: loaded.head.numbered_by,
             people: loaded.head.people.len() as u32,
             rows: loaded.head.rows(),
             without_photo: loaded.head.without_photo(),

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use cluster_config::ids::{NodeId, ShardId};
 use cluster_config::wire::gate::{Capture, Directive, Request, Response};
 use cluster_config::wire::peer::{BuildOrder, Listing};
-use cluster_config::wire::{Channel, Refusal};
+use cluster_config::wire::{Channel, Refusal, RefusalCode};
 use coordinator_core::Command;
 use futures::future::{Either, join, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::World;
-use super::content::Manifest;
+use super::lists::Message;
 use super::network::Address;
 use super::node::Status;
 use node_stage::oracle::{Kind, Outcome};
@@ -40,31 +40,38 @@ const ABANDONED_US: u64 = 60_000_000;
 /// Captures of one traveller.
 const ATTEMPTS_MAX: u8 = 3;
 
+/// What became of a message.
+enum Followed {
+    Yes,
+    Refused,
+    /// Nobody can follow it any more.
+    Never,
+}
+
 impl World {
-    /// The whole life of one flight: submitted, boarded while a newer manifest comes in, closed.
+    /// The whole life of one flight: submitted, boarded while further messages come in, closed.
     pub async fn fly(self: Rc<Self>, flight: usize) {
         let mut dice = crate::dice::Dice::new(self.seed ^ (flight as u64) << 40, "flight");
         self.sleep(dice.between(500_000, 15_000_000)).await;
-        let manifests = self.content.flights[flight].manifests.clone();
-        self.submit(flight, manifests[0].clone()).await;
-        if let Some(newer) = manifests.get(1).cloned() {
-            let world = self.clone();
-            let later_us = dice.between(1_000_000, 20_000_000);
-            self.executor.spawn(None, async move {
-                world.sleep(later_us).await;
-                world.submit(flight, newer).await;
-                world.loaded.borrow_mut().insert(flight);
-            });
-        } else {
-            self.loaded.borrow_mut().insert(flight);
-        }
-        let (world, last) = (self.clone(), manifests[manifests.len() - 1].clone());
+        let messages = self.content.flights[flight].messages.clone();
+        self.submit(flight, &messages[0]).await;
+        let pauses_us: Vec<u64> = messages[1..].iter().map(|_| dice.between(500_000, 12_000_000)).collect();
+        let (world, later) = (self.clone(), messages.clone());
+        self.executor.spawn(None, async move {
+            for (message, pause_us) in later[1..].iter().zip(pauses_us) {
+                world.sleep(pause_us).await;
+                world.submit(flight, message).await;
+            }
+            world.loaded.borrow_mut().insert(flight);
+        });
+        let (world, last) = (self.clone(), messages[messages.len() - 1].instead());
         self.executor.spawn(None, async move { world.submit_again(flight, last).await });
         let gate = Address::Client(100 + flight as u64);
-        let guests = self.content.flights[flight].guests.clone();
-        for (guest, (_, manifest)) in guests.iter().enumerate() {
-            while *manifest > 0 && !self.loaded.borrow().contains(&flight) {
-                self.sleep(200_000).await;
+        let mut later = Vec::new();
+        for (guest, (_, comes_with)) in self.content.flights[flight].guests.iter().enumerate() {
+            if *comes_with != Some(0) {
+                later.push(guest);
+                continue;
             }
             self.board_guest(gate, flight, guest, &mut dice).await;
             self.sleep(dice.between(100_000, 2_500_000)).await;
@@ -72,20 +79,34 @@ impl World {
         while !self.loaded.borrow().contains(&flight) {
             self.sleep(200_000).await;
         }
+        for guest in 0..self.content.flights[flight].guests.len() {
+            if later.contains(&guest) {
+                self.board_guest(gate, flight, guest, &mut dice).await;
+            } else if dice.chance(400) {
+                // Whoever has boarded, and was renumbered, corrected or taken off and brought back meanwhile, must not board again.
+                self.present(gate, Kind::Board, flight, Some(guest), 20, 1).await;
+            }
+            self.sleep(dice.between(50_000, 1_000_000)).await;
+        }
         self.close(gate, flight, &mut dice).await;
         self.flown.set(self.flown.get() + 1);
     }
 
     /// Where every copy of a gallery is lost, its manifest has to be submitted again (the README's limits): an operator
     /// does so for a flight that is still open a while after the world was healed.
-    async fn submit_again(self: &Rc<Self>, flight: usize, manifest: Manifest) {
-        while self.healed_us.get().is_none_or(|at| at + ABANDONED_US >= self.now_us()) {
+    async fn submit_again(self: &Rc<Self>, flight: usize, message: Message) {
+        while !self.is_abandoned(0) {
             self.sleep(1_000_000).await;
         }
         if self.loaded.borrow().contains(&flight) && !self.closing.borrow().contains(&flight) {
             self.count("manifest submitted again");
-            self.submit(flight, manifest).await;
+            self.submit(flight, &message).await;
         }
+    }
+
+    /// Whether the world was healed, and what has been tried since then was tried for long enough.
+    fn is_abandoned(&self, since_us: u64) -> bool {
+        self.healed_us.get().is_some_and(|at| at.max(since_us) + ABANDONED_US < self.now_us())
     }
 
     /// Closes a flight, while somebody comes who is late.
@@ -226,15 +247,51 @@ impl World {
         }
     }
 
-    /// Submits a manifest until it is taken (`Operators::submit_journey`), whichever node it takes.
-    async fn submit(self: &Rc<Self>, flight: usize, manifest: Manifest) {
-        self.operate(flight, |_| Command::OpenJourney(manifest.plan.clone())).await;
-        for (part, people) in (0..).zip(&manifest.parts) {
-            let shard = ShardId { journey: manifest.plan.id, part };
-            let (people, listing) = (people.clone(), Listing::Whole);
-            let order = BuildOrder { shard, manifest: manifest.plan.manifest, people, listing };
+    /// Submits a message until it is followed (`Operators::submit_journey`), whichever node it takes. A change that nobody can
+    /// follow any more, since the people before are lost, is given up for the whole list.
+    async fn submit(self: &Rc<Self>, flight: usize, message: &Message) {
+        let begun_us = self.now_us();
+        let mut message = message.clone();
+        let id = message.plan.id;
+        loop {
+            if message.listing != Listing::Removed {
+                self.operate(flight, |_| Command::OpenJourney(message.plan.clone())).await;
+            }
+            match self.build_all(flight, &message, begun_us).await {
+                Followed::Yes if message.listing == Listing::Removed => {
+                    self.operate(flight, |_| Command::OpenJourney(message.plan.clone())).await;
+                    break;
+                }
+                Followed::Yes => break,
+                Followed::Refused => {
+                    self.count("cancellation refused as unclear");
+                    break;
+                }
+                Followed::Never => {
+                    self.count("whole list submitted in place of a change");
+                    message = message.instead();
+                }
+            }
+        }
+        self.judge.borrow_mut().submitted(flight, &message);
+        self.count(match message.listing {
+            Listing::Whole => "whole list followed",
+            Listing::Added => "addition followed",
+            Listing::Removed => "cancellation followed",
+        });
+        self.note(format_args!("{id} has {} people by {:?}", message.plan.people, message.listing));
+    }
+
+    async fn build_all(self: &Rc<Self>, flight: usize, message: &Message, begun_us: u64) -> Followed {
+        for part in 0..message.plan.parts {
+            let shard = ShardId { journey: message.plan.id, part };
+            let (people, listing) = (message.people.clone(), message.listing);
+            let order = BuildOrder { shard, manifest: message.plan.manifest, people, listing };
             let mut turn = flight as u64;
             loop {
+                if listing != Listing::Whole && self.is_abandoned(begun_us) {
+                    return Followed::Never;
+                }
                 turn += 1;
                 let node = self.nth(turn);
                 if node.status.get() == Status::Up {
@@ -247,7 +304,11 @@ impl World {
                         Some(Ok(_)) => break,
                         Some(Err(refusal)) => {
                             self.note(format_args!("{shard} is not built: {refusal}"));
-                            self.judge.borrow_mut().not_built(&refusal, self.closing.borrow().contains(&flight));
+                            let closing = self.closing.borrow().contains(&flight);
+                            self.judge.borrow_mut().not_built(message, &refusal, closing);
+                            if refusal.code == RefusalCode::BadValue {
+                                return Followed::Refused;
+                            }
                         }
                         None => {}
                     }
@@ -255,8 +316,7 @@ impl World {
                 self.sleep(200_000).await;
             }
         }
-        self.judge.borrow_mut().submitted(&manifest);
-        self.note(format_args!("{} has the manifest of {} people", manifest.plan.id, manifest.plan.people));
+        Followed::Yes
     }
 
     /// Has a command applied, by whichever node it takes.

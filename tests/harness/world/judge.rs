@@ -10,7 +10,7 @@ use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::policy::Policy;
 use cluster_config::wire::gate::{Answer, Capture, Directive, Sample};
 use cluster_config::wire::operator::JourneyStatus;
-use cluster_config::wire::peer::Segment;
+use cluster_config::wire::peer::{Person, Segment};
 use cluster_config::wire::{Refusal, RefusalCode, codec};
 use coordinator_core::blueprint::Change;
 use coordinator_core::check::Violation;
@@ -21,11 +21,14 @@ use node::segment;
 use node_core::encounter::Route;
 
 use super::World;
-use super::content::{Content, Manifest};
+use super::content::Content;
+use super::lists::Message;
 use super::node::{Node, Status};
+use super::people::People;
 use super::raft::{Entry, Payload};
 use crate::invariants::p1_exactly_once;
 use crate::invariants::reference::{self, Row};
+use node_stage::guest::Guest;
 use node_stage::oracle::{self, History, Kind};
 
 /// What a request may take beyond its deadline before its node has answered, microseconds: one look for the leader, and
@@ -54,16 +57,18 @@ pub struct Judge {
     keepers: BTreeMap<ContentHash, BTreeSet<NodeId>>,
     segments: BTreeMap<ContentHash, Rc<Vec<Row>>>,
     committed: BTreeMap<ShardId, Vec<(GalleryVersion, u64, ContentHash)>>,
-    /// The oldest version of each shard that an entry node asked for.
+    /// The oldest version of each shard that an entry node asked for; of a part that one did not ask for, version 0.
     oldest: BTreeMap<EncounterId, BTreeMap<ShardId, GalleryVersion>>,
+    people: People,
     calm_since_us: BTreeMap<NodeId, u64>,
     now_us: u64,
 }
 
 impl Judge {
     /// A judge of a world that keeps this policy.
-    pub fn new(policy: Policy, gentle: bool) -> Self {
+    pub fn new(policy: Policy, gentle: bool, content: &Content) -> Self {
         Self {
+            people: People::new(content),
             looked: BTreeMap::new(),
             history: History::default(),
             gentle,
@@ -191,6 +196,9 @@ impl Judge {
             let Some(record) = state.ledger.get(position) else { continue };
             let open = state.journeys.get(&record.journey).is_some_and(Journey::is_open);
             assert!(open, "P1: encounter {} is recorded, and its journey is closed", record.encounter);
+            if record.is_crossing() {
+                self.people.crossed(record);
+            }
         }
         self.records = state.ledger.len();
     }
@@ -315,32 +323,44 @@ impl Judge {
                 values: values.to_vec(),
             }
         };
-        let rows = loaded.templates().map(row).collect();
+        let rows: Vec<Row> = loaded.templates().map(row).collect();
+        self.people.built(made.hash, &loaded.head, &rows);
         self.segments.insert(made.hash, Rc::new(rows));
     }
 
     /// A gallery was not built. That its journey is not open is no answer while it is: who submits would give up.
-    pub fn not_built(&mut self, refusal: &Refusal, closing: bool) {
+    pub fn not_built(&mut self, message: &Message, refusal: &Refusal, closing: bool) {
         self.look("P10: no gallery of an open journey is refused because the journey is not open");
         assert!(closing || refusal.code != RefusalCode::NotOpen, "P10: a journey is open, and yet: {refusal}");
+        let right = refusal.code != RefusalCode::BadValue || message.is_unclear;
+        assert!(right, "P10: a message that can be followed is refused: {refusal}");
     }
 
-    /// A manifest was taken.
-    pub fn submitted(&mut self, manifest: &Manifest) {
+    /// A message was followed, or refused because nobody can say who is meant.
+    pub fn submitted(&mut self, flight: usize, message: &Message) {
         self.look("a manifest that was taken is committed");
-        for part in 0..manifest.plan.parts {
-            let shard = ShardId { journey: manifest.plan.id, part };
-            assert!(self.committed.contains_key(&shard), "{shard} was answered as built, and nothing is committed");
+        let mut galleries = Vec::new();
+        for part in 0..message.plan.parts {
+            let shard = ShardId { journey: message.plan.id, part };
+            let newest = self.committed.get(&shard).and_then(|versions| versions.last());
+            let (.., hash) = newest.unwrap_or_else(|| panic!("{shard} was answered as built, and nothing is committed"));
+            galleries.push((*hash, self.segments[hash].clone()));
         }
+        self.look("P15: who is expected is in one part of the gallery, and nobody else is");
+        self.people.are_expected(flight, message, &galleries);
     }
 
     /// An entry node asks for these versions at least on behalf of a capture: what it knew to be committed. An answer
     /// from an older one than any entry node asked for is wrong.
     pub fn demanded(&mut self, encounter: EncounterId, shards: &[Route]) {
+        let is_first = !self.oldest.contains_key(&encounter);
         let oldest = self.oldest.entry(encounter).or_default();
+        for (shard, known) in oldest.iter_mut() {
+            let asked = shards.iter().find(|(other, ..)| other == shard);
+            *known = asked.map_or(GalleryVersion(0), |(_, version, _)| *version.min(known));
+        }
         for (shard, version, _) in shards {
-            let known = oldest.entry(*shard).or_insert(*version);
-            *known = *version.min(known);
+            oldest.entry(*shard).or_insert(if is_first { *version } else { GalleryVersion(0) });
         }
     }
 
@@ -362,11 +382,15 @@ impl Judge {
             self.true_answer(&capture, answer);
         }
         self.oldest.remove(&capture.encounter);
-        let ordinal = outcome.answer().and_then(|answer| answer.confirmed).map(|confirmed| confirmed.manifest_ordinal);
+        let confirmed = outcome.answer().and_then(|answer| answer.confirmed);
         let guests = &content.flights[flight].guests;
         // Who it is, is judged by the reference matcher; the ledger is held against what the gate was told.
-        let matched = guests.iter().find(|(guest, _)| Some(guest.person.manifest_ordinal) == ordinal);
-        let who = matched.or(guest.map(|guest| &guests[guest])).map(|(guest, _)| guest.clone());
+        let matched = confirmed.and_then(|confirmed| self.people.of(capture.journey, confirmed.subject));
+        let number = confirmed.map_or(0, |confirmed| confirmed.manifest_ordinal);
+        let who = matched.or(guest).map(|guest| {
+            let guest = &guests[guest].0;
+            Guest { person: Person { manifest_ordinal: number, ..guest.person.clone() }, ..guest.clone() }
+        });
         self.history.add(oracle::Entry {
             kind,
             journey: capture.journey,
@@ -384,9 +408,15 @@ impl Judge {
         let oldest = self.oldest.get(&capture.encounter).cloned().unwrap_or_default();
         let mut parts: Vec<Vec<(GalleryVersion, Rc<Vec<Row>>)>> = Vec::new();
         for (shard, versions) in self.committed.iter().filter(|(shard, _)| shard.journey == capture.journey) {
-            let from = oldest.get(shard).copied().unwrap_or(GalleryVersion(1));
+            let from = oldest.get(shard).copied().unwrap_or_default();
             let possible = versions.iter().filter(|(version, ..)| *version >= from);
-            parts.push(possible.filter_map(|(v, _, hash)| Some((*v, self.segments.get(hash)?.clone()))).collect());
+            let mut part: Vec<_> =
+                possible.filter_map(|(v, _, hash)| Some((*v, self.segments.get(hash)?.clone()))).collect();
+            if from == GalleryVersion(0) {
+                // The gallery has grown by it meanwhile: who asked before searched the other parts alone.
+                part.push((GalleryVersion(u32::MAX), Rc::default()));
+            }
+            parts.push(part);
         }
         let mut mixes: Vec<(GalleryVersion, Vec<&Row>)> = vec![(GalleryVersion(u32::MAX), Vec::new())];
         for part in &parts {

@@ -21,8 +21,10 @@ mod freshness;
 mod gates;
 mod judge;
 mod log_entry;
+mod lists;
 mod network;
 mod node;
+mod people;
 mod planning;
 mod proposer;
 mod raft;
@@ -200,7 +202,7 @@ impl World {
             nodes: (1..=count).map(|id| (NodeId(id), Node::new(NodeId(id)))).collect(),
             calls: RefCell::default(),
             call_number: Cell::new(0),
-            judge: RefCell::new(Judge::new(policy(), plan.gentle)),
+            judge: RefCell::new(Judge::new(policy(), plan.gentle, &content)),
             dice: RefCell::new(dice),
             content,
             plan,

@@ -23,12 +23,14 @@ use serde::{Deserialize, Serialize};
 mod cancel;
 pub mod key;
 mod letters;
+mod list;
 pub mod matching;
+mod repeats;
 pub mod scope;
 mod states;
 
 use key::PersonKey;
-use matching::{Candidate, Meaning};
+use matching::Candidate;
 use scope::in_scope;
 
 /// One person of a shard.
@@ -162,7 +164,7 @@ pub fn next(question: &Question<'_>, dice: &mut dyn FnMut() -> u64) -> Result<Ne
     match (question.listing, own) {
         (Listing::Removed, Some(Part::Known(own))) => cancel::remaining(question, own),
         (Listing::Removed, _) => Err(Error::Unbuilt),
-        (Listing::Whole | Listing::Added, _) => listed(question, dice),
+        (Listing::Whole | Listing::Added, _) => list::followed(question, dice),
     }
 }
 
@@ -225,189 +227,6 @@ impl<'a> Roll<'a> {
         let both = self.keys.iter().zip(&self.is_present);
         both.map(|(key, is_present)| Candidate { key, is_present: *is_present }).collect()
     }
-}
-
-/// The entries of a list, each person once, with their keys. Somebody who is listed twice is one person: what the later
-/// entry says counts, as far as it says anything.
-fn each_once(people: &[Person]) -> Vec<(Person, PersonKey)> {
-    let mut once: Vec<(Person, PersonKey)> = Vec::with_capacity(people.len());
-    let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for person in people {
-        let key = PersonKey::of(person);
-        let numbers = key.documents.iter().map(|(number, _)| format!("document {number}"));
-        let name = key.name.iter().zip(key.born).map(|(name, born)| format!("name {name} {born}"));
-        let reference = key.reference.iter().map(|reference| format!("reference {reference}"));
-        let words: Vec<String> = numbers.chain(name).chain(reference).collect();
-        let mut before = words.iter().filter_map(|word| places.get(word)).flatten();
-        let twice = before.find(|place| once[**place].1.is_repeated_by(&key)).copied();
-        let place = match twice {
-            Some(place) => {
-                let joined = joined(&once[place].0, person);
-                once[place] = (joined.clone(), PersonKey::of(&joined));
-                place
-            }
-            None => {
-                once.push((person.clone(), key));
-                once.len() - 1
-            }
-        };
-        for word in words {
-            let places = places.entry(word).or_default();
-            if !places.contains(&place) && places.len() < REPEATS_MAX {
-                places.push(place);
-            }
-        }
-    }
-    once
-}
-
-/// Entries of one list that share a document or a name and a birth, and are looked at as repeats of one another.
-const REPEATS_MAX: usize = 16;
-
-fn joined(earlier: &Person, later: &Person) -> Person {
-    let mut joined = later.clone();
-    joined.manifest_ordinal = earlier.manifest_ordinal;
-    joined.date_of_birth = later.date_of_birth.or(earlier.date_of_birth);
-    joined.nationality = later.nationality.clone().or_else(|| earlier.nationality.clone());
-    joined.reference = later.reference.clone().or_else(|| earlier.reference.clone());
-    let earlier_documents = earlier.document.iter().chain(&earlier.other_documents);
-    for document in earlier_documents {
-        if joined.document.is_none() {
-            joined.document = Some(document.clone());
-        } else if joined.document.as_ref() != Some(document) && !joined.other_documents.contains(document) {
-            joined.other_documents.push(document.clone());
-        }
-    }
-    joined
-}
-
-/// The people of a part after a list or an addition.
-fn listed(question: &Question<'_>, dice: &mut dyn FnMut() -> u64) -> Result<Next, Error> {
-    let entries = each_once(question.people);
-    let roll = Roll::of(question);
-    let keys: Vec<PersonKey> = entries.iter().map(|(_, key)| key.clone()).collect();
-    let meanings = matching::assign(&keys, &roll.candidates());
-    let mut next = Next::default();
-    let mut named: BTreeMap<usize, &Person> = BTreeMap::new();
-    let mut stays: BTreeSet<usize> = BTreeSet::new();
-    for ((person, key), meaning) in entries.iter().zip(&meanings) {
-        match meaning {
-            // That part has the list already: an entry that it did not follow then is not followed now.
-            Meaning::Known(place) if roll.done.contains(&roll.people[*place].0) => {
-                stays.insert(*place);
-                if roll.keys[*place] != *key {
-                    next.unclear.push(person.manifest_ordinal);
-                }
-            }
-            Meaning::Known(place) => {
-                named.insert(*place, person);
-            }
-            Meaning::Unclear(places) => {
-                next.unclear.push(person.manifest_ordinal);
-                stays.extend(places.iter().filter(|place| roll.is_present[**place]));
-            }
-            Meaning::New => {}
-        }
-    }
-    if question.listing == Listing::Added {
-        stays.extend((0..roll.people.len()).filter(|place| roll.is_present[*place]));
-    }
-    let mut counts = vec![0; question.parts.len()];
-    let expected: BTreeSet<usize> = named.keys().chain(&stays).copied().collect();
-    expected.iter().for_each(|place| counts[usize::from(roll.people[*place].0)] += 1);
-
-    let is_own = |place: &usize| roll.people[*place].0 == question.part;
-    let kept = |place: usize| {
-        let known = roll.people[place].1;
-        let person = named.get(&place).copied().unwrap_or(&known.person);
-        enrolled(question, known, person.clone())
-    };
-    let newcomers = newcomers(question, &roll, &entries, &meanings, &mut counts, dice)?;
-    if question.listing == Listing::Added {
-        next.people.extend(expected.iter().copied().filter(is_own).map(kept));
-        next.people.extend(newcomers.into_values());
-    } else {
-        next.is_numbered_by_list = next.unclear.is_empty();
-        let mut newcomers = newcomers;
-        for (entry, meaning) in meanings.iter().enumerate() {
-            let place = entries[entry].0.manifest_ordinal;
-            let member = match meaning {
-                Meaning::Known(known) if is_own(known) => Some(kept(*known)),
-                _ => newcomers.remove(&entry),
-            };
-            next.is_numbered_by_list &= member.as_ref().is_none_or(|member| member.person.manifest_ordinal == place);
-            next.people.extend(member);
-        }
-        let others = stays.iter().copied().filter(is_own).filter(|place| !named.contains_key(place));
-        next.people.extend(others.map(kept));
-    }
-    let gone = (0..roll.people.len()).filter(|place| is_own(place) && !expected.contains(place));
-    next.left = gone.map(|place| roll.people[place].1.clone()).take(SHARD_PEOPLE_MAX).collect();
-    Ok(next)
-}
-
-/// The newcomers of the part, by their entries. Every newcomer of the list, of whichever part, gets a part and a number: on a
-/// whole list their place where nobody has or had that number, else the next number that nobody ever had.
-fn newcomers(
-    question: &Question<'_>,
-    roll: &Roll<'_>,
-    entries: &[(Person, PersonKey)],
-    meanings: &[Meaning],
-    counts: &mut [usize],
-    dice: &mut dyn FnMut() -> u64,
-) -> Result<BTreeMap<usize, Enrolled>, Error> {
-    let parts = question.parts.len();
-    let mut used: BTreeSet<u32> = roll.people.iter().map(|(_, known)| known.person.manifest_ordinal).collect();
-    let left = question.parts.iter().filter_map(Part::people).flat_map(|people| &people.left);
-    used.extend(left.map(|left| left.person.manifest_ordinal));
-    let is_whole = question.listing == Listing::Whole;
-    let places = entries.iter().map(|(person, _)| person.manifest_ordinal).filter(|_| is_whole);
-    let mut last = used.iter().copied().chain(places).chain(question.boarded.keys().copied()).max().unwrap_or(0);
-    let mut members = BTreeMap::new();
-    for (entry, (person, key)) in entries.iter().enumerate() {
-        if meanings[entry] != Meaning::New {
-            continue;
-        }
-        let first = usize::from(part_of(key, parts as u16));
-        let open = |part: &usize| counts[*part] < SHARD_PEOPLE_MAX && !roll.done.contains(&(*part as u16));
-        let part = (first..parts).chain(0..first).find(open).ok_or(Error::NoRoom { parts })?;
-        counts[part] += 1;
-        let place = person.manifest_ordinal;
-        let number = if is_whole && !used.contains(&place) {
-            place
-        } else {
-            last += 1;
-            last
-        };
-        used.insert(number);
-        if part == usize::from(question.part) {
-            let (known_by_number, is_unsure) = returned(question, place, number);
-            let subject = known_by_number.unwrap_or_else(|| SubjectId(dice()));
-            let person = Person { manifest_ordinal: number, ..person.clone() };
-            let in_scope = in_scope(question.policy, question.departs_at, &person);
-            members.insert(entry, Enrolled { subject, person, in_scope, is_unsure });
-        }
-    }
-    Ok(members)
-}
-
-/// What is known of a newcomer who may be one of those who are lost: their subject id, where the ledger has it by their
-/// number; and whether nobody can say if they have boarded.
-fn returned(question: &Question<'_>, place: u32, number: u32) -> (Option<SubjectId>, bool) {
-    let lost = question.parts.iter().filter_map(|part| match part {
-        Part::Lost { is_numbered_by_list, .. } => Some(*is_numbered_by_list),
-        Part::Unbuilt | Part::Known(_) => None,
-    });
-    let (mut is_any_lost, mut are_all_numbered) = (false, question.listing == Listing::Whole);
-    for is_numbered in lost {
-        is_any_lost = true;
-        are_all_numbered &= is_numbered;
-    }
-    if !is_any_lost || !question.has_boarded {
-        return (None, false);
-    }
-    let subject = question.boarded.get(&place).copied().filter(|_| are_all_numbered && place == number);
-    (subject, !are_all_numbered)
 }
 
 /// The fault of [`Canary::PartByNumber`]: a person's part follows their place on the list, and each part knows itself alone.
