@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use cluster_config::actor::Actor;
+use cluster_config::ids::NodeId;
 use cluster_config::wire::{Channel, RefusalCode, Role, gate, operator, peer};
 use harness::invariants::p10_clear_refusals;
 use harness::live::{Live, Metrics};
@@ -21,7 +23,11 @@ async fn each_role_is_refused_on_the_channels_of_the_others() {
     let authority = live.cluster.authority();
     let requests = [
         (Role::Gate, Channel::Gate, frame(Channel::Gate, &gate::Request::Hello)),
-        (Role::Node, Channel::Peer, frame(Channel::Peer, &peer::Request::Propose(Vec::new()))),
+        (
+            Role::Node,
+            Channel::Peer,
+            frame(Channel::Peer, &peer::Request::Propose { actor: Actor::node(NodeId(1)), command: Vec::new() }),
+        ),
         (Role::Operator, Channel::Operator, frame(Channel::Operator, &operator::Request::ClusterStatus)),
     ];
     let mut refused = 0.0;

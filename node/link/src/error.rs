@@ -6,8 +6,6 @@ use std::time::Duration;
 use cluster_config::wire::{Refusal, codec};
 use quinn::{ConnectError, ConnectionError};
 
-
-
 /// Who has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cluster_config::actor::Actor;
 use cluster_config::ids::NodeId;
 use coordinator::Coordinator;
 use tokio::time::{Instant, sleep, timeout};
@@ -159,7 +160,8 @@ impl Group {
         let Some(leader) = self.leader().filter(|_| self.members.borrow().len() < MEMBERS_MAX) else { return false };
         let id = NodeId(self.next.replace(self.next.get() + 1));
         self.start(id).await;
-        let outcome = timeout(COMMAND_TIMEOUT, leader.add_member(member(id), true)).await;
+        let outcome =
+            timeout(COMMAND_TIMEOUT, leader.add_member(Actor::node(leader.node_id()), member(id), true)).await;
         self.tell(format!("node {id} joins: {outcome:?}"));
         matches!(outcome, Ok(Ok(())))
     }
@@ -168,7 +170,7 @@ impl Group {
     async fn leave(&self, id: NodeId) -> bool {
         let leader = self.leader().filter(|leader| leader.node_id() != id && leader.voters().len() > FOUNDERS as usize);
         let Some(leader) = leader else { return false };
-        let outcome = timeout(COMMAND_TIMEOUT, leader.remove_member(id)).await;
+        let outcome = timeout(COMMAND_TIMEOUT, leader.remove_member(Actor::node(leader.node_id()), id)).await;
         self.tell(format!("node {id} leaves: {outcome:?}"));
         let left = matches!(outcome, Ok(Ok(())));
         if left {

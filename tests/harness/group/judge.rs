@@ -17,7 +17,7 @@ impl Group {
             let (one, other) = (members[0].node_id(), members[place].node_id());
             self.fail(format!("agreement: nodes {one} and {other} have applied the same entries to other states"));
         }
-        let ledger = &states[0].ledger;
+        let ledger = states[0].ledger();
         let mut positions = std::collections::BTreeMap::new();
         for position in 0..ledger.len() {
             let Some(record) = ledger.get(position) else { continue };

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use cluster_config::actor::Actor;
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, SubjectId, UnixMs};
 use cluster_config::wire::gate::{Directive, Reason};
@@ -203,6 +204,7 @@ impl Group {
             node_id: id,
             data_dir: self.folder.path().join(id.to_string()),
             settings: settings(),
+            now: Arc::new(|| UnixMs(1_795_500_000_000)),
             on_fault: Arc::new(move |reason| {
                 faults.lock().unwrap_or_else(PoisonError::into_inner).push(format!("node {id}: {reason}"));
             }),
@@ -243,7 +245,10 @@ impl Group {
         first.initialise(&founders).await.expect("a group is founded");
         loop {
             if let Some(leader) = self.leader()
-                && matches!(leader.propose(journey()).await, Ok(Outcome::Done | Outcome::KnownManifest))
+                && matches!(
+                    leader.propose(Actor::node(leader.node_id()), journey()).await,
+                    Ok(Outcome::Done | Outcome::KnownManifest)
+                )
             {
                 return;
             }

@@ -8,8 +8,7 @@ use cluster_config::canary::Canaries;
 use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, BuildOrder, Built, Listing, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
-use coordinator_core::Command;
-use coordinator_core::command::GalleryCommit;
+use coordinator_core::galleries;
 use futures::FutureExt;
 use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -245,9 +244,7 @@ impl Work<'_> {
             hash: segment.hash,
             manifest: loaded.head.manifest,
             numbered_by: loaded.head.numbered_by,
-            people: loaded.head.people.len() as u32,
-            rows: loaded.head.rows(),
-            without_photo: loaded.head.without_photo(),
+            counts: loaded.head.counts(),
         };
         self.world.judge.borrow_mut().built(segment);
         self.world.stage(self.node, self.shard, Some(self.run), loaded);
@@ -260,9 +257,9 @@ impl Work<'_> {
         Event::PushAnswered(to, push::Answer::of(&self.world.ask(self.node, to, request, left_us).await))
     }
 
-    async fn commit(&self, commit: GalleryCommit) -> Event {
+    async fn commit(&self, commit: galleries::Commit) -> Event {
         let until_us = self.world.now_us() + micros(COMMIT_TIMEOUT);
-        let committed = self.world.propose(self.node, Command::CommitGallery(commit), until_us).await;
+        let committed = self.world.propose(self.node, galleries::Command::Commit(commit), until_us).await;
         Event::Committed(committed.map(|_| ()))
     }
 }

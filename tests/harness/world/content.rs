@@ -13,7 +13,7 @@ use node::builder::{self, Sources};
 use node::holdings::{self, Holdings, Template};
 use node::segment::{self, Loaded};
 use node_core::roster::scope::in_scope;
-use node_population::{Population, model};
+use node_population::Population;
 use node_stage::capture;
 use node_stage::guest::Guest;
 use shaders::{Choice, Engine, Job};

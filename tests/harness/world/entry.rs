@@ -126,7 +126,7 @@ impl World {
         };
         searches.peek().is_some()
             && searches.all(|search| {
-                let placement = node.state(|state| state.blueprint.placements.get(&search.shard).cloned()).flatten();
+                let placement = node.state(|state| state.placement(search.shard).cloned()).flatten();
                 placement.is_some_and(|placement| placement.replicas().any(|replica| answers(replica, search)))
             })
     }
@@ -219,7 +219,7 @@ impl World {
             return peer::Response::Refused(Refusal::new(RefusalCode::Busy, format!("node {id}"), "try again"));
         }
         let answered = match request {
-            peer::Request::Propose(bytes) => Ok(self.serve_proposal(node, &bytes).await),
+            peer::Request::Propose { actor, command } => Ok(self.serve_proposal(node, actor, &command).await),
             peer::Request::Search(search) => self.search_here(node, &search).map(peer::Response::Found),
             peer::Request::Build(order) => self.build_here(node, order).await.map(peer::Response::Built),
             peer::Request::StoreSegment(segment) => self.store(node, segment).await.map(|()| peer::Response::Done),
@@ -233,7 +233,7 @@ impl World {
             peer::Request::Hello(_)
             | peer::Request::Raft { .. }
             | peer::Request::Report(_)
-            | peer::Request::ForLeader(_) => {
+            | peer::Request::ForLeader { .. } => {
                 Err(Refusal::new(RefusalCode::BadValue, "request", "the world's nodes do not send this here"))
             }
         };

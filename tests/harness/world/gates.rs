@@ -3,11 +3,11 @@
 
 use std::rc::Rc;
 
-use cluster_config::ids::{NodeId, ShardId};
+use cluster_config::ids::NodeId;
 use cluster_config::wire::gate::{Capture, Directive, Request, Response};
 use cluster_config::wire::peer::{BuildOrder, Listing};
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
-use coordinator_core::Command;
+use coordinator_core::{Command, journeys};
 use futures::future::{Either, join, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 
@@ -115,7 +115,7 @@ impl World {
         self.closing.borrow_mut().insert(flight);
         let late_us = dice.between(0, 60_000);
         let guest = dice.chance(500).then_some(0);
-        join(self.operate(flight, |_| Command::CloseJourney(journey)), async {
+        join(self.operate(flight, |_| journeys::Command::Close(journey).into()), async {
             self.sleep(late_us).await;
             self.present(gate, Kind::Board, flight, guest, 99, 1).await;
         })
@@ -255,11 +255,11 @@ impl World {
         let id = message.plan.id;
         loop {
             if message.listing != Listing::Removed {
-                self.operate(flight, |_| Command::OpenJourney(message.plan.clone())).await;
+                self.operate(flight, |_| journeys::Command::Open(message.plan.clone()).into()).await;
             }
             match self.build_all(flight, &message, begun_us).await {
                 Followed::Yes if message.listing == Listing::Removed => {
-                    self.operate(flight, |_| Command::OpenJourney(message.plan.clone())).await;
+                    self.operate(flight, |_| journeys::Command::Open(message.plan.clone()).into()).await;
                     break;
                 }
                 Followed::Yes => break,
@@ -284,7 +284,7 @@ impl World {
 
     async fn build_all(self: &Rc<Self>, flight: usize, message: &Message, begun_us: u64) -> Followed {
         for part in 0..message.plan.parts {
-            let shard = ShardId { journey: message.plan.id, part };
+            let shard = message.shard(part);
             let (people, listing) = (message.people.clone(), message.listing);
             let order = BuildOrder { shard, manifest: message.plan.manifest, people, listing };
             let mut turn = flight as u64;

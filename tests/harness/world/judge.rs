@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, ShardId};
+use cluster_config::gallery::GalleryId;
+use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, NodeId, ShardId};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::policy::Policy;
 use cluster_config::wire::gate::{Answer, Capture, Directive, Sample};
 use cluster_config::wire::operator::JourneyStatus;
 use cluster_config::wire::peer::{Person, Segment};
 use cluster_config::wire::{Refusal, RefusalCode, codec};
-use coordinator_core::blueprint::Change;
-use coordinator_core::check::Violation;
-use coordinator_core::command::GalleryCommit;
-use coordinator_core::state::Journey;
-use coordinator_core::{Command, Outcome, State};
+use coordinator_core::placement::Change;
+use coordinator_core::placement::check::Violation;
+use coordinator_core::{Command, Outcome, State, galleries, journeys, placement, retention};
 use node::segment;
 use node_core::encounter::Route;
 
@@ -130,7 +129,7 @@ impl Judge {
                 }
             }
         }
-        if let Some((Command::ChangeBlueprint { changes, .. }, Outcome::Done)) = applied {
+        if let Some((Command::Placement(placement::Command::Change { changes, .. }), Outcome::Done)) = applied {
             for change in changes {
                 self.placed(node.id, change);
             }
@@ -151,9 +150,9 @@ impl Judge {
 
     fn first_applied(&mut self, world: &World, command: &Command, outcome: &Outcome, state: &State) {
         match (command, outcome) {
-            (Command::CommitGallery(commit), Outcome::Done) => {
+            (Command::Galleries(galleries::Command::Commit(commit)), Outcome::Done) => {
                 self.look("P4: only the owner of the present epoch commits a version");
-                let placement = state.blueprint.placements.get(&commit.shard);
+                let placement = state.placement(commit.shard);
                 let owner = placement.map(|placement| (placement.owner, placement.epoch));
                 let place = format!("{} version {} by node {}", commit.shard, commit.version, commit.node);
                 assert_eq!(owner, Some((commit.node, commit.epoch)), "P4: fencing: {place} is committed");
@@ -163,23 +162,27 @@ impl Judge {
                     versions.push((commit.version, self.now_us, commit.hash));
                 }
             }
-            (Command::Record(_), Outcome::Recorded(_)) => {
+            (Command::Ledger(_), Outcome::Recorded(_)) => {
                 self.look("P1: nothing is recorded of a closed journey");
                 self.recorded(state);
             }
-            (Command::ChangeBlueprint { changes, .. }, Outcome::Done) => {
+            (Command::Placement(placement::Command::Change { changes, .. }), Outcome::Done) => {
                 for change in changes {
                     self.zones(world, change, state);
                 }
             }
-            (Command::PurgeReceipt { shard, .. }, Outcome::Done) => self.purged(world, shard.journey, state),
-            (Command::CloseJourney(journey), Outcome::Done) => self.purged(world, *journey, state),
+            (Command::Retention(retention::Command::Receipt { shard, .. }), Outcome::Done) => {
+                self.purged(world, shard.gallery, state);
+            }
+            (Command::Journeys(journeys::Command::Close(journey)), Outcome::Done) => {
+                self.purged(world, GalleryId::passengers(*journey), state);
+            }
             _ => {}
         }
     }
 
     /// What is committed outlives its owner: where there were standbys, one of them has it on its disk.
-    fn held(&mut self, commit: &GalleryCommit) {
+    fn held(&mut self, commit: &galleries::Commit) {
         if self.alone.contains(&(commit.shard, commit.epoch)) {
             return;
         }
@@ -192,15 +195,15 @@ impl Judge {
 
     /// Looks at what an entry has added to the ledger.
     fn recorded(&mut self, state: &State) {
-        for position in self.records..state.ledger.len() {
-            let Some(record) = state.ledger.get(position) else { continue };
-            let open = state.journeys.get(&record.journey).is_some_and(Journey::is_open);
+        for position in self.records..state.ledger().len() {
+            let Some(record) = state.ledger().get(position) else { continue };
+            let open = state.is_open(record.journey);
             assert!(open, "P1: encounter {} is recorded, and its journey is closed", record.encounter);
             if record.is_crossing() {
                 self.people.crossed(record);
             }
         }
-        self.records = state.ledger.len();
+        self.records = state.ledger().len();
     }
 
     /// A new shard's replicas stand in different zones where enough nodes of different zones have been well for a
@@ -212,7 +215,7 @@ impl Judge {
         let well = |node: &&Node| {
             let since = self.calm_since_us.get(&node.id).copied();
             since.is_some_and(|since| since + 3_000_000 < self.now_us)
-                && state.members.get(&node.id).is_some_and(|member| !member.draining)
+                && state.members().get(node.id).is_some_and(|member| !member.draining)
         };
         let zones: BTreeSet<_> = world.nodes.values().filter(well).map(|node| node.zone).collect();
         if zones.len() < 3 || world.is_struck() {
@@ -225,13 +228,14 @@ impl Judge {
         assert!(used.len() >= wanted, "placement: {} stands at {replicas:?}, in {} zones", change.shard, used.len());
     }
 
-    /// A journey that is called purged is held by nobody who has not given a receipt.
-    fn purged(&mut self, world: &World, journey: JourneyId, state: &State) {
-        let Some(known) = state.journeys.get(&journey).filter(|known| known.status == JourneyStatus::Purged) else {
+    /// A gallery that is called purged is held by nobody who has not given a receipt.
+    fn purged(&mut self, world: &World, gallery: GalleryId, state: &State) {
+        let status = state.galleries().get(gallery).map(|gallery| gallery.status());
+        if status != Some(JourneyStatus::Purged) {
             return;
-        };
+        }
         self.look("P6: a purged journey is held by nobody without a receipt");
-        for (shard, committed) in known.shard_ids().zip(&known.shards) {
+        for (shard, committed) in state.galleries().shards(gallery) {
             for node in world.nodes.values() {
                 let holds = node.disk.borrow().shards().contains(&shard);
                 let receipt = committed.receipts.contains_key(&node.id);
@@ -341,9 +345,10 @@ impl Judge {
         self.look("a manifest that was taken is committed");
         let mut galleries = Vec::new();
         for part in 0..message.plan.parts {
-            let shard = ShardId { journey: message.plan.id, part };
+            let shard = message.shard(part);
             let newest = self.committed.get(&shard).and_then(|versions| versions.last());
-            let (.., hash) = newest.unwrap_or_else(|| panic!("{shard} was answered as built, and nothing is committed"));
+            let (.., hash) =
+                newest.unwrap_or_else(|| panic!("{shard} was answered as built, and nothing is committed"));
             galleries.push((*hash, self.segments[hash].clone()));
         }
         self.look("P15: who is expected is in one part of the gallery, and nobody else is");
@@ -407,7 +412,7 @@ impl Judge {
         let Sample::Template { values, .. } = &capture.sample;
         let oldest = self.oldest.get(&capture.encounter).cloned().unwrap_or_default();
         let mut parts: Vec<Vec<(GalleryVersion, Rc<Vec<Row>>)>> = Vec::new();
-        for (shard, versions) in self.committed.iter().filter(|(shard, _)| shard.journey == capture.journey) {
+        for (shard, versions) in self.committed.iter().filter(|(shard, _)| shard.journey() == Some(capture.journey)) {
             let from = oldest.get(shard).copied().unwrap_or_default();
             let possible = versions.iter().filter(|(version, ..)| *version >= from);
             let mut part: Vec<_> =
@@ -458,15 +463,15 @@ impl Judge {
             let tasks = world.executor.tasks_of(node.id);
             assert!(tasks < 16, "P9: node {} has {tasks} tasks in the end", node.id);
         }
-        for journey in first.journeys.values() {
+        for (id, gallery) in first.galleries().iter() {
             self.look("P6: every purge is complete");
-            let left: BTreeSet<NodeId> = journey.shards.iter().flat_map(|shard| &shard.holders).copied().collect();
-            assert!(left.is_subset(&lost), "P6: {} waits for the receipts of {left:?}", journey.plan.id);
+            let left: BTreeSet<NodeId> = gallery.parts().iter().flat_map(|part| &part.holders).copied().collect();
+            assert!(left.is_subset(&lost), "P6: {} waits for the receipts of {left:?}", id);
         }
         self.look("P1: exactly once");
-        let ledger = first.ledger.len();
+        let ledger = first.ledger().len();
         let records =
-            (0..ledger).filter_map(|position| first.ledger.get(position).map(|record| record.exported(position)));
+            (0..ledger).filter_map(|position| first.ledger().get(position).map(|record| record.exported(position)));
         p1_exactly_once::check(&self.history, &records.collect::<Vec<_>>());
     }
 

@@ -7,9 +7,11 @@
 
 use std::collections::BTreeSet;
 
+use cluster_config::gallery::{GalleryId, Modality, ShardId};
 use cluster_config::ids::{JourneyId, UnixMs};
 use cluster_config::wire::peer::{Document, JourneyPlan, Listing, Person};
 use node::segment;
+use node_population::model;
 
 use crate::dice::Dice;
 
@@ -31,6 +33,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// A part of the gallery that this is about.
+    pub fn shard(&self, part: u16) -> ShardId {
+        let gallery = GalleryId::passengers(self.plan.id);
+        ShardId { gallery, modality: Modality::Face, model: self.plan.model, part }
+    }
+
     /// The whole list in its place.
     pub fn instead(&self) -> Self {
         if self.listing == Listing::Whole {
@@ -78,6 +86,7 @@ pub fn lists(dice: &mut Dice, seed: u64, number: u64, departs_at: UnixMs) -> Lis
         people: people as u32,
         parts,
         manifest: segment::hash(journey.to_string().as_bytes()),
+        model: model(),
     };
     let mut script = Script { dice, plan, order: (0..people).collect(), travellers, messages: Vec::new() };
     script.tell(Listing::Whole, (0..people).collect(), false);
@@ -188,7 +197,8 @@ impl Script<'_> {
         if self.order.len() < 4 {
             return;
         }
-        let mut leaving: Vec<usize> = (0..self.dice.between(1, 3)).filter_map(|_| self.dice.pick(&self.order)).collect();
+        let mut leaving: Vec<usize> =
+            (0..self.dice.between(1, 3)).filter_map(|_| self.dice.pick(&self.order)).collect();
         leaving.sort_unstable();
         leaving.dedup();
         self.order.retain(|guest| !leaving.contains(guest));

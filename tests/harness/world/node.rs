@@ -13,8 +13,8 @@ use cluster_config::ids::{Incarnation, NodeId, ShardId, UnixMs, Zone};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, RAFT_HEARTBEAT_MS, REPORT_INTERVAL_MS};
 use cluster_config::wire::peer::{self, Member, RaftCall};
 use cluster_config::wire::{Channel, codec, gate};
-use coordinator_core::planning::Planning;
-use coordinator_core::{Command, Outcome, State};
+use coordinator_core::placement::Planning;
+use coordinator_core::{Entry, Outcome, State, membership};
 use futures::channel::oneshot;
 use node_core::freshness::Freshness;
 use node_core::hedge::Hedge;
@@ -389,10 +389,10 @@ impl World {
             let Some(Some((index, entry))) = next else { break };
             let applied = match &*entry.payload {
                 Payload::Command(bytes) => {
-                    let command: Command = codec::decode(bytes, PEER_FRAME_BYTES_MAX).expect("a command decodes");
-                    changed |= !command.is_ledger();
-                    let outcome = node.with(|process| process.state.apply(&command));
-                    outcome.map(|outcome| (command, outcome))
+                    let stamped: Entry = codec::decode(bytes, PEER_FRAME_BYTES_MAX).expect("an entry decodes");
+                    changed |= !stamped.command.is_ledger();
+                    let outcome = node.with(|process| process.state.apply(&stamped, Canaries::of_process()));
+                    outcome.map(|outcome| (stamped.command, outcome))
                 }
                 Payload::Voters(_) => {
                     changed = true;
@@ -434,11 +434,11 @@ impl World {
     async fn announce(self: &Rc<Self>, id: NodeId, incarnation: Incarnation) {
         let node = self.node(id);
         loop {
-            let known = node.state(|state| state.members.get(&id).map(|member| member.incarnation));
+            let known = node.state(|state| state.members().get(id).map(|member| member.incarnation));
             let command = match known.flatten() {
-                Some(known) if known < incarnation => Command::AnnounceStart { node: id, incarnation },
+                Some(known) if known < incarnation => membership::Command::AnnounceStart { node: id, incarnation },
                 Some(_) => break,
-                None => Command::RegisterMember(node.member()),
+                None => membership::Command::Register(node.member()),
             };
             // A refusal or a missing leader: it is said again.
             let _ = self.propose(node, command, self.now_us() + 10_000_000).await;

@@ -59,7 +59,7 @@ impl People {
 
     /// A version was made.
     pub fn built(&mut self, hash: ContentHash, head: &Head, rows: &[Row]) {
-        let journey = head.shard.journey;
+        let Some(journey) = head.shard.journey() else { return };
         for row in rows {
             let guest = self.guest(journey, row);
             let known = *self.subjects.entry((journey, row.subject)).or_insert(guest);

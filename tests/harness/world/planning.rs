@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{GalleryVersion, NodeId};
 use cluster_config::wire::peer::{self, Report};
@@ -66,7 +67,7 @@ impl World {
                 None => None,
             };
             let Some(command) = next else { return };
-            match self.propose_here(node, command).await {
+            match self.propose_here(node, Actor::node(node.id), command).await {
                 Ok(Outcome::Refused(_)) | Err(_) => return,
                 Ok(_) => {}
             }

@@ -1,16 +1,17 @@
 //! Getting a command into the replicated state from any node: the loops around the product's own machines, for
 //! proposals (`node_core::proposal`) and for the records that share an entry or a message
-//! (`coordinator_core::batching`).
+//! (`coordinator_core::ledger::batching`).
 
 use std::future::Future;
 use std::rc::Rc;
 
+use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{GATE_DEADLINE_MS, PEER_FRAME_BYTES_MAX, PROPOSE_MS_MAX};
 use cluster_config::wire::{Refusal, codec, peer};
-use coordinator_core::batching::{self, Asked, Batch, Batching};
-use coordinator_core::{Command, Outcome, Record, RecordOutcome};
+use coordinator_core::ledger::batching::{self, Asked, Batch, Batching};
+use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, ledger};
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use node_core::proposal::{self, Effect, Event, LEADER_LOOK_US, Proposal, unavailable};
@@ -73,14 +74,20 @@ impl World {
     /// # Errors
     /// The state's refusal, or `unavailable` where there was no leader and quorum by then; the command may be applied
     /// later then.
-    pub async fn propose(self: &Rc<Self>, node: &Node, command: Command, deadline_us: u64) -> Result<Outcome, Refusal> {
+    pub async fn propose(
+        self: &Rc<Self>,
+        node: &Node,
+        command: impl Into<Command>,
+        deadline_us: u64,
+    ) -> Result<Outcome, Refusal> {
+        let (actor, command) = (Actor::node(node.id), command.into());
         self.follow(node, deadline_us, |leader| {
             let command = command.clone();
             async move {
                 if leader == node.id {
-                    self.propose_here(node, command).await
+                    self.propose_here(node, actor, command).await
                 } else {
-                    self.propose_at(node, leader, &command, deadline_us).await
+                    self.propose_at(node, leader, (actor, &command), deadline_us).await
                 }
             }
         })
@@ -150,11 +157,11 @@ impl World {
         self: &Rc<Self>,
         node: &Node,
         leader: NodeId,
-        command: &Command,
+        (actor, command): (Actor, &Command),
         deadline_us: u64,
     ) -> Result<Outcome, Refusal> {
-        let bytes = codec::encode(command, PEER_FRAME_BYTES_MAX).expect("a command encodes");
-        let request = peer::Request::Propose(bytes);
+        let command = codec::encode(command, PEER_FRAME_BYTES_MAX).expect("a command encodes");
+        let request = peer::Request::Propose { actor, command };
         match self.ask(node, leader, &request, deadline_us.saturating_sub(self.now_us())).await? {
             peer::Response::Proposed(bytes) => {
                 Ok(codec::decode(&bytes, PEER_FRAME_BYTES_MAX).expect("an outcome decodes"))
@@ -167,8 +174,14 @@ impl World {
     ///
     /// # Errors
     /// `unavailable`; then the command may be applied later.
-    pub async fn propose_here(self: &Rc<Self>, node: &Node, command: Command) -> Result<Outcome, Refusal> {
-        let bytes = codec::encode(&command, PEER_FRAME_BYTES_MAX).expect("a command encodes");
+    pub async fn propose_here(
+        self: &Rc<Self>,
+        node: &Node,
+        actor: Actor,
+        command: Command,
+    ) -> Result<Outcome, Refusal> {
+        let stamped = Entry::new(actor, self.wall(node), command);
+        let bytes = codec::encode(&stamped, PEER_FRAME_BYTES_MAX).expect("an entry encodes");
         let (reply, outcome) = oneshot::channel();
         let mut reply = Some(reply);
         let mut proposed = false;
@@ -238,12 +251,12 @@ impl World {
     }
 
     async fn send_batch(self: &Rc<Self>, node: &Node, lane: Lane, batch: Batch) -> Outcomes<Refusal> {
-        let command = Command::Record(batch.records);
+        let (actor, command) = (Actor::node(node.id), Command::record(batch.records));
         let recorded = match lane {
-            Lane::Log => self.propose_here(node, command).await,
+            Lane::Log => self.propose_here(node, actor, command).await,
             Lane::Leader => {
                 let deadline_us = self.now_us() + GATE_DEADLINE_MS * 1_000;
-                self.propose_at(node, batch.to, &command, deadline_us).await
+                self.propose_at(node, batch.to, (actor, &command), deadline_us).await
             }
         };
         match recorded? {
@@ -254,14 +267,16 @@ impl World {
     }
 
     /// Takes a command that another node handed on, and answers it.
-    pub async fn serve_proposal(self: &Rc<Self>, node: &Node, bytes: &[u8]) -> peer::Response {
+    pub async fn serve_proposal(self: &Rc<Self>, node: &Node, actor: Actor, bytes: &[u8]) -> peer::Response {
         let command: Command = codec::decode(bytes, PEER_FRAME_BYTES_MAX).expect("a command decodes");
         if node.with(|process| process.raft.leads()) != Some(true) {
             return peer::Response::NotLeader(node.leader());
         }
         let outcome = match command {
-            Command::Record(records) => self.batched(node, Lane::Log, node.id, records).await.map(Outcome::Recorded),
-            command => self.propose_here(node, command).await,
+            Command::Ledger(ledger::Command::Record(records)) => {
+                self.batched(node, Lane::Log, node.id, records).await.map(Outcome::Recorded)
+            }
+            command => self.propose_here(node, actor, command).await,
         };
         match outcome {
             Ok(outcome) => {

@@ -6,7 +6,7 @@ use cluster_config::canary::Canaries;
 use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, Segment};
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
-use coordinator_core::Command;
+use coordinator_core::retention;
 use node_core::build::seek::is_wanted;
 use node_core::keeper::{self, RECEIPT_TIMEOUT};
 use node_core::reconcile::may_keep;
@@ -232,7 +232,7 @@ impl World {
             let node = world.node(id);
             world.segment_latency(node).await;
             node.disk.borrow_mut().destroy(shard);
-            let receipt = Command::PurgeReceipt { shard, node: id, at: world.wall(node) };
+            let receipt = retention::Command::Receipt { shard, node: id };
             let until_us = world.now_us() + micros(RECEIPT_TIMEOUT);
             let recorded = world.propose(node, receipt, until_us).await.is_ok();
             world.keeper(node, keeper::Event::Purged(shard, recorded));
