@@ -1,7 +1,7 @@
 //! Faults that can be planted on purpose, to see that the checks catch them: a check that never failed proves nothing.
 //!
-//! A release build has none of this: there [`planted`] is a constant `false`, and the compiler removes what depends on it.
-//! Elsewhere one fault at a time is planted in the whole process.
+//! A release build has none of this: there [`planted`] is a constant `false`, and the compiler removes what depends on
+//! it. Elsewhere one fault at a time is planted in the whole process.
 
 /// A fault. Each stands in one place of the product, beside the rule that it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +105,8 @@ impl Canary {
     ];
 }
 
-/// The fault that is planted, as a value. A core gets it as an argument and reads nothing of its process; a shell gets it
-/// of [`Canaries::of_process`]. In a release build it has no size, and nothing is ever planted.
+/// The fault that is planted, as a value. A core gets it as an argument and reads nothing of its process; a shell gets
+/// it of [`Canaries::of_process`]. In a release build it has no size, and nothing is ever planted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Canaries {
     #[cfg(debug_assertions)]

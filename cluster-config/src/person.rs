@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// One person of a manifest. Personal data: it travels between nodes and lies on disks only sealed.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// On a list that was read: the person's place on it, from 1. In a gallery: the person's number, which belongs to them
-    /// and to nobody else of the journey, whatever their place on later lists.
+    /// On a list that was read: the person's place on it, from 1. In a gallery: the person's number, which belongs to
+    /// them and to nobody else of the journey, whatever their place on later lists.
     pub manifest_ordinal: u32,
     /// Family name.
     pub family_name: String,
@@ -20,8 +20,8 @@ pub struct Person {
     pub document: Option<Document>,
     /// Further travel documents, where the manifest has several.
     pub other_documents: Vec<Document>,
-    /// The carrier's unique reference of this passenger (RFF+ABO), where the manifest has one. It is no booking reference:
-    /// that one names a party.
+    /// The carrier's unique reference of this passenger (RFF+ABO), where the manifest has one. It is no booking
+    /// reference: that one names a party.
     pub reference: Option<String>,
 }
 

@@ -1,6 +1,7 @@
 //! The wire does not change by accident: the bytes of every message are written down in `golden.txt`. P10, R27.
 //!
-//! A deliberate change writes the file anew with `TVS_BLESS=1`, and raises `PROTOCOL_VERSION` once a version has been released.
+//! A deliberate change writes the file anew with `TVS_BLESS=1`, and raises `PROTOCOL_VERSION` once a version has been
+//! released.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! Machines of their own for nodes: network namespaces (network_namespaces(7)) with a cable from each to one switch, where
-//! the system permits them. A cable that is pulled and a network card that is switched off are the kernel's own: packets
-//! vanish without a relay in between, and calls that send fail with what a real machine would say.
+//! Machines of their own for nodes: network namespaces (network_namespaces(7)) with a cable from each to one switch,
+//! where the system permits them. A cable that is pulled and a network card that is switched off are the kernel's own:
+//! packets vanish without a relay in between, and calls that send fail with what a real machine would say.
 //!
 //! The harness enters a namespace of its own first, so that nothing of this is seen outside, and all of it is gone with
 //! the processes.
@@ -56,8 +56,8 @@ impl Cables {
         Ipv4Addr::new(10, 77, 0, node.0 as u8)
     }
 
-    /// Makes a node's machine, where there is none yet, and plugs it in. Gives the words before a command that make it run
-    /// there.
+    /// Makes a node's machine, where there is none yet, and plugs it in. Gives the words before a command that make it
+    /// run there.
     ///
     /// # Panics
     /// Where that fails: [`Cables::enter`] has gone well before.

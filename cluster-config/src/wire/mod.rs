@@ -84,8 +84,8 @@ impl FrameHeader {
 
     /// Reads and checks a header.
     ///
-    /// # Errors
-    /// A [`Refusal`] that names the offending byte: wrong magic, version, channel, or a length over the channel's limit.
+    /// # Errors A [`Refusal`] that names the offending byte: wrong magic, version, channel, or a length over the
+    /// channel's limit.
     pub fn decode(bytes: [u8; FRAME_HEADER_BYTES]) -> Result<Self, Refusal> {
         if bytes[..2] != FRAME_MAGIC {
             return Err(Refusal::new(

@@ -210,7 +210,8 @@ pub struct Shard {
     pub holders: Vec<NodeId>,
     /// What stands for the destruction of those that were held.
     pub receipts: Vec<Receipt>,
-    /// Memory of its templates at the node that answers, bytes; absent where that node has no replica that can be searched.
+    /// Memory of its templates at the node that answers, bytes; absent where that node has no replica that can be
+    /// searched.
     pub memory_bytes: Option<u64>,
 }
 

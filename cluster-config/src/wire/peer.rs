@@ -174,8 +174,8 @@ pub struct BuildOrder {
     pub shard: ShardId,
     /// Hash of the manifest that this comes from: the same one again changes nothing.
     pub manifest: ContentHash,
-    /// The people of the message, whichever part of the gallery they belong to: that is for the owners of the parts to say.
-    /// Where a part is built again, its own people.
+    /// The people of the message, whichever part of the gallery they belong to: that is for the owners of the parts to
+    /// say. Where a part is built again, its own people.
     pub people: Vec<Person>,
     /// What they are to the people who are there.
     pub listing: Listing,

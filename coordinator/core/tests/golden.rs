@@ -1,8 +1,8 @@
 //! What the log and the snapshots are made of does not change by accident: bytes of every command, outcome, record and
 //! of the state are written down in `golden.txt`. P13.
 //!
-//! A deliberate change writes the file anew with `TVS_BLESS=1`. Once a release has written the old form, the change also
-//! raises `ENTRY_VERSION`, and the old form stays readable.
+//! A deliberate change writes the file anew with `TVS_BLESS=1`. Once a release has written the old form, the change
+//! also raises `ENTRY_VERSION`, and the old form stays readable.
 
 use std::path::Path;
 

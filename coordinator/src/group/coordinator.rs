@@ -206,8 +206,8 @@ impl Coordinator {
         task.await.map_err(|error| Error::Stopped(error.to_string()))
     }
 
-    /// Proposes a command on the leader and waits until it is applied here. `actor` is whoever asked for the change; the
-    /// entry is stamped with this node's time.
+    /// Proposes a command on the leader and waits until it is applied here. `actor` is whoever asked for the change;
+    /// the entry is stamped with this node's time.
     ///
     /// # Errors
     /// See [`ProposeError`]. The node forwards to the leader on [`ProposeError::NotLeader`].

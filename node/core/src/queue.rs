@@ -1,4 +1,5 @@
-//! What waits for the engine: the most urgent kind of request first, and of one kind the one that has to be answered first.
+//! What waits for the engine: the most urgent kind of request first, and of one kind the one that has to be answered
+//! first.
 //!
 //! Earliest deadline first serves whatever can be served in time (Liu and Layland, "Scheduling Algorithms for
 //! Multiprogramming in a Hard-Real-Time Environment", 1973, section 7). What has waited for too long already is not

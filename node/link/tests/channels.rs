@@ -5,6 +5,8 @@ mod harness;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use cluster_config::actor::Actor;
+use cluster_config::gallery::{GalleryId, Modality};
 use cluster_config::ids::{ContentHash, EncounterId, GalleryVersion, ShardId};
 use cluster_config::wire::peer::{RaftCall, Request, Response, Segment};
 use cluster_config::wire::{RefusalCode, Role, operator};
@@ -14,6 +16,10 @@ use node_link::error::LinkError;
 use node_link::{GateClient, GateClientOptions, Lane, OperatorClient, PeerLinks, bind, bind_client};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn propose(command: Vec<u8>) -> Request {
+    Request::Propose { actor: Actor::node(NodeId(1)), command }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_channel_echoes() {
@@ -50,7 +56,12 @@ async fn a_large_segment_travels_and_delays_no_heartbeat() {
     let identity = world.identity(Role::Node, "node-2");
     let links = PeerLinks::new(bind_client(server.address, &identity).expect("an endpoint"));
     let segment = Segment {
-        shard: ShardId { journey: "AA100".parse().expect("a journey"), part: 0 },
+        shard: ShardId {
+            gallery: GalleryId::passengers("AA100".parse().expect("a journey")),
+            modality: Modality::Face,
+            model: "model-1".parse().expect("a model"),
+            part: 0,
+        },
         version: GalleryVersion(1),
         hash: ContentHash::default(),
         bytes: vec![9; 48 << 20],
@@ -99,7 +110,7 @@ async fn the_wrong_role_is_refused_in_the_type_it_used() {
 
     let links = PeerLinks::new(bind_client(server.address, &gate).expect("an endpoint"));
     // Long enough that a peer's frame would be allocated, were the role not looked at before.
-    let request = Request::Propose(vec![0; 1 << 20]);
+    let request = propose(vec![0; 1 << 20]);
     let response = links.call(server.address, Lane::Raft, &request, TIMEOUT).await.expect("an answer");
     assert!(matches!(&response, Response::Refused(refusal) if refusal.code.as_str() == "wrong_role"), "{response:?}");
 }
@@ -111,7 +122,7 @@ async fn who_answers_must_be_a_node() {
     let server = start_at(([127, 0, 0, 1], 0).into(), &impostor, harness::Echo::new(1));
     let links =
         PeerLinks::new(bind_client(server.address, &world.identity(Role::Node, "node-2")).expect("an endpoint"));
-    let error = links.call(server.address, Lane::Raft, &Request::Propose(vec![]), TIMEOUT).await;
+    let error = links.call(server.address, Lane::Raft, &propose(vec![]), TIMEOUT).await;
     assert!(matches!(error, Err(LinkError::NotANode { .. })), "{error:?}");
     let error = GateClient::connect(GateClientOptions::new(vec![server.address], world.identity(Role::Gate, "gate-2")));
     let error = error.await.expect_err("no node");

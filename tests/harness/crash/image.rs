@@ -1,9 +1,9 @@
 //! A disk between its writes: what is durable, what is on its way, and an image of what a loss of power leaves.
 //!
-//! The rules are those of journalling file systems (ext4, XFS): a sync makes a file's content durable, together with the
-//! name under which it was made and the changes of names before; syncing a folder does the same for the changes in it;
-//! other changes of names reach the disk in their order. A write that no sync has covered may be there or not, whichever
-//! order they were made in; a sector of 512 bytes is written whole or not at all.
+//! The rules are those of journalling file systems (ext4, XFS): a sync makes a file's content durable, together with
+//! the name under which it was made and the changes of names before; syncing a folder does the same for the changes in
+//! it; other changes of names reach the disk in their order. A write that no sync has covered may be there or not,
+//! whichever order they were made in; a sector of 512 bytes is written whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

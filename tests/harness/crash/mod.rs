@@ -1,9 +1,10 @@
 //! Crash images of the real store: what may lie on a disk after the power went, cut at every write.
 //!
-//! A process of its own writes a log and snapshots ([`workload`]) under a preloaded library that records every operation
-//! on its files, in order ([`recording`]). Cutting the record anywhere and deciding of each write that no sync has covered
-//! whether it reached the disk, in whole, in part or not at all, gives an image ([`image`]). The store is opened on the
-//! image and must have all that was acknowledged by then, and nothing that was never asked for ([`verdict`]).
+//! A process of its own writes a log and snapshots ([`workload`]) under a preloaded library that records every
+//! operation on its files, in order ([`recording`]). Cutting the record anywhere and deciding of each write that no
+//! sync has covered whether it reached the disk, in whole, in part or not at all, gives an image ([`image`]). The store
+//! is opened on the image and must have all that was acknowledged by then, and nothing that was never asked for
+//! ([`verdict`]).
 
 pub mod image;
 pub mod recording;

@@ -3,8 +3,8 @@
 //! Every node listens on an address of its own and is known to gates and to the other nodes by the address of a relay.
 //! A node's connections, those it makes and those it takes, all use the one socket that it listens on, so a relay knows
 //! a packet's sender by its source address, and each ordered pair of nodes has conditions of its own: what goes from 1
-//! to 2 may be cut while what goes from 2 to 1 arrives. Gates and whoever else is no node are one party, [`Party::Outside`].
-//! The relay sends on from a socket made for each sender, so that answers find the way back.
+//! to 2 may be cut while what goes from 2 to 1 arrives. Gates and whoever else is no node are one party,
+//! [`Party::Outside`]. The relay sends on from a socket made for each sender, so that answers find the way back.
 //!
 //! It is no kernel: a packet passes two sockets more than it would without, and the operating system decides in what
 //! order the relays run. The seed decides which packets of a link are lost, repeated or held back, by their number.

@@ -1,8 +1,8 @@
-//! The raft group for real in simulated time: openraft, the log on sled, the snapshots and the batcher as nodes run them,
-//! several members in one thread over a simulated network.
+//! The raft group for real in simulated time: openraft, the log on sled, the snapshots and the batcher as nodes run
+//! them, several members in one thread over a simulated network.
 //!
-//! The seed decides the faults, the clients and the network; openraft draws the lengths of its election waits by itself, so
-//! that a seed run again is the same story, not the same trace.
+//! The seed decides the faults, the clients and the network; openraft draws the lengths of its election waits by
+//! itself, so that a seed run again is the same story, not the same trace.
 
 mod faults;
 mod judge;
@@ -38,8 +38,8 @@ const MEMBERS_MAX: usize = 5;
 /// Clients, each of which records one encounter after the other.
 const CLIENTS: u64 = 6;
 
-/// How long the group may take to be one again once all is well. An election takes one second at most, a lost log of this
-/// size a few round trips.
+/// How long the group may take to be one again once all is well. An election takes one second at most, a lost log of
+/// this size a few round trips.
 const HEALING: Duration = Duration::from_secs(60);
 
 /// How long one command of an operator is waited for.

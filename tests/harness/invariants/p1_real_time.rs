@@ -1,7 +1,7 @@
-//! P1: the ledger is linearizable (Herlihy and Wing, "Linearizability", 1990). A record takes effect at one moment between
-//! the first asking for it and its first answer, and the ledger has all records in the order of these moments: one that was
-//! answered before another was asked for stands before it, whichever nodes the two were asked at. A ledger that anybody can
-//! append to at some node alone, or a leader that was deposed and does not know, breaks that.
+//! P1: the ledger is linearizable (Herlihy and Wing, "Linearizability", 1990). A record takes effect at one moment
+//! between the first asking for it and its first answer, and the ledger has all records in the order of these moments:
+//! one that was answered before another was asked for stands before it, whichever nodes the two were asked at. A ledger
+//! that anybody can append to at some node alone, or a leader that was deposed and does not know, breaks that.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

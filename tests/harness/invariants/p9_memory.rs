@@ -1,13 +1,13 @@
-//! P9: whatever strikes a cluster, no node's memory grows without bound. What is asked for faster than it can be answered has
-//! to be refused, and what is lost has to be fetched again without being kept twice.
+//! P9: whatever strikes a cluster, no node's memory grows without bound. What is asked for faster than it can be
+//! answered has to be refused, and what is lost has to be fetched again without being kept twice.
 
 use std::fs;
 
 use crate::live::Live;
 use crate::target::Target;
 
-/// The most memory that a node may ever have resident, bytes. With some hundred small galleries, which is what the harness
-/// boards, a node had a quarter of it at most.
+/// The most memory that a node may ever have resident, bytes. With some hundred small galleries, which is what the
+/// harness boards, a node had a quarter of it at most.
 const RESIDENT_MAX: u64 = 1 << 30;
 
 /// The most that any node has had.

@@ -1,5 +1,5 @@
-//! A bad disk, a wrong clock and a GPU that vanishes for one node's process, by a library that is preloaded before the C
-//! library's.
+//! A bad disk, a wrong clock and a GPU that vanishes for one node's process, by a library that is preloaded before the
+//! C library's.
 //!
 //! It is compiled when it is needed, by the C compiler that building the product needs anyway. Every node has a page of
 //! its own, a file that its process and the harness share: the harness writes what is to go wrong, the library counts

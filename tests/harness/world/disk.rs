@@ -2,9 +2,9 @@
 //!
 //! The log behaves as the product's does (`coordinator/src/log/writer.rs`): writes are taken in order, one sync makes
 //! all before it durable, a crash keeps some of the unsynced writes from the front and may tear the next, and a
-//! high-water mark that is written after each sync says how much must never be missing. Snapshots, segments and keys are
-//! files that are wholly there or not at all. That the product's own files keep these rules is not assumed but tested
-//! elsewhere, by crash images of the real store (`tests/scenarios/crash.rs`).
+//! high-water mark that is written after each sync says how much must never be missing. Snapshots, segments and keys
+//! are files that are wholly there or not at all. That the product's own files keep these rules is not assumed but
+//! tested elsewhere, by crash images of the real store (`tests/scenarios/crash.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -124,8 +124,8 @@ impl Disk {
         }
     }
 
-    /// The power goes: some of the unsynced writes from the front have reached the disk, and perhaps a part of the next,
-    /// which its checksum gives away. What a lying device held back is gone.
+    /// The power goes: some of the unsynced writes from the front have reached the disk, and perhaps a part of the
+    /// next, which its checksum gives away. What a lying device held back is gone.
     pub fn crash(&mut self, dice: &mut Dice) {
         let pending = std::mem::take(&mut self.pending);
         self.syncing = 0;

@@ -1,4 +1,5 @@
-//! Tasks and timers on virtual time, in one thread: what runs next is decided by the order of wakes and by nothing else.
+//! Tasks and timers on virtual time, in one thread: what runs next is decided by the order of wakes and by nothing
+//! else.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;

@@ -458,8 +458,8 @@ impl World {
         }
     }
 
-    /// Ends all faults at once: links, clocks and disks are as they should be, every node that can run does, and one that
-    /// cannot is taken out of the cluster.
+    /// Ends all faults at once: links, clocks and disks are as they should be, every node that can run does, and one
+    /// that cannot is taken out of the cluster.
     pub fn heal(self: &Rc<Self>) {
         self.note(format_args!("healed"));
         self.healed_us.set(Some(self.now_us()));

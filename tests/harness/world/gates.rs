@@ -83,7 +83,8 @@ impl World {
             if later.contains(&guest) {
                 self.board_guest(gate, flight, guest, &mut dice).await;
             } else if dice.chance(400) {
-                // Whoever has boarded, and was renumbered, corrected or taken off and brought back meanwhile, must not board again.
+                // Whoever has boarded, and was renumbered, corrected or taken off and brought back meanwhile, must not
+                // board again.
                 self.present(gate, Kind::Board, flight, Some(guest), 20, 1).await;
             }
             self.sleep(dice.between(50_000, 1_000_000)).await;
@@ -247,8 +248,8 @@ impl World {
         }
     }
 
-    /// Submits a message until it is followed (`Operators::submit_journey`), whichever node it takes. A change that nobody can
-    /// follow any more, since the people before are lost, is given up for the whole list.
+    /// Submits a message until it is followed (`Operators::submit_journey`), whichever node it takes. A change that
+    /// nobody can follow any more, since the people before are lost, is given up for the whole list.
     async fn submit(self: &Rc<Self>, flight: usize, message: &Message) {
         let begun_us = self.now_us();
         let mut message = message.clone();

@@ -1,9 +1,9 @@
-//! The lists of a flight: who is announced, and how later messages change that. Made from the seed, with the truth about who
-//! is meant, which the product is not told: people are told apart here by their places among the guests.
+//! The lists of a flight: who is announced, and how later messages change that. Made from the seed, with the truth
+//! about who is meant, which the product is not told: people are told apart here by their places among the guests.
 //!
-//! Messages list people in another order, under other numbers and with newcomers at the top; they write names, states and
-//! document numbers in other ways, correct one of them at a time, take people off and bring them back, and name a namesake
-//! so that nobody can say who is meant. A gallery of two parts may have had one before.
+//! Messages list people in another order, under other numbers and with newcomers at the top; they write names, states
+//! and document numbers in other ways, correct one of them at a time, take people off and bring them back, and name a
+//! namesake so that nobody can say who is meant. A gallery of two parts may have had one before.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,8 @@ pub struct Message {
     pub listing: Listing,
     /// Its people.
     pub people: Vec<Person>,
-    /// Everybody who is expected once it was followed, as a whole list has them: what is submitted where the gallery is lost.
+    /// Everybody who is expected once it was followed, as a whole list has them: what is submitted where the gallery is
+    /// lost.
     pub whole: Vec<Person>,
     /// The guests who are expected once it was followed.
     pub expected: BTreeSet<usize>,

@@ -1,5 +1,5 @@
-//! Who is who, by their faces: whatever the product takes two entries of lists for, a person is whom their photographs show.
-//! Nothing here knows names, documents or numbers.
+//! Who is who, by their faces: whatever the product takes two entries of lists for, a person is whom their photographs
+//! show. Nothing here knows names, documents or numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -81,8 +81,8 @@ impl People {
         assert!(again.is_none(), "P1: guest {guest} of {journey} crossed twice: {again:?} and {}", record.encounter);
     }
 
-    /// A message was followed: of those who are expected after it everybody of whom there is a photograph is in one part,
-    /// and nobody else is in any (P15).
+    /// A message was followed: of those who are expected after it everybody of whom there is a photograph is in one
+    /// part, and nobody else is in any (P15).
     pub fn are_expected(&self, flight: usize, message: &Message, galleries: &[(ContentHash, Rc<Vec<Row>>)]) {
         if galleries.iter().any(|(hash, _)| self.unsure.contains(hash)) {
             return;

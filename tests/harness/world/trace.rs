@@ -22,8 +22,8 @@ impl Trace {
         Self { keeps, ..Self::default() }
     }
 
-    /// Takes some bytes into the hash (FNV-1a over their checksum and length, which is quick and enough to tell two runs
-    /// apart).
+    /// Takes some bytes into the hash (FNV-1a over their checksum and length, which is quick and enough to tell two
+    /// runs apart).
     pub fn see(&mut self, now_us: u64, bytes: &[u8]) {
         self.events += 1;
         for word in [now_us, u64::from(checksum(bytes)), bytes.len() as u64] {

@@ -41,9 +41,9 @@ pub struct Commit {
     pub manifest: ContentHash,
     /// What it holds.
     pub counts: GalleryCounts,
-    /// The versions of all parts of the gallery, by part, that its people were made from. It is refused where another part
-    /// has changed since: nobody may be taken for a newcomer in two parts. Absent where the people are those of the version
-    /// before.
+    /// The versions of all parts of the gallery, by part, that its people were made from. It is refused where another
+    /// part has changed since: nobody may be taken for a newcomer in two parts. Absent where the people are those of
+    /// the version before.
     pub made_from: Option<Vec<GalleryVersion>>,
     /// The whole list on which its people stand at their numbers; zero where there is none.
     pub numbered_by: ContentHash,

@@ -8,8 +8,8 @@ use cluster_config::wire::peer::Report;
 
 /// The reports of all nodes, as this leader received them.
 ///
-/// Its time is milliseconds since it began, by a clock that never goes back and never jumps: a leader whose wall clock is
-/// set must neither take everybody for dead nor a dead node for one that has just been heard.
+/// Its time is milliseconds since it began, by a clock that never goes back and never jumps: a leader whose wall clock
+/// is set must neither take everybody for dead nor a dead node for one that has just been heard.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
     now_ms: u64,

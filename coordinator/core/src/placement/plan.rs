@@ -17,8 +17,8 @@ use super::inventory::Inventory;
 use super::score::{Loads, bucket};
 use crate::state::State;
 
-/// The commands that lead to the next blueprint; none where the present one is as it should be. `now` is the wall clock's
-/// time, by which journeys depart.
+/// The commands that lead to the next blueprint; none where the present one is as it should be. `now` is the wall
+/// clock's time, by which journeys depart.
 pub fn plan(state: &State, inventory: &Inventory, now: UnixMs, canaries: Canaries) -> Vec<Command> {
     let mut planner = Planner { state, inventory, now, canaries, loads: Loads::of(state) };
     let mut changes = Vec::new();
@@ -90,8 +90,9 @@ impl Planner<'_> {
         (!unchanged).then_some(after)
     }
 
-    /// Who keeps the shard's people besides the replicas: with those a majority of the members, so that what outlives the
-    /// group's quorum outlives the gallery too; and one at least, since two replicas' disks may go bad while all live.
+    /// Who keeps the shard's people besides the replicas: with those a majority of the members, so that what outlives
+    /// the group's quorum outlives the gallery too; and one at least, since two replicas' disks may go bad while all
+    /// live.
     fn rosters(
         &self,
         standbys: &[NodeId],
@@ -119,7 +120,8 @@ impl Planner<'_> {
         taken.split_off(replicas)
     }
 
-    /// Replicas that a shard should have on nodes that are not being drained. A standing gallery is in use all the time.
+    /// Replicas that a shard should have on nodes that are not being drained. A standing gallery is in use all the
+    /// time.
     fn replicas_wanted(&self, demand: Demand) -> usize {
         let window_ends = self.now.0.saturating_add(BOARDING_WINDOW_MS);
         let boards = demand.departs_at.is_none_or(|departs_at| window_ends >= departs_at.0);

@@ -120,8 +120,8 @@ pub struct Round {
 }
 
 impl Round {
-    /// A round at `now`, the wall clock's time, by which journeys depart. `group` are the members of the raft group; one
-    /// whose description does not read is not announced.
+    /// A round at `now`, the wall clock's time, by which journeys depart. `group` are the members of the raft group;
+    /// one whose description does not read is not announced.
     pub fn new(
         state: &State,
         inventory: Inventory,

@@ -32,8 +32,8 @@ pub enum People {
 /// The other parts of the gallery that a version is made beside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beside {
-    /// The versions of all parts, by part; 0 where one is not built yet. Empty where a lost gallery is built again: then
-    /// the people stay as they are.
+    /// The versions of all parts, by part; 0 where one is not built yet. Empty where a lost gallery is built again:
+    /// then the people stay as they are.
     pub versions: Vec<GalleryVersion>,
     /// For each other part that is built the node that gave its people. One that is not here is lost.
     pub given: BTreeMap<u16, NodeId>,
@@ -74,8 +74,8 @@ pub enum Event {
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Have that node give its roster of the shard, of this version or a later one, within [`seek::ROSTER_TIMEOUT`], and hold
-    /// on to what it gives; where it is this node, look at its disk.
+    /// Have that node give its roster of the shard, of this version or a later one, within [`seek::ROSTER_TIMEOUT`],
+    /// and hold on to what it gives; where it is this node, look at its disk.
     AskRoster(ShardId, NodeId, GalleryVersion),
     /// Build this version, and hold on to it.
     Build(GalleryVersion, People, Beside),

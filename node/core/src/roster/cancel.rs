@@ -10,11 +10,11 @@ use super::key::{Level, PersonKey};
 use super::matching::Index;
 use super::{Error, Next, People, Question, Roll, enrolled};
 
-/// The people of a part without those whom the message names. Who is not there has gone before, or was never listed: a repeat
-/// changes nothing.
+/// The people of a part without those whom the message names. Who is not there has gone before, or was never listed: a
+/// repeat changes nothing.
 ///
-/// An entry means whom it fits at the surest level at which it fits anybody. Where that is several people, more than are
-/// cancelled in the same words, the whole message is refused: nobody can say who was meant.
+/// An entry means whom it fits at the surest level at which it fits anybody. Where that is several people, more than
+/// are cancelled in the same words, the whole message is refused: nobody can say who was meant.
 pub fn remaining(question: &Question<'_>, own: &People) -> Result<Next, Error> {
     let roll = Roll::of(question);
     let candidates = roll.candidates();

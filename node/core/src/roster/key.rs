@@ -67,7 +67,8 @@ pub enum Level {
     Document,
     /// Name and date of birth are the same: the document was corrected, or is not said.
     NameAndBirth,
-    /// What both say is the same, and that is a name or a document alone; or the reference is the same, and one thing is not.
+    /// What both say is the same, and that is a name or a document alone; or the reference is the same, and one thing
+    /// is not.
     Weak,
 }
 
@@ -99,8 +100,9 @@ impl PersonKey {
         self.reference.is_none() && self.documents.is_empty() && self.name.is_none()
     }
 
-    /// How sure it is that both mean the same person; absent where they do not, as far as they say. A shared document alone
-    /// makes nobody the same person where name and date of birth are others: an infant travels on a parent's passport.
+    /// How sure it is that both mean the same person; absent where they do not, as far as they say. A shared document
+    /// alone makes nobody the same person where name and date of birth are others: an infant travels on a parent's
+    /// passport.
     pub fn agrees(&self, other: &Self) -> Option<Level> {
         use Agreement::{Differs, Same, Unknown};
         if self == other {
@@ -125,8 +127,8 @@ impl PersonKey {
         }
     }
 
-    /// Whether two entries of one list are one person, listed twice: nothing is said differently, and more than a name or a
-    /// document is the same. Namesakes without anything else are two people.
+    /// Whether two entries of one list are one person, listed twice: nothing is said differently, and more than a name
+    /// or a document is the same. Namesakes without anything else are two people.
     pub fn is_repeated_by(&self, other: &Self) -> bool {
         use Agreement::{Differs, Same};
         let document = self.document_agreement(other);

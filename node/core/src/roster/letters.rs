@@ -1,7 +1,7 @@
 //! Letters as the machine-readable zone of a travel document has them.
 
-/// Latin letters beyond A to Z, in upper case, and what stands for them (ICAO Doc 9303-3, eighth edition, section 6, table
-/// A; where it allows several, the first).
+/// Latin letters beyond A to Z, in upper case, and what stands for them (ICAO Doc 9303-3, eighth edition, section 6,
+/// table A; where it allows several, the first).
 const LATIN: [(&str, &str); 41] = [
     ("ÁÀÂĂÃĀĄǍẠẢẤẦẨẪẬẮẰẲẴẶ", "A"),
     ("Ä", "AE"),

@@ -94,8 +94,8 @@ fn expected<'a>(
     expected
 }
 
-/// The newcomers of the part, by their entries. Every newcomer of the list, of whichever part, gets a part and a number: on a
-/// whole list their place where nobody has or had that number, else the next number that nobody ever had.
+/// The newcomers of the part, by their entries. Every newcomer of the list, of whichever part, gets a part and a
+/// number: on a whole list their place where nobody has or had that number, else the next number that nobody ever had.
 fn newcomers(
     question: &Question<'_>,
     roll: &Roll<'_>,

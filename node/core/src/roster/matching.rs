@@ -1,10 +1,11 @@
-//! Who of a list is who of those known before: an assignment, not a look-up, since each person has several keys and any of
-//! them may have been corrected.
+//! Who of a list is who of those known before: an assignment, not a look-up, since each person has several keys and any
+//! of them may have been corrected.
 //!
-//! The surest level comes first ([`Level::ALL`]). At each level an entry of the list and a person are the same where each is
-//! the only one for the other; people who are present go before people who have left. Once no more pairs are found, an
-//! entry that still fits somebody at this level is *unclear*: it means several people, or several entries mean this one.
-//! Nobody is changed by it, and those whom it may mean are left out of the weaker levels. Who fits nobody is *new*.
+//! The surest level comes first ([`Level::ALL`]). At each level an entry of the list and a person are the same where
+//! each is the only one for the other; people who are present go before people who have left. Once no more pairs are
+//! found, an entry that still fits somebody at this level is *unclear*: it means several people, or several entries
+//! mean this one. Nobody is changed by it, and those whom it may mean are left out of the weaker levels. Who fits
+//! nobody is *new*.
 //!
 //! Entries that say exactly the same are taken in their order: nothing tells them apart, so any pairing is right.
 

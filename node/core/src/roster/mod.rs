@@ -1,15 +1,17 @@
-//! The roster of a gallery: who stays, comes, leaves and comes back when a list arrives, and in which part each person is.
+//! The roster of a gallery: who stays, comes, leaves and comes back when a list arrives, and in which part each person
+//! is.
 //!
-//! **Who is who** is said by [`key`] (what a list says of a person) and [`matching`] (an assignment of a list to the people
-//! known before, by several keys in a fixed order of precedence). Subject id, number and part belong to the person, not to
-//! their place on a list, and stay through corrections, absences and returns.
+//! **Who is who** is said by [`key`] (what a list says of a person) and [`matching`] (an assignment of a list to the
+//! people known before, by several keys in a fixed order of precedence). Subject id, number and part belong to the
+//! person, not to their place on a list, and stay through corrections, absences and returns.
 //!
-//! **Parts.** The owner of each part is handed the whole message and the people of *all* parts, and takes who is its own:
-//! those whom it has, and of the newcomers those that fall to it. A newcomer's part follows from a stable hash of their key,
-//! and from there on is the first one with room. The shell has to see to it that every part is taken as it is committed:
-//! a version is committed only while all other parts are at the versions that it was made from. So the changes of a gallery
-//! follow one another, and each sees the truth. A part that has the list already keeps its people as they are and
-//! takes nobody more; so the last part to be built takes whoever is left: nobody is in two parts, and nobody in none.
+//! **Parts.** The owner of each part is handed the whole message and the people of *all* parts, and takes who is its
+//! own: those whom it has, and of the newcomers those that fall to it. A newcomer's part follows from a stable hash of
+//! their key, and from there on is the first one with room. The shell has to see to it that every part is taken as it
+//! is committed: a version is committed only while all other parts are at the versions that it was made from. So the
+//! changes of a gallery follow one another, and each sees the truth. A part that has the list already keeps its people
+//! as they are and takes nobody more; so the last part to be built takes whoever is left: nobody is in two parts, and
+//! nobody in none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +44,8 @@ pub struct Enrolled {
     pub person: Person,
     /// Whether a crossing of this person is recorded.
     pub in_scope: bool,
-    /// Whether nobody can say any more if this person has boarded: the people of the gallery were lost meanwhile. A gallery has
-    /// no templates of such a person, so that only an officer lets them through (P1).
+    /// Whether nobody can say any more if this person has boarded: the people of the gallery were lost meanwhile. A
+    /// gallery has no templates of such a person, so that only an officer lets them through (P1).
     pub is_unsure: bool,
 }
 
@@ -65,8 +67,8 @@ pub enum Part {
     Unbuilt,
     /// The people of its last version are lost with every node that had them.
     Lost {
-        /// Whether their numbers are their places on the very list that is given now: then the ledger tells by them who has
-        /// boarded.
+        /// Whether their numbers are their places on the very list that is given now: then the ledger tells by them who
+        /// has boarded.
         is_numbered_by_list: bool,
         /// Those of an older version, where there are any.
         older: People,
@@ -229,7 +231,8 @@ impl<'a> Roll<'a> {
     }
 }
 
-/// The fault of [`Canary::PartByNumber`]: a person's part follows their place on the list, and each part knows itself alone.
+/// The fault of [`Canary::PartByNumber`]: a person's part follows their place on the list, and each part knows itself
+/// alone.
 fn by_number(question: &Question<'_>, dice: &mut dyn FnMut() -> u64) -> Result<Next, Error> {
     let parts = question.parts.len() as u32;
     let is_own = |person: &&Person| person.manifest_ordinal % parts == u32::from(question.part);

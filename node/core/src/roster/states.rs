@@ -18,9 +18,9 @@ const ISO_3166: &str = "\
     TMTKM TNTUN TOTON TRTUR TTTTO TVTUV TWTWN TZTZA UAUKR UGUGA UMUMI USUSA UYURY UZUZB VAVAT VCVCT VEVEN \
     VGVGB VIVIR VNVNM VUVUT WFWLF WSWSM YEYEM YTMYT ZAZAF ZMZMB ZWZWE";
 
-/// Codes beside those of ISO 3166-1, and what they are taken for. Of ICAO Doc 9303-3, section 5: Germany's one letter, the
-/// kinds of British nationals (the passports are British all the same), the United Nations and their agencies, the European
-/// Union, Kosovo. Of lists: what senders write for the United Kingdom, Greece and Kosovo.
+/// Codes beside those of ISO 3166-1, and what they are taken for. Of ICAO Doc 9303-3, section 5: Germany's one letter,
+/// the kinds of British nationals (the passports are British all the same), the United Nations and their agencies, the
+/// European Union, Kosovo. Of lists: what senders write for the United Kingdom, Greece and Kosovo.
 const SPECIAL: [(&str, &str); 17] = [
     ("D", "DEU"),
     ("GBD", "GBR"),

@@ -240,8 +240,8 @@ fn what_may_mean_several_people_changes_nobody_and_is_told() {
     assert_eq!(after, before);
 }
 
-/// P1: where the people are lost, the ledger tells who has boarded by the numbers, if the list is the one that gave them. If it
-/// is not, nobody is let through without an officer.
+/// P1: where the people are lost, the ledger tells who has boarded by the numbers, if the list is the one that gave
+/// them. If it is not, nobody is let through without an officer.
 #[test]
 fn after_a_loss_nobody_boards_a_second_time() {
     let mut gallery = Gallery::new(2);
@@ -310,8 +310,9 @@ impl Chance {
     }
 }
 
-/// P1, P15: whatever lists, changes and cancellations come, in whichever order the parts follow them, and where some parts have
-/// followed a message that was broken off: nobody is in two parts, nobody in none, and nobody has another's number.
+/// P1, P15: whatever lists, changes and cancellations come, in whichever order the parts follow them, and where some
+/// parts have followed a message that was broken off: nobody is in two parts, nobody in none, and nobody has another's
+/// number.
 #[test]
 fn whatever_comes_nobody_is_in_two_parts_and_nobody_in_none() {
     for seed in 1..=300 {

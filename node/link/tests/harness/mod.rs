@@ -119,7 +119,9 @@ impl Handler for Echo {
 
     async fn peer(&self, _: &Actor, request: peer::Request) -> peer::Response {
         match request {
-            peer::Request::Raft { body, .. } | peer::Request::Propose { command: body, .. } => peer::Response::Raft(body),
+            peer::Request::Raft { body, .. } | peer::Request::Propose { command: body, .. } => {
+                peer::Response::Raft(body)
+            }
             peer::Request::StoreSegment(segment) => peer::Response::Segment(segment),
             _ => peer::Response::Done,
         }
