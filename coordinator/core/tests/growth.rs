@@ -1,12 +1,15 @@
 //! Galleries of several parts: they grow and never shrink (R43), and no part is built on what another part was (P1).
 
-use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, JourneyId, NodeId, ShardId, UnixMs};
+use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, JourneyId, NodeId, UnixMs};
+use cluster_config::journey::{JourneyPlan, JourneyStatus};
+use cluster_config::member::Member;
 use cluster_config::wire::RefusalCode;
-use cluster_config::wire::operator::JourneyStatus;
-use cluster_config::wire::peer::{JourneyPlan, Member};
-use coordinator_core::blueprint::{Change, Placement};
-use coordinator_core::command::GalleryCommit;
-use coordinator_core::{Command, Outcome, State};
+use coordinator_core::placement::{Change, Placement};
+use coordinator_core::{Outcome, State, galleries, journeys, membership, placement};
+
+mod support;
+use support::apply;
 
 fn id() -> JourneyId {
     "AA1-20270115-JFK".parse().expect("an id")
@@ -23,27 +26,30 @@ fn plan(parts: u16, manifest: u8) -> JourneyPlan {
         people: 10,
         parts,
         manifest: ContentHash([manifest; 32]),
+        model: support::model(),
     }
+}
+
+fn shard(part: u16) -> ShardId {
+    ShardId { gallery: GalleryId::passengers(id()), modality: Modality::Face, model: support::model(), part }
 }
 
 fn place(state: &mut State, part: u16) {
     let placement = Placement { epoch: Epoch(1), owner: NodeId(1), standbys: Vec::new(), rosters: Vec::new() };
-    let changes = vec![Change { shard: ShardId { journey: id(), part }, placement }];
-    let parent = state.blueprint.generation;
-    assert_eq!(state.apply(&Command::ChangeBlueprint { parent, changes }), Outcome::Done);
+    let changes = vec![Change { shard: shard(part), placement }];
+    let parent = state.blueprint().generation();
+    assert_eq!(apply(state, placement::Command::Change { parent, changes }), Outcome::Done);
 }
 
-fn commit(part: u16, version: u32, made_from: &[u32]) -> Command {
-    Command::CommitGallery(GalleryCommit {
-        shard: ShardId { journey: id(), part },
+fn commit(part: u16, version: u32, made_from: &[u32]) -> galleries::Command {
+    galleries::Command::Commit(galleries::Commit {
+        shard: shard(part),
         epoch: Epoch(1),
         node: NodeId(1),
         version: GalleryVersion(version),
         hash: ContentHash([version as u8; 32]),
         manifest: ContentHash([1; 32]),
-        people: 3,
-        rows: 5,
-        without_photo: 0,
+        counts: GalleryCounts { people: 3, rows: 5, without_photo: 0 },
         made_from: (!made_from.is_empty()).then(|| made_from.iter().copied().map(GalleryVersion).collect()),
         numbered_by: ContentHash([1; 32]),
     })
@@ -53,10 +59,10 @@ fn commit(part: u16, version: u32, made_from: &[u32]) -> Command {
 fn state() -> State {
     let mut state = State::default();
     let zone = "a".parse().expect("a zone");
-    state.apply(&Command::RegisterMember(Member { id: NodeId(1), address: "10.0.0.1:7100".into(), zone }));
-    assert_eq!(state.apply(&Command::OpenJourney(plan(1, 1))), Outcome::Done);
+    apply(&mut state, membership::Command::Register(Member { id: NodeId(1), address: "10.0.0.1:7100".into(), zone }));
+    assert_eq!(apply(&mut state, journeys::Command::Open(plan(1, 1))), Outcome::Done);
     place(&mut state, 0);
-    assert_eq!(state.apply(&commit(0, 1, &[0])), Outcome::Done);
+    assert_eq!(apply(&mut state, commit(0, 1, &[0])), Outcome::Done);
     state
 }
 
@@ -70,29 +76,29 @@ fn code(outcome: Outcome) -> Option<RefusalCode> {
 #[test]
 fn a_gallery_grows_stays_ready_meanwhile_and_does_not_shrink() {
     let mut state = state();
-    assert_eq!(state.apply(&Command::OpenJourney(plan(3, 2))), Outcome::Done);
-    let journey = &state.journeys[&id()];
-    assert_eq!((journey.shards.len(), journey.status), (3, JourneyStatus::Ready), "the built part goes on");
-    assert_eq!(journey.shards[0].version, GalleryVersion(1));
-    assert_eq!(code(state.apply(&Command::OpenJourney(plan(2, 3)))), Some(RefusalCode::Conflict));
-    assert_eq!(state.journeys[&id()].plan.parts, 3);
+    assert_eq!(apply(&mut state, journeys::Command::Open(plan(3, 2))), Outcome::Done);
+    let gallery = state.passengers(id()).expect("a gallery");
+    assert_eq!((gallery.parts().len(), gallery.status()), (3, JourneyStatus::Ready), "the built part goes on");
+    assert_eq!(gallery.parts()[0].version, GalleryVersion(1));
+    assert_eq!(code(apply(&mut state, journeys::Command::Open(plan(2, 3)))), Some(RefusalCode::Conflict));
+    assert_eq!(state.journeys().get(id()).map(|plan| plan.parts), Some(3));
     for part in [1, 2] {
         place(&mut state, part);
     }
-    assert_eq!(state.journeys[&id()].shard_ids().count(), 3);
+    assert_eq!(state.galleries().shards(GalleryId::passengers(id())).count(), 3);
 }
 
 #[test]
 fn a_part_is_not_committed_on_what_another_part_was() {
     let mut state = state();
-    state.apply(&Command::OpenJourney(plan(2, 2)));
+    apply(&mut state, journeys::Command::Open(plan(2, 2)));
     place(&mut state, 1);
     // Both parts were built at the same time, and each may have taken the same newcomer.
-    assert_eq!(state.apply(&commit(1, 1, &[1, 0])), Outcome::Done);
-    assert_eq!(code(state.apply(&commit(0, 2, &[1, 0]))), Some(RefusalCode::Conflict));
-    assert_eq!(code(state.apply(&commit(0, 2, &[1]))), Some(RefusalCode::Conflict), "who did not know of part 1");
-    assert_eq!(state.apply(&commit(0, 2, &[1, 1])), Outcome::Done, "built again");
-    assert_eq!(state.apply(&commit(1, 1, &[1, 0])), Outcome::Done, "a repeat");
+    assert_eq!(apply(&mut state, commit(1, 1, &[1, 0])), Outcome::Done);
+    assert_eq!(code(apply(&mut state, commit(0, 2, &[1, 0]))), Some(RefusalCode::Conflict));
+    assert_eq!(code(apply(&mut state, commit(0, 2, &[1]))), Some(RefusalCode::Conflict), "who did not know of part 1");
+    assert_eq!(apply(&mut state, commit(0, 2, &[1, 1])), Outcome::Done, "built again");
+    assert_eq!(apply(&mut state, commit(1, 1, &[1, 0])), Outcome::Done, "a repeat");
     // People who stay as they are depend on nobody.
-    assert_eq!(state.apply(&commit(1, 2, &[])), Outcome::Done);
+    assert_eq!(apply(&mut state, commit(1, 2, &[])), Outcome::Done);
 }

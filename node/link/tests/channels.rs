@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cluster_config::actor::Actor;
 use cluster_config::gallery::{GalleryId, Modality};
+use cluster_config::ids::NodeId;
 use cluster_config::ids::{ContentHash, EncounterId, GalleryVersion, ShardId};
 use cluster_config::wire::peer::{RaftCall, Request, Response, Segment};
 use cluster_config::wire::{RefusalCode, Role, operator};

@@ -102,12 +102,24 @@ impl Content {
     pub fn capture(&self, flight: usize, guest: Option<usize>, number: u64, attempt: u8, at: UnixMs) -> Capture {
         let population = &self.holdings.population;
         let values = match guest {
+            Some(guest) if number == 0 && guest % 3 == 1 => self.two_in_one(flight, guest),
             Some(guest) => population.capture(&self.flights[flight].faces[guest], number),
             None => population.stranger((flight as u64) << 32 | number),
         };
         let who = guest.map_or(u64::MAX >> 16, |guest| guest as u64);
         let encounter = EncounterId((flight as u128) << 96 | u128::from(who) << 32 | u128::from(number));
         capture::of_template(self.flights[flight].journey, encounter, attempt, values, at)
+    }
+}
+
+impl Content {
+    /// A picture in which two people are as near: nobody can say which of them stands at the gate.
+    fn two_in_one(&self, flight: usize, guest: usize) -> Vec<f32> {
+        let capture = |face| self.holdings.population.capture(face, 0);
+        let [one, other] = [guest, guest - 1].map(|place| capture(&self.flights[flight].faces[place]));
+        let both: Vec<f32> = one.iter().zip(other).map(|(a, b)| a + b).collect();
+        let norm = both.iter().map(|value| value * value).sum::<f32>().sqrt();
+        both.into_iter().map(|value| value / norm).collect()
     }
 }
 
