@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
+use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
 use cluster_config::wire::peer::{self, Segment};
 use cluster_config::wire::{Refusal, RefusalCode};
 use futures::stream::{FuturesUnordered, StreamExt};
 use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, is_wanted};
+use node_core::rebuild::committed_at_least;
 use node_core::reconcile::may_keep;
 use node_core::shard::{Content, FETCH_TIMEOUT, Order, Replica};
 use node_link::Lane;
@@ -164,6 +165,7 @@ pub async fn roster_here(
     version_min: GalleryVersion,
 ) -> Result<Segment, Refusal> {
     let place = format!("node {}: roster of gallery {shard}", shared.me);
+    let committed = shared.coordinator.with_state(|state| committed_at_least(state, shard, version_min));
     let serving = shared.directory.find(shard).and_then(|handle| handle.published.get());
     let store = shared.clone();
     let read = shared.network.spawn_blocking(move || -> Result<Option<Segment>, String> {
@@ -173,12 +175,28 @@ pub async fn roster_here(
         let kept = store.store.versions(Kind::Roster, shard).map_err(|error| error.to_string())?;
         match kept.last().filter(|kept| kept.version >= version_min) {
             Some(kept) => store.store.get(*kept).map_err(|error| error.to_string()),
-            None => Ok(None),
+            None => roster_of_committed(&store, shard, committed),
         }
     });
     match read.await.map_err(|error| error.to_string()).and_then(|read| read) {
         Ok(Some(segment)) => Ok(segment),
+        Ok(None) if committed.is_none() => {
+            Err(Refusal::new(RefusalCode::Unavailable, place, "it has not heard of that version yet; ask again"))
+        }
         Ok(None) => Err(Refusal::new(RefusalCode::NotFound, place, "it is not kept here; ask another holder")),
         Err(problem) => Err(Refusal::new(RefusalCode::Internal, place, problem)),
     }
+}
+
+/// The roster of a gallery that lies on the disk and is committed, though nothing searches it yet.
+fn roster_of_committed(
+    shared: &Shared,
+    shard: ShardId,
+    committed: Option<(GalleryVersion, ContentHash)>,
+) -> Result<Option<Segment>, String> {
+    let Some((version, hash)) = committed else { return Ok(None) };
+    let kept = Kept { kind: Kind::Gallery, shard, version, hash };
+    let Some(segment) = shared.store.get(kept).map_err(|error| error.to_string())? else { return Ok(None) };
+    let loaded = segment::decode(&segment, None).map_err(|error| error.to_string())?;
+    segment::roster(&loaded.head).map(Some).map_err(|error| error.to_string())
 }

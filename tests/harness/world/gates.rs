@@ -253,6 +253,7 @@ impl World {
     async fn submit(self: &Rc<Self>, flight: usize, message: &Message) {
         let begun_us = self.now_us();
         let mut message = message.clone();
+        self.note(format_args!("{}: {message}", message.plan.id));
         let id = message.plan.id;
         loop {
             if message.listing != Listing::Removed {

@@ -6,6 +6,7 @@
 //! namesake so that nobody can say who is meant. A gallery of two parts may have had one before.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use cluster_config::gallery::{GalleryId, Modality, ShardId};
 use cluster_config::ids::{JourneyId, UnixMs};
@@ -31,6 +32,22 @@ pub struct Message {
     pub expected: BTreeSet<usize>,
     /// Whether nobody can say who is meant, so that it has to be refused.
     pub is_unclear: bool,
+}
+
+impl fmt::Display for Message {
+    /// What it says: nobody in it is real.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {} parts:", self.listing, self.plan.parts)?;
+        for person in &self.people {
+            let document = person.document.as_ref();
+            let (number, state) = document.map_or(("", ""), |document| {
+                (document.number.as_str(), document.issuing_state.as_deref().unwrap_or(""))
+            });
+            let born = person.date_of_birth.unwrap_or(0);
+            write!(f, " {}/{}/{born}/{number}/{state}", person.family_name, person.given_names)?;
+        }
+        Ok(())
+    }
 }
 
 impl Message {
@@ -119,7 +136,10 @@ fn travellers(dice: &mut Dice, seed: u64, flight: u64, count: usize) -> Vec<Trav
     if dice.chance(300) {
         let (one, namesake) = other(dice);
         let (family_name, given_names) = (people[one].family_name.clone(), people[one].given_names.clone());
-        people[namesake] = Person { family_name, given_names, ..people[namesake].clone() };
+        // Nobody could tell an infant from a parent of the same name on the same passport.
+        if people[one].document != people[namesake].document {
+            people[namesake] = Person { family_name, given_names, ..people[namesake].clone() };
+        }
     }
     let both = faces.drain(..).zip(people);
     both.map(|(face, listed)| Traveller { face, written: vec![listed], comes_with: None }).collect()

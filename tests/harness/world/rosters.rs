@@ -9,6 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use node::segment;
 use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking};
 use node_core::keeper;
+use node_core::rebuild::committed_at_least;
 use node_core::shard::Order;
 
 use super::disk::Kind;
@@ -95,7 +96,21 @@ impl World {
         let versions = node.disk.borrow().versions(Kind::Roster, shard);
         let newest = versions.last().filter(|(version, _)| *version >= version_min);
         let kept = newest.and_then(|of| self.kept(node, Kind::Roster, shard, *of));
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
         let place = format!("node {}: roster of gallery {shard}", node.id);
-        kept.ok_or_else(|| Refusal::new(RefusalCode::NotFound, place, "ask another holder"))
+        let committed = node.state(|state| committed_at_least(state, shard, version_min)).flatten();
+        let Some(committed) = committed else {
+            return Err(Refusal::new(
+                RefusalCode::Unavailable,
+                place,
+                "it has not heard of that version yet; ask again",
+            ));
+        };
+        let gallery = self.kept(node, Kind::Gallery, shard, committed);
+        let loaded = gallery.and_then(|segment| super::content::load(&segment, None).ok());
+        let roster = loaded.map(|loaded| segment::roster(&loaded.head).expect("a roster encodes"));
+        roster.ok_or_else(|| Refusal::new(RefusalCode::NotFound, place, "ask another holder"))
     }
 }

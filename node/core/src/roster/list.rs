@@ -95,7 +95,7 @@ fn expected<'a>(
 }
 
 /// The newcomers of the part, by their entries. Every newcomer of the list, of whichever part, gets a part and a
-/// number: on a whole list their place where nobody has or had that number, else the next number that nobody ever had.
+/// number: on the first list their place, later the next number that nobody ever had.
 fn newcomers(
     question: &Question<'_>,
     roll: &Roll<'_>,
@@ -108,11 +108,8 @@ fn newcomers(
     let mut used: BTreeSet<u32> = roll.people.iter().map(|(_, known)| known.person.manifest_ordinal).collect();
     let left = question.parts.iter().filter_map(Part::people).flat_map(|people| &people.left);
     used.extend(left.map(|left| left.person.manifest_ordinal));
-    if is_lost(question) == Some(false) {
-        used.extend(question.boarded.keys());
-    }
-    let is_whole = question.listing == Listing::Whole;
-    let places = entries.iter().map(|(person, _)| person.manifest_ordinal).filter(|_| is_whole);
+    let by_place = question.listing == Listing::Whole && is_lost(question).unwrap_or(used.is_empty());
+    let places = entries.iter().map(|(person, _)| person.manifest_ordinal).filter(|_| by_place);
     let mut last = used.iter().copied().chain(places).chain(question.boarded.keys().copied()).max().unwrap_or(0);
     let mut members = BTreeMap::new();
     for (entry, (person, key)) in entries.iter().enumerate() {
@@ -124,7 +121,7 @@ fn newcomers(
         let part = (first..parts).chain(0..first).find(open).ok_or(Error::NoRoom { parts })?;
         counts[part] += 1;
         let place = person.manifest_ordinal;
-        let number = if is_whole && !used.contains(&place) {
+        let number = if by_place && !used.contains(&place) {
             place
         } else {
             last += 1;
