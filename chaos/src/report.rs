@@ -187,21 +187,6 @@ fn explained(failure: &str, known: &str) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_failure_says_what_it_was_or_that_nobody_knows() {
-        let known = "# seed 1: | no | 1\nseed 7: | a lock | abc1234\n";
-        assert_eq!(explained("seed 7: after 30s", known), ". **It was:** a lock. Mended by abc1234.");
-        assert_eq!(explained("seed 77: P1", known), ". **Not explained yet.**");
-        for line in EXPLAINED.lines().filter(|line| !line.starts_with('#')) {
-            assert_eq!(line.split(" | ").count(), 3, "{line}");
-        }
-    }
-}
-
 fn table(text: &mut String, title: &str, sums: &Sums, of: fn(&Run) -> &BTreeMap<String, u64>) {
     let _ = write!(text, "\n## {title}\n\n| kind | what | count |\n|---|---|---|\n");
     for (kind, sum) in &sums.0 {
@@ -233,4 +218,19 @@ fn latencies(text: &mut String, sums: &Sums) {
         count("latency_misses"),
         count("latency_windows")
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_says_what_it_was_or_that_nobody_knows() {
+        let known = "# seed 1: | no | 1\nseed 7: | a lock | abc1234\n";
+        assert_eq!(explained("seed 7: after 30s", known), ". **It was:** a lock. Mended by abc1234.");
+        assert_eq!(explained("seed 77: P1", known), ". **Not explained yet.**");
+        for line in EXPLAINED.lines().filter(|line| !line.starts_with('#')) {
+            assert_eq!(line.split(" | ").count(), 3, "{line}");
+        }
+    }
 }

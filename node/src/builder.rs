@@ -1,4 +1,5 @@
-//! Building a shard's gallery: the people that the roster's rules give ([`node_core::roster`]), templates of the holdings.
+//! Building a shard's gallery: the people that the roster's rules give ([`node_core::roster`]), templates of the
+//! holdings.
 
 use std::collections::BTreeMap;
 
@@ -31,16 +32,16 @@ pub struct Sources<'a> {
     pub parts: Vec<Part>,
     /// The whole list on which everybody of the committed version stands at their number; zero where there is none.
     pub numbered_by: ContentHash,
-    /// Who has boarded, by number; asked for only where people are lost. It counts where the list is the one that they were
-    /// numbered by: then nobody gets a second subject id to board with (P1).
+    /// Who has boarded, by number; asked for only where people are lost. It counts where the list is the one that they
+    /// were numbered by: then nobody gets a second subject id to board with (P1).
     pub boarded: BTreeMap<u32, SubjectId>,
     /// Whether anybody has boarded.
     pub has_boarded: bool,
 }
 
 impl<'a> Sources<'a> {
-    /// What the replicated state says of an order for `version`. `before` is what there is of the version before, and `given`
-    /// the people of other parts, as far as anybody gave them.
+    /// What the replicated state says of an order for `version`. `before` is what there is of the version before, and
+    /// `given` the people of other parts, as far as anybody gave them.
     pub fn of(
         state: &State,
         (holdings, model, dims): (&'a dyn Holdings, ModelVersion, usize),
@@ -84,11 +85,11 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// Builds the version after `before`. The people are those that [`roster::next`] gives; `dice` gives the subject ids of newcomers.
-/// A person who stays, with nothing said of them but what was said before, keeps their templates, in their order and before
-/// all others: the holdings are asked for the others alone, so that one more traveller costs one question, and galleries
-/// share what stays ([`segment::decode`](crate::segment::decode)). People without a template stay in the head: the
-/// biographic path (R47).
+/// Builds the version after `before`. The people are those that [`roster::next`] gives; `dice` gives the subject ids of
+/// newcomers. A person who stays, with nothing said of them but what was said before, keeps their templates, in their
+/// order and before all others: the holdings are asked for the others alone, so that one more traveller costs one
+/// question, and galleries share what stays ([`segment::decode`](crate::segment::decode)). People without a template
+/// stay in the head: the biographic path (R47).
 ///
 /// # Errors
 /// A refusal that names the person by number, the source, or the limit.
@@ -169,7 +170,8 @@ fn refused(error: roster::Error, place: &str) -> Refusal {
     }
 }
 
-/// The templates of these people, each with the place of its person: first those that people keep from the version before.
+/// The templates of these people, each with the place of its person: first those that people keep from the version
+/// before.
 fn templates(
     sources: &Sources<'_>,
     people: &[Enrolled],
@@ -385,7 +387,8 @@ mod tests {
         let mut before = read(&built(&holdings, listed.iter().copied().map(traveller).collect(), None, 1), None);
         let mut shared = 0;
         for version in 2..60 {
-            // Two leave and three come, F9 and the look-alikes among them now and then; the list is in another order each time.
+            // Two leave and three come, F9 and the look-alikes among them now and then; the list is in another order
+            // each time.
             listed.retain(|number| ![version * 5 % 120, version * 11 % 120].contains(number));
             let come = [version * 5 % 120, version * 7 % 120, 120 + version];
             listed.extend(come.iter().filter(|number| !listed.contains(number)).copied().collect::<Vec<u32>>());

@@ -39,8 +39,8 @@ pub struct Context {
     pub directory: Directory,
     /// Whose turn it is to get content from another node.
     pub turns: Turns,
-    /// Whether calls of the raft group are answered. An empty store is kept out of the group until it is known that this
-    /// node was never a member: one whose disk was wiped could vote a second time in one term.
+    /// Whether calls of the raft group are answered. An empty store is kept out of the group until it is known that
+    /// this node was never a member: one whose disk was wiped could vote a second time in one term.
     pub raft_open: AtomicBool,
     /// The runtime of the network: connections live on it, so calls that may open one are made there.
     pub network: Handle,

@@ -1,11 +1,11 @@
 //! The engine: scores what searches ask for.
 //!
 //! A small gallery is scored at once, on the thread that asks: handing it to another thread and back takes as long as
-//! scoring it. Larger ones, and what a GPU is quicker with, go to the engine's thread. It takes the jobs of
-//! all shards, hands whatever waits to the engine as one ragged batch, and answers each; the engine shares very large
-//! batches with a helper for each further processor. It never waits for a batch to fill: alone, a job is scored at once;
-//! while one batch is being scored, the next gathers, the most urgent first ([`Queue`]). What nobody waits for any more
-//! is not scored. A GPU has two such threads: while it scores one's batch, the other uploads, reads back and answers.
+//! scoring it. Larger ones, and what a GPU is quicker with, go to the engine's thread. It takes the jobs of all shards,
+//! hands whatever waits to the engine as one ragged batch, and answers each; the engine shares very large batches with
+//! a helper for each further processor. It never waits for a batch to fill: alone, a job is scored at once; while one
+//! batch is being scored, the next gathers, the most urgent first ([`Queue`]). What nobody waits for any more is not
+//! scored. A GPU has two such threads: while it scores one's batch, the other uploads, reads back and answers.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -193,9 +193,8 @@ impl EngineHandle {
 
     /// Searches a gallery of this node.
     ///
-    /// # Errors
-    /// `busy` where too many wait that are as urgent, `unavailable` where its turn came too late, the engine's refusal of
-    /// the probe, `internal` where its thread has ended.
+    /// # Errors `busy` where too many wait that are as urgent, `unavailable` where its turn came too late, the engine's
+    /// refusal of the probe, `internal` where its thread has ended.
     pub async fn search(&self, serving: Serving, search: ShardSearch) -> Found {
         if let Some(found) = self.search_at_once(&serving, &search) {
             return found;

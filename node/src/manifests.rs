@@ -193,9 +193,9 @@ impl Announcement {
         Ok(())
     }
 
-    /// The plan of the journey with this: what is `known` of it stays, as far as this does not say anything else. A gallery
-    /// never has fewer parts than before: people stay in the part in which they are. `people_committed` is how many people its
-    /// gallery has.
+    /// The plan of the journey with this: what is `known` of it stays, as far as this does not say anything else. A
+    /// gallery never has fewer parts than before: people stay in the part in which they are. `people_committed` is how
+    /// many people its gallery has.
     ///
     /// # Errors
     /// Where people are taken off a journey that is not known, or too many are added.

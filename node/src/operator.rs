@@ -229,8 +229,8 @@ impl Operators {
             self.freshness.catch_up(Instant::now() + CHANGE_TIMEOUT).await?;
         }
         let mut plan = self.plan_after(announcement)?;
-        // A gallery is built for a journey that is there. A cancellation changes the plan last: one that cannot be followed
-        // changes nothing.
+        // A gallery is built for a journey that is there. A cancellation changes the plan last: one that cannot be
+        // followed changes nothing.
         let announced = match announcement.listing {
             Listing::Whole | Listing::Added => match self.open(actor, &plan).await {
                 Err(refusal) if refusal.code == RefusalCode::Conflict => {

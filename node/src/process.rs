@@ -33,8 +33,8 @@ use crate::store::Store;
 use crate::turns::Turns;
 use crate::{holdings, keys, observe};
 
-/// The niceness that a node asks for: ahead of everything that is left at 0, behind what the system itself needs (`nice(1)`
-/// goes from -20 to 19).
+/// The niceness that a node asks for: ahead of everything that is left at 0, behind what the system itself needs
+/// (`nice(1)` goes from -20 to 19).
 const NICENESS: i32 = -10;
 
 /// How often members are asked whether the cluster exists, while this node does not belong to one.
@@ -297,8 +297,8 @@ async fn hand_over(service: &Service, me: NodeId) {
 }
 
 /// Asks for more than its share of a busy machine, before any thread is started, since threads inherit it: a node that
-/// waits behind batch work answers heartbeats late and is taken for dead. Where that is not permitted (CAP_SYS_NICE), the
-/// node runs like any other process.
+/// waits behind batch work answers heartbeats late and is taken for dead. Where that is not permitted (CAP_SYS_NICE),
+/// the node runs like any other process.
 fn raise_priority() {
     let present = rustix::process::getpriority_process(None).unwrap_or_default();
     if present <= NICENESS {

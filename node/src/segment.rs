@@ -59,8 +59,8 @@ pub struct Head {
     pub numbered_by: ContentHash,
     /// The people.
     pub people: Vec<Enrolled>,
-    /// People of earlier versions who are not expected any more. They have no templates; their subject ids are kept for when
-    /// they come back, so that nobody ever has two to board with (P1).
+    /// People of earlier versions who are not expected any more. They have no templates; their subject ids are kept for
+    /// when they come back, so that nobody ever has two to board with (P1).
     pub left: Vec<Enrolled>,
     /// For each template, the index of its person in `people`.
     pub owners: Vec<u32>,
@@ -153,8 +153,8 @@ pub fn encode(head: &Head, templates: &[f32]) -> Result<Segment, codec::Error> {
     Ok(Segment { shard: head.shard, version: head.version, hash: hash(&bytes), bytes })
 }
 
-/// Reads and checks a segment: its hash, its layout, every template. With what this node has of the version before, what stays is
-/// shared with that, in memory and on a device: one more traveller costs nobody else a new packing.
+/// Reads and checks a segment: its hash, its layout, every template. With what this node has of the version before,
+/// what stays is shared with that, in memory and on a device: one more traveller costs nobody else a new packing.
 ///
 /// # Errors
 /// [`Error`] with the place.

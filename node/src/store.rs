@@ -100,8 +100,8 @@ pub struct Store {
     folder: PathBuf,
     database: sled::Db,
     keys: Keys,
-    /// What reads, writes or destroys one shard excludes each other: each may replace its key. Shards share these locks by
-    /// their hash.
+    /// What reads, writes or destroys one shard excludes each other: each may replace its key. Shards share these locks
+    /// by their hash.
     busy: [Mutex<()>; LOCKS],
 }
 
@@ -129,8 +129,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Removes the files that no entry names: whoever wrote or dropped them was killed in the middle, and no purge would
-    /// find them.
+    /// Removes the files that no entry names: whoever wrote or dropped them was killed in the middle, and no purge
+    /// would find them.
     fn remove_unnamed(&self) -> Result<(), Error> {
         let named: BTreeSet<PathBuf> = self.list()?.into_iter().map(|kept| self.path(kept)).collect();
         let segments = self.folder.join("segments");
