@@ -5,7 +5,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeviceId, NodeId};
-use crate::wire::Channel;
 
 /// What a certificate entitles its holder to; read from the certificate's `tvs://ROLE/NAME` URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,15 +19,6 @@ pub enum Role {
 }
 
 impl Role {
-    /// The channel that this role may use.
-    pub fn channel(self) -> Channel {
-        match self {
-            Self::Gate => Channel::Gate,
-            Self::Node => Channel::Peer,
-            Self::Operator => Channel::Operator,
-        }
-    }
-
     /// The role's name in certificates and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-pub use crate::gallery::{GalleryId, List, Modality, ShardId};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 

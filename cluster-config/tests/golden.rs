@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use cluster_config::actor::{Actor, Role};
-use cluster_config::gallery::{GalleryCounts, GalleryId, Modality};
+use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
 use cluster_config::ids::*;
 use cluster_config::policy::Policy;
 use cluster_config::versions::golden::Golden;
@@ -33,8 +33,8 @@ fn port(code: &str) -> PortCode {
     code.parse().expect("port")
 }
 
-fn member() -> peer::Member {
-    peer::Member { id: NodeId(2), address: "127.0.0.1:7102".into(), zone: "b".parse().expect("zone") }
+fn member() -> cluster_config::member::Member {
+    cluster_config::member::Member { id: NodeId(2), address: "127.0.0.1:7102".into(), zone: "b".parse().expect("zone") }
 }
 
 fn refusal() -> Refusal {
@@ -46,9 +46,9 @@ fn capture() -> gate::Capture {
         encounter: EncounterId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
         journey: journey(),
         sample: gate::Sample::Template { model: model(), values: vec![0.5, -0.25] },
-        detail: gate::CaptureDetail {
-            device_kind: gate::DeviceKind::Egate,
-            image_kind: gate::ImageKind::VideoFrame,
+        detail: cluster_config::device::CaptureDetail {
+            device_kind: cluster_config::device::DeviceKind::Egate,
+            image_kind: cluster_config::device::ImageKind::VideoFrame,
             quality: Some(77),
         },
         attempt: 2,
@@ -65,10 +65,10 @@ fn gates(golden: &mut Golden) {
     golden.add("gate.response.welcome", &gate::Response::Welcome(welcome));
     let answer = gate::Answer {
         encounter: EncounterId(9),
-        directive: gate::Directive::Proceed,
-        reason: gate::Reason::Matched,
-        confirmed: Some(gate::Confirmed { subject: SubjectId(u64::MAX), manifest_ordinal: 17 }),
-        recording: gate::Recording::Committed,
+        directive: cluster_config::decision::Directive::Proceed,
+        reason: cluster_config::decision::Reason::Matched,
+        confirmed: Some(cluster_config::decision::Confirmed { subject: SubjectId(u64::MAX), manifest_ordinal: 17 }),
+        recording: cluster_config::decision::Recording::Committed,
         epoch: Epoch(4),
         gallery_version: GalleryVersion(5),
         searched_by: NodeId(3),
@@ -85,22 +85,26 @@ fn peers(golden: &mut Golden) {
         initialised: true,
         knows_you: false,
     };
-    let person = peer::Person {
+    let person = cluster_config::person::Person {
         manifest_ordinal: 1,
         family_name: "DOE".into(),
         given_names: "JANE".into(),
         date_of_birth: Some(19_800_131),
         nationality: Some("GBR".into()),
-        document: Some(peer::Document { kind: "P".into(), number: "X1".into(), issuing_state: None }),
-        other_documents: vec![peer::Document {
+        document: Some(cluster_config::person::Document { kind: "P".into(), number: "X1".into(), issuing_state: None }),
+        other_documents: vec![cluster_config::person::Document {
             kind: "V".into(),
             number: "Y2".into(),
             issuing_state: Some("PRT".into()),
         }],
         reference: Some("EX0001".into()),
     };
-    let segment =
-        peer::Segment { shard: shard(), version: GalleryVersion(1), hash: ContentHash([7; 32]), bytes: vec![1, 2, 3] };
+    let segment = cluster_config::gallery::Segment {
+        shard: shard(),
+        version: GalleryVersion(1),
+        hash: ContentHash([7; 32]),
+        bytes: vec![1, 2, 3],
+    };
     let report =
         peer::Report { node: NodeId(1), incarnation: Incarnation(2), shards: vec![(shard(), GalleryVersion(1))] };
     let search = peer::ShardSearch {
@@ -109,14 +113,14 @@ fn peers(golden: &mut Golden) {
         model: model(),
         probe: vec![1.0, 0.0],
         floor: 0.25,
-        priority: peer::Priority::Board,
+        priority: cluster_config::decision::Priority::Board,
         wait_ms: 2_000,
     };
     let build = peer::BuildOrder {
         shard: shard(),
         manifest: ContentHash([1; 32]),
         people: vec![person],
-        listing: peer::Listing::Whole,
+        listing: cluster_config::journey::Listing::Whole,
     };
     golden.add("peer.request.hello", &peer::Request::Hello(hello.clone()));
     for call in [
@@ -132,7 +136,7 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.request.report", &peer::Request::Report(report));
     golden.add("peer.request.search", &peer::Request::Search(search));
     golden.add("peer.request.build", &peer::Request::Build(build.clone()));
-    for listing in [peer::Listing::Added, peer::Listing::Removed] {
+    for listing in [cluster_config::journey::Listing::Added, cluster_config::journey::Listing::Removed] {
         let build = peer::BuildOrder { listing, ..build.clone() };
         golden.add(&format!("peer.request.build.{listing:?}"), &peer::Request::Build(build));
     }
@@ -147,7 +151,8 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.request.fetch_roster", &roster);
     golden.add("peer.request.read_index", &peer::Request::ReadIndex);
 
-    let candidate = peer::Candidate { subject: SubjectId(5), manifest_ordinal: 6, score: 0.75, in_scope: true };
+    let candidate =
+        cluster_config::decision::Candidate { subject: SubjectId(5), manifest_ordinal: 6, score: 0.75, in_scope: true };
     let found = peer::ShardFound {
         node: NodeId(1),
         epoch: Epoch(2),
@@ -227,7 +232,7 @@ fn operators(golden: &mut Golden) {
         departure_port: port("JFK"),
         arrival_port: port("LHR"),
         departs_at: UnixMs(1),
-        status: operator::JourneyStatus::Ready,
+        status: cluster_config::journey::JourneyStatus::Ready,
         people: 2,
         boarded: 1,
         shards: vec![operator::Shard {
@@ -253,8 +258,8 @@ fn operators(golden: &mut Golden) {
             journey: journey(),
             device: "JFK-T4".parse().expect("device"),
             at: UnixMs(3),
-            directive: gate::Directive::Wait,
-            reason: gate::Reason::AlreadyBoarded,
+            directive: cluster_config::decision::Directive::Wait,
+            reason: cluster_config::decision::Reason::AlreadyBoarded,
             subject: None,
             manifest_ordinal: Some(4),
             crossing: false,

@@ -113,7 +113,7 @@ async fn a_node_joins_as_learner_becomes_a_voter_and_leaves() {
     lead.add_member(actor(), member(2), true).await.expect("voter");
     lead.add_member(actor(), member(2), true).await.expect("a repeat is not an error");
     assert_eq!(lead.voters().len(), 2);
-    let moved = cluster_config::wire::peer::Member { address: "127.0.0.1:9".to_owned(), ..member(2) };
+    let moved = cluster_config::member::Member { address: "127.0.0.1:9".to_owned(), ..member(2) };
     lead.add_member(actor(), moved.clone(), true).await.expect("another address");
     assert_eq!(lead.members()[&NodeId(2)].address, moved.address);
     assert_eq!(lead.with_state(|s| s.members().get(NodeId(2)).map(|known| known.member.clone())), Some(moved));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use cluster_config::actor::Actor;
 use cluster_config::cluster::ClusterSettings;
+use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
-use cluster_config::wire::gate::{Directive, Reason};
 use coordinator::error::chain;
 use coordinator::group::raft::{Entry, LogId, Proposal, SnapshotMeta, TypeConfig, Vote};
 use coordinator::log::Log;

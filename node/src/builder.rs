@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, ShardId, SubjectId, UnixMs};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, SubjectId, UnixMs};
+use cluster_config::journey::Listing;
 use cluster_config::limits::{SHARD_PEOPLE_MAX, TEMPLATES_PER_PERSON_MAX};
+use cluster_config::person::Person;
 use cluster_config::policy::Policy;
-use cluster_config::wire::peer::{BuildOrder, Listing, Person};
+use cluster_config::wire::peer::BuildOrder;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
 use node_core::build::job::Beside;
@@ -246,7 +249,8 @@ mod tests {
     use std::sync::Mutex;
 
     use cluster_config::calendar::unix_ms;
-    use cluster_config::wire::peer::{Candidate, Segment};
+    use cluster_config::decision::Candidate;
+    use cluster_config::gallery::Segment;
     use shaders::{Choice, Engine, Job};
 
     use super::*;

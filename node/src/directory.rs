@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Recipient;
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{Epoch, GalleryVersion, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{Epoch, GalleryVersion};
 use cluster_config::wire::peer::ShardSearch;
 use node_core::search::may_answer;
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use cluster_config::ids::ShardId;
+use cluster_config::gallery::ShardId;
 
 const KEY_BYTES: usize = 32;
 
@@ -134,7 +134,7 @@ impl Keys {
                 return DataKey::new(&bytes);
             }
             metrics::counter!("tvs_store_damaged_keys_total").increment(1);
-            tracing::warn!(%shard, "its data key was changed on disk and is replaced: what is kept is lost and fetched again");
+            tracing::warn!(%shard, "its data key was changed on disk and is replaced: what is kept is fetched again");
             self.destroy(shard)?;
         }
         let bytes = random_key()?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use cluster_config::calendar::unix_ms;
 use cluster_config::ids::{ContentHash, JourneyId, ModelVersion, PortCode};
+use cluster_config::journey::{JourneyPlan, Listing};
 use cluster_config::limits::{GALLERY_PARTS_MAX, SHARD_PEOPLE_MAX};
-use cluster_config::wire::peer::{Document, JourneyPlan, Listing, Person};
+use cluster_config::person::{Document, Person};
 use cluster_config::wire::{Refusal, RefusalCode};
 use node_core::roster::key::PersonKey;
 use node_intake::{Disposition, DocumentKind, Journey, Message, SeriesMark, Traveller};

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 use cluster_config::actor::Actor;
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
 use cluster_config::ids::{Incarnation, JourneyId, NodeId};
+use cluster_config::journey::JourneyStatus;
+use cluster_config::journey::{JourneyPlan, Listing};
+use cluster_config::member::Member;
 use cluster_config::wire::operator::{
-    ClusterStatus, Gallery, JourneyStatus, LedgerPage, LedgerRecord, MemberStatus, Receipt, Request, Response, Shard,
-    Submitted, SubmittedJourney,
+    ClusterStatus, Gallery, LedgerPage, LedgerRecord, MemberStatus, Receipt, Request, Response, Shard, Submitted,
+    SubmittedJourney,
 };
-use cluster_config::wire::peer::{self, BuildOrder, JourneyPlan, Listing, Member};
+use cluster_config::wire::peer;
+use cluster_config::wire::peer::BuildOrder;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::Placement;
 use coordinator_core::{Command, Outcome, State, journeys, membership, policy, retention};

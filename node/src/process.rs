@@ -11,8 +11,10 @@ use cluster_config::actor::Actor;
 use cluster_config::file::Configuration;
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::limits::REPORT_INTERVAL_MS;
+use cluster_config::member::Member;
 use cluster_config::wire::operator::Request as OperatorRequest;
-use cluster_config::wire::peer::{self, Hello, Member, Report};
+use cluster_config::wire::peer;
+use cluster_config::wire::peer::{Hello, Report};
 use coordinator::{Coordinator, Planner};
 use futures::future::BoxFuture;
 use node_core::reconcile::RECONCILE_INTERVAL;
@@ -340,7 +342,7 @@ fn begin_incarnation(data_dir: &std::path::Path) -> Result<Incarnation, Error> {
 fn check_certificate(identity: &Identity, configuration: &Configuration) -> Result<(), Error> {
     let peer = identity.peer();
     let wanted = format!("node-{}", configuration.node.id);
-    if peer.role == cluster_config::wire::Role::Node && peer.name.as_str() == wanted {
+    if peer.role == cluster_config::actor::Role::Node && peer.name.as_str() == wanted {
         return Ok(());
     }
     let path = configuration.node.certificate.display().to_string();

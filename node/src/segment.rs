@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use cluster_config::decision::Candidate;
 use cluster_config::gallery::GalleryCounts;
-use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, ShardId};
+use cluster_config::gallery::Segment;
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SHARD_PEOPLE_MAX, SHARD_ROWS_MAX};
 use cluster_config::wire::codec;
-use cluster_config::wire::peer::{Candidate, Segment};
 pub use node_core::roster::Enrolled;
 use serde::{Deserialize, Serialize};
 

@@ -148,7 +148,7 @@ impl Service {
         })
     }
 
-    fn absent(&self, shard: cluster_config::ids::ShardId) -> Refusal {
+    fn absent(&self, shard: cluster_config::gallery::ShardId) -> Refusal {
         let place = format!("node {}: gallery {shard}", self.context.me);
         Refusal::new(RefusalCode::Unavailable, place, "it does not run here; ask again, or another replica")
     }

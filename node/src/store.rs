@@ -12,10 +12,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cluster_config::ids::{ContentHash, GalleryVersion, ShardId};
+use cluster_config::gallery::Segment;
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, GalleryVersion};
 use cluster_config::limits::SLED_VALUE_BYTES_MAX;
 use cluster_config::wire::codec;
-use cluster_config::wire::peer::Segment;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{self, Keys, replace_file, sync_folder};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster_config::decision::{Directive, Recording};
 use cluster_config::ids::NodeId;
-use cluster_config::wire::gate::{Directive, Recording};
 use harness::emulator::Conditions;
 use harness::fault::Fault;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p5_same_answer, true_answers};

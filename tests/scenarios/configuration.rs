@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use cluster_config::actor::Role;
 use cluster_config::file::Configuration;
 use cluster_config::ids::NodeId;
-use cluster_config::wire::Role;
 use harness::binary;
 use harness::invariants::p10_clear_refusals;
 use harness::level::wait_for;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{GalleryVersion, NodeId};
-use cluster_config::wire::gate::{Directive, Reason};
-use cluster_config::wire::operator::{JourneyStatus, Request, Response};
+use cluster_config::journey::JourneyStatus;
+use cluster_config::wire::operator::{Request, Response};
 use harness::binary;
 use harness::fault::Fault;
 use harness::invariants::p4_epochs::Owners;

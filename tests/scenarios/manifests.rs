@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::NodeId;
-use cluster_config::wire::gate::{Answer, Directive, Reason};
+use cluster_config::wire::gate::Answer;
 use cluster_config::wire::operator::{Gallery, Request, Response};
 use cluster_config::wire::{Refusal, RefusalCode};
 use harness::emulator::Party;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster_config::journey::JourneyStatus;
 use cluster_config::wire::RefusalCode;
-use cluster_config::wire::operator::{JourneyStatus, Request, Response};
+use cluster_config::wire::operator::{Request, Response};
 use harness::fault::Fault;
 use harness::invariants::{p1_exactly_once, p3_no_failed_request};
 use harness::level::wait_for;

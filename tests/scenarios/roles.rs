@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use cluster_config::actor::Actor;
+use cluster_config::actor::Role;
 use cluster_config::ids::NodeId;
-use cluster_config::wire::{Channel, RefusalCode, Role, gate, operator, peer};
+use cluster_config::wire::{Channel, RefusalCode, gate, operator, peer};
 use harness::invariants::p10_clear_refusals;
 use harness::live::{Live, Metrics};
 use harness::raw::{Raw, frame};

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use cluster_config::decision::Directive;
 use cluster_config::ids::{EncounterId, JourneyId};
-use cluster_config::wire::gate::{Answer, Directive};
+use cluster_config::wire::gate::Answer;
 use cluster_config::wire::operator::LedgerRecord;
 
 /// One flight's books.
@@ -123,8 +124,8 @@ impl Books {
 
 #[cfg(test)]
 mod tests {
+    use cluster_config::decision::{Reason, Recording};
     use cluster_config::ids::{Epoch, GalleryVersion, NodeId, SubjectId, UnixMs};
-    use cluster_config::wire::gate::{Reason, Recording};
 
     use super::*;
 

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cluster_config::decision::Directive;
 use cluster_config::ids::EncounterId;
-use cluster_config::wire::gate::Directive;
 use cluster_config::wire::operator::Request;
 use node_link::GateClient;
 use node_link::client::ClientError;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
-pub use crate::decision::{Confirmed, Directive, Reason, Recording};
-pub use crate::device::{CaptureDetail, DeviceKind, ImageKind};
+use crate::decision::{Confirmed, Directive, Reason, Recording};
+use crate::device::CaptureDetail;
 use crate::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
 
 /// A request of a gate.

@@ -10,7 +10,7 @@ pub mod peer;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::actor::Role;
+use crate::actor::Role;
 
 /// Version of all messages. A node answers another version with [`RefusalCode::UnknownVersion`].
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -34,6 +34,15 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// The channel that a role may use.
+    pub fn of(role: Role) -> Self {
+        match role {
+            Role::Gate => Self::Gate,
+            Role::Node => Self::Peer,
+            Role::Operator => Self::Operator,
+        }
+    }
+
     /// The channel of a header's byte.
     pub fn from_byte(byte: u8) -> Option<Self> {
         match byte {

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::journey::JourneyStatus;
+use crate::journey::JourneyStatus;
 
 use super::Refusal;
-use super::gate::Directive;
+use crate::decision::{Directive, Reason};
+use crate::gallery::ShardId;
 use crate::ids::{
-    ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, Generation, JourneyId, NodeId, PortCode, ShardId,
-    SubjectId, UnixMs,
+    ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, Generation, JourneyId, NodeId, PortCode, SubjectId,
+    UnixMs,
 };
 use crate::member::Member;
 use crate::policy::Policy;
@@ -251,7 +252,7 @@ pub struct LedgerRecord {
     /// What the gate was told.
     pub directive: Directive,
     /// Why.
-    pub reason: super::gate::Reason,
+    pub reason: Reason,
     /// Who boarded; absent where nobody did, and for citizens, who leave no trace (R3).
     pub subject: Option<SubjectId>,
     /// The person's number on the manifest, under the same rule.

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use crate::actor::Actor;
-pub use crate::decision::{Candidate, Priority};
+use crate::decision::{Candidate, Priority};
 use crate::gallery::GalleryCounts;
-pub use crate::gallery::Segment;
-use crate::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, ModelVersion, NodeId, ShardId};
-pub use crate::journey::{JourneyPlan, Listing};
-pub use crate::member::Member;
-pub use crate::person::{Document, Person};
+use crate::gallery::Segment;
+use crate::gallery::ShardId;
+use crate::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, ModelVersion, NodeId};
+use crate::journey::Listing;
+use crate::person::Person;
 
 /// A request of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

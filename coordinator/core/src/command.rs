@@ -59,3 +59,19 @@ impl Command {
         Self::Ledger(ledger::Command::Record(records))
     }
 }
+
+/// Makes the command of a room one of the whole.
+macro_rules! of_room {
+    ($($variant:ident($room:ident))*) => {
+        $(impl From<$room::Command> for Command {
+            fn from(command: $room::Command) -> Self {
+                Self::$variant(command)
+            }
+        })*
+    };
+}
+
+of_room! {
+    Membership(membership) Policy(policy) Journeys(journeys) Galleries(galleries) Placement(placement) Ledger(ledger)
+    Retention(retention)
+}

@@ -1,7 +1,8 @@
 //! The replicated state: what every node knows alike once it has applied the same entries. Here the rooms' states are
 //! put together.
 
-use cluster_config::ids::{JourneyId, NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{JourneyId, NodeId};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::policy::Policy;
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cluster_config::cluster::ClusterSettings;
-use cluster_config::wire::peer::Member;
+use cluster_config::member::Member;
 use coordinator_core::Outcome;
 use openraft::type_config::alias;
 use openraft::{Config, SnapshotPolicy};

@@ -4,9 +4,9 @@
 //! one search over a gallery of N templates. With independent comparisons FPIR = 1 - (1 - FMR)^N.
 
 use cluster_config::canary::{Canaries, Canary};
+use cluster_config::decision::Candidate;
+use cluster_config::decision::{Directive, Reason};
 use cluster_config::policy::Policy;
-use cluster_config::wire::gate::{Directive, Reason};
-use cluster_config::wire::peer::Candidate;
 
 /// What a capture comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,10 +6,11 @@ mod part;
 pub mod step;
 
 use cluster_config::canary::{Canaries, Canary};
+use cluster_config::decision::{Confirmed, Directive, Recording};
 use cluster_config::gallery::{GalleryId, ShardId};
 use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, UnixMs};
 use cluster_config::journey::JourneyStatus;
-use cluster_config::wire::gate::{Answer, Capture, Confirmed, Directive, Recording};
+use cluster_config::wire::gate::{Answer, Capture};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::Placement;
 use coordinator_core::{Record, RecordOutcome, State};

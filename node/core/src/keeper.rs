@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{GalleryVersion, NodeId};
 use coordinator_core::State;
 
 use crate::reconcile::{Action, reconcile};

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use cluster_config::wire::peer::Priority;
+use cluster_config::decision::Priority;
 
 /// A bounded queue; times in microseconds of a clock that never goes back.
 #[derive(Debug)]

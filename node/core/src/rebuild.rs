@@ -1,8 +1,9 @@
 //! Building a gallery's next version: whose people it goes on from.
 
 use cluster_config::canary::{Canaries, Canary};
-use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::Listing;
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
+use cluster_config::journey::Listing;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
 

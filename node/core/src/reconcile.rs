@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cluster_config::canary::{Canaries, Canary};
-use cluster_config::ids::{NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::NodeId;
 use cluster_config::wire::RefusalCode;
 use coordinator_core::State;
 

@@ -1,9 +1,10 @@
 //! Where a search goes, and how the answers of several shards become one.
 
 use cluster_config::canary::{Canaries, Canary};
+use cluster_config::decision::Candidate;
 use cluster_config::ids::{Epoch, GalleryVersion, NodeId};
 use cluster_config::limits::CANDIDATES;
-use cluster_config::wire::peer::{Candidate, ShardFound};
+use cluster_config::wire::peer::ShardFound;
 use coordinator_core::placement::Placement;
 
 /// The replicas in the order in which they are asked: this node's own where it can answer (that saves a hop), then

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use cluster_config::canary::{Canaries, Canary};
-use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, NodeId, ShardId, UnixMs};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, NodeId, UnixMs};
 use coordinator_core::placement::Placement;
 
 /// How long a segment may take to cross the network.

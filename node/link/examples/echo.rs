@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
+use cluster_config::actor::Role;
+use cluster_config::decision::{Directive, Reason, Recording};
+use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
-use cluster_config::wire::gate::{
-    Answer, Capture, CaptureDetail, DeviceKind, Directive, ImageKind, Reason, Recording, Request, Response, Sample,
-    Welcome,
-};
-use cluster_config::wire::{Role, operator, peer};
+use cluster_config::wire::gate::{Answer, Capture, Request, Response, Sample, Welcome};
+use cluster_config::wire::{operator, peer};
 use node_link::certificates::{Authority, Validity};
 use node_link::endpoint::SERVER_NAME;
 use node_link::{GateClient, GateClientOptions, Handler, Identity, bind, bind_client, serve};

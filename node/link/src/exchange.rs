@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_config::wire::{Channel, Refusal, RefusalCode, Role};
+use cluster_config::actor::Role;
+use cluster_config::wire::{Channel, Refusal, RefusalCode};
 use quinn::{Connection, Endpoint, ReadError, WriteError};
 
 use crate::codes::CODE_IDENTITY;

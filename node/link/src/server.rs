@@ -151,7 +151,7 @@ async fn greet<H: Handler>(shared: Arc<Shared<H>>, incoming: Incoming) {
             return connection.close(CODE_IDENTITY, reason.as_bytes());
         }
     };
-    if from.role == cluster_config::wire::Role::Node {
+    if from.role == cluster_config::actor::Role::Node {
         connection.set_receive_window(limits::PEER_CONNECTION_WINDOW_BYTES.into());
     }
     let session = Arc::new(Session {

@@ -1,6 +1,6 @@
 //! Certificate files: made once, never overwritten, and their faults named.
 
-use cluster_config::wire::Role;
+use cluster_config::actor::Role;
 use node_link::Identity;
 use node_link::certificates::{Authority, Error, Validity};
 

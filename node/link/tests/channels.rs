@@ -6,11 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cluster_config::actor::Actor;
+use cluster_config::actor::Role;
+use cluster_config::gallery::Segment;
+use cluster_config::gallery::ShardId;
 use cluster_config::gallery::{GalleryId, Modality};
 use cluster_config::ids::NodeId;
-use cluster_config::ids::{ContentHash, EncounterId, GalleryVersion, ShardId};
-use cluster_config::wire::peer::{RaftCall, Request, Response, Segment};
-use cluster_config::wire::{RefusalCode, Role, operator};
+use cluster_config::ids::{ContentHash, EncounterId, GalleryVersion};
+use cluster_config::wire::peer::{RaftCall, Request, Response};
+use cluster_config::wire::{RefusalCode, operator};
 use harness::{World, capture, start, start_at, until};
 use node_link::client::ClientError;
 use node_link::error::LinkError;

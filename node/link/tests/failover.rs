@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use cluster_config::actor::Role;
+use cluster_config::wire::operator;
 use cluster_config::wire::peer::{RaftCall, Request, Response};
-use cluster_config::wire::{Role, operator};
 use harness::{Echo, Mood, Server, World, capture, start, start_at, until};
 use node_link::client::{ClientError, GateClient, GateClientOptions};
 use node_link::error::Actor;

@@ -5,8 +5,9 @@ mod harness;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use cluster_config::actor::Role;
 use cluster_config::limits::{GATE_FRAME_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
-use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, FrameHeader, Role, codec, gate};
+use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, FrameHeader, codec, gate};
 use harness::{Server, World, capture, start, until};
 use node_link::endpoint::SERVER_NAME;
 use node_link::{GateClient, GateClientOptions, bind_client};

@@ -1,7 +1,7 @@
 //! Travellers as carriers list them. Each has a number of their own in a run; everything about them follows from it and
 //! from their place on the list.
 
-use cluster_config::wire::peer::{Document, Person};
+use cluster_config::person::{Document, Person};
 
 /// Nationalities in turn: a third are citizens, whose crossings are not recorded (R3, R4).
 const STATES: [&str; 3] = ["USA", "AUT", "GBR"];

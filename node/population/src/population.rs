@@ -15,7 +15,7 @@
 
 use aws_lc_rs::digest;
 use cluster_config::ids::ModelVersion;
-use cluster_config::wire::peer::Person;
+use cluster_config::person::Person;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

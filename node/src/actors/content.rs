@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, Segment};
+use cluster_config::gallery::Segment;
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
+use cluster_config::wire::peer;
 use cluster_config::wire::{Refusal, RefusalCode};
 use futures::stream::{FuturesUnordered, StreamExt};
 use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, is_wanted};

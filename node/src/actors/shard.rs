@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{BuildOrder, Built, Segment};
+use cluster_config::gallery::Segment;
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::wire::peer::{BuildOrder, Built};
 use cluster_config::wire::{Refusal, RefusalCode};
 use node_core::build::{job, may_begin};
 use node_core::shard::{Content, Effect, Message as CoreMessage, Order, Replica};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use cluster_config::wire::Role;
+use cluster_config::actor::Role;
 use node_link::certificates::{Authority, Error, Validity};
 
 use super::{Failure, output};
@@ -18,9 +18,10 @@ pub enum Command {
         dir: PathBuf,
     },
     /// Issue a certificate for a gate, a node or an operator
-    #[command(
-        after_help = "Examples:\n  tvs certs issue --role node --name node-1\n  tvs certs issue --role gate --name JFK-T4-B32-1 --days 90\n  tvs certs issue --role operator --name operator"
-    )]
+    #[command(after_help = "Examples:\n  \
+                      tvs certs issue --role node --name node-1\n  \
+                      tvs certs issue --role gate --name JFK-T4-B32-1 --days 90\n  \
+                      tvs certs issue --role operator --name operator")]
     Issue {
         /// Folder of the authority; the certificate goes there as NAME.pem and NAME.key
         #[arg(long, value_name = "DIR", default_value = "certs")]

@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 use cluster_config::ids::{NodeId, Zone};
+use cluster_config::member::Member;
 use cluster_config::wire::operator::{ClusterStatus, Request, Response};
-use cluster_config::wire::peer::Member;
 
 use super::connect::{Connection, out_of_turn};
 use super::{Failure, output};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use cluster_config::journey::Listing;
 use cluster_config::process::EngineChoice;
-use cluster_config::wire::peer::Listing;
 use node_stage::demo::{Announced, Given, Options, demonstrate};
 
 use super::connect::block_on;

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
 use cluster_config::ids::{EncounterId, JourneyId, ModelVersion};
 use cluster_config::limits::GATE_DEADLINE_MS;
 use cluster_config::policy::Policy;
-use cluster_config::wire::gate::{Answer, Capture, CaptureDetail, DeviceKind, ImageKind, Sample};
+use cluster_config::wire::gate::{Answer, Capture, Sample};
 use node_link::{GateClient, GateClientOptions};
 
 use super::connect::{Connection, block_on};
@@ -16,14 +17,12 @@ use crate::clock;
 #[derive(Subcommand)]
 pub enum Command {
     /// Search the journey's gallery; nothing is recorded
-    #[command(
-        after_help = "Example: tvs gate identify --node 127.0.0.1:7101 --as JFK-T4-B32-1 --journey AA100-20261124-JFK --template probe.json"
-    )]
+    #[command(after_help = "Example: tvs gate identify --node 127.0.0.1:7101 --as JFK-T4-B32-1 \
+                      --journey AA100-20261124-JFK --template probe.json")]
     Identify(Shot),
     /// Search the journey's gallery and record the boarding
-    #[command(
-        after_help = "Example: tvs gate board --node 127.0.0.1:7101 --as JFK-T4-B32-1 --journey AA100-20261124-JFK --template probe.json"
-    )]
+    #[command(after_help = "Example: tvs gate board --node 127.0.0.1:7101 --as JFK-T4-B32-1 \
+                      --journey AA100-20261124-JFK --template probe.json")]
     Board(Shot),
 }
 

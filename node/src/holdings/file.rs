@@ -7,7 +7,7 @@ use std::path::Path;
 
 use cluster_config::ids::ModelVersion;
 use cluster_config::limits::TEMPLATES_PER_PERSON_MAX;
-use cluster_config::wire::peer::{Document, Person};
+use cluster_config::person::{Document, Person};
 use serde::Deserialize;
 
 use super::{Error, Holdings, Template, check_model};

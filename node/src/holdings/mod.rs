@@ -10,8 +10,8 @@ use std::sync::Arc;
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::file::Configuration;
 use cluster_config::ids::ModelVersion;
+use cluster_config::person::Person;
 use cluster_config::process::HoldingsSettings;
-use cluster_config::wire::peer::Person;
 
 /// Why a source gives nothing.
 #[derive(Debug, thiserror::Error)]

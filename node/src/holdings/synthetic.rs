@@ -1,6 +1,6 @@
 //! A made-up population as a source of templates. What it is like is said in `node/population`.
 
-use cluster_config::wire::peer::Person;
+use cluster_config::person::Person;
 pub use node_population::{Population, model};
 
 use super::{Error, Holdings, Template};

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cluster_config::wire::gate::{Capture, Directive};
+use cluster_config::decision::Directive;
+use cluster_config::wire::gate::Capture;
 use node_link::GateClient;
 use tokio::sync::watch;
 use tokio::task::JoinSet;

@@ -1,8 +1,9 @@
 //! What a gate sends.
 
+use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
 use cluster_config::ids::{EncounterId, JourneyId, UnixMs};
 use cluster_config::limits::GATE_DEADLINE_MS;
-use cluster_config::wire::gate::{Capture, CaptureDetail, DeviceKind, ImageKind, Sample};
+use cluster_config::wire::gate::{Capture, Sample};
 use node_population::model;
 
 /// The capture of a gate's camera that has made this template.

@@ -3,7 +3,7 @@
 use std::ops::RangeBounds;
 
 use cluster_config::ids::JourneyId;
-use cluster_config::wire::peer::Person;
+use cluster_config::person::Person;
 use node_intake::{
     Date, Document, Leg, LocalDateTime, LocalTime, Manifest, MessageKind, Role, Sex, Traveller, compose, parse,
 };

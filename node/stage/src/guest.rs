@@ -1,7 +1,7 @@
 //! A traveller, with what is true about them.
 
+use cluster_config::person::Person;
 use cluster_config::policy::Policy;
-use cluster_config::wire::peer::Person;
 use node_population::Population;
 
 /// See the module.

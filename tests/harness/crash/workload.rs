@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::actor::Actor;
+use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
-use cluster_config::wire::gate::{Directive, Reason};
 use coordinator::group::raft::{Entry, LogId, Proposal, SnapshotMeta, Vote};
 use coordinator::log::Log;
 use coordinator::machine::snapshot::{Snapshots, Stored};

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use cluster_config::actor::Actor;
 use cluster_config::cluster::ClusterSettings;
+use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, SubjectId, UnixMs};
-use cluster_config::wire::gate::{Directive, Reason};
-use cluster_config::wire::peer::{JourneyPlan, Member};
+use cluster_config::journey::JourneyPlan;
+use cluster_config::member::Member;
 use coordinator::{Coordinator, Options, ProposeError};
 use coordinator_core::{Outcome, Record, RecordOutcome, journeys};
 use tokio::task::LocalSet;

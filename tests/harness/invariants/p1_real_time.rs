@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use cluster_config::decision::Recording;
 use cluster_config::ids::EncounterId;
-use cluster_config::wire::gate::Recording;
 use cluster_config::wire::operator::LedgerRecord;
 
 use node_stage::oracle::History;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster_config::ids::{Epoch, JourneyId, NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{Epoch, JourneyId, NodeId};
 use cluster_config::wire::operator::{Gallery, Request, Response};
 
 use crate::target::Target;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use cluster_config::ids::JourneyId;
-use cluster_config::wire::operator::{JourneyStatus, Request, Response};
+use cluster_config::journey::JourneyStatus;
+use cluster_config::wire::operator::{Request, Response};
 
 use crate::binary::visit;
 use crate::level::wait_for;

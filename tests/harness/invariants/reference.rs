@@ -4,9 +4,10 @@
 //! The matcher here is written for reading, not for speed, and shares no code with the product: all rows, one after the
 //! other, in `f64`. Where a score lies within `NEAR` of a bound, either side of it is taken as right.
 
+use cluster_config::decision::{Confirmed, Directive, Reason};
 use cluster_config::ids::SubjectId;
 use cluster_config::policy::Policy;
-use cluster_config::wire::gate::{Answer, Confirmed, Directive, Reason};
+use cluster_config::wire::gate::Answer;
 
 /// How much two ways of adding up may differ.
 const NEAR: f64 = 1e-5;

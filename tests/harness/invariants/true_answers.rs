@@ -1,7 +1,7 @@
 //! Answers are true (P3 says "its true answer"): nobody is let through as somebody else, and hardly anybody who is in
 //! the gallery is sent away.
 
-use cluster_config::wire::gate::Directive;
+use cluster_config::decision::Directive;
 use node_stage::oracle::{Decisions, History};
 
 /// Judges the decisions on boardings.

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, BuildOrder, Built, Listing, Segment};
+use cluster_config::gallery::Segment;
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::journey::Listing;
+use cluster_config::wire::peer;
+use cluster_config::wire::peer::{BuildOrder, Built};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::galleries;
 use futures::FutureExt;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
+use cluster_config::gallery::Segment;
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, UnixMs};
 use cluster_config::limits::CANDIDATES;
+use cluster_config::person::Person;
 use cluster_config::wire::Refusal;
 use cluster_config::wire::gate::Capture;
-use cluster_config::wire::peer::{BuildOrder, Person, Segment, ShardFound, ShardSearch};
+use cluster_config::wire::peer::{BuildOrder, ShardFound, ShardSearch};
 use node::builder::{self, Sources};
 use node::holdings::{self, Holdings, Template};
 use node::segment::{self, Loaded};

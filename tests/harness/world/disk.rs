@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use cluster_config::ids::{ContentHash, GalleryVersion, Incarnation, NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, GalleryVersion, Incarnation, NodeId};
 
 use super::log_entry::{Entry, Found, Snapshot, Write};
 use crate::dice::Dice;

@@ -3,9 +3,11 @@
 
 use std::rc::Rc;
 
+use cluster_config::decision::Directive;
 use cluster_config::ids::NodeId;
-use cluster_config::wire::gate::{Capture, Directive, Request, Response};
-use cluster_config::wire::peer::{BuildOrder, Listing};
+use cluster_config::journey::Listing;
+use cluster_config::wire::gate::{Capture, Request, Response};
+use cluster_config::wire::peer::BuildOrder;
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
 use coordinator_core::{Command, journeys};
 use futures::future::{Either, join, select};

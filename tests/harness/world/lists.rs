@@ -10,7 +10,8 @@ use std::fmt;
 
 use cluster_config::gallery::{GalleryId, Modality, ShardId};
 use cluster_config::ids::{JourneyId, UnixMs};
-use cluster_config::wire::peer::{Document, JourneyPlan, Listing, Person};
+use cluster_config::journey::{JourneyPlan, Listing};
+use cluster_config::person::{Document, Person};
 use node::segment;
 use node_population::model;
 

@@ -11,6 +11,7 @@
 //! closed; then everything is healed, and what was begun must come to its end: every traveller answered, every journey
 //! purged, every node with the same state.
 
+mod batcher;
 mod builds;
 mod content;
 mod disk;
@@ -29,6 +30,7 @@ mod planning;
 mod proposer;
 mod raft;
 mod rosters;
+mod running;
 mod shards;
 mod trace;
 mod turns;
@@ -41,8 +43,8 @@ use std::time::Duration;
 
 use cluster_config::gallery::GalleryId;
 use cluster_config::ids::NodeId;
+use cluster_config::journey::JourneyStatus;
 use cluster_config::policy::{CalibrationPoint, Policy};
-use cluster_config::wire::operator::JourneyStatus;
 use cluster_config::wire::{Channel, peer};
 use coordinator_core::galleries::Gallery;
 use futures::channel::oneshot;

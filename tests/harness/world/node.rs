@@ -9,9 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{Incarnation, NodeId, ShardId, UnixMs, Zone};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{Incarnation, NodeId, UnixMs, Zone};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, RAFT_HEARTBEAT_MS, REPORT_INTERVAL_MS};
-use cluster_config::wire::peer::{self, Member, RaftCall};
+use cluster_config::member::Member;
+use cluster_config::wire::peer;
+use cluster_config::wire::peer::RaftCall;
 use cluster_config::wire::{Channel, codec, gate};
 use coordinator_core::placement::Planning;
 use coordinator_core::{Entry, Outcome, State, membership};
@@ -22,13 +25,13 @@ use node_core::keeper::{self, Keeper};
 use node_core::reconcile::RECONCILE_INTERVAL;
 use node_core::turns::{Ticket, Turns};
 
+use super::batcher::{Batcher, Lane};
 use super::content::BEGINS;
 use super::disk::Disk;
 use super::executor::{Due, Owner};
 use super::network::{Address, Packet, body, channel};
-use super::proposer::{Batcher, Lane};
 use super::raft::{Message, Output, Payload, Raft};
-use super::shards::Running;
+use super::running::Running;
 use super::{World, micros};
 use crate::dice::Dice;
 

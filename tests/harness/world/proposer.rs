@@ -10,51 +10,19 @@ use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{GATE_DEADLINE_MS, PEER_FRAME_BYTES_MAX, PROPOSE_MS_MAX};
 use cluster_config::wire::{Refusal, codec, peer};
-use coordinator_core::ledger::batching::{self, Asked, Batch, Batching};
+use coordinator_core::ledger::batching::{self, Asked, Batch};
 use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, ledger};
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use node_core::proposal::{self, Effect, Event, LEADER_LOOK_US, Proposal, unavailable};
 
 use super::World;
+use super::batcher::{Asker, Lane, Outcomes};
 use super::node::Node;
 use super::raft::Payload;
 
 /// How long a loop takes to come round to what was asked of it, microseconds.
 const TURN_US: u64 = 500;
-
-type Outcomes<E> = Result<Vec<RecordOutcome>, E>;
-
-type Asker = oneshot::Sender<Outcomes<batching::Error<Refusal>>>;
-
-/// Where batches of records go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Into the log, at the leader.
-    Log,
-    /// To the leader.
-    Leader,
-}
-
-/// What a process has in memory of the records on one lane.
-pub struct Batcher {
-    machine: Batching<Asker>,
-    /// Asked for since the last turn.
-    inbox: Vec<Asked<Asker>>,
-}
-
-impl Default for Batcher {
-    fn default() -> Self {
-        Self { machine: Batching::new(Canaries::of_process()), inbox: Vec::new() }
-    }
-}
-
-impl Batcher {
-    /// Records that wait.
-    pub fn waiting(&self) -> usize {
-        self.machine.waiting() + self.inbox.len()
-    }
-}
 
 impl World {
     /// Waits for `work` for as long as a condition holds; absent where it ceased to.

@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
-use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, Segment};
+use cluster_config::gallery::Segment;
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::wire::peer;
 use cluster_config::wire::{Refusal, RefusalCode};
 use futures::stream::{FuturesUnordered, StreamExt};
 use node::segment;

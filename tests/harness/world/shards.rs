@@ -3,8 +3,10 @@
 use std::rc::Rc;
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{self, Segment};
+use cluster_config::gallery::Segment;
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
+use cluster_config::wire::peer;
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
 use coordinator_core::retention;
 use node_core::build::seek::is_wanted;
@@ -16,58 +18,11 @@ use super::content::{self, Ready};
 use super::disk::Kind;
 use super::network::Address;
 use super::node::Node;
+use super::running::Running;
 use super::{World, micros};
 
 /// What reading or writing a segment takes, microseconds.
 const SEGMENT_US: (u64, u64) = (500, 4_000);
-
-/// A shard that runs on a node.
-pub struct Running {
-    run: u64,
-    core: Replica,
-    serving: Option<Ready>,
-    staged: Vec<Ready>,
-    /// Whether a build is under way.
-    pub building: bool,
-}
-
-impl Running {
-    /// Which start of it this is.
-    pub fn run(&self) -> u64 {
-        self.run
-    }
-
-    /// The core.
-    pub fn core(&self) -> &Replica {
-        &self.core
-    }
-
-    /// What can be searched.
-    pub fn loaded(&self) -> Option<Ready> {
-        self.serving.clone()
-    }
-
-    /// The version that can be searched; 0 is none.
-    pub fn version(&self) -> GalleryVersion {
-        self.serving.as_ref().map(|loaded| loaded.head.version).unwrap_or_default()
-    }
-
-    /// Version and hash of what can be searched.
-    pub fn content(&self) -> Option<(GalleryVersion, ContentHash)> {
-        self.serving.as_ref().map(|loaded| (loaded.head.version, loaded.hash))
-    }
-
-    /// What can be searched, and under which epoch.
-    pub fn serving(&self) -> Option<(Ready, cluster_config::ids::Epoch)> {
-        self.serving.clone().map(|loaded| (loaded, self.core.epoch()))
-    }
-
-    fn take_staged(&mut self, content: Content) -> Option<Ready> {
-        let is = |loaded: &Ready| loaded.head.version == content.version && loaded.hash == content.hash;
-        let place = self.staged.iter().position(is)?;
-        Some(self.staged.swap_remove(place))
-    }
-}
 
 /// What an effect leaves to be done outside of the process's memory.
 enum Work {
@@ -85,7 +40,7 @@ impl World {
     /// Starts a shard.
     pub fn run_shard(self: &Rc<Self>, node: &Node, shard: ShardId, run: u64, order: Order) {
         let core = Replica::new(node.id, shard, order, Canaries::of_process());
-        let running = Running { run, core, serving: None, staged: Vec::new(), building: false };
+        let running = Running::new(run, core);
         node.with(|process| process.running.insert(shard, running));
         let (world, id) = (self.clone(), node.id);
         self.executor.spawn(Some(node.owner()), async move { world.read_disk(id, shard, run).await });
@@ -103,7 +58,7 @@ impl World {
         let versions = node.disk.borrow().versions(Kind::Gallery, shard);
         let kept: Vec<Content> = versions.into_iter().map(|(version, hash)| Content { version, hash }).collect();
         let of_use = node.with(|process| {
-            let running = process.running.get(&shard).filter(|running| running.run == run)?;
+            let running = process.running.get(&shard).filter(|running| running.run() == run)?;
             running.core.to_read(&kept)
         });
         let loaded = of_use.flatten().and_then(|kept| self.load_kept(node, shard, (kept.version, kept.hash)));
@@ -128,7 +83,7 @@ impl World {
     pub fn stage(self: &Rc<Self>, node: &Node, shard: ShardId, run: Option<u64>, loaded: Ready) {
         let content = Content { version: loaded.head.version, hash: loaded.hash };
         let staged = node.with(|process| {
-            let running = process.running.get_mut(&shard).filter(|running| run.is_none_or(|run| run == running.run));
+            let running = process.running.get_mut(&shard).filter(|running| run.is_none_or(|run| run == running.run()));
             running.map(|running| running.staged.push(loaded)).is_some()
         });
         if staged == Some(true) {
@@ -142,7 +97,7 @@ impl World {
         let mut work = Vec::new();
         node.with(|process| {
             let Some(running) = process.running.get_mut(&shard) else { return };
-            if run.is_some_and(|run| run != running.run) {
+            if run.is_some_and(|run| run != running.run()) {
                 return;
             }
             let mut effects = Vec::new();
@@ -156,9 +111,9 @@ impl World {
                         }
                     }
                     Effect::Unstage(content) => drop(running.take_staged(content)),
-                    Effect::Rebuild => work.push((running.run, Work::Rebuild)),
-                    Effect::Fetch { from, version_min } => work.push((running.run, Work::Fetch(from, version_min))),
-                    Effect::Wake(at) => work.push((running.run, Work::Wake(at.since(now) * 1_000))),
+                    Effect::Rebuild => work.push((running.run(), Work::Rebuild)),
+                    Effect::Fetch { from, version_min } => work.push((running.run(), Work::Fetch(from, version_min))),
+                    Effect::Wake(at) => work.push((running.run(), Work::Wake(at.since(now) * 1_000))),
                 }
             }
         });
@@ -246,7 +201,7 @@ impl World {
     pub async fn store(self: &Rc<Self>, node: &Node, segment: Segment) -> Result<(), Refusal> {
         let shard = segment.shard;
         let absent = || refuse(RefusalCode::Unavailable, node, shard, "it does not run here");
-        let run = node.with(|process| process.running.get(&shard).map(|running| running.run)).flatten();
+        let run = node.with(|process| process.running.get(&shard).map(|running| running.run())).flatten();
         let run = run.ok_or_else(absent)?;
         let loaded = self.keep(node, Kind::Gallery, segment).await?;
         self.stage(node, shard, Some(run), loaded);

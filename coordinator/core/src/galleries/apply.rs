@@ -1,8 +1,9 @@
 //! How commands about galleries are applied.
 
 use cluster_config::canary::{Canaries, Canary};
+use cluster_config::gallery::ShardId;
 use cluster_config::gallery::{GalleryId, Modality};
-use cluster_config::ids::{Epoch, GalleryVersion, ModelVersion, NodeId, ShardId, StandingId};
+use cluster_config::ids::{Epoch, GalleryVersion, ModelVersion, NodeId, StandingId};
 use cluster_config::limits::GALLERY_PARTS_MAX;
 use cluster_config::wire::RefusalCode;
 

@@ -1,7 +1,8 @@
 //! Commands about galleries.
 
+use cluster_config::gallery::ShardId;
 use cluster_config::gallery::{GalleryCounts, Modality};
-use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, ModelVersion, NodeId, ShardId, StandingId};
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, ModelVersion, NodeId, StandingId};
 use serde::{Deserialize, Serialize};
 
 /// A change of the galleries.
@@ -47,10 +48,4 @@ pub struct Commit {
     pub made_from: Option<Vec<GalleryVersion>>,
     /// The whole list on which its people stand at their numbers; zero where there is none.
     pub numbered_by: ContentHash,
-}
-
-impl From<Command> for crate::command::Command {
-    fn from(command: Command) -> Self {
-        Self::Galleries(command)
-    }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_config::canary::{Canaries, Canary};
+use cluster_config::gallery::ShardId;
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality};
-use cluster_config::ids::{ContentHash, GalleryVersion, JourneyId, ModelVersion, NodeId, ShardId, UnixMs};
+use cluster_config::ids::{ContentHash, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
 use cluster_config::journey::JourneyStatus;
 use serde::{Deserialize, Serialize};
 

@@ -12,9 +12,3 @@ pub enum Command {
     /// Ends a journey: no more encounters, and its galleries are to be destroyed.
     Close(JourneyId),
 }
-
-impl From<Command> for crate::command::Command {
-    fn from(command: Command) -> Self {
-        Self::Journeys(command)
-    }
-}

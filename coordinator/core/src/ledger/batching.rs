@@ -205,8 +205,8 @@ impl<A> Batching<A> {
 
 #[cfg(test)]
 mod tests {
+    use cluster_config::decision::{Directive, Reason};
     use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, UnixMs};
-    use cluster_config::wire::gate::{Directive, Reason};
 
     use super::*;
 

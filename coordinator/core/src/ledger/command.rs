@@ -10,9 +10,3 @@ pub enum Command {
     /// Encounters, in this order.
     Record(Vec<Record>),
 }
-
-impl From<Command> for crate::command::Command {
-    fn from(command: Command) -> Self {
-        Self::Ledger(command)
-    }
-}

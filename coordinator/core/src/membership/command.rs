@@ -26,9 +26,3 @@ pub enum Command {
         draining: bool,
     },
 }
-
-impl From<Command> for crate::command::Command {
-    fn from(command: Command) -> Self {
-        Self::Membership(command)
-    }
-}

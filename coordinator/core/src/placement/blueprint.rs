@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cluster_config::ids::{Epoch, Generation, NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{Epoch, Generation, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// Where one shard lives.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use cluster_config::canary::{Canaries, Canary};
-use cluster_config::ids::{Epoch, NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{Epoch, NodeId};
 
 use super::command::Change;
 use crate::state::State;

@@ -1,6 +1,7 @@
 //! Commands about placement.
 
-use cluster_config::ids::{Generation, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::Generation;
 use serde::{Deserialize, Serialize};
 
 use super::blueprint::Placement;
@@ -24,10 +25,4 @@ pub enum Command {
         /// What changes.
         changes: Vec<Change>,
     },
-}
-
-impl From<Command> for crate::command::Command {
-    fn from(command: Command) -> Self {
-        Self::Placement(command)
-    }
 }

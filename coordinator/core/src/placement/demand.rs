@@ -1,7 +1,8 @@
 //! How much work a shard will be, and when: what placement is decided by.
 
 use cluster_config::gallery::GalleryId;
-use cluster_config::ids::{ShardId, UnixMs};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::UnixMs;
 
 use crate::galleries::Gallery;
 use crate::state::State;

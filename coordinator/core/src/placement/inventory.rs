@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cluster_config::ids::{GalleryVersion, Incarnation, NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{GalleryVersion, Incarnation, NodeId};
 use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
 use cluster_config::wire::peer::Report;
 

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use cluster_config::canary::{Canaries, Canary};
-use cluster_config::ids::{Epoch, Generation, NodeId, ShardId, UnixMs};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{Epoch, Generation, NodeId, UnixMs};
 use cluster_config::limits::{BLUEPRINT_CHANGES_MAX, BOARDING_WINDOW_MS};
 
 use super::blueprint::Placement;

@@ -9,9 +9,3 @@ pub enum Command {
     /// Replaces the policy; its version must be the next one.
     Set(Policy),
 }
-
-impl From<Command> for crate::command::Command {
-    fn from(command: Command) -> Self {
-        Self::Policy(command)
-    }
-}

@@ -1,7 +1,8 @@
 //! How commands about destruction are applied.
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{NodeId, ShardId, UnixMs};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::wire::RefusalCode;
 
 use super::command::Command;

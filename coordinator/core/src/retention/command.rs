@@ -1,6 +1,7 @@
 //! Commands about destruction. When it was is the entry's time.
 
-use cluster_config::ids::{NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
 /// A word about destruction.
@@ -15,10 +16,4 @@ pub enum Command {
     },
     /// An operator states that the disks of a node that has left for good are destroyed: it gives no receipts any more.
     Attest(NodeId),
-}
-
-impl From<Command> for crate::command::Command {
-    fn from(command: Command) -> Self {
-        Self::Retention(command)
-    }
 }

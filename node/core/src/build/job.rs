@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use cluster_config::canary::Canaries;
 use cluster_config::gallery::GalleryCounts;
-use cluster_config::ids::{ContentHash, GalleryVersion, NodeId, ShardId};
-use cluster_config::wire::peer::{BuildOrder, Built, Listing};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
+use cluster_config::journey::Listing;
+use cluster_config::wire::peer::{BuildOrder, Built};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
 use coordinator_core::galleries::{Commit, Part};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cluster_config::ids::{NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::NodeId;
 use cluster_config::wire::peer::Built;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;

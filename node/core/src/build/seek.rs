@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster_config::ids::{GalleryVersion, NodeId, ShardId};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{GalleryVersion, NodeId};
 use cluster_config::wire::{Refusal, RefusalCode, peer};
 
 /// How long a node may take to give a roster: there are others to ask.
 pub const ROSTER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Whether what a node gave is of the shard, and new enough.
-pub fn is_wanted(shard: ShardId, version_min: GalleryVersion, given: &peer::Segment) -> bool {
+pub fn is_wanted(shard: ShardId, version_min: GalleryVersion, given: &cluster_config::gallery::Segment) -> bool {
     given.shard == shard && given.version >= version_min
 }
 
@@ -172,7 +173,12 @@ mod tests {
         let segment = |version, part| {
             let shard = ShardId { part, ..shard() };
             let (hash, bytes) = (Default::default(), Vec::new());
-            Ok(peer::Response::Segment(peer::Segment { shard, version: GalleryVersion(version), hash, bytes }))
+            Ok(peer::Response::Segment(cluster_config::gallery::Segment {
+                shard,
+                version: GalleryVersion(version),
+                hash,
+                bytes,
+            }))
         };
         let refused = |code| Err(Refusal::new(code, "", ""));
         let of = |answered| Answer::of(shard(), V2, &answered);

@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 
 use cluster_config::canary::Canaries;
+use cluster_config::decision::Priority;
 use cluster_config::ids::NodeId;
 use cluster_config::wire::gate::{Answer, Capture, Sample};
-use cluster_config::wire::peer::{Priority, ShardSearch};
+use cluster_config::wire::peer::ShardSearch;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::Placement;
 use coordinator_core::{RecordOutcome, State};

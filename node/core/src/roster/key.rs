@@ -1,6 +1,6 @@
 //! What tells two people of a journey apart, made of what a list says of them.
 
-use cluster_config::wire::peer::{Document, Person};
+use cluster_config::person::{Document, Person};
 
 use super::letters::zone;
 use super::states::alike;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_config::ids::SubjectId;
+use cluster_config::journey::Listing;
 use cluster_config::limits::SHARD_PEOPLE_MAX;
-use cluster_config::wire::peer::{Listing, Person};
+use cluster_config::person::Person;
 
 use super::key::PersonKey;
 use super::matching::{self, Meaning};

@@ -17,9 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::ids::{ContentHash, SubjectId, UnixMs};
+use cluster_config::journey::Listing;
 use cluster_config::limits::SHARD_PEOPLE_MAX;
+use cluster_config::person::Person;
 use cluster_config::policy::Policy;
-use cluster_config::wire::peer::{Listing, Person};
 use serde::{Deserialize, Serialize};
 
 mod cancel;

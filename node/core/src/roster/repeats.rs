@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cluster_config::wire::peer::Person;
+use cluster_config::person::Person;
 
 use super::key::PersonKey;
 

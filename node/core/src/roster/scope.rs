@@ -2,8 +2,8 @@
 
 use cluster_config::calendar::yyyymmdd;
 use cluster_config::ids::UnixMs;
+use cluster_config::person::Person;
 use cluster_config::policy::Policy;
-use cluster_config::wire::peer::Person;
 
 use super::states::alike;
 

@@ -1,4 +1,4 @@
-use cluster_config::wire::peer::Document;
+use cluster_config::person::Document;
 
 use super::*;
 

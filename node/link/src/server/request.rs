@@ -102,16 +102,16 @@ async fn read<'a, H: Handler>(
         Ok(Err(HeaderError::Refused { channel: None, refusal })) => return Err(Unread::Foreign(refusal)),
         Ok(Err(HeaderError::Gone(_))) => return Err(Unread::Gone),
         Err(_) => {
-            return Err(Unread::Refused(session.from.role.channel(), late("header", 0, limits::FRAME_TIMEOUT)));
+            return Err(Unread::Refused(Channel::of(session.from.role), late("header", 0, limits::FRAME_TIMEOUT)));
         }
     };
     let channel = header.channel;
     let role = session.from.role;
-    if role.channel() != channel {
+    if Channel::of(role) != channel {
         let refusal = Refusal::new(
             RefusalCode::WrongRole,
             format!("frame header byte 3: channel {channel:?} from {}", session.from),
-            format!("a certificate of role {role} may use channel {:?} alone", role.channel()),
+            format!("a certificate of role {role} may use channel {:?} alone", Channel::of(role)),
         );
         return Err(Unread::Refused(channel, refusal));
     }

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
+use cluster_config::actor::Role;
+use cluster_config::decision::{Directive, Reason, Recording};
+use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
-use cluster_config::wire::gate::{
-    self, Capture, CaptureDetail, DeviceKind, Directive, ImageKind, Reason, Recording, Sample,
-};
-use cluster_config::wire::{Refusal, RefusalCode, Role, operator, peer};
+use cluster_config::wire::gate;
+use cluster_config::wire::gate::{Capture, Sample};
+use cluster_config::wire::{Refusal, RefusalCode, operator, peer};
 use node_link::certificates::{Authority, Validity};
 use node_link::{Endpoint, Handler, Identity, bind, serve};
 use tokio::sync::oneshot;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use cluster_config::decision::Recording;
 use cluster_config::ids::EncounterId;
-use cluster_config::wire::gate::{Capture, Recording};
+use cluster_config::wire::gate::Capture;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;

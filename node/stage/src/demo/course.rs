@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::{JourneyId, NodeId};
-use cluster_config::wire::operator::{ClusterStatus, JourneyStatus, Request, Response};
+use cluster_config::journey::JourneyStatus;
+use cluster_config::wire::operator::{ClusterStatus, Request, Response};
 use node_link::{GateClient, GateClientOptions};
 
 use super::announcing;

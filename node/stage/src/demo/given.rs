@@ -1,8 +1,8 @@
 //! Manifest files of the caller, in place of made-up flights.
 
 use cluster_config::ids::{JourneyId, UnixMs};
+use cluster_config::person::Person;
 use cluster_config::wire::Refusal;
-use cluster_config::wire::peer::Person;
 use node_population::Population;
 
 use crate::flight::{Flight, day};

@@ -12,12 +12,12 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
+use cluster_config::actor::Role;
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::file::Configuration;
 use cluster_config::ids::NodeId;
+use cluster_config::member::Member;
 use cluster_config::process::{EngineChoice, HoldingsSettings, NodeSettings};
-use cluster_config::wire::Role;
-use cluster_config::wire::peer::Member;
 use node_link::Identity;
 use node_link::certificates::{Authority, Validity};
 use node_population::{TEMPLATE_DIMS, model};

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cluster_config::decision::{Directive, Recording};
 use cluster_config::ids::{EncounterId, JourneyId};
-use cluster_config::wire::gate::{Directive, Recording};
 use cluster_config::wire::operator::LedgerRecord;
 use serde::Serialize;
 
@@ -170,8 +170,9 @@ pub fn crossings(history: &History, ledger: &[LedgerRecord], in_scope: InScope<'
 mod tests {
     use std::time::{Duration, Instant};
 
+    use cluster_config::decision::{Confirmed, Reason};
     use cluster_config::ids::{Epoch, GalleryVersion, NodeId, SubjectId, UnixMs};
-    use cluster_config::wire::gate::{Answer, Confirmed, Reason};
+    use cluster_config::wire::gate::Answer;
     use node_population::{Population, people};
 
     use super::*;

@@ -6,9 +6,10 @@ pub mod ledger;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use cluster_config::decision::Directive;
 use cluster_config::ids::{EncounterId, JourneyId};
 use cluster_config::wire::Refusal;
-use cluster_config::wire::gate::{Answer, Directive};
+use cluster_config::wire::gate::Answer;
 use node_link::client::ClientError;
 use serde::Serialize;
 

@@ -1,8 +1,11 @@
 //! The machine is driven by hand: what it wants done is looked at, and what came of it is made up.
 
-use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, ShardId, SubjectId, UnixMs};
-use cluster_config::wire::gate::{CaptureDetail, DeviceKind, Directive, ImageKind, Reason, Recording};
-use cluster_config::wire::peer::{Candidate, ShardFound};
+use cluster_config::decision::Candidate;
+use cluster_config::decision::{Directive, Reason, Recording};
+use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
+use cluster_config::gallery::ShardId;
+use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
+use cluster_config::wire::peer::ShardFound;
 use coordinator_core::Record;
 
 use super::super::step::Here;
