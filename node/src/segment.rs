@@ -198,3 +198,59 @@ pub fn decode(segment: &Segment, before: Option<&Loaded>) -> Result<Loaded, Erro
     .map_err(Error::Templates)?;
     Ok(Loaded { head, hash: segment.hash, gallery: Arc::new(gallery), rows })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cluster_config::gallery::{GalleryId, Modality};
+    use cluster_config::ids::SubjectId;
+    use cluster_config::person::{Document, Person};
+    use cluster_config::versions::golden::Golden;
+
+    use super::*;
+
+    /// P13: a segment lies on disks and travels between releases.
+    #[test]
+    fn a_segment_has_the_bytes_that_are_written_down() {
+        let model: ModelVersion = "model-1".parse().expect("a model");
+        let gallery = GalleryId::passengers("AA1-20270115-JFK".parse().expect("a journey"));
+        let person = Person {
+            manifest_ordinal: 1,
+            family_name: "OAKLEY".to_owned(),
+            given_names: "ANN".to_owned(),
+            date_of_birth: Some(19_800_131),
+            nationality: Some("GBR".to_owned()),
+            document: Some(Document { kind: "P".into(), number: "X1".into(), issuing_state: None }),
+            other_documents: vec![Document {
+                kind: "V".into(),
+                number: "X2".into(),
+                issuing_state: Some("USA".into()),
+            }],
+            reference: Some("R7".to_owned()),
+        };
+        let enrolled = Enrolled { subject: SubjectId(7), person, in_scope: true, is_unsure: false };
+        let head = Head {
+            shard: ShardId { gallery, modality: Modality::Face, model, part: 0 },
+            version: GalleryVersion(2),
+            model,
+            dims: 4,
+            manifest: ContentHash([1; 32]),
+            numbered_by: ContentHash([2; 32]),
+            people: vec![enrolled.clone()],
+            left: vec![enrolled],
+            owners: vec![0],
+        };
+        let segment = encode(&head, &[1.0, 0.0, 0.0, 0.0]).expect("a segment");
+        let mut golden = Golden::default();
+        golden.add("head", &head);
+        golden.add_bytes("segment", &segment.bytes);
+        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/golden_segment.txt"));
+
+        let mut older = segment;
+        older.bytes[4] = FORMAT_VERSION - 1;
+        older.hash = hash(&older.bytes);
+        let error = decode(&older, None).map(|_| ()).expect_err("another format").to_string();
+        assert!(error.contains("format 3"), "{error}");
+    }
+}

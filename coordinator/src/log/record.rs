@@ -23,7 +23,8 @@ pub type EntryHash = [u8; 32];
 /// The folder of entries that are too large for the database.
 pub const FOLDER_NAME: &str = "entries";
 
-const VERSION: u8 = 1;
+/// Format of the records that this release writes: 2 since an entry has a version, an actor and a time.
+const VERSION: u8 = 2;
 const KIND_INLINE: u8 = 0;
 const KIND_FILE: u8 = 1;
 const HEADER_BYTES: usize = 34;
@@ -145,4 +146,39 @@ pub fn remove_files(folder: &Path, gone: impl Fn(u64) -> bool) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cluster_config::actor::Actor;
+    use cluster_config::ids::{NodeId, UnixMs};
+    use cluster_config::versions::golden::Golden;
+    use coordinator_core::membership;
+    use openraft::entry::RaftEntry as _;
+
+    use super::*;
+    use crate::group::raft::{LogId, Proposal, Vote};
+
+    /// P13: a record of another format is refused by that, not by what it decodes to.
+    #[test]
+    fn a_record_has_the_bytes_that_are_written_down() {
+        let command = membership::Command::Remove(NodeId(2)).into();
+        let stamped = coordinator_core::Entry::new(Actor::node(NodeId(1)), UnixMs(9), command);
+        let log_id = LogId::new(Vote::new(3, 1).leader_id, 7);
+        let entry = Entry::new(log_id, openraft::EntryPayload::Normal(Proposal(Arc::new(stamped))));
+        let sealed = seal(Path::new("unused"), &entry, &[7; 32]).expect("a small entry");
+        let mut golden = Golden::default();
+        golden.add_bytes("record", &sealed.bytes);
+        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_record.txt"));
+
+        let mut older = sealed.bytes;
+        older.truncate(older.len() - CHECKSUM_BYTES);
+        older[0] = VERSION - 1;
+        let checksum = crc32fast::hash(&older).to_le_bytes();
+        older.extend_from_slice(&checksum);
+        let error = open(Path::new("unused"), 7, &older).expect_err("another format").to_string();
+        assert!(error.contains("format 1"), "{error}");
+    }
 }

@@ -13,7 +13,7 @@ use crate::group::raft::SnapshotMeta;
 use crate::log::durable;
 
 /// First bytes of each file; the last one counts the format.
-const MAGIC: &[u8; 8] = b"TVSSNAP1";
+const MAGIC: &[u8; 8] = b"TVSSNAP2";
 const CHECKSUM_BYTES: usize = 32;
 const HEADER_BYTES: usize = MAGIC.len() + 4;
 const EXTENSION: &str = "snapshot";
@@ -118,4 +118,31 @@ fn read(path: &Path) -> Result<Stored, Error> {
     let meta = codec::decode(meta, PEER_FRAME_BYTES_MAX)?;
     bytes.drain(..HEADER_BYTES + length);
     Ok(Stored { meta, data: Arc::new(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_config::versions::golden::Golden;
+
+    use super::*;
+
+    /// P13.
+    #[test]
+    fn a_snapshot_has_the_bytes_that_are_written_down() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let snapshots = Snapshots::open(folder.path()).expect("it opens");
+        let stored = Stored { meta: SnapshotMeta::default(), data: Arc::new(vec![1, 2, 3]) };
+        snapshots.save(&stored).expect("it is saved");
+        let path = snapshots.paths().expect("a folder").remove(0);
+        let bytes = fs::read(&path).expect("a file");
+        let mut golden = Golden::default();
+        golden.add_bytes("snapshot", &bytes);
+        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_snapshot.txt"));
+
+        let mut older = bytes;
+        older[MAGIC.len() - 1] = b'1';
+        fs::write(&path, older).expect("written");
+        let (newest, problems) = snapshots.newest().expect("a folder");
+        assert!(newest.is_none() && problems[0].contains("another format"), "{problems:?}");
+    }
 }
