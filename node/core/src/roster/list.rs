@@ -109,7 +109,8 @@ fn newcomers(
     let mut used: BTreeSet<u32> = roll.people.iter().map(|(_, known)| known.person.manifest_ordinal).collect();
     let left = question.parts.iter().filter_map(Part::people).flat_map(|people| &people.left);
     used.extend(left.map(|left| left.person.manifest_ordinal));
-    let by_place = question.listing == Listing::Whole && is_lost(question).unwrap_or(used.is_empty());
+    let by_place =
+        question.listing == Listing::Whole && is_lost(question).unwrap_or_else(|| is_first_list(question, entries));
     let places = entries.iter().map(|(person, _)| person.manifest_ordinal).filter(|_| by_place);
     let mut last = used.iter().copied().chain(places).chain(question.boarded.keys().copied()).max().unwrap_or(0);
     let mut members = BTreeMap::new();
@@ -138,6 +139,16 @@ fn newcomers(
         }
     }
     Ok(members)
+}
+
+/// Whether everybody who is known has followed this list and stands on it at their number, as after a journey's first
+/// list: then its newcomers have their places too.
+fn is_first_list(question: &Question<'_>, entries: &[(Person, PersonKey)]) -> bool {
+    let places: BTreeSet<u32> = entries.iter().map(|(person, _)| person.manifest_ordinal).collect();
+    question.parts.iter().filter_map(Part::people).all(|known| {
+        let numbers = known.people.iter().map(|enrolled| enrolled.person.manifest_ordinal);
+        known.manifest == question.manifest && known.left.is_empty() && numbers.into_iter().all(|n| places.contains(&n))
+    })
 }
 
 /// What is known of a newcomer who may be one of those who are lost: their subject id, where the ledger has it by their
