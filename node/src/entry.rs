@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{DeviceId, NodeId};
-use cluster_config::limits::{GATE_DEADLINE_MS, IDENTIFICATIONS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX};
+use cluster_config::limits::{IDENTIFICATIONS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::Record;
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::encounter::Purpose;
 use node_core::encounter::machine::Machine;
 use node_core::encounter::step::{Effect, Event, Here, Moment};
+use node_core::encounter::{self, Purpose};
 use node_core::hedge::Hedge;
+use node_core::search::not_here;
 use node_link::Lane;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -111,26 +112,13 @@ impl Entry {
 
     /// Checks what the gate sent, and says how long it waits for its answer.
     fn check(&self, capture: &Capture) -> Result<Duration, Refusal> {
-        let refuse = |place: &str, fix: String| Err(Refusal::new(RefusalCode::BadValue, place, fix));
-        let Sample::Template { model, values } = &capture.sample;
-        if *model != self.context.settings.model {
-            let fix = format!("send templates of model {}, not {model}", self.context.settings.model);
-            return refuse("capture.sample.model", fix);
+        let settings = &self.context.settings;
+        let wait = encounter::check(capture, settings.model)?;
+        let Sample::Template { values, .. } = &capture.sample;
+        match shaders::check_probe(settings.template_dims, values) {
+            Ok(()) => Ok(wait),
+            Err(error) => Err(Refusal::new(RefusalCode::BadValue, "capture.sample.values", error.to_string())),
         }
-        if let Err(error) = shaders::check_probe(self.context.settings.template_dims, values) {
-            return refuse("capture.sample.values", error.to_string());
-        }
-        if capture.attempt == 0 {
-            return refuse("capture.attempt", "count attempts from 1".to_owned());
-        }
-        if capture.detail.quality.is_some_and(|quality| quality > 100) {
-            return refuse("capture.detail.quality", "give 0 to 100 (ISO/IEC 29794-1)".to_owned());
-        }
-        let wait_ms = u64::from(capture.deadline_ms).min(GATE_DEADLINE_MS);
-        if wait_ms == 0 {
-            return refuse("capture.deadline_ms", format!("give 1 to {GATE_DEADLINE_MS} milliseconds"));
-        }
-        Ok(Duration::from_millis(wait_ms))
     }
 
     async fn present(&self, capture: Capture, purpose: Purpose, started: Instant) -> Result<Answer, Refusal> {
@@ -249,9 +237,6 @@ impl Entry {
 pub async fn search_here(context: &Context, search: ShardSearch) -> Result<ShardFound, Refusal> {
     match context.directory.serving(search.shard) {
         Some(serving) if serving.may_answer(&search) => context.engine.search(serving, search).await,
-        _ => {
-            let place = format!("node {}: gallery {} is not here at the version asked", context.me, search.shard);
-            Err(Refusal::new(RefusalCode::Unavailable, place, "ask another replica"))
-        }
+        _ => Err(not_here(context.me, search.shard)),
     }
 }

@@ -5,12 +5,15 @@ pub mod machine;
 mod part;
 pub mod step;
 
+use std::time::Duration;
+
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Confirmed, Directive, Recording};
 use cluster_config::gallery::{GalleryId, ShardId};
-use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, NodeId, UnixMs};
+use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
 use cluster_config::journey::JourneyStatus;
-use cluster_config::wire::gate::{Answer, Capture};
+use cluster_config::limits::GATE_DEADLINE_MS;
+use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::Placement;
 use coordinator_core::{Record, RecordOutcome, State};
@@ -42,6 +45,29 @@ impl Missing {
             Self::Closed(refusal) | Self::NotYet(refusal) => refusal,
         }
     }
+}
+
+/// Checks what a gate sent, but for the template's values, and says how long the gate waits for its answer. `model` is
+/// the cluster's.
+///
+/// # Errors
+/// `bad-value`, with the field.
+pub fn check(capture: &Capture, model: ModelVersion) -> Result<Duration, Refusal> {
+    let refuse = |place: &str, fix: String| Err(Refusal::new(RefusalCode::BadValue, place, fix));
+    let Sample::Template { model: sent, .. } = &capture.sample;
+    if *sent != model {
+        return refuse("capture.sample.model", format!("send templates of model {model}, not {sent}"));
+    }
+    if capture.attempt == 0 {
+        return refuse("capture.attempt", "count attempts from 1".to_owned());
+    }
+    if capture.detail.quality.is_some_and(|quality| quality > 100) {
+        return refuse("capture.detail.quality", "give 0 to 100 (ISO/IEC 29794-1)".to_owned());
+    }
+    if capture.deadline_ms == 0 {
+        return refuse("capture.deadline_ms", format!("give 1 to {GATE_DEADLINE_MS} milliseconds"));
+    }
+    Ok(Duration::from_millis(u64::from(capture.deadline_ms).min(GATE_DEADLINE_MS)))
 }
 
 /// What is asked of a journey's shards.
@@ -212,5 +238,36 @@ fn answer(capture: &Capture, merged: &Merged, verdict: Verdict, recording: Recor
         epoch: merged.epoch,
         gallery_version: merged.version,
         searched_by: merged.searched_by,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    /// P10: what a gate sends is refused with the field that is wrong; no gate is made to wait longer than a gate may.
+    #[test]
+    fn a_capture_is_refused_by_the_field_that_is_wrong() {
+        let checked = |change: &dyn Fn(&mut Capture)| {
+            let mut capture = fixture::capture();
+            change(&mut capture);
+            check(&capture, fixture::model()).map_err(|refusal| {
+                assert_eq!(refusal.code, RefusalCode::BadValue);
+                refusal.place
+            })
+        };
+        let other: ModelVersion = "other-512-v1".parse().expect("a model");
+        let wrong = |field: &str| Err(field.to_owned());
+        assert_eq!(
+            checked(&|c| c.sample = Sample::Template { model: other, values: vec![1.0] }),
+            wrong("capture.sample.model")
+        );
+        assert_eq!(checked(&|c| c.attempt = 0), wrong("capture.attempt"));
+        assert_eq!(checked(&|c| c.detail.quality = Some(101)), wrong("capture.detail.quality"));
+        assert_eq!(checked(&|c| c.deadline_ms = 0), wrong("capture.deadline_ms"));
+        assert_eq!(checked(&|c| c.detail.quality = Some(100)), Ok(Duration::from_millis(2_000)));
+        assert_eq!(checked(&|c| c.deadline_ms = 1), Ok(Duration::from_millis(1)));
+        assert_eq!(checked(&|c| c.deadline_ms = u32::MAX), Ok(Duration::from_millis(GATE_DEADLINE_MS)));
     }
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
+use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
-use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
+use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
+use cluster_config::wire::gate::{Capture, Sample};
 use coordinator_core::placement::{Change, Placement};
 use coordinator_core::{Command, Entry, Outcome, State, galleries, journeys, membership, placement};
 
@@ -16,7 +18,8 @@ pub fn journey() -> JourneyId {
     "AA1".parse().expect("an id")
 }
 
-fn model() -> ModelVersion {
+/// The model of all templates.
+pub fn model() -> ModelVersion {
     "synthetic-512-v1".parse().expect("a model")
 }
 
@@ -38,6 +41,19 @@ pub fn plan() -> JourneyPlan {
         parts: 1,
         manifest: ContentHash([1; 32]),
         model: model(),
+    }
+}
+
+/// A capture of somebody on it.
+pub fn capture() -> Capture {
+    Capture {
+        encounter: EncounterId(7),
+        journey: journey(),
+        sample: Sample::Template { model: model(), values: vec![1.0] },
+        detail: CaptureDetail { device_kind: DeviceKind::Egate, image_kind: ImageKind::VideoFrame, quality: None },
+        attempt: 1,
+        captured_at: UnixMs(1),
+        deadline_ms: 2_000,
     }
 }
 

@@ -2,9 +2,11 @@
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::Candidate;
+use cluster_config::gallery::ShardId;
 use cluster_config::ids::{Epoch, GalleryVersion, NodeId};
 use cluster_config::limits::CANDIDATES;
 use cluster_config::wire::peer::ShardFound;
+use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::Placement;
 
 /// The replicas in the order in which they are asked: this node's own where it can answer (that saves a hop), then
@@ -21,6 +23,12 @@ pub fn route(placement: &Placement, local: NodeId, local_ready: bool, silent: im
 /// would not know of a person added since.
 pub fn may_answer(serving: GalleryVersion, version_min: GalleryVersion, canaries: Canaries) -> bool {
     serving.0 > 0 && (serving >= version_min || canaries.has(Canary::StaleRoute))
+}
+
+/// The refusal of a node that serves nothing that may answer.
+pub fn not_here(node: NodeId, shard: ShardId) -> Refusal {
+    let place = format!("node {node}: gallery {shard} is not here at the version asked");
+    Refusal::new(RefusalCode::Unavailable, place, "ask another replica")
 }
 
 /// The answers of all shards of a gallery, taken together.

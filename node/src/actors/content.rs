@@ -8,7 +8,7 @@ use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
 use cluster_config::wire::peer;
 use cluster_config::wire::{Refusal, RefusalCode};
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, is_wanted};
+use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, is_wanted, not_kept};
 use node_core::rebuild::committed_at_least;
 use node_core::reconcile::may_keep;
 use node_core::shard::{Content, FETCH_TIMEOUT, Order, Replica};
@@ -166,7 +166,6 @@ pub async fn roster_here(
     shard: ShardId,
     version_min: GalleryVersion,
 ) -> Result<Segment, Refusal> {
-    let place = format!("node {}: roster of gallery {shard}", shared.me);
     let committed = shared.coordinator.with_state(|state| committed_at_least(state, shard, version_min));
     let serving = shared.directory.find(shard).and_then(|handle| handle.published.get());
     let store = shared.clone();
@@ -182,11 +181,11 @@ pub async fn roster_here(
     });
     match read.await.map_err(|error| error.to_string()).and_then(|read| read) {
         Ok(Some(segment)) => Ok(segment),
-        Ok(None) if committed.is_none() => {
-            Err(Refusal::new(RefusalCode::Unavailable, place, "it has not heard of that version yet; ask again"))
+        Ok(None) => Err(not_kept(shared.me, shard, committed.is_some())),
+        Err(problem) => {
+            let place = format!("node {}: roster of gallery {shard}", shared.me);
+            Err(Refusal::new(RefusalCode::Internal, place, problem))
         }
-        Ok(None) => Err(Refusal::new(RefusalCode::NotFound, place, "it is not kept here; ask another holder")),
-        Err(problem) => Err(Refusal::new(RefusalCode::Internal, place, problem)),
     }
 }
 

@@ -5,22 +5,23 @@ use std::rc::Rc;
 
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{DeviceId, Epoch, NodeId};
-use cluster_config::limits::{GATE_DEADLINE_MS, SEARCHES_IN_FLIGHT_MAX};
+use cluster_config::limits::SEARCHES_IN_FLIGHT_MAX;
 use cluster_config::wire::gate::{self, Answer, Capture};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::Record;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::encounter::Purpose;
 use node_core::encounter::machine::Machine;
 use node_core::encounter::step::{Effect, Event, Here, Moment, Seen};
-use node_core::search::may_answer;
+use node_core::encounter::{self, Purpose};
+use node_core::search::{may_answer, not_here};
+use node_population::model;
 
-use super::World;
 use super::content;
 use super::network::Address;
 use super::node::Node;
+use super::{World, micros};
 
 /// Of a thousand searches of a node's own replica, so many are not done at once: as if the gallery were a large one.
 const NOT_AT_ONCE: u64 = 250;
@@ -62,7 +63,10 @@ impl World {
             gate::Request::Board(capture) => (capture, Purpose::Board(device(from))),
         };
         let begun_us = self.now_us();
-        let wait_us = u64::from(capture.deadline_ms).min(GATE_DEADLINE_MS) * 1_000;
+        let wait_us = match encounter::check(&capture, model()) {
+            Ok(wait) => micros(wait),
+            Err(refusal) => return gate::Response::Refused(refusal),
+        };
         let answered = self.encounter(node, capture, purpose, begun_us + wait_us).await;
         self.judge.borrow_mut().entry_took(node, self.now_us() - begun_us, wait_us);
         match answered {
@@ -205,8 +209,7 @@ impl World {
 
     fn search_here(&self, node: &Node, search: &ShardSearch) -> Result<ShardFound, Refusal> {
         let Some((loaded, epoch)) = serving(node, search) else {
-            let place = format!("node {}: gallery {} is not here at the version asked", node.id, search.shard);
-            return Err(Refusal::new(RefusalCode::Unavailable, place, "ask another replica"));
+            return Err(not_here(node.id, search.shard));
         };
         Ok(content::search(node.id, epoch, &loaded, search))
     }

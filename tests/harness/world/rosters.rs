@@ -5,11 +5,11 @@ use std::rc::Rc;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::wire::Refusal;
 use cluster_config::wire::peer;
-use cluster_config::wire::{Refusal, RefusalCode};
 use futures::stream::{FuturesUnordered, StreamExt};
 use node::segment;
-use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking};
+use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, not_kept};
 use node_core::keeper;
 use node_core::rebuild::committed_at_least;
 use node_core::shard::Order;
@@ -101,18 +101,11 @@ impl World {
         if let Some(kept) = kept {
             return Ok(kept);
         }
-        let place = format!("node {}: roster of gallery {shard}", node.id);
         let committed = node.state(|state| committed_at_least(state, shard, version_min)).flatten();
-        let Some(committed) = committed else {
-            return Err(Refusal::new(
-                RefusalCode::Unavailable,
-                place,
-                "it has not heard of that version yet; ask again",
-            ));
-        };
+        let Some(committed) = committed else { return Err(not_kept(node.id, shard, false)) };
         let gallery = self.kept(node, Kind::Gallery, shard, committed);
         let loaded = gallery.and_then(|segment| super::content::load(&segment, None).ok());
         let roster = loaded.map(|loaded| segment::roster(&loaded.head).expect("a roster encodes"));
-        roster.ok_or_else(|| Refusal::new(RefusalCode::NotFound, place, "ask another holder"))
+        roster.ok_or_else(|| not_kept(node.id, shard, true))
     }
 }

@@ -15,6 +15,16 @@ pub fn is_wanted(shard: ShardId, version_min: GalleryVersion, given: &cluster_co
     given.shard == shard && given.version >= version_min
 }
 
+/// The refusal of a node that does not keep the wanted people. It says that it has none only where it has `heard` of the
+/// version: what it has not heard of, it may be about to be given. [`Answer::of`] reads it.
+pub fn not_kept(by: NodeId, shard: ShardId, heard: bool) -> Refusal {
+    let place = format!("node {by}: roster of gallery {shard}");
+    if heard {
+        return Refusal::new(RefusalCode::NotFound, place, "it is not kept here; ask another holder");
+    }
+    Refusal::new(RefusalCode::Unavailable, place, "it has not heard of that version yet; ask again")
+}
+
 /// What a node said when it was asked for the people of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -187,7 +197,14 @@ mod tests {
         assert_eq!(of(segment(1, 0)), Answer::Silent);
         assert_eq!(of(segment(2, 1)), Answer::Silent);
         assert_eq!(of(Ok(peer::Response::Done)), Answer::Silent);
-        assert_eq!(of(refused(RefusalCode::NotFound)), Answer::HasNone);
-        assert_eq!(of(refused(RefusalCode::Unavailable)), Answer::Silent);
+        assert_eq!(of(refused(RefusalCode::Busy)), Answer::Silent);
+    }
+
+    /// P1: a build begins anew, with new subject ids, only where nobody may have the people.
+    #[test]
+    fn a_node_has_none_only_of_a_version_that_it_has_heard_of() {
+        let of = |heard| Answer::of(shard(), V2, &Err(not_kept(NodeId(2), shard(), heard)));
+        assert_eq!(of(true), Answer::HasNone);
+        assert_eq!(of(false), Answer::Silent);
     }
 }

@@ -2,7 +2,6 @@
 
 use cluster_config::decision::Candidate;
 use cluster_config::decision::{Directive, Reason, Recording};
-use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
 use cluster_config::wire::peer::ShardFound;
@@ -63,15 +62,7 @@ struct Driven {
 
 impl Driven {
     fn new(purpose: Purpose, canaries: Canaries) -> Self {
-        let capture = Capture {
-            encounter: EncounterId(7),
-            journey: journey(),
-            sample: Sample::Template { model: "synthetic-512-v1".parse().expect("a model"), values: vec![1.0] },
-            detail: CaptureDetail { device_kind: DeviceKind::Egate, image_kind: ImageKind::VideoFrame, quality: None },
-            attempt: 1,
-            captured_at: UnixMs(1),
-            deadline_ms: 2_000,
-        };
+        let capture = Capture { journey: journey(), ..fixture::capture() };
         let machine = Machine::new(ME, capture, purpose, DEADLINE_US, canaries);
         let mut driven = Self { machine, now_us: 0, out: VecDeque::new(), hedge: Hedge::default() };
         driven.step(Event::Began);
