@@ -14,8 +14,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 
-use super::load::{HEADS, Row, Tally};
-use super::scene::{Options, Scene};
+use super::load::{Row, Tally, table as rows};
+use super::scene::{Options, Scene, Setting};
 use crate::Error;
 use crate::show::Show;
 
@@ -46,15 +46,17 @@ struct Level {
     rate_ratio: f64,
 }
 
+impl Level {
+    fn sides(&self) -> (usize, [(&str, &Row); 2]) {
+        (self.in_flight, [("board", &self.board), ("append + fdatasync", &self.disk)])
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    nodes: u64,
-    galleries: usize,
-    templates: u64,
-    engine: String,
-    build_seconds: f64,
-    connections: u16,
+    #[serde(flatten)]
+    setting: Setting,
     /// Travellers left when the last level ended; 0 means that a level ended early.
     travellers_left: usize,
     levels: Vec<Level>,
@@ -78,7 +80,7 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
     }
     show.step(&format!("taking {} captures", people.len()));
     let captures = Arc::new(scene.captures(people).await?);
-    let clients = scene.clients(&gate, options.connections).await?;
+    let clients = scene.clients(&gate).await?;
     let next = Arc::new(AtomicU64::new(0));
     let board = {
         let (captures, next) = (captures.clone(), next.clone());
@@ -115,12 +117,7 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
         });
     }
     Ok(Report {
-        nodes,
-        galleries: scene.bank.flights.len(),
-        templates: scene.templates,
-        engine: scene.engine.clone(),
-        build_seconds: scene.build_seconds,
-        connections: options.connections,
+        setting: scene.setting.clone(),
         travellers_left: captures.len().saturating_sub(next.load(Ordering::Relaxed) as usize),
         levels,
     })
@@ -142,13 +139,8 @@ fn append(folder: &Path, tally: &mut Tally) -> Result<(), Error> {
 impl Report {
     /// What was measured, as a person reads it; `table` sets rows of cells, the head first.
     pub fn describe(&self, table: impl Fn(&[Vec<String>]) -> String) -> String {
-        let mut rows = vec![["in flight", "what"].iter().chain(&HEADS).map(ToString::to_string).collect::<Vec<_>>()];
         let mut ratios = Vec::new();
         for level in &self.levels {
-            for (what, row) in [("board", &level.board), ("append + fdatasync", &level.disk)] {
-                let head = vec![level.in_flight.to_string(), what.to_owned()];
-                rows.push(head.into_iter().chain(row.cells()).collect());
-            }
             let mut line = format!(
                 "{} in flight: p50 {:.2} x the disk's, rate {:.1} x the disk's",
                 level.in_flight, level.p50_ratio, level.rate_ratio
@@ -160,17 +152,8 @@ impl Report {
             }
             ratios.push(line);
         }
-        let mut text = format!(
-            "{} node(s), engine {}; {} galleries of {} templates on average, built in {:.1} s; {} connections\n{}\n{}",
-            self.nodes,
-            self.engine,
-            self.galleries,
-            self.templates / self.galleries.max(1) as u64,
-            self.build_seconds,
-            self.connections,
-            table(&rows),
-            ratios.join("\n"),
-        );
+        let table = table(&rows(self.levels.iter().map(Level::sides)));
+        let mut text = format!("{}\n{table}\n{}", self.setting.describe(), ratios.join("\n"));
         if self.travellers_left == 0 {
             text.push_str("\nall travellers have boarded, so the last level ended early; give more --galleries");
         }

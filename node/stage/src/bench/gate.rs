@@ -12,8 +12,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 
 use super::echo::{self, Echo};
-use super::load::{HEADS, Row, Tally};
-use super::scene::{Options, Scene};
+use super::load::{Row, Tally, table as rows};
+use super::scene::{Options, Scene, Setting};
 use crate::Error;
 use crate::show::Show;
 
@@ -44,15 +44,17 @@ struct Level {
     rate_ratio: f64,
 }
 
+impl Level {
+    fn sides(&self) -> (usize, [(&str, &Row); 2]) {
+        (self.in_flight, [("identify", &self.identify), ("bare quinn echo", &self.echo)])
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    nodes: u64,
-    galleries: usize,
-    templates: u64,
-    engine: String,
-    build_seconds: f64,
-    connections: u16,
+    #[serde(flatten)]
+    setting: Setting,
     request_bytes: usize,
     answer_bytes: usize,
     levels: Vec<Level>,
@@ -74,7 +76,7 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
     }
     show.step(&format!("taking {} captures", people.len()));
     let captures = Arc::new(scene.captures(people).await?);
-    let clients = scene.clients(&gate, options.connections).await?;
+    let clients = scene.clients(&gate).await?;
     let first = clients[0].identify(captures[0].clone()).await?;
     let request_bytes = frame_bytes(&Request::Identify(captures[0].clone()))?;
     let answer_bytes = frame_bytes(&Response::Answer(first))?;
@@ -118,17 +120,7 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
             echo,
         });
     }
-    Ok(Report {
-        nodes,
-        galleries: scene.bank.flights.len(),
-        templates: scene.templates,
-        engine: scene.engine.clone(),
-        build_seconds: scene.build_seconds,
-        connections: options.connections,
-        request_bytes,
-        answer_bytes,
-        levels,
-    })
+    Ok(Report { setting: scene.setting.clone(), request_bytes, answer_bytes, levels })
 }
 
 fn frame_bytes(message: &impl Serialize) -> Result<usize, Error> {
@@ -139,36 +131,25 @@ fn frame_bytes(message: &impl Serialize) -> Result<usize, Error> {
 impl Report {
     /// What was measured, as a person reads it; `table` sets rows of cells, the head first.
     pub fn describe(&self, table: impl Fn(&[Vec<String>]) -> String) -> String {
-        let mut rows = vec![["in flight", "what"].iter().chain(&HEADS).map(ToString::to_string).collect::<Vec<_>>()];
         let mut ratios = Vec::new();
         for level in &self.levels {
-            for (what, row) in [("identify", &level.identify), ("bare quinn echo", &level.echo)] {
-                let head = vec![level.in_flight.to_string(), what.to_owned()];
-                rows.push(head.into_iter().chain(row.cells()).collect());
-            }
             let mut line = format!(
                 "{} in flight: p50 {:.2} x the echo's, rate {:.2} x the echo's",
                 level.in_flight, level.p50_ratio, level.rate_ratio
             );
             match level.in_flight {
                 1 => line.push_str(&format!(" (goal: p50 at most {P50_RATIO_GOAL:.0} x)")),
-                32 if self.nodes == 1 => line.push_str(&format!(" (goal: {RATE_GOAL:.0} requests/s)")),
+                32 if self.setting.nodes() == 1 => line.push_str(&format!(" (goal: {RATE_GOAL:.0} requests/s)")),
                 _ => {}
             }
             ratios.push(line);
         }
         format!(
-            "{} node(s), engine {}; {} galleries of {} templates on average, built in {:.1} s; {} connections; \
-             {} bytes there, {} back\n{}\n{}",
-            self.nodes,
-            self.engine,
-            self.galleries,
-            self.templates / self.galleries.max(1) as u64,
-            self.build_seconds,
-            self.connections,
+            "{}; {} bytes there, {} back\n{}\n{}",
+            self.setting.describe(),
             self.request_bytes,
             self.answer_bytes,
-            table(&rows),
+            table(&rows(self.levels.iter().map(Level::sides))),
             ratios.join("\n"),
         )
     }

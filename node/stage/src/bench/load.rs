@@ -137,7 +137,7 @@ impl Tally {
 
 impl Row {
     /// Its cells, for a table: rate, the three latencies, processor times.
-    pub fn cells(&self) -> Vec<String> {
+    fn cells(&self) -> Vec<String> {
         vec![
             format!("{:.0}", self.rate_per_second),
             format!("{:.0}", self.p50_us),
@@ -150,8 +150,17 @@ impl Row {
     }
 }
 
+/// The rows of a table, the head first: for each number in flight, what was measured side by side.
+pub fn table<'a, const N: usize>(levels: impl Iterator<Item = (usize, [(&'a str, &'a Row); N])>) -> Vec<Vec<String>> {
+    let mut rows = vec![["in flight", "what"].iter().chain(&HEADS).map(ToString::to_string).collect::<Vec<_>>()];
+    for (in_flight, sides) in levels {
+        rows.extend(sides.map(|(what, row)| [vec![in_flight.to_string(), what.to_owned()], row.cells()].concat()));
+    }
+    rows
+}
+
 /// The heads of [`Row::cells`].
-pub const HEADS: [&str; 7] = ["requests/s", "p50 us", "p99 us", "max us", "server CPU us", "client CPU us", "failed"];
+const HEADS: [&str; 7] = ["requests/s", "p50 us", "p99 us", "max us", "server CPU us", "client CPU us", "failed"];
 
 fn histogram() -> Result<Histogram<u64>, Error> {
     Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).map_err(Error::failed)

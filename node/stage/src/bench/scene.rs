@@ -9,6 +9,7 @@ use cluster_config::process::EngineChoice;
 use cluster_config::wire::gate::Capture;
 use cluster_config::wire::operator::{ClusterStatus, Request, Response};
 use node_link::{GateClient, Identity, OperatorClient};
+use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::bank::Bank;
@@ -44,6 +45,40 @@ pub struct Options {
     pub engine: EngineChoice,
 }
 
+/// What is measured on, as every report says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Setting {
+    nodes: u64,
+    galleries: usize,
+    /// Templates in all galleries.
+    templates: u64,
+    /// What scores.
+    engine: String,
+    /// Seconds that building all galleries took.
+    build_seconds: f64,
+    connections: u16,
+}
+
+impl Setting {
+    /// Nodes of the cluster.
+    pub fn nodes(&self) -> u64 {
+        self.nodes
+    }
+
+    /// The setting as a person reads it.
+    pub fn describe(&self) -> String {
+        format!(
+            "{} node(s), engine {}; {} galleries of {} templates on average, built in {:.1} s; {} connections",
+            self.nodes,
+            self.engine,
+            self.galleries,
+            self.templates / self.galleries.max(1) as u64,
+            self.build_seconds,
+            self.connections,
+        )
+    }
+}
+
 /// A running cluster with galleries; everything of it is gone when this is dropped.
 pub struct Scene {
     /// The nodes.
@@ -52,12 +87,8 @@ pub struct Scene {
     pub binary: PathBuf,
     /// The journeys and their people.
     pub bank: Arc<Bank>,
-    /// Templates in all galleries.
-    pub templates: u64,
-    /// What scores.
-    pub engine: String,
-    /// Seconds that building all galleries took.
-    pub build_seconds: f64,
+    /// What a report says of it.
+    pub setting: Setting,
     /// Behind the cluster, so that it goes after the cluster's processes.
     _folder: Folder,
 }
@@ -92,17 +123,18 @@ impl Scene {
             hosts: Vec::new(),
         })?;
         let operator = Operator::new(cluster.addresses(), cluster.operator()?, STEP_TIMEOUT);
-        let mut scene = Self {
-            cluster,
-            binary: options.binary.clone(),
-            bank: Arc::new(Bank::national(options.seed, galleries, options.people, clock::now())),
+        let bank = Arc::new(Bank::national(options.seed, galleries, options.people, clock::now()));
+        let setting = Setting {
+            nodes,
+            galleries: bank.flights.len(),
             templates: 0,
             engine: String::new(),
             build_seconds: 0.0,
-            _folder: Folder(folder),
+            connections: options.connections,
         };
+        let mut scene = Self { cluster, binary: options.binary.clone(), bank, setting, _folder: Folder(folder) };
         let all_members = |status: &ClusterStatus| status.members.len() as u64 == nodes;
-        scene.engine = operator.wait_for("a leader and all members", STEP_TIMEOUT, all_members).await?.engine;
+        scene.setting.engine = operator.wait_for("a leader and all members", STEP_TIMEOUT, all_members).await?.engine;
         show.step(&format!("building {galleries} galleries of {} people", options.people));
         scene.build(&operator, show).await?;
         let whole = |status: &ClusterStatus| status.shards_replicated == Some(status.shards) && status.shards > 0;
@@ -136,7 +168,7 @@ impl Scene {
             let Some(answer) = submitting.join_next().await else { break };
             match answer.map_err(Error::failed)?? {
                 Response::Submitted(submitted) => {
-                    self.templates +=
+                    self.setting.templates +=
                         submitted.journeys.iter().map(|journey| u64::from(journey.templates)).sum::<u64>();
                 }
                 Response::Refused(refusal) => return Err(refusal.into()),
@@ -145,7 +177,7 @@ impl Scene {
             done += 1;
             show.progress(done, all, "galleries");
         }
-        self.build_seconds = begun.elapsed().as_secs_f64();
+        self.setting.build_seconds = begun.elapsed().as_secs_f64();
         Ok(())
     }
 
@@ -153,11 +185,11 @@ impl Scene {
     ///
     /// # Errors
     /// Where a node does not answer.
-    pub async fn clients(&self, gate: &Identity, count: u16) -> Result<Arc<Vec<GateClient>>, Error> {
+    pub async fn clients(&self, gate: &Identity) -> Result<Arc<Vec<GateClient>>, Error> {
         let addresses = self.cluster.addresses();
         let deadline = Duration::from_millis(GATE_DEADLINE_MS);
         let mut clients = Vec::new();
-        for number in 0..usize::from(count) {
+        for number in 0..usize::from(self.setting.connections) {
             let address = addresses[number % addresses.len()];
             clients.push(GateClient::connect_to_one(address, gate.clone(), deadline).await?);
         }
