@@ -35,15 +35,10 @@ fn member() -> Member {
 fn plan() -> JourneyPlan {
     JourneyPlan {
         id: "AA100-20261124-JFK".parse().expect("an id"),
-        carrier: "AA".into(),
-        number: "100".into(),
-        departure_port: "JFK".parse().expect("a port"),
-        arrival_port: "LHR".parse().expect("a port"),
         departs_at: UnixMs(1_800_000_000_000),
         people: 300,
-        parts: 1,
         manifest: ContentHash([3; 32]),
-        model: model(),
+        ..support::plan(100)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Galleries of several parts: they grow and never shrink (R43), and no part is built on what another part was (P1).
 
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
-use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, JourneyId, NodeId, UnixMs};
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, JourneyId, NodeId};
 use cluster_config::journey::{JourneyPlan, JourneyStatus};
 use cluster_config::member::Member;
 use cluster_config::wire::RefusalCode;
@@ -12,22 +12,11 @@ mod support;
 use support::apply;
 
 fn id() -> JourneyId {
-    "AA1-20270115-JFK".parse().expect("an id")
+    support::plan(1).id
 }
 
 fn plan(parts: u16, manifest: u8) -> JourneyPlan {
-    JourneyPlan {
-        id: id(),
-        carrier: "AA".into(),
-        number: "1".into(),
-        departure_port: "JFK".parse().expect("a port"),
-        arrival_port: "LHR".parse().expect("a port"),
-        departs_at: UnixMs(1),
-        people: 10,
-        parts,
-        manifest: ContentHash([manifest; 32]),
-        model: support::model(),
-    }
+    JourneyPlan { parts, manifest: ContentHash([manifest; 32]), ..support::plan(1) }
 }
 
 fn shard(part: u16) -> ShardId {

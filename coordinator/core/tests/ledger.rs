@@ -1,32 +1,19 @@
 //! The ledger as promised: P1's exactly once, R4's crossings, and snapshots that read back alike.
 
 use cluster_config::decision::{Directive, Reason};
-use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
-use cluster_config::journey::JourneyPlan;
+use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, State, journeys};
 
 mod support;
 use support::apply;
 
 fn id() -> JourneyId {
-    "AA1-20270115-JFK".parse().expect("id")
+    support::plan(1).id
 }
 
 fn state() -> State {
     let mut state = State::default();
-    let plan = JourneyPlan {
-        id: id(),
-        carrier: "AA".into(),
-        number: "1".into(),
-        departure_port: "JFK".parse().expect("port"),
-        arrival_port: "LHR".parse().expect("port"),
-        departs_at: UnixMs(1),
-        people: 10,
-        parts: 1,
-        manifest: ContentHash([1; 32]),
-        model: support::model(),
-    };
-    assert_eq!(apply(&mut state, journeys::Command::Open(plan)), Outcome::Done);
+    assert_eq!(apply(&mut state, journeys::Command::Open(support::plan(1))), Outcome::Done);
     state
 }
 

@@ -24,18 +24,7 @@ fn member(id: u64) -> Member {
 }
 
 fn journey(number: u64, departs_in_ms: u64, people: u32) -> JourneyPlan {
-    JourneyPlan {
-        id: format!("AA{number}-20270115-JFK").parse().expect("id"),
-        carrier: "AA".into(),
-        number: number.to_string(),
-        departure_port: "JFK".parse().expect("port"),
-        arrival_port: "LHR".parse().expect("port"),
-        departs_at: UnixMs(NOW.0 + departs_in_ms),
-        people,
-        parts: 1,
-        manifest: ContentHash([number as u8; 32]),
-        model: support::model(),
-    }
+    JourneyPlan { departs_at: UnixMs(NOW.0 + departs_in_ms), people, ..support::plan(number) }
 }
 
 /// The commit of a shard's first version by its owner under this placement.
