@@ -15,8 +15,8 @@ pub fn is_wanted(shard: ShardId, version_min: GalleryVersion, given: &cluster_co
     given.shard == shard && given.version >= version_min
 }
 
-/// The refusal of a node that does not keep the wanted people. It says that it has none only where it has `heard` of the
-/// version: what it has not heard of, it may be about to be given. [`Answer::of`] reads it.
+/// The refusal of a node that does not keep the wanted people. It says that it has none only where it has `heard` of
+/// the version: what it has not heard of, it may be about to be given. [`Answer::of`] reads it.
 pub fn not_kept(by: NodeId, shard: ShardId, heard: bool) -> Refusal {
     let place = format!("node {by}: roster of gallery {shard}");
     if heard {
