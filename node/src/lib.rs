@@ -1,26 +1,25 @@
-//! Who works: the parts of a node and of the one binary `tvs`.
+//! Who works: the rooms of a node and of the one binary `tvs`.
 //!
-//! Decisions are made in the pure cores (`coordinator/core`, `node/core`); this crate performs them: actors own gallery
-//! shards, an engine thread owns the matcher, a store owns the disk. The command line is here as well; the
-//! demonstration and the benchmarks that it starts are `node/stage`'s, behind the feature `demo`.
+//! Decisions are made in the pure cores (`coordinator/core`, `node/core`); this crate performs them. From the top:
+//!
+//! - [`cli`]: the command line. The demonstration and the benchmarks that it starts are `node/stage`'s, behind the
+//!   feature `demo`.
+//! - [`process`]: starts the parts of one node, gives each what it uses, and stops them.
+//! - [`door`]: what a node answers to gates, to other nodes and to operators.
+//! - [`manifest`]: from a carrier's file to the galleries of its journeys.
+//! - [`gallery`]: the actors that own gallery shards, and where the content of a shard comes from and is kept.
+//! - [`group`]: the way into the replicated state, and how a node joins it.
+//! - [`engine`]: scores what searches ask for. [`holdings`]: where templates come from.
+//! - [`peers`]: connections to the other nodes. [`clock`] and [`observe`]: time, dice, logs and metrics.
 
-pub mod actors;
-pub mod builder;
 pub mod cli;
 pub mod clock;
-pub mod context;
-pub mod directory;
+pub mod door;
 pub mod engine;
-pub mod entry;
-pub mod freshness;
+pub mod gallery;
+pub mod group;
 pub mod holdings;
-pub mod keys;
-pub mod manifests;
+pub mod manifest;
 pub mod observe;
-pub mod operator;
+pub mod peers;
 pub mod process;
-pub mod proposer;
-pub mod segment;
-pub mod service;
-pub mod store;
-pub mod turns;

@@ -5,14 +5,17 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-use crate::process::Error;
-
 /// What nodes log where `TVS_LOG` says nothing. openraft tells of each heartbeat that a dead peer does not answer; its
 /// elections and faults show in this node's own lines.
 pub const NODE_LOGS: &str = "info,openraft=error";
 
 /// How often histograms are drained, so that they stay small between two readings.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The process has metrics already.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: {0}")]
+pub struct Error(#[from] metrics::SetRecorderError<metrics_exporter_prometheus::PrometheusRecorder>);
 
 /// Writes logs to standard error; `TVS_LOG` chooses what (the syntax of `tracing_subscriber::EnvFilter`).
 pub fn install_logs(default: &str) {
@@ -34,7 +37,7 @@ pub fn install_logs(default: &str) {
 pub fn install_metrics() -> Result<PrometheusHandle, Error> {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|error| Error::Metrics(error.to_string()))?;
+    metrics::set_global_recorder(recorder)?;
     Ok(handle)
 }
 

@@ -55,10 +55,10 @@ const DOORS: [(&str, &[&str]); 8] = [
             "tests/harness/group/",
         ],
     ),
-    ("sled::", &["coordinator/src/log/", "coordinator/tests/", "node/src/store.rs"]),
+    ("sled::", &["coordinator/src/log/", "coordinator/tests/", "node/src/gallery/store.rs"]),
     ("wgpu::", &["shaders/src/gpu"]),
     ("quinn::", &["node/link/", "node/stage/src/bench/"]),
-    ("actix::", &["node/src/actors/", "node/src/process.rs", "node/src/directory.rs"]),
+    ("actix::", &["node/src/gallery/", "node/src/process/"]),
     (
         "SystemTime::now",
         &[

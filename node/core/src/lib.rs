@@ -1,6 +1,6 @@
 //! Who works, pure: what a capture means, where it is searched, and what a replica does next.
 //!
-//! Nothing here reads a clock, draws a random number, waits or does I/O. The actors of `node/src/actors` are shells
+//! Nothing here reads a clock, draws a random number, waits or does I/O. The actors of `node/src/gallery` are shells
 //! around these: they hand in what happened and perform the effects that come out.
 //!
 //! The one arrow beyond `cluster-config` goes to `coordinator-core`, for the replicated state that nodes reconcile

@@ -10,7 +10,8 @@ use node_stage::demo::{Announced, Given, Options, demonstrate};
 use super::connect::block_on;
 use super::progress::Progress;
 use super::{Failure, output};
-use crate::{clock, manifests, observe};
+use crate::manifest::read;
+use crate::{clock, observe};
 
 /// What to show.
 #[derive(Args)]
@@ -88,7 +89,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 /// A manifest file of the caller, as a node reads it.
 fn given(file: &Path) -> Result<Given, Failure> {
     let bytes = super::manifest::read(file)?;
-    let announced = manifests::read(&bytes, node_population::model()).map(|announced| {
+    let announced = read::read(&bytes, node_population::model()).map(|announced| {
         let journeys = announced.journeys.into_iter().map(|one| Announced {
             journey: one.plan.id,
             departs_at: one.plan.departs_at,

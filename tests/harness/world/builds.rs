@@ -1,4 +1,4 @@
-//! Builds of a node: the loops around [`node_core::build`], as `node/src/actors/build.rs` has them.
+//! Builds of a node: the loops around [`node_core::build`], as `node/src/gallery/build.rs` has them.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use coordinator_core::galleries;
 use futures::FutureExt;
 use futures::future::{Either, LocalBoxFuture, select};
 use futures::stream::{FuturesUnordered, StreamExt};
-use node::builder::{self, Sources};
+use node::gallery::people::{self, Sources};
 use node::holdings::Holdings;
 use node::holdings::synthetic::model;
 use node_core::build::job::{Beside, COMMIT_TIMEOUT, Effect, Event, Job, Made, People};
@@ -230,7 +230,7 @@ impl Work<'_> {
         let mut given = BTreeMap::new();
         for (part, by) in &beside.given {
             let roster = self.roster(ShardId { part: *part, ..shard }, *by)?;
-            given.insert(*part, builder::people_of(&roster.head));
+            given.insert(*part, people::people_of(&roster.head));
         }
         let head = before.as_ref().map(|loaded| &loaded.head);
         let made_of = (&world.content.holdings as &dyn Holdings, model(), content::DIMS);

@@ -11,9 +11,9 @@ use cluster_config::person::Person;
 use cluster_config::wire::Refusal;
 use cluster_config::wire::gate::Capture;
 use cluster_config::wire::peer::{BuildOrder, ShardFound, ShardSearch};
-use node::builder::{self, Sources};
+use node::gallery::people::{self, Sources};
+use node::gallery::segment::{self, Loaded};
 use node::holdings::{self, Holdings, Template};
-use node::segment::{self, Loaded};
 use node_core::roster::scope::in_scope;
 use node_population::Population;
 use node_stage::capture;
@@ -151,7 +151,7 @@ pub fn build(
     before: Option<&Loaded>,
     version: GalleryVersion,
 ) -> Result<Segment, Refusal> {
-    let (head, values) = builder::build(sources, order, before, version, &mut || dice.number())?;
+    let (head, values) = people::build(sources, order, before, version, &mut || dice.number())?;
     Ok(segment::encode(&head, &values).expect("a segment encodes"))
 }
 
@@ -166,7 +166,7 @@ pub fn load(segment: &Segment, before: Option<&Loaded>) -> Result<Ready, String>
     segment::decode(segment, before).map(Rc::new).map_err(|error| error.to_string())
 }
 
-/// Searches a segment with the product's engine, as `node/src/engine.rs` does.
+/// Searches a segment with the product's engine, as `node/src/engine/mod.rs` does.
 pub fn search(node: NodeId, epoch: Epoch, loaded: &Ready, search: &ShardSearch) -> ShardFound {
     let job =
         Job { gallery: Arc::clone(&loaded.gallery), probes: search.probe.clone(), k: CANDIDATES, floor: search.floor };

@@ -19,7 +19,7 @@ use cluster_config::wire::{Refusal, RefusalCode, codec};
 use coordinator_core::placement::Change;
 use coordinator_core::placement::check::Violation;
 use coordinator_core::{Command, Outcome, State, galleries, journeys, placement, retention};
-use node::segment;
+use node::gallery::segment;
 use node_core::encounter::Route;
 
 use super::World;

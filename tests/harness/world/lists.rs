@@ -12,7 +12,7 @@ use cluster_config::gallery::{GalleryId, Modality, ShardId};
 use cluster_config::ids::{JourneyId, UnixMs};
 use cluster_config::journey::{JourneyPlan, Listing};
 use cluster_config::person::{Document, Person};
-use node::segment;
+use node::gallery::segment;
 use node_population::model;
 
 use crate::dice::Dice;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use cluster_config::ids::{ContentHash, EncounterId, JourneyId, SubjectId};
 use coordinator_core::Record;
-use node::segment::Head;
+use node::gallery::segment::Head;
 
 use super::content::Content;
 use super::lists::Message;

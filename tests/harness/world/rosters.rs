@@ -1,4 +1,4 @@
-//! Rosters: the people of a shard on nodes without a replica, as `node/src/actors/content.rs` has them.
+//! Rosters: the people of a shard on nodes without a replica, as `node/src/gallery/content.rs` has them.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use cluster_config::ids::{GalleryVersion, NodeId};
 use cluster_config::wire::Refusal;
 use cluster_config::wire::peer;
 use futures::stream::{FuturesUnordered, StreamExt};
-use node::segment;
+use node::gallery::segment;
 use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, not_kept};
 use node_core::keeper;
 use node_core::rebuild::committed_at_least;

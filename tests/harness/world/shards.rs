@@ -1,4 +1,4 @@
-//! The replicas of a node: the loop around [`node_core::shard::Replica`], as `node/src/actors/shard.rs` has it.
+//! The replicas of a node: the loop around [`node_core::shard::Replica`], as `node/src/gallery/shard.rs` has it.
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Turns at other nodes: the shell around [`node_core::turns`], as `node/src/turns.rs` has it.
+//! Turns at other nodes: the shell around [`node_core::turns`], as `node/src/peers/turns.rs` has it.
 
 use cluster_config::ids::NodeId;
 use futures::channel::oneshot;

@@ -19,7 +19,7 @@ use cluster_config::limits::SLED_VALUE_BYTES_MAX;
 use cluster_config::wire::codec;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{self, Keys, replace_file, sync_folder};
+use super::keys::{self, Keys, replace_file, sync_folder};
 
 /// Why galleries cannot be kept. All of these are the operator's: the disk.
 #[derive(Debug, thiserror::Error)]

@@ -1,57 +1,34 @@
-//! What the parts of one node share.
+//! Asking the other nodes.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_config::cluster::ClusterSettings;
-use cluster_config::ids::{Incarnation, NodeId};
+use cluster_config::ids::NodeId;
+use cluster_config::member::Member;
 use cluster_config::wire::{Refusal, RefusalCode, peer};
 use coordinator::Coordinator;
 use node_link::{Lane, LinkError, PeerLinks};
-use tokio::runtime::Handle;
 
-use crate::directory::Directory;
-use crate::engine::EngineHandle;
-use crate::holdings::Holdings;
-use crate::store::Store;
-use crate::turns::Turns;
-
-/// What the parts of one node share.
-pub struct Context {
-    /// This node.
-    pub me: NodeId,
-    /// This start of its process.
-    pub incarnation: Incarnation,
-    /// What all nodes agree on.
-    pub settings: ClusterSettings,
-    /// The replicated state and the ways to change it.
-    pub coordinator: Coordinator,
-    /// Connections to the other nodes.
-    pub links: PeerLinks,
-    /// What scores.
-    pub engine: EngineHandle,
-    /// Galleries on disk.
-    pub store: Store,
-    /// Where templates come from.
-    pub holdings: std::sync::Arc<dyn Holdings>,
-    /// The shards that run here.
-    pub directory: Directory,
-    /// Whose turn it is to get content from another node.
-    pub turns: Turns,
-    /// Whether calls of the raft group are answered. An empty store is kept out of the group until it is known that
-    /// this node was never a member: one whose disk was wiped could vote a second time in one term.
-    pub raft_open: AtomicBool,
-    /// The runtime of the network: connections live on it, so calls that may open one are made there.
-    pub network: Handle,
+/// Connections to the other nodes, by their ids. A cheap handle.
+#[derive(Clone)]
+pub struct Links {
+    links: PeerLinks,
+    coordinator: Coordinator,
+    configured: Arc<[Member]>,
 }
 
-impl Context {
+impl Links {
+    /// Links to the members of the replicated state, and to the `configured` ones while it does not know them yet.
+    pub fn new(links: PeerLinks, coordinator: Coordinator, configured: &[Member]) -> Self {
+        Self { links, coordinator, configured: configured.into() }
+    }
+
     /// Where a node can be reached: as it registered, else as the configuration says.
-    pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
+    fn address(&self, node: NodeId) -> Option<SocketAddr> {
         let registered =
             self.coordinator.with_state(|state| state.members().get(node).map(|m| m.member.address.clone()));
-        let configured = || self.settings.members.iter().find(|m| m.id == node).map(|m| m.address.clone());
+        let configured = || self.configured.iter().find(|m| m.id == node).map(|m| m.address.clone());
         registered.or_else(configured)?.parse().ok()
     }
 

@@ -15,11 +15,12 @@ use node_core::keeper::{self as core, Effect, Event, RECEIPT_TIMEOUT};
 use node_core::shard::Order;
 use tokio::sync::mpsc;
 
-use super::content;
-use super::shard::{Destroy, Ended, Obey, ShardActor};
-use crate::context::Context as Shared;
-use crate::proposer::Proposer;
-use crate::store::Kind;
+use super::build::Tools;
+use super::directory::Directory;
+use super::messages::{Destroy, Obey};
+use super::shard::{Ended, ShardActor};
+use super::store::Kind;
+use crate::engine::EngineHandle;
 
 /// Look at the state and make this node fit it.
 #[derive(Message)]
@@ -41,8 +42,9 @@ struct Happened(Event);
 
 /// See the module.
 pub struct Keeper {
-    shared: Arc<Shared>,
-    proposer: Proposer,
+    tools: Arc<Tools>,
+    engine: EngineHandle,
+    directory: Arc<Directory>,
     arbiter: ArbiterHandle,
     core: core::Keeper,
     effects: Vec<Effect>,
@@ -53,22 +55,25 @@ impl Keeper {
     /// Starts the keeper on `arbiter`, together with the tasks that tell it of changes.
     pub fn spawn(
         arbiter: &ArbiterHandle,
-        shared: Arc<Shared>,
-        proposer: Proposer,
+        tools: Arc<Tools>,
+        engine: EngineHandle,
+        directory: Arc<Directory>,
         on_disk: BTreeSet<ShardId>,
     ) -> Recipient<Reconcile> {
         let (notify, mut ended) = mpsc::unbounded_channel();
+        let network = tools.network.clone();
         let keeper = Self {
-            shared: shared.clone(),
-            proposer,
+            core: core::Keeper::new(tools.coordinator.node_id(), on_disk, Canaries::of_process()),
+            tools,
+            engine,
+            directory,
             arbiter: arbiter.clone(),
-            core: core::Keeper::new(shared.me, on_disk, Canaries::of_process()),
             effects: Vec::new(),
             notify,
         };
         let address = Self::start_in_arbiter(arbiter, move |_| keeper);
         let told = address.clone();
-        shared.network.spawn(async move {
+        network.spawn(async move {
             while let Some(ended) = ended.recv().await {
                 if told.send(ShardEnded(ended)).await.is_err() {
                     return;
@@ -80,7 +85,7 @@ impl Keeper {
 
     fn step(&mut self, event: Event, context: &mut Context<Self>) {
         let mut effects = std::mem::take(&mut self.effects);
-        self.shared.coordinator.with_state(|state| self.core.step(state, event, &mut effects));
+        self.tools.coordinator.with_state(|state| self.core.step(state, event, &mut effects));
         for effect in effects.drain(..) {
             match effect {
                 Effect::Start(shard, run, order) => self.start_replica(Ended { shard, run }, order),
@@ -96,32 +101,32 @@ impl Keeper {
     }
 
     fn start_replica(&self, ended: Ended, order: Order) {
-        let (shared, proposer) = (self.shared.clone(), self.proposer.clone());
-        let handle = ShardActor::spawn(&self.arbiter, shared, proposer, ended, order, self.notify.clone());
-        self.shared.directory.insert(ended.shard, handle);
+        let (tools, engine) = (self.tools.clone(), self.engine.clone());
+        let handle = ShardActor::spawn(&self.arbiter, tools, engine, ended, order, self.notify.clone());
+        self.directory.insert(ended.shard, handle);
     }
 
     fn tell(&mut self, shard: ShardId, order: Order) {
-        let told = self.shared.directory.find(shard).is_some_and(|handle| handle.obey.try_send(Obey(order)).is_ok());
+        let told = self.directory.find(shard).is_some_and(|handle| handle.obey.try_send(Obey(order)).is_ok());
         if !told {
             let mut effects = Vec::new();
-            self.shared.coordinator.with_state(|state| self.core.step(state, Event::NotTold(shard), &mut effects));
+            self.tools.coordinator.with_state(|state| self.core.step(state, Event::NotTold(shard), &mut effects));
         }
     }
 
     /// Ends the shard's actor.
     fn end(&self, shard: ShardId) {
-        if let Some(handle) = self.shared.directory.remove(shard) {
+        if let Some(handle) = self.directory.remove(shard) {
             // An actor whose queue is full still ends: its last address goes with the handle.
             let _ = handle.destroy.try_send(Destroy);
         }
     }
 
     fn keep_roster(&self, shard: ShardId, order: Order, context: &Context<Self>) {
-        let shared = self.shared.clone();
+        let contents = self.tools.contents.clone();
         let address = context.address();
-        self.shared.network.spawn(async move {
-            let kept = content::keep_roster(&shared, shard, &order).await;
+        self.tools.network.spawn(async move {
+            let kept = contents.keep_roster(shard, &order).await;
             if let Err(refusal) = &kept {
                 tracing::debug!(%shard, %refusal, "the roster is not kept yet; it is asked for again");
             }
@@ -131,20 +136,16 @@ impl Keeper {
     }
 
     fn drop_replica(&self, shard: ShardId) {
-        let shared = self.shared.clone();
-        self.shared.network.spawn_blocking(move || {
-            if let Err(error) = shared.store.drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX)) {
-                tracing::error!(%shard, %error, "the replica's content could not be dropped");
-            }
-        });
+        let contents = self.tools.contents.clone();
+        let dropping = async move { contents.drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX)).await };
+        self.tools.network.spawn(dropping);
     }
 
     fn purge(&self, shard: ShardId, context: &Context<Self>) {
-        let shared = self.shared.clone();
-        let proposer = self.proposer.clone();
+        let tools = self.tools.clone();
         let address = context.address();
-        self.shared.network.spawn(async move {
-            let destroyed = destroy(&shared, &proposer, shard).await;
+        self.tools.network.spawn(async move {
+            let destroyed = destroy(&tools, shard).await;
             if let Err(refusal) = &destroyed {
                 tracing::warn!(%shard, %refusal, "the purge is tried again");
             }
@@ -186,14 +187,9 @@ impl Handler<ShardEnded> for Keeper {
     }
 }
 
-async fn destroy(shared: &Arc<Shared>, proposer: &Proposer, shard: ShardId) -> Result<(), Refusal> {
-    let store = shared.clone();
-    let destroyed = tokio::task::spawn_blocking(move || store.store.destroy(shard)).await;
-    let failed = |problem: String| {
-        let place = format!("node {}: gallery {shard} is not destroyed", shared.me);
-        Refusal::new(cluster_config::wire::RefusalCode::Internal, place, problem)
-    };
-    destroyed.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
-    let receipt = retention::Command::Receipt { shard, node: shared.me };
-    proposer.propose(actor::Actor::node(shared.me), receipt, Instant::now() + RECEIPT_TIMEOUT).await.map(|_| ())
+async fn destroy(tools: &Tools, shard: ShardId) -> Result<(), Refusal> {
+    tools.contents.destroy(shard).await?;
+    let me = tools.coordinator.node_id();
+    let (receipt, until) = (retention::Command::Receipt { shard, node: me }, Instant::now() + RECEIPT_TIMEOUT);
+    tools.proposer.propose(actor::Actor::node(me), receipt, until).await.map(|_| ())
 }

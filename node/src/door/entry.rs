@@ -6,31 +6,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{DeviceId, NodeId};
+use cluster_config::ids::{DeviceId, ModelVersion, NodeId};
 use cluster_config::limits::{IDENTIFICATIONS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX};
-use cluster_config::wire::gate::{Answer, Capture, Sample};
+use cluster_config::wire::gate::{Answer, Capture, Sample, Welcome};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator::Coordinator;
 use coordinator_core::Record;
 use futures::stream::{FuturesUnordered, StreamExt};
 use node_core::encounter::machine::Machine;
 use node_core::encounter::step::{Effect, Event, Here, Moment};
 use node_core::encounter::{self, Purpose};
 use node_core::hedge::Hedge;
-use node_core::search::not_here;
 use node_link::Lane;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock;
-use crate::context::{Context, out_of_turn};
-use crate::freshness::Freshness;
-use crate::proposer::Proposer;
+use crate::gallery::search::Searches;
+use crate::group::freshness::Freshness;
+use crate::group::proposer::Proposer;
+use crate::peers::links::{Links, out_of_turn};
 
 /// The entry node's part.
 pub struct Entry {
-    context: Arc<Context>,
+    coordinator: Coordinator,
+    links: Links,
+    searches: Searches,
     proposer: Proposer,
     freshness: Arc<Freshness>,
+    /// The cluster's model, and the numbers in its templates.
+    model: (ModelVersion, usize),
     hedge: Mutex<Hedge>,
     /// From where the machines count their time.
     began: Instant,
@@ -62,12 +67,22 @@ enum Performed {
 }
 
 impl Entry {
-    /// An entry that works with these.
-    pub fn new(context: Arc<Context>, proposer: Proposer, freshness: Arc<Freshness>) -> Self {
+    /// An entry for templates of this model and with so many numbers, which searches here and at the other nodes.
+    pub fn new(
+        coordinator: Coordinator,
+        links: Links,
+        searches: Searches,
+        proposer: Proposer,
+        freshness: Arc<Freshness>,
+        model: (ModelVersion, usize),
+    ) -> Self {
         Self {
-            context,
+            coordinator,
+            links,
+            searches,
             proposer,
             freshness,
+            model,
             hedge: Mutex::default(),
             began: Instant::now(),
             slots: Semaphore::new(SEARCHES_IN_FLIGHT_MAX),
@@ -76,6 +91,12 @@ impl Entry {
             identify_seconds: metrics::histogram!("tvs_identify_seconds"),
             board_seconds: metrics::histogram!("tvs_board_seconds"),
         }
+    }
+
+    /// Who answers, and where the other members are.
+    pub fn welcome(&self) -> Welcome {
+        let members = self.coordinator.with_state(|s| s.members().iter().map(|m| m.member.address.clone()).collect());
+        Welcome { node: self.me(), members }
     }
 
     /// Searches the gallery; nothing is recorded.
@@ -102,20 +123,24 @@ impl Entry {
         Ok(answer)
     }
 
+    fn me(&self) -> NodeId {
+        self.coordinator.node_id()
+    }
+
     fn admit<'a>(&self, slots: &'a Semaphore) -> Result<SemaphorePermit<'a>, Refusal> {
         slots.try_acquire().map_err(|_| {
             metrics::counter!("tvs_requests_shed_total").increment(1);
-            let place = format!("node {}: as many searches in flight as it takes", self.context.me);
+            let place = format!("node {}: as many searches in flight as it takes", self.me());
             Refusal::new(RefusalCode::Busy, place, "try again in a moment, or ask another node")
         })
     }
 
     /// Checks what the gate sent, and says how long it waits for its answer.
     fn check(&self, capture: &Capture) -> Result<Duration, Refusal> {
-        let settings = &self.context.settings;
-        let wait = encounter::check(capture, settings.model)?;
+        let (model, dims) = self.model;
+        let wait = encounter::check(capture, model)?;
         let Sample::Template { values, .. } = &capture.sample;
-        match shaders::check_probe(settings.template_dims, values) {
+        match shaders::check_probe(dims, values) {
             Ok(()) => Ok(wait),
             Err(error) => Err(Refusal::new(RefusalCode::BadValue, "capture.sample.values", error.to_string())),
         }
@@ -124,7 +149,7 @@ impl Entry {
     async fn present(&self, capture: Capture, purpose: Purpose, started: Instant) -> Result<Answer, Refusal> {
         let wait = self.check(&capture)?;
         let deadline_us = ((started - self.began) + wait).as_micros() as u64;
-        let mut machine = Machine::new(self.context.me, capture, purpose, deadline_us, Canaries::of_process());
+        let mut machine = Machine::new(self.me(), capture, purpose, deadline_us, Canaries::of_process());
         let mut effects = VecDeque::new();
         let mut works = FuturesUnordered::new();
         let mut event = Event::Began;
@@ -153,7 +178,7 @@ impl Entry {
     fn perform(&self, machine: &Machine, effect: Effect) -> Performed {
         match effect {
             Effect::Look(look) => {
-                Performed::Now(Event::Looked(self.context.coordinator.with_state(|state| machine.look(look, state))))
+                Performed::Now(Event::Looked(self.coordinator.with_state(|state| machine.look(look, state))))
             }
             Effect::SearchHere { part } => {
                 let here = machine.search(part).map(|search| self.search_at_once(search));
@@ -196,17 +221,18 @@ impl Entry {
 
     /// Searches a replica that runs here where that is quicker done than handed on.
     fn search_at_once(&self, search: &ShardSearch) -> Here {
-        let serving = self.context.directory.serving(search.shard).filter(|serving| serving.may_answer(search));
-        let found = serving.as_ref().and_then(|serving| self.context.engine.search_at_once(serving, search));
-        found.map_or_else(|| Here::Not { ready: serving.is_some(), hedge: self.hedge().clone() }, Here::AtOnce)
+        match self.searches.search_at_once(search) {
+            Ok(found) => Here::AtOnce(found),
+            Err(ready) => Here::Not { ready, hedge: self.hedge().clone() },
+        }
     }
 
     async fn ask(&self, replica: NodeId, search: ShardSearch, deadline_us: u64) -> Result<ShardFound, Refusal> {
-        if replica == self.context.me {
-            return search_here(&self.context, search).await;
+        if replica == self.me() {
+            return self.searches.search(search).await;
         }
         let timeout = self.instant(deadline_us).saturating_duration_since(Instant::now());
-        match self.context.ask(replica, Lane::Search, &peer::Request::Search(search), timeout).await? {
+        match self.links.ask(replica, Lane::Search, &peer::Request::Search(search), timeout).await? {
             peer::Response::Found(found) => Ok(found),
             _ => Err(out_of_turn(replica)),
         }
@@ -227,16 +253,5 @@ impl Entry {
 
     fn instant(&self, us: u64) -> Instant {
         self.began + Duration::from_micros(us)
-    }
-}
-
-/// Searches a shard that runs on this node.
-///
-/// # Errors
-/// `unavailable` where it does not run here or is behind, and the engine's.
-pub async fn search_here(context: &Context, search: ShardSearch) -> Result<ShardFound, Refusal> {
-    match context.directory.serving(search.shard) {
-        Some(serving) if serving.may_answer(&search) => context.engine.search(serving, search).await,
-        _ => Err(not_here(context.me, search.shard)),
     }
 }

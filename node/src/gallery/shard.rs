@@ -15,46 +15,17 @@ use node_core::build::{job, may_begin};
 use node_core::shard::{Content, Effect, Message as CoreMessage, Order, Replica};
 use tokio::sync::mpsc;
 
-use super::{build, content};
+use super::build::{self, Tools};
+use super::directory::ShardHandle;
+use super::messages::{Build, Destroy, Fetch, Obey, Stage, Store};
+use super::segment::Loaded;
+use super::serving::{Published, Serving};
+use super::store::{Kept, Kind};
 use crate::clock;
-use crate::context::Context as Shared;
-use crate::directory::{Published, Serving, ShardHandle};
-use crate::proposer::Proposer;
-use crate::segment::Loaded;
-use crate::store::{Kept, Kind};
+use crate::engine::EngineHandle;
 
 /// Messages that may wait for one shard: orders, segments, builds. Searches do not come this way.
 const MAILBOX_MESSAGES_MAX: usize = 1_024;
-
-/// Keep a segment that the owner pushes; answered once it is durable.
-#[derive(Message)]
-#[rtype(result = "Result<(), Refusal>")]
-pub struct Store(pub Segment);
-
-/// Give the segment that is served, at this version or a later one.
-#[derive(Message)]
-#[rtype(result = "Result<Segment, Refusal>")]
-pub struct Fetch(pub GalleryVersion);
-
-/// Build the next version; answered once it is committed.
-#[derive(Message)]
-#[rtype(result = "Result<Built, Refusal>")]
-pub struct Build(pub BuildOrder);
-
-/// What the replicated state asks for now.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Obey(pub Order);
-
-/// The replica ends here.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Destroy;
-
-/// A segment stands ready in memory and on disk.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Stage(pub Arc<Loaded>);
 
 /// What lies on disk has been looked at.
 #[derive(Message)]
@@ -96,8 +67,8 @@ impl Drop for LifeLine {
 
 /// One shard replica.
 pub struct ShardActor {
-    shared: Arc<Shared>,
-    proposer: Proposer,
+    tools: Arc<Tools>,
+    engine: EngineHandle,
     core: Replica,
     serving: Option<Arc<Loaded>>,
     staged: Vec<Arc<Loaded>>,
@@ -111,8 +82,8 @@ impl ShardActor {
     /// Starts the actor on `arbiter`; `notify` hears of its end.
     pub fn spawn(
         arbiter: &ArbiterHandle,
-        shared: Arc<Shared>,
-        proposer: Proposer,
+        tools: Arc<Tools>,
+        engine: EngineHandle,
         ended: Ended,
         order: Order,
         notify: mpsc::UnboundedSender<Ended>,
@@ -122,9 +93,9 @@ impl ShardActor {
         let address = Self::start_in_arbiter(arbiter, move |context| {
             context.set_mailbox_capacity(MAILBOX_MESSAGES_MAX);
             Self {
-                core: Replica::new(shared.me, ended.shard, order, Canaries::of_process()),
-                shared,
-                proposer,
+                core: Replica::new(tools.coordinator.node_id(), ended.shard, order, Canaries::of_process()),
+                tools,
+                engine,
                 serving: None,
                 staged: Vec::new(),
                 published: publish.clone(),
@@ -183,25 +154,20 @@ impl ShardActor {
     fn serve(&mut self, content: Content) {
         let Some(loaded) = self.take_staged(content) else { return };
         if let Some(before) = self.serving.replace(loaded.clone()) {
-            self.shared.engine.release(&before);
+            self.engine.release(&before);
         }
-        let version = loaded.head.version;
-        let shared = self.shared.clone();
-        let shard = self.core.shard();
-        self.shared.network.spawn_blocking(move || {
-            if let Err(error) = shared.store.drop_before(Kind::Gallery, shard, version) {
-                tracing::error!(%shard, %error, "older versions could not be dropped");
-            }
-        });
+        let (contents, shard, version) = (self.tools.contents.clone(), self.core.shard(), loaded.head.version);
+        let dropping = async move { contents.drop_before(Kind::Gallery, shard, version).await };
+        self.tools.network.spawn(dropping);
     }
 
     fn fetch(&self, from: NodeId, version_min: GalleryVersion, context: &mut Context<Self>) {
-        let shared = self.shared.clone();
+        let contents = self.tools.contents.clone();
         let shard = self.core.shard();
         let address = context.address();
         let before = self.serving.clone();
-        self.shared.network.spawn(async move {
-            let fetched = content::fetch_gallery(&shared, from, shard, version_min, before).await;
+        self.tools.network.spawn(async move {
+            let fetched = contents.fetch_gallery(from, shard, version_min, before).await;
             // The actor may have been told to end meanwhile.
             let _ = match fetched {
                 Ok(loaded) => {
@@ -223,8 +189,7 @@ impl ShardActor {
             return None;
         }
         Some(build::Job {
-            shared: self.shared.clone(),
-            proposer: self.proposer.clone(),
+            tools: self.tools.clone(),
             shard: self.core.shard(),
             order,
             before: self.serving.clone(),
@@ -237,8 +202,8 @@ impl ShardActor {
     fn rebuild(&self, context: &mut Context<Self>) {
         let Some(job) = self.begin_build(None, context) else { return };
         let shard = self.core.shard();
-        let core = job::Job::rebuild(self.shared.me, shard, self.core.order(), Canaries::of_process());
-        self.shared.network.spawn(async move {
+        let core = job::Job::rebuild(self.me(), shard, self.core.order(), Canaries::of_process());
+        self.tools.network.spawn(async move {
             let rebuilt = job.run(core).await;
             let result = if rebuilt.is_ok() { "done" } else { "failed" };
             metrics::counter!("tvs_shard_rebuilds_total", "result" => result).increment(1);
@@ -251,8 +216,12 @@ impl ShardActor {
         });
     }
 
+    fn me(&self) -> NodeId {
+        self.tools.coordinator.node_id()
+    }
+
     fn refuse(&self, code: RefusalCode, problem: &str, fix: &str) -> Refusal {
-        Refusal::new(code, format!("node {}: gallery {}: {problem}", self.shared.me, self.core.shard()), fix)
+        Refusal::new(code, format!("node {}: gallery {}: {problem}", self.me(), self.core.shard()), fix)
     }
 }
 
@@ -264,11 +233,11 @@ impl Actor for ShardActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        let shared = self.shared.clone();
+        let contents = self.tools.contents.clone();
         let replica = self.core.clone();
         let address = context.address();
-        self.shared.network.spawn(async move {
-            let read = tokio::task::spawn_blocking(move || content::read_gallery(&shared, &replica)).await;
+        self.tools.network.spawn(async move {
+            let read = tokio::task::spawn_blocking(move || contents.read_gallery(&replica)).await;
             // The actor may have been told to end meanwhile.
             let _ = address.send(DiskRead(read.ok().flatten())).await;
         });
@@ -323,12 +292,12 @@ impl Handler<Store> for ShardActor {
     type Result = ResponseFuture<Result<(), Refusal>>;
 
     fn handle(&mut self, Store(segment): Store, context: &mut Context<Self>) -> Self::Result {
-        let shared = self.shared.clone();
+        let contents = self.tools.contents.clone();
         let address = context.address();
         let refusal = self.refuse(RefusalCode::Unavailable, "the actor is ending", "ask again");
         let before = self.serving.clone();
         Box::pin(async move {
-            let loaded = content::keep(&shared, Kind::Gallery, segment, before).await?;
+            let loaded = contents.keep(Kind::Gallery, segment, before).await?;
             address.send(Stage(loaded)).await.map_err(|_| refusal)
         })
     }
@@ -338,7 +307,7 @@ impl Handler<Fetch> for ShardActor {
     type Result = ResponseFuture<Result<Segment, Refusal>>;
 
     fn handle(&mut self, Fetch(version_min): Fetch, _: &mut Context<Self>) -> Self::Result {
-        let shared = self.shared.clone();
+        let contents = self.tools.contents.clone();
         let absent = self.refuse(RefusalCode::Unavailable, "the version is not here", "ask another replica");
         let Some(loaded) = self.serving.clone().filter(|loaded| loaded.head.version >= version_min) else {
             return Box::pin(async { Err(absent) });
@@ -346,13 +315,7 @@ impl Handler<Fetch> for ShardActor {
         Box::pin(async move {
             let (shard, version, hash) = (loaded.head.shard, loaded.head.version, loaded.hash);
             let kept = Kept { kind: Kind::Gallery, shard, version, hash };
-            let read = shared.network.clone().spawn_blocking(move || shared.store.get(kept));
-            match read.await {
-                Ok(Ok(Some(segment))) => Ok(segment),
-                Ok(Ok(None)) => Err(absent),
-                Ok(Err(error)) => Err(Refusal::new(RefusalCode::Internal, absent.place, error.to_string())),
-                Err(error) => Err(Refusal::new(RefusalCode::Internal, absent.place, error.to_string())),
-            }
+            contents.kept(kept, absent.place.clone()).await?.ok_or(absent)
         })
     }
 }
@@ -366,13 +329,13 @@ impl Handler<Build> for ShardActor {
         }
         let placement = self.core.order().placement.clone();
         let known = self.serving.as_ref().map(|loaded| loaded.head.version);
-        let core = job::Job::ordered(self.shared.me, &order, placement, known, Canaries::of_process());
+        let core = job::Job::ordered(self.me(), &order, placement, known, Canaries::of_process());
         let Some(job) = self.begin_build(Some(order), context) else {
             let refusal = self.refuse(RefusalCode::Unavailable, "another build is under way", "ask again");
             return Box::pin(async { Err(refusal) });
         };
         let shard = self.core.shard();
-        let running = self.shared.network.spawn(job.run(core));
+        let running = self.tools.network.spawn(job.run(core));
         Box::pin(async move {
             running.await.unwrap_or_else(|error| {
                 let place = format!("gallery {shard}: the build broke off: {error}");
@@ -388,7 +351,7 @@ impl Handler<Destroy> for ShardActor {
     fn handle(&mut self, _: Destroy, context: &mut Context<Self>) {
         self.published.set(None);
         for loaded in self.serving.take().into_iter().chain(std::mem::take(&mut self.staged)) {
-            self.shared.engine.release(&loaded);
+            self.engine.release(&loaded);
         }
         context.stop();
     }

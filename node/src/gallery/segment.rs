@@ -245,7 +245,7 @@ mod tests {
         let mut golden = Golden::default();
         golden.add("head", &head);
         golden.add_bytes("segment", &segment.bytes);
-        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/golden_segment.txt"));
+        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gallery/golden_segment.txt"));
 
         let mut older = segment;
         older.bytes[4] = FORMAT_VERSION - 1;

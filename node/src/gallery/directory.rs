@@ -4,52 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Recipient;
-use cluster_config::canary::Canaries;
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{Epoch, GalleryVersion};
-use cluster_config::wire::peer::ShardSearch;
-use node_core::search::may_answer;
+use cluster_config::ids::GalleryVersion;
 
-use crate::actors::shard::{Build, Destroy, Fetch, Obey, Store};
-use crate::segment::Loaded;
-
-/// What can be searched of a shard at this moment.
-#[derive(Clone)]
-pub struct Serving {
-    /// The content.
-    pub loaded: Arc<Loaded>,
-    /// Generation of ownership that the actor knows of.
-    pub epoch: Epoch,
-}
-
-impl Serving {
-    /// Whether it is new enough for this search.
-    pub fn may_answer(&self, search: &ShardSearch) -> bool {
-        may_answer(self.loaded.head.version, search.version_min, Canaries::of_process())
-    }
-}
-
-/// Where one shard's actor, and nobody else, publishes what can be searched. A search reads it instead of asking the
-/// actor: that, and scoring on the asking thread, took a third off an idle node's answer (`tvs bench gate`).
-#[derive(Default)]
-pub struct Published(RwLock<Option<Serving>>);
-
-impl Published {
-    /// Replaces what is published; absent withdraws it.
-    pub fn set(&self, serving: Option<Serving>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = serving;
-    }
-
-    /// What is published.
-    pub fn get(&self) -> Option<Serving> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn version(&self) -> GalleryVersion {
-        let serving = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        serving.as_ref().map(|serving| serving.loaded.head.version).unwrap_or_default()
-    }
-}
+use super::messages::{Build, Destroy, Fetch, Obey, Store};
+use super::serving::{Published, Serving};
 
 /// How to reach one shard's actor.
 #[derive(Clone)]
@@ -66,13 +25,6 @@ pub struct ShardHandle {
     pub destroy: Recipient<Destroy>,
     /// What can be searched.
     pub published: Arc<Published>,
-}
-
-impl ShardHandle {
-    /// The version that can be searched; 0 is none.
-    pub fn version(&self) -> GalleryVersion {
-        self.published.version()
-    }
 }
 
 /// All shards of this node.
@@ -103,7 +55,7 @@ impl Directory {
     /// Every shard with the version that can be searched.
     pub fn versions(&self) -> Vec<(ShardId, GalleryVersion)> {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
-        shards.iter().map(|(shard, handle)| (*shard, handle.version())).collect()
+        shards.iter().map(|(shard, handle)| (*shard, handle.published.version())).collect()
     }
 
     /// Adds or replaces a shard.

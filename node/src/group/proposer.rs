@@ -2,7 +2,6 @@
 //! `node_core::proposal`, and what the leader answers to a node that hands one on.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
@@ -10,29 +9,34 @@ use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{GATE_DEADLINE_MS, LEDGER_BATCH_RECORDS_MAX, PEER_FRAME_BYTES_MAX};
 use cluster_config::wire::{Refusal, RefusalCode, codec, peer};
-use coordinator::{Batcher, ProposeError};
+use coordinator::{Batcher, Coordinator, ProposeError};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, ledger};
 use node_core::proposal::{self, Effect, Event, Proposal, unavailable};
 use node_link::Lane;
+use tokio::runtime::Handle;
 
-use crate::context::{Context, out_of_turn};
+use crate::peers::links::{Links, out_of_turn};
+
+/// How long a change of the state that a person or a node asks for may take.
+pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module. A cheap handle.
 #[derive(Clone)]
 pub struct Proposer {
-    context: Arc<Context>,
+    coordinator: Coordinator,
+    links: Links,
     forward: Batcher<Refusal>,
 }
 
 impl Proposer {
-    /// Starts the task that batches records for the leader on the network runtime.
-    pub fn start(context: Arc<Context>) -> Self {
-        let asking = context.clone();
-        let forward = Batcher::start(&context.network, move |leader, records| {
-            let context = asking.clone();
-            async move { forward(&context, leader, records).await }
+    /// Starts the task that batches records for the leader on the network's runtime.
+    pub fn start(coordinator: Coordinator, links: Links, network: &Handle) -> Self {
+        let (me, asking) = (coordinator.node_id(), links.clone());
+        let forward = Batcher::start(network, move |leader, records| {
+            let links = asking.clone();
+            async move { forward(&links, me, leader, records).await }
         });
-        Self { context, forward }
+        Self { coordinator, links, forward }
     }
 
     /// Applies a command; `actor` is whoever asked for the change.
@@ -46,14 +50,14 @@ impl Proposer {
         command: impl Into<Command>,
         deadline: Instant,
     ) -> Result<Outcome, Refusal> {
-        let (context, command) = (&self.context, command.into());
+        let (coordinator, links, command) = (&self.coordinator, &self.links, command.into());
         self.follow(deadline, |leader| {
             let command = command.clone();
             async move {
-                if leader == context.me {
-                    context.coordinator.propose(actor, command).await.map_err(refusal_of)
+                if leader == coordinator.node_id() {
+                    coordinator.propose(actor, command).await.map_err(refusal_of)
                 } else {
-                    propose_at(context, leader, (actor, &command), deadline).await
+                    propose_at(links, leader, (actor, &command), deadline).await
                 }
             }
         })
@@ -65,12 +69,12 @@ impl Proposer {
     /// # Errors
     /// As [`Proposer::propose`].
     pub async fn record(&self, record: Record, deadline: Instant) -> Result<RecordOutcome, Refusal> {
-        let context = &self.context;
+        let coordinator = &self.coordinator;
         let recorded = self.follow(deadline, |leader| {
             let records = vec![record.clone()];
             async move {
-                let outcomes = if leader == context.me {
-                    context.coordinator.record_batch(records).await.map_err(refusal_of)
+                let outcomes = if leader == coordinator.node_id() {
+                    coordinator.record_batch(records).await.map_err(refusal_of)
                 } else {
                     self.forward.record(leader, records).await.map_err(proposal::refusal_of)
                 };
@@ -79,7 +83,7 @@ impl Proposer {
         });
         match recorded.await? {
             Outcome::Recorded(mut outcomes) if outcomes.len() == 1 => Ok(outcomes.remove(0)),
-            _ => Err(out_of_turn(context.me)),
+            _ => Err(out_of_turn(coordinator.node_id())),
         }
     }
 
@@ -88,18 +92,18 @@ impl Proposer {
     where
         F: Future<Output = Result<Outcome, Refusal>> + Send,
     {
-        let (context, begun) = (&self.context, Instant::now());
+        let (me, begun) = (self.coordinator.node_id(), Instant::now());
         let deadline_us = deadline.saturating_duration_since(begun).as_micros() as u64;
-        let mut machine = Proposal::new(context.me, deadline_us, Canaries::of_process());
+        let mut machine = Proposal::new(me, deadline_us, Canaries::of_process());
         let mut effects = Vec::new();
         let mut trying = None;
         let mut wake_us = deadline_us;
-        let mut event = Event::Looked(context.coordinator.leader());
+        let mut event = Event::Looked(self.coordinator.leader());
         loop {
             machine.step(begun.elapsed().as_micros() as u64, event, &mut effects);
             for effect in effects.drain(..) {
                 match effect {
-                    Effect::ProposeHere => trying = Some(Box::pin(at(context.me))),
+                    Effect::ProposeHere => trying = Some(Box::pin(at(me))),
                     Effect::Send { leader } => trying = Some(Box::pin(at(leader))),
                     Effect::Forget => trying = None,
                     Effect::Wake { at_us } => wake_us = at_us,
@@ -115,7 +119,7 @@ impl Proposer {
             let wake = begun + Duration::from_micros(wake_us);
             event = tokio::select! {
                 answer = answered => Event::Answered(answer),
-                () = tokio::time::sleep_until(wake.into()) => Event::Looked(context.coordinator.leader()),
+                () = tokio::time::sleep_until(wake.into()) => Event::Looked(self.coordinator.leader()),
             };
             if matches!(event, Event::Answered(_)) {
                 trying = None;
@@ -125,7 +129,7 @@ impl Proposer {
 }
 
 async fn propose_at(
-    context: &Context,
+    links: &Links,
     leader: NodeId,
     (actor, command): (Actor, &Command),
     deadline: Instant,
@@ -133,7 +137,7 @@ async fn propose_at(
     let command = codec::encode(command, PEER_FRAME_BYTES_MAX)
         .map_err(|error| Refusal::new(RefusalCode::TooLarge, "command", error.to_string()))?;
     let timeout = deadline.saturating_duration_since(Instant::now());
-    match context.ask(leader, Lane::Raft, &peer::Request::Propose { actor, command }, timeout).await? {
+    match links.ask(leader, Lane::Raft, &peer::Request::Propose { actor, command }, timeout).await? {
         peer::Response::Proposed(bytes) => codec::decode(&bytes, PEER_FRAME_BYTES_MAX)
             .map_err(|error| Refusal::new(RefusalCode::Internal, "outcome", error.to_string())),
         peer::Response::NotLeader(_) => Err(unavailable("the node asked does not lead any more")),
@@ -142,9 +146,14 @@ async fn propose_at(
 }
 
 /// Hands a batch of records to the leader.
-async fn forward(context: &Context, leader: NodeId, records: Vec<Record>) -> Result<Vec<RecordOutcome>, Refusal> {
+async fn forward(
+    links: &Links,
+    me: NodeId,
+    leader: NodeId,
+    records: Vec<Record>,
+) -> Result<Vec<RecordOutcome>, Refusal> {
     let deadline = Instant::now() + Duration::from_millis(GATE_DEADLINE_MS);
-    match propose_at(context, leader, (Actor::node(context.me), &Command::record(records)), deadline).await? {
+    match propose_at(links, leader, (Actor::node(me), &Command::record(records)), deadline).await? {
         Outcome::Recorded(outcomes) => Ok(outcomes),
         Outcome::Refused(refusal) => Err(refusal),
         _ => Err(out_of_turn(leader)),
@@ -156,7 +165,7 @@ fn refusal_of(error: ProposeError) -> Refusal {
 }
 
 /// Takes a command that another node handed on, and answers it.
-pub async fn serve(context: &Context, actor: Actor, body: &[u8]) -> peer::Response {
+pub async fn serve(coordinator: &Coordinator, actor: Actor, body: &[u8]) -> peer::Response {
     let command: Command = match codec::decode(body, PEER_FRAME_BYTES_MAX) {
         Ok(command) => command,
         Err(error) => {
@@ -171,9 +180,9 @@ pub async fn serve(context: &Context, actor: Actor, body: &[u8]) -> peer::Respon
             return peer::Response::Refused(Refusal::new(RefusalCode::TooLarge, place, fix));
         }
         Command::Ledger(ledger::Command::Record(records)) => {
-            context.coordinator.record_batch(records).await.map(Outcome::Recorded)
+            coordinator.record_batch(records).await.map(Outcome::Recorded)
         }
-        command => context.coordinator.propose(actor, command).await,
+        command => coordinator.propose(actor, command).await,
     };
     match outcome {
         Ok(outcome) => match codec::encode(&outcome, PEER_FRAME_BYTES_MAX) {

@@ -11,7 +11,7 @@ use cluster_config::wire::{Refusal, RefusalCode};
 use node_core::roster::key::PersonKey;
 use node_intake::{Disposition, DocumentKind, Journey, Message, SeriesMark, Traveller};
 
-use crate::segment;
+use crate::gallery::segment;
 
 /// What one file announces.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
-//! Building a shard's gallery: the people that the roster's rules give ([`node_core::roster`]), templates of the
-//! holdings.
+//! Who is in a version of a shard's gallery, and with which templates: the people that the roster's rules give
+//! ([`node_core::roster`]), and what the holdings have of them.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use coordinator_core::State;
 use node_core::build::job::Beside;
 use node_core::roster::{self, Enrolled, Next, Part, People, Question};
 
+use super::segment::{Head, Loaded};
 use crate::holdings::{Holdings, Template};
-use crate::segment::{Head, Loaded};
 
 /// What a build starts from.
 pub struct Sources<'a> {
@@ -91,7 +91,7 @@ impl<'a> Sources<'a> {
 /// Builds the version after `before`. The people are those that [`roster::next`] gives; `dice` gives the subject ids of
 /// newcomers. A person who stays, with nothing said of them but what was said before, keeps their templates, in their
 /// order and before all others: the holdings are asked for the others alone, so that one more traveller costs one
-/// question, and galleries share what stays ([`segment::decode`](crate::segment::decode)). People without a template
+/// question, and galleries share what stays ([`segment::decode`](super::segment::decode)). People without a template
 /// stay in the head: the biographic path (R47).
 ///
 /// # Errors
@@ -254,7 +254,8 @@ mod tests {
     use shaders::{Choice, Engine, Job};
 
     use super::*;
-    use crate::{holdings, segment};
+    use crate::gallery::segment;
+    use crate::holdings;
 
     /// A source that knows everybody but F9, and notes by their numbers who was asked for. F7 and F107 look the same.
     #[derive(Default)]

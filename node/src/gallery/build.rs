@@ -1,4 +1,4 @@
-//! Builds: the loops around [`node_core::build`], and the bytes that its effects name.
+//! Builds: the loop around [`node_core::build::job`], and the bytes that its effects name.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,28 +9,30 @@ use actix::Recipient;
 use cluster_config::actor::Actor;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::ids::{GalleryVersion, ModelVersion, NodeId};
 use cluster_config::journey::Listing;
-use cluster_config::wire::peer;
-use cluster_config::wire::peer::{BuildOrder, Built};
+use cluster_config::wire::peer::{self, BuildOrder, Built};
 use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator::Coordinator;
 use coordinator_core::galleries;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use node_core::build::job::{self, Beside, COMMIT_TIMEOUT, Effect, Event, Made, People};
-use node_core::build::{order, push};
+use node_core::build::push;
 use node_core::roster;
 use node_link::Lane;
+use tokio::runtime::Handle;
 
-use super::content;
-use super::shard::Stage;
-use crate::builder::{self, Sources};
+use super::content::Contents;
+use super::messages::Stage;
+use super::people::{self, Sources};
+use super::segment::{self, Loaded};
+use super::store::Kind;
 use crate::clock;
-use crate::context::Context as Shared;
-use crate::proposer::Proposer;
-use crate::segment::{self, Loaded};
-use crate::store::Kind;
+use crate::group::proposer::Proposer;
+use crate::holdings::Holdings;
+use crate::peers::links::Links;
 
 /// Whether a build is under way; ends with the job, however that ends.
 pub struct Building(pub Arc<AtomicBool>);
@@ -41,12 +43,30 @@ impl Drop for Building {
     }
 }
 
-/// One build: what the core's effects are performed with.
-pub struct Job {
-    /// What the node's parts share.
-    pub shared: Arc<Shared>,
+/// What the shards of a node work with, above all to build.
+pub struct Tools {
+    /// The replicated state.
+    pub coordinator: Coordinator,
+    /// The other nodes, who give rosters and take the new version.
+    pub links: Links,
     /// The way into the replicated state.
     pub proposer: Proposer,
+    /// What this node has of shards.
+    pub contents: Arc<Contents>,
+    /// Where templates come from.
+    pub holdings: Arc<dyn Holdings>,
+    /// The cluster's model.
+    pub model: ModelVersion,
+    /// Numbers in a template.
+    pub dims: usize,
+    /// The network's runtime.
+    pub network: Handle,
+}
+
+/// One build: what the core's effects are performed with.
+pub struct Job {
+    /// What the node's builds work with.
+    pub tools: Arc<Tools>,
     /// The shard.
     pub shard: ShardId,
     /// What to build; absent where every replica is lost: then the people of a roster are built again.
@@ -78,8 +98,8 @@ impl Job {
         let mut event = Event::Begun;
         loop {
             let mut effects = Vec::new();
-            let state = &work.job.shared.coordinator;
-            state.with_state(|state| core.step(begun.elapsed(), state, event, &mut effects));
+            let coordinator = &work.job.tools.coordinator;
+            coordinator.with_state(|state| core.step(begun.elapsed(), state, event, &mut effects));
             for effect in effects {
                 let next: BoxFuture<'_, Event> = match effect {
                     Effect::AskRoster(shard, of, version_min) => Box::pin(work.ask_roster(shard, of, version_min)),
@@ -92,7 +112,10 @@ impl Job {
                         running.clear();
                         Box::pin(work.commit(commit))
                     }
-                    Effect::Wake(at) => Box::pin(wake(begun + at).map(|()| Event::Woken)),
+                    Effect::Wake(at) => {
+                        let woken = tokio::time::sleep_until((begun + at).into());
+                        Box::pin(woken.map(|()| Event::Woken))
+                    }
                     Effect::Done(result) => {
                         if result.is_ok() && work.made.get().is_some() {
                             metrics::histogram!("tvs_gallery_build_seconds").record(begun.elapsed().as_secs_f64());
@@ -110,7 +133,7 @@ impl Job {
 
 impl Work {
     async fn ask_roster(&self, shard: ShardId, of: NodeId, version_min: GalleryVersion) -> Event {
-        let (answer, given) = content::ask_roster(&self.job.shared, of, shard, version_min).await;
+        let (answer, given) = self.job.tools.contents.ask_roster(of, shard, version_min).await;
         if let Some(given) = given {
             self.rosters.lock().unwrap_or_else(PoisonError::into_inner).insert((shard, of), given);
         }
@@ -127,15 +150,15 @@ impl Work {
     fn given(&self, beside: &Beside) -> Result<BTreeMap<u16, roster::People>, Refusal> {
         let people = |(part, by): (&u16, &NodeId)| {
             let roster = self.roster(ShardId { part: *part, ..self.job.shard }, *by)?;
-            Ok((*part, builder::people_of(&roster.head)))
+            Ok((*part, people::people_of(&roster.head)))
         };
         beside.given.iter().map(people).collect()
     }
 
     async fn commit(&self, commit: galleries::Commit) -> Event {
-        let until = Instant::now() + COMMIT_TIMEOUT;
-        let committed =
-            self.job.proposer.propose(Actor::node(self.job.shared.me), galleries::Command::Commit(commit), until).await;
+        let Tools { coordinator, proposer, .. } = self.job.tools.as_ref();
+        let (actor, until) = (Actor::node(coordinator.node_id()), Instant::now() + COMMIT_TIMEOUT);
+        let committed = proposer.propose(actor, galleries::Command::Commit(commit), until).await;
         Event::Committed(committed.map(|_| ()))
     }
 
@@ -160,13 +183,13 @@ impl Work {
     }
 
     async fn build(&self, version: GalleryVersion, people: People, beside: Beside) -> Result<(), Refusal> {
-        let shared = self.job.shared.clone();
+        let tools = self.job.tools.clone();
         let (order, before) = self.sources(people)?;
         let given = self.given(&beside)?;
-        let building = self.job.shared.network.spawn_blocking(move || {
-            let made_of = (shared.holdings.as_ref(), shared.settings.model, shared.settings.template_dims);
+        let building = self.job.tools.network.spawn_blocking(move || {
+            let made_of = (tools.holdings.as_ref(), tools.model, tools.dims);
             let head = before.as_ref().map(|before| &before.head);
-            let sources = shared
+            let sources = tools
                 .coordinator
                 .with_state(|state| Sources::of(state, made_of, (&order, version), head, &beside, given));
             let mut is_dice_broken = false;
@@ -175,7 +198,7 @@ impl Work {
                 is_dice_broken |= drawn.is_err();
                 drawn.unwrap_or_default() as u64
             };
-            let (head, values) = builder::build(&sources, &order, before.as_deref(), version, &mut dice)?;
+            let (head, values) = people::build(&sources, &order, before.as_deref(), version, &mut dice)?;
             if is_dice_broken {
                 let place = format!("gallery {}: the operating system gives no randomness", order.shard);
                 return Err(Refusal::new(RefusalCode::Internal, place, "look at the node"));
@@ -194,7 +217,7 @@ impl Work {
             return Err(self.broken("nothing is built"));
         };
         let job = &self.job;
-        let loaded = content::keep(&job.shared, Kind::Gallery, segment.clone(), job.before.clone()).await?;
+        let loaded = job.tools.contents.keep(Kind::Gallery, segment.clone(), job.before.clone()).await?;
         let made = Made {
             hash: segment.hash,
             manifest: loaded.head.manifest,
@@ -211,7 +234,7 @@ impl Work {
     async fn push(&self, to: NodeId, until: Instant) -> Event {
         let left = until.saturating_duration_since(Instant::now());
         let answer = match self.made.get() {
-            Some(request) => push::Answer::of(&self.job.shared.ask(to, Lane::Bulk, request, left).await),
+            Some(request) => push::Answer::of(&self.job.tools.links.ask(to, Lane::Bulk, request, left).await),
             None => push::Answer::Never,
         };
         Event::PushAnswered(to, answer)
@@ -222,70 +245,4 @@ fn read_roster(segment: &Segment) -> Result<Loaded, Refusal> {
     segment::decode(segment, None).map_err(|error| {
         Refusal::new(RefusalCode::BadValue, format!("roster of gallery {}", segment.shard), error.to_string())
     })
-}
-
-/// Sends the order to the shard's owner, wherever that is, until the gallery is built.
-///
-/// # Errors
-/// The owner's refusal, or the last one when the deadline passes.
-pub async fn at_owner(shared: &Arc<Shared>, order: BuildOrder, deadline: Instant) -> Result<Built, Refusal> {
-    let begun = Instant::now();
-    let mut core = order::Sending::new(shared.me, order.shard, deadline.saturating_duration_since(begun));
-    let mut changes = shared.coordinator.changes();
-    let mut asked: FuturesUnordered<BoxFuture<'_, order::Event>> = FuturesUnordered::new();
-    let mut event = order::Event::Begun;
-    loop {
-        let mut effects = Vec::new();
-        shared.coordinator.with_state(|state| core.step(begun.elapsed(), state, event, &mut effects));
-        for effect in effects {
-            match effect {
-                order::Effect::Done(result) => return result,
-                order::Effect::Abandon(_) => asked.clear(),
-                order::Effect::BuildHere => asked.push(Box::pin(ask_here(shared, order.clone()))),
-                order::Effect::Ask(owner, until) => {
-                    asked.push(Box::pin(ask(shared, owner, order.clone(), begun + until)))
-                }
-                order::Effect::Wake(at) => asked.push(Box::pin(wake(begun + at).map(|()| order::Event::Woken))),
-            }
-        }
-        event = tokio::select! {
-            Some(event) = asked.next() => event,
-            changed = changes.changed() => {
-                if changed.is_err() {
-                    let place = format!("node {}: it ends", shared.me);
-                    return Err(Refusal::new(RefusalCode::Unavailable, place, "ask another node"));
-                }
-                order::Event::Changed
-            }
-        };
-    }
-}
-
-async fn wake(at: Instant) {
-    tokio::time::sleep_until(at.into()).await;
-}
-
-async fn ask_here(shared: &Shared, order: BuildOrder) -> order::Event {
-    order::Event::Answered(shared.me, build_here(shared, order).await)
-}
-
-async fn ask(shared: &Shared, owner: NodeId, order: BuildOrder, until: Instant) -> order::Event {
-    let left = until.saturating_duration_since(Instant::now());
-    let answered = match shared.ask(owner, Lane::Bulk, &peer::Request::Build(order), left).await {
-        Ok(peer::Response::Built(built)) => Ok(built),
-        Ok(_) => Err(crate::context::out_of_turn(owner)),
-        Err(refusal) => Err(refusal),
-    };
-    order::Event::Answered(owner, answered)
-}
-
-/// Has a shard that runs on this node build.
-///
-/// # Errors
-/// As [`Job::run`], or `unavailable` where the shard does not run here.
-pub async fn build_here(shared: &Shared, order: BuildOrder) -> Result<Built, Refusal> {
-    let place = format!("node {}: gallery {}", shared.me, order.shard);
-    let absent = || Refusal::new(RefusalCode::Unavailable, place.clone(), "it does not run here yet; ask again");
-    let handle = shared.directory.find(order.shard).ok_or_else(absent)?;
-    handle.build.send(super::shard::Build(order)).await.map_err(|_| absent())?
 }

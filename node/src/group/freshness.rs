@@ -6,26 +6,28 @@ use std::time::{Duration, Instant};
 
 use cluster_config::ids::NodeId;
 use cluster_config::wire::{Refusal, RefusalCode, peer};
+use coordinator::Coordinator;
 use node_core::freshness::{self as rules, Next, QUESTION_US_MAX};
 use node_link::Lane;
 
-use crate::context::{Context, out_of_turn};
+use crate::peers::links::{Links, out_of_turn};
 
 /// How often a node that catches up looks whether it has.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// This node's questions to the leader.
 pub struct Freshness {
-    context: Arc<Context>,
+    coordinator: Coordinator,
+    links: Links,
     rules: Mutex<rules::Freshness>,
     /// From where `rules` counts.
     began: Instant,
 }
 
 impl Freshness {
-    /// The questions of the node that has these parts.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context, rules: Mutex::default(), began: Instant::now() }
+    /// The questions of the node that has this state and these links.
+    pub fn new(coordinator: Coordinator, links: Links) -> Self {
+        Self { coordinator, links, rules: Mutex::default(), began: Instant::now() }
     }
 
     /// Waits until this node has applied everything that anybody had been told of before the call: what the leader had
@@ -38,13 +40,13 @@ impl Freshness {
         let mut waiting = self.rules().join();
         loop {
             let now = Instant::now();
-            let applied = self.context.coordinator.applied_index().unwrap_or(0);
+            let applied = self.coordinator.applied_index().unwrap_or(0);
             let next = self.rules().next((now - self.began).as_micros() as u64, &mut waiting, applied);
             match next {
                 Next::Done => return Ok(()),
                 Next::Ask(question) => self.ask(question),
                 Next::Wait if now >= deadline => {
-                    let place = format!("node {}: it may lack what others know", self.context.me);
+                    let place = format!("node {}: it may lack what others know", self.coordinator.node_id());
                     return Err(Refusal::new(RefusalCode::Unavailable, place, "ask another node"));
                 }
                 Next::Wait => tokio::time::sleep(LOOK_INTERVAL).await,
@@ -55,7 +57,7 @@ impl Freshness {
     /// Has a question asked. Whoever waits for the answer may stop waiting: others do not.
     fn ask(self: &Arc<Self>, question: u64) {
         let node = self.clone();
-        self.context.network.spawn(async move {
+        tokio::spawn(async move {
             let patience = Duration::from_micros(QUESTION_US_MAX);
             let asked = tokio::time::timeout(patience, node.index_of_leader(patience)).await;
             let index = asked.ok().and_then(Result::ok);
@@ -64,11 +66,12 @@ impl Freshness {
     }
 
     async fn index_of_leader(&self, patience: Duration) -> Result<u64, Refusal> {
-        let leader = self.context.coordinator.leader().ok_or_else(|| unsure(self.context.me, "no leader is known"))?;
-        if leader == self.context.me {
-            return read_index(&self.context).await;
+        let me = self.coordinator.node_id();
+        let leader = self.coordinator.leader().ok_or_else(|| unsure(me, "no leader is known"))?;
+        if leader == me {
+            return read_index(&self.coordinator).await;
         }
-        match self.context.ask(leader, Lane::Raft, &peer::Request::ReadIndex, patience).await? {
+        match self.links.ask(leader, Lane::Raft, &peer::Request::ReadIndex, patience).await? {
             peer::Response::ReadIndex(index) => Ok(index),
             _ => Err(out_of_turn(leader)),
         }
@@ -84,9 +87,9 @@ impl Freshness {
 ///
 /// # Errors
 /// `unavailable` where it does not lead, or has no quorum.
-pub async fn read_index(context: &Context) -> Result<u64, Refusal> {
-    context.coordinator.read_barrier().await.map_err(|error| unsure(context.me, &error.to_string()))?;
-    Ok(context.coordinator.applied_index().unwrap_or(0))
+pub async fn read_index(coordinator: &Coordinator) -> Result<u64, Refusal> {
+    coordinator.read_barrier().await.map_err(|error| unsure(coordinator.node_id(), &error.to_string()))?;
+    Ok(coordinator.applied_index().unwrap_or(0))
 }
 
 fn unsure(me: NodeId, problem: &str) -> Refusal {

@@ -20,8 +20,8 @@ use node_core::queue::{Pushed, Queue, Taken};
 use shaders::{Choice, Engine, Hit, Job};
 use tokio::sync::oneshot;
 
-use crate::directory::Serving;
-use crate::segment::Loaded;
+use crate::gallery::segment::Loaded;
+use crate::gallery::serving::Serving;
 
 /// Jobs scored in one batch. More would make the first wait for the last: 256 jobs of a flight each are about a
 /// millisecond of work.
@@ -30,6 +30,17 @@ const BATCH_JOBS_MAX: usize = 256;
 /// Largest gallery that is scored on the asking thread, bytes of templates: a tenth of a millisecond of work, as long
 /// as the network's threads may be kept from their connections.
 const AT_ONCE_BYTES_MAX: usize = 2 << 20;
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was asked for is not to be had on this machine.
+    #[error("engine does not start")]
+    Engine(#[from] shaders::Error),
+    /// The system gives no thread.
+    #[error("the operating system gives no thread; raise its limits")]
+    Thread(#[source] std::io::Error),
+}
 
 /// The answer to a search of one shard.
 pub type Found = Result<ShardFound, Refusal>;
@@ -143,17 +154,14 @@ impl EngineHandle {
     ///
     /// # Errors
     /// Where the engine that was asked for is not to be had, or the system gives no thread.
-    pub fn start(choice: EngineChoice, node: NodeId, data_dir: &Path) -> Result<Self, crate::process::Error> {
+    pub fn start(choice: EngineChoice, node: NodeId, data_dir: &Path) -> Result<Self, Error> {
         let choice = match choice {
             EngineChoice::Auto => Choice::Auto,
             EngineChoice::Gpu => Choice::Gpu,
             EngineChoice::Cpu => Choice::Cpu,
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let engine = Arc::new(
-            Engine::start_in(choice, threads, Some(data_dir.join("pipelines")))
-                .map_err(crate::process::Error::Engine)?,
-        );
+        let engine = Arc::new(Engine::start_in(choice, threads, Some(data_dir.join("pipelines")))?);
         tracing::info!(engine = %describe(&engine), "{}", engine.description().note);
         let waiting = Mutex::new(Waiting { jobs: Queue::new(SEARCHES_IN_FLIGHT_MAX), closed: false });
         let scoring = Mutex::new(describe(&engine));
@@ -165,7 +173,7 @@ impl EngineHandle {
             std::thread::Builder::new()
                 .name("engine".into())
                 .spawn(move || run(&scorer, &desk))
-                .map_err(crate::process::Error::Thread)?;
+                .map_err(Error::Thread)?;
         }
         Ok(Self { node, engine, counter, scored: metrics::counter!("tvs_engine_jobs_total") })
     }

@@ -1,0 +1,65 @@
+//! What operators read of journeys and of the ledger.
+
+use cluster_config::gallery::GalleryId;
+use cluster_config::ids::JourneyId;
+use cluster_config::journey::JourneyStatus;
+use cluster_config::wire::operator::{Gallery, LedgerPage, LedgerRecord, Receipt, Shard};
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator_core::State;
+
+use crate::gallery::directory::Directory;
+
+/// Records in one page at most: a page stays far below the operators' frame.
+const PAGE_RECORDS_MAX: u32 = 10_000;
+
+/// The refusal of a journey that is not known.
+pub fn unknown(id: JourneyId) -> Refusal {
+    Refusal::new(RefusalCode::NotFound, format!("journey {id}"), "see `tvs gallery list` for the journeys")
+}
+
+/// The gallery of a journey's passengers; absent where the journey is not known.
+pub fn gallery(directory: &Directory, state: &State, id: JourneyId) -> Option<Gallery> {
+    let (plan, committed) = (state.journeys().get(id)?, state.passengers(id)?);
+    let shards = state.galleries().shards(GalleryId::passengers(id)).map(|(shard, part)| {
+        let placement = state.placement(shard);
+        let receipts = part.receipts.iter();
+        Shard {
+            shard,
+            version: part.version,
+            hash: part.hash,
+            people: part.counts.people,
+            rows: part.counts.rows,
+            without_photo: part.counts.without_photo,
+            epoch: placement.map(|p| p.epoch).unwrap_or_default(),
+            owner: placement.map(|p| p.owner),
+            standbys: placement.map(|p| p.standbys.clone()).unwrap_or_default(),
+            rosters: placement.map(|p| p.rosters.clone()).unwrap_or_default(),
+            holders: part.holders.iter().copied().collect(),
+            receipts: receipts.map(|(node, r)| Receipt { node: *node, at: r.at, attested: r.attested }).collect(),
+            memory_bytes: directory.serving(shard).map(|serving| serving.loaded.gallery.bytes_resident() as u64),
+        }
+    });
+    let is_building = committed.status() == JourneyStatus::Building;
+    Some(Gallery {
+        journey: plan.id,
+        carrier: plan.carrier.clone(),
+        number: plan.number.clone(),
+        departure_port: plan.departure_port,
+        arrival_port: plan.arrival_port,
+        departs_at: plan.departs_at,
+        status: committed.status(),
+        people: if is_building { plan.people } else { committed.counts().people },
+        boarded: state.ledger().boardings(plan.id),
+        shards: shards.collect(),
+    })
+}
+
+/// Records of the ledger from a position on.
+pub fn page(state: &State, from: u64, limit: u32) -> LedgerPage {
+    let until = from.saturating_add(u64::from(limit.min(PAGE_RECORDS_MAX)));
+    let records: Vec<LedgerRecord> = (from..until)
+        .map_while(|position| state.ledger().get(position).map(|record| record.exported(position)))
+        .collect();
+    let next = from + records.len() as u64;
+    LedgerPage { records, next: (next < state.ledger().len()).then_some(next) }
+}

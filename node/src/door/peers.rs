@@ -1,0 +1,95 @@
+//! What a node answers to the other nodes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cluster_config::gallery::ShardId;
+use cluster_config::wire::{Refusal, RefusalCode, peer};
+use coordinator::{Coordinator, Planner};
+
+use crate::gallery::content::Contents;
+use crate::gallery::directory::Directory;
+use crate::gallery::messages::{Fetch, Store};
+use crate::gallery::orders::Orders;
+use crate::gallery::search::Searches;
+use crate::group::leader::Leader;
+use crate::group::presence::Presence;
+use crate::group::{freshness, proposer};
+
+/// See the module.
+pub struct Peers {
+    /// The raft group and the replicated state.
+    pub coordinator: Coordinator,
+    /// This node, as the others come to know it.
+    pub presence: Arc<Presence>,
+    /// The planner, which takes the reports of other nodes.
+    pub planner: Arc<Planner>,
+    /// What the leader is asked.
+    pub leader: Leader,
+    /// What is searched here.
+    pub searches: Searches,
+    /// What is built here.
+    pub orders: Orders,
+    /// The actors of the shards that run here.
+    pub directory: Arc<Directory>,
+    /// Rosters.
+    pub contents: Arc<Contents>,
+}
+
+impl Peers {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// What is to be told to the node that asks.
+    pub async fn answer(&self, request: peer::Request) -> Result<peer::Response, Refusal> {
+        let me = self.coordinator.node_id();
+        let internal = |problem: String| {
+            let place = format!("node {me}: {problem}");
+            Refusal::new(RefusalCode::Internal, place, "look at that node's log")
+        };
+        Ok(match request {
+            peer::Request::Hello(hello) => peer::Response::Hello(self.presence.hello_to(hello.node)),
+            peer::Request::Raft { call, body } => {
+                if !self.presence.is_raft_open() {
+                    let place = format!("node {me}: its store is empty");
+                    let fix = "ask again: it is finding out whether it was a member before";
+                    return Err(Refusal::new(RefusalCode::Unavailable, place, fix));
+                }
+                let begun = Instant::now();
+                let answered = self.coordinator.handle(call, &body).await;
+                metrics::histogram!("tvs_raft_answer_seconds").record(begun.elapsed().as_secs_f64());
+                peer::Response::Raft(answered.map_err(|error| internal(error.to_string()))?)
+            }
+            peer::Request::Propose { actor, command } => proposer::serve(&self.coordinator, actor, &command).await,
+            peer::Request::Report(report) => {
+                self.planner.report(report);
+                peer::Response::Done
+            }
+            peer::Request::Search(search) => peer::Response::Found(self.searches.search(search).await?),
+            peer::Request::Build(order) => peer::Response::Built(self.orders.here(order).await?),
+            peer::Request::StoreSegment(segment) => {
+                let handle = self.directory.find(segment.shard).ok_or_else(|| self.absent(segment.shard))?;
+                let shard = segment.shard;
+                handle.store.send(Store(segment)).await.map_err(|_| self.absent(shard))??;
+                peer::Response::Done
+            }
+            peer::Request::FetchSegment { shard, version_min } => {
+                let handle = self.directory.find(shard).ok_or_else(|| self.absent(shard))?;
+                let fetched = handle.fetch.send(Fetch(version_min)).await.map_err(|_| self.absent(shard))??;
+                peer::Response::Segment(fetched)
+            }
+            peer::Request::FetchRoster { shard, version_min } => {
+                peer::Response::Segment(self.contents.roster_here(shard, version_min).await?)
+            }
+            peer::Request::ReadIndex => peer::Response::ReadIndex(freshness::read_index(&self.coordinator).await?),
+            peer::Request::ForLeader { actor, request } => {
+                peer::Response::ForLeader(self.leader.answer(actor, request).await)
+            }
+        })
+    }
+
+    fn absent(&self, shard: ShardId) -> Refusal {
+        let place = format!("node {}: gallery {shard}", self.coordinator.node_id());
+        Refusal::new(RefusalCode::Unavailable, place, "it does not run here; ask again, or another replica")
+    }
+}

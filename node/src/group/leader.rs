@@ -1,0 +1,91 @@
+//! What only the leader can carry out: changes of the group itself.
+
+use cluster_config::actor::Actor;
+use cluster_config::ids::NodeId;
+use cluster_config::wire::operator::{Request, Response};
+use cluster_config::wire::{Refusal, RefusalCode, peer};
+use coordinator::Coordinator;
+use node_link::Lane;
+
+use super::proposer::CHANGE_TIMEOUT;
+use crate::peers::links::{Links, out_of_turn};
+
+/// The way to the leader. A cheap handle.
+#[derive(Clone)]
+pub struct Leader {
+    coordinator: Coordinator,
+    links: Links,
+}
+
+impl Leader {
+    /// The way from the node that has this state and these links.
+    pub fn new(coordinator: Coordinator, links: Links) -> Self {
+        Self { coordinator, links }
+    }
+
+    /// Has the leader carry out a request; it may be this node.
+    ///
+    /// # Errors
+    /// The leader's refusal, or `unavailable` where none is known or it does not answer.
+    pub async fn carry_out(&self, actor: Actor, request: Request) -> Result<Response, Refusal> {
+        let no_leader = || {
+            let fix = "try again; a leader is elected within a second while a majority lives";
+            Refusal::new(RefusalCode::Unavailable, "no leader is known", fix)
+        };
+        let leader = self.coordinator.leader().ok_or_else(no_leader)?;
+        if leader == self.coordinator.node_id() {
+            return self.lead(actor, request).await;
+        }
+        let request = peer::Request::ForLeader { actor, request };
+        match self.links.ask(leader, Lane::Raft, &request, CHANGE_TIMEOUT).await? {
+            peer::Response::ForLeader(Response::Refused(refusal)) => Err(refusal),
+            peer::Response::ForLeader(response) => Ok(response),
+            _ => Err(out_of_turn(leader)),
+        }
+    }
+
+    /// Answers a request that another node has handed on because it takes this one for the leader.
+    pub async fn answer(&self, actor: Actor, request: Request) -> Response {
+        self.lead(actor, request).await.unwrap_or_else(Response::Refused)
+    }
+
+    /// Gives leadership to another voter that is not being drained, where `node` has it. Where nobody can take it,
+    /// nothing happens.
+    ///
+    /// # Errors
+    /// As [`Leader::carry_out`].
+    pub async fn leave(&self, actor: Actor, node: NodeId) -> Result<(), Refusal> {
+        if self.coordinator.leader() != Some(node) {
+            return Ok(());
+        }
+        let voters = self.coordinator.voters();
+        let heir = self.coordinator.with_state(|state| {
+            let members = state.members();
+            let serves = |id: &NodeId| *id != node && members.contains(*id) && !members.is_draining(*id);
+            voters.into_iter().find(serves)
+        });
+        match heir {
+            Some(heir) => self.carry_out(actor, Request::TransferLeader(heir)).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    async fn lead(&self, actor: Actor, request: Request) -> Result<Response, Refusal> {
+        let failed = |error: coordinator::Error| {
+            let code = match error {
+                coordinator::Error::Membership(_) => RefusalCode::Conflict,
+                _ => RefusalCode::Unavailable,
+            };
+            Refusal::new(code, error.to_string(), "see `tvs cluster status`, then try again")
+        };
+        match request {
+            Request::AddMember { member, voter } => {
+                self.coordinator.add_member(actor, member, voter).await.map_err(failed)?
+            }
+            Request::RemoveMember(node) => self.coordinator.remove_member(actor, node).await.map_err(failed)?,
+            Request::TransferLeader(node) => self.coordinator.transfer_leader(node).await.map_err(failed)?,
+            _ => return Err(Refusal::new(RefusalCode::BadValue, "request", "ask any node, not the leader")),
+        }
+        Ok(Response::Done)
+    }
+}

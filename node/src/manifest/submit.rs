@@ -1,0 +1,136 @@
+//! Submitting a manifest: its journeys are announced, and their galleries built.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cluster_config::actor::Actor;
+use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
+use cluster_config::ids::{GalleryVersion, JourneyId, ModelVersion};
+use cluster_config::journey::{JourneyPlan, Listing};
+use cluster_config::wire::operator::{Submitted, SubmittedJourney};
+use cluster_config::wire::peer::BuildOrder;
+use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator::Coordinator;
+use coordinator_core::{Outcome, State, journeys};
+
+use super::read::{self, Announcement};
+use crate::gallery::orders::Orders;
+use crate::group::freshness::Freshness;
+use crate::group::proposer::{CHANGE_TIMEOUT, Proposer};
+
+/// How long all galleries of one manifest file may take.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// See the module.
+pub struct Submissions {
+    /// What is known of journeys.
+    pub coordinator: Coordinator,
+    /// The way into the replicated state.
+    pub proposer: Proposer,
+    /// Whether this node lacks something.
+    pub freshness: Arc<Freshness>,
+    /// The way to the owners of shards.
+    pub orders: Orders,
+    /// The cluster's model.
+    pub model: ModelVersion,
+}
+
+impl Submissions {
+    /// Reads a manifest file and has the galleries of its journeys built.
+    ///
+    /// # Errors
+    /// A refusal with the place in the file, the journey or the gallery. Some of the file's journeys may be open and
+    /// built then; the same file submitted again goes on with the others.
+    pub async fn submit(&self, actor: Actor, bytes: Vec<u8>) -> Result<Submitted, Refusal> {
+        let model = self.model;
+        let read = tokio::task::spawn_blocking(move || read::read(&bytes, model)).await;
+        let announced = read.map_err(|error| {
+            Refusal::new(RefusalCode::Internal, format!("manifest: the parser broke off: {error}"), "report the file")
+        })??;
+        let deadline = Instant::now() + BUILD_TIMEOUT;
+        let journeys = announced.journeys.iter().map(|announcement| self.submit_journey(actor, announcement, deadline));
+        let journeys = futures::future::try_join_all(journeys).await?;
+        Ok(Submitted { journeys, warnings: announced.warnings, quarantined: announced.quarantined })
+    }
+
+    async fn submit_journey(
+        &self,
+        actor: Actor,
+        announcement: &Announcement,
+        deadline: Instant,
+    ) -> Result<SubmittedJourney, Refusal> {
+        if announcement.listing != Listing::Whole {
+            // A change goes on from what is known of the journey, which this node may lack.
+            self.freshness.catch_up(Instant::now() + CHANGE_TIMEOUT).await?;
+        }
+        let mut plan = self.plan_after(announcement)?;
+        // A gallery is built for a journey that is there. A cancellation changes the plan last: one that cannot be
+        // followed changes nothing.
+        let announced = match announcement.listing {
+            Listing::Whole | Listing::Added => match self.open(actor, &plan).await {
+                Err(refusal) if refusal.code == RefusalCode::Conflict => {
+                    // This node has not heard of the parts that the gallery has by now.
+                    self.freshness.catch_up(Instant::now() + CHANGE_TIMEOUT).await?;
+                    plan = self.plan_after(announcement)?;
+                    Some(self.open(actor, &plan).await?)
+                }
+                opened => Some(opened?),
+            },
+            Listing::Removed => None,
+        };
+        // One part after the other: each goes on from the people of all the others.
+        let mut built = Vec::with_capacity(usize::from(plan.parts));
+        for part in 0..plan.parts {
+            let gallery = GalleryId::passengers(plan.id);
+            let shard = ShardId { gallery, modality: Modality::Face, model: plan.model, part };
+            let (people, listing) = (announcement.people.clone(), announcement.listing);
+            let order = BuildOrder { shard, manifest: plan.manifest, people, listing };
+            built.push(self.orders.at_owner(order, deadline).await?);
+        }
+        let opened = match announced {
+            Some(opened) => opened,
+            None => self.open(actor, &plan).await?,
+        };
+        let version = built.iter().map(|built| built.version).min().unwrap_or_default();
+        let counts = built.iter().fold(GalleryCounts::default(), |sum, built| sum + built.counts);
+        self.applied(plan.id, version).await;
+        Ok(SubmittedJourney {
+            journey: plan.id,
+            duplicate: opened == Outcome::KnownManifest,
+            version,
+            people: counts.people,
+            templates: counts.rows,
+            without_photo: counts.without_photo,
+        })
+    }
+
+    /// The plan of an announced journey, by what this node knows of it.
+    fn plan_after(&self, announcement: &Announcement) -> Result<JourneyPlan, Refusal> {
+        self.coordinator.with_state(|state| {
+            let id = announcement.plan.id;
+            let people = state.passengers(id).map_or(0, |gallery| gallery.counts().people);
+            announcement.plan_after(state.journeys().get(id), people)
+        })
+    }
+
+    async fn open(&self, actor: Actor, plan: &JourneyPlan) -> Result<Outcome, Refusal> {
+        self.proposer.propose(actor, journeys::Command::Open(plan.clone()), Instant::now() + CHANGE_TIMEOUT).await
+    }
+
+    /// Waits until this node has applied the commit as well, so that who submitted here can board here at once.
+    async fn applied(&self, id: JourneyId, version: GalleryVersion) {
+        let mut changes = self.coordinator.changes();
+        let applied = |state: &State| {
+            state.passengers(id).is_none_or(|gallery| gallery.parts().iter().all(|part| part.version >= version))
+        };
+        let wait = async {
+            while !self.coordinator.with_state(applied) {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // A node that is cut off catches up later; the gallery is committed all the same.
+        let _ = tokio::time::timeout(CHANGE_TIMEOUT, wait).await;
+    }
+}

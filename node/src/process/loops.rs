@@ -1,0 +1,60 @@
+//! What a node does again and again for as long as it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Recipient;
+use cluster_config::ids::Incarnation;
+use cluster_config::limits::REPORT_INTERVAL_MS;
+use cluster_config::wire::peer::{self, Report};
+use coordinator::{Coordinator, Planner};
+use node_core::reconcile::RECONCILE_INTERVAL;
+use node_link::Lane;
+use tokio::sync::watch;
+
+use crate::gallery::directory::Directory;
+use crate::gallery::keeper::Reconcile;
+use crate::peers::links::Links;
+
+/// Reconciles whenever the state changes, and now and then besides. Until this node has applied its own announcement
+/// its state may be an old one: it keeps what it does not know.
+pub async fn reconcile(coordinator: Coordinator, keeper: Recipient<Reconcile>, caught_up: watch::Receiver<bool>) {
+    let mut changes = coordinator.changes();
+    loop {
+        let caught_up = *caught_up.borrow();
+        if keeper.send(Reconcile { caught_up }).await.is_err() {
+            tracing::error!("the keeper is gone; shards are no longer reconciled");
+            return;
+        }
+        // A timeout is as good as a change: the next round looks again.
+        let _ = tokio::time::timeout(RECONCILE_INTERVAL, changes.changed()).await;
+    }
+}
+
+/// Tells the leader what this node holds.
+pub async fn report(
+    coordinator: Coordinator,
+    links: Links,
+    directory: Arc<Directory>,
+    incarnation: Incarnation,
+    planner: Arc<Planner>,
+) {
+    let (me, interval) = (coordinator.node_id(), Duration::from_millis(REPORT_INTERVAL_MS));
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        let report = Report { node: me, incarnation, shards: directory.versions() };
+        match coordinator.leader() {
+            Some(leader) if leader == me => planner.report(report),
+            Some(leader) => {
+                let links = links.clone();
+                tokio::spawn(async move {
+                    // A lost report is made up for by the next.
+                    let _ = links.ask(leader, Lane::Raft, &peer::Request::Report(report), 8 * interval).await;
+                });
+            }
+            None => {}
+        }
+    }
+}

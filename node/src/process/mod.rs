@@ -1,0 +1,143 @@
+//! One node process: ordered start and stop of its parts.
+
+mod error;
+mod folder;
+mod loops;
+mod parts;
+
+use std::time::Duration;
+
+use cluster_config::actor::Actor;
+use cluster_config::file::Configuration;
+use cluster_config::member::Member;
+use node_link::{Identity, PeerLinks};
+use tokio::sync::{mpsc, watch};
+
+pub use error::Error;
+use parts::Parts;
+
+use crate::group::announce::announce;
+use crate::observe;
+
+/// The niceness that a node asks for: ahead of everything that is left at 0, behind what the system itself needs
+/// (`nice(1)` goes from -20 to 19).
+const NICENESS: i32 = -10;
+
+/// How long a leader that stops may take to give its office away.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a node that stops waits for its connections to be closed.
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Runs a node until it is told to stop (SIGTERM, SIGINT) or cannot go on.
+///
+/// # Errors
+/// [`Error`] with the place and the fix.
+pub fn run(configuration: &Configuration) -> Result<(), Error> {
+    raise_priority();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if configuration.node.worker_threads > 0 {
+        builder.worker_threads(configuration.node.worker_threads);
+    }
+    let network = builder.enable_all().thread_name("network").build().map_err(Error::Thread)?;
+    let result = network.block_on(run_on(configuration));
+    network.shutdown_timeout(Duration::from_secs(2));
+    result
+}
+
+async fn run_on(configuration: &Configuration) -> Result<(), Error> {
+    let node = &configuration.node;
+    let me = node.id;
+    let _lock = folder::lock(&node.data_dir)?;
+    let metrics = observe::install_metrics()?;
+    let identity = Identity::load(&node.ca_certificate, &node.certificate, &node.private_key)?;
+    check_certificate(&identity, configuration)?;
+    let listen = node.listen.parse().map_err(|_| Error::Fault(format!("node.listen {:?}", node.listen)))?;
+    let endpoint = node_link::bind(listen, &identity)?;
+    let (fault, mut faults) = mpsc::unbounded_channel();
+    let parts = Parts::start(configuration, PeerLinks::new(endpoint.clone()), metrics.clone(), fault)?;
+    let Parts { coordinator, planner, links, incarnation, presence, proposer, leader, directory, keeper, service } =
+        parts;
+
+    let (stop, stopping) = watch::channel(false);
+    let serving = tokio::spawn(node_link::serve(endpoint.clone(), service, stopped(stopping)));
+    let (caught_up, catching_up) = watch::channel(false);
+    tokio::spawn(loops::reconcile(coordinator.clone(), keeper, catching_up));
+    tokio::spawn(loops::report(coordinator.clone(), links, directory, incarnation, planner));
+    tokio::spawn(observe::upkeep(metrics));
+    tracing::info!(node = %me, listen = %node.listen, "listening");
+
+    let member = Member { id: me, address: node.address().to_owned(), zone: node.zone };
+    let joining = async {
+        presence.join(&configuration.cluster.members).await?;
+        announce(&coordinator, &proposer, member, incarnation).await;
+        // The reconciling task holds the other end for as long as the process lives.
+        let _ = caught_up.send(true);
+        tracing::info!(node = %me, "joined");
+        std::future::pending::<Result<(), Error>>().await
+    };
+    let result = tokio::select! {
+        joined = joining => joined,
+        reason = faults.recv() => Err(Error::Fault(reason.unwrap_or_else(|| "the coordinator is gone".to_owned()))),
+        stopped = asked_to_stop() => stopped,
+    };
+    match &result {
+        Ok(()) => {
+            tracing::info!(node = %me, "stopping");
+            // A leader that stops on purpose gives its office away first, so that nobody waits for an election. Where
+            // it does not work in time, the others elect a leader by themselves.
+            let _ = tokio::time::timeout(HAND_OVER_TIMEOUT, leader.leave(Actor::node(me), me)).await;
+        }
+        // Without its log it can answer nothing that waits here: whoever does is to ask another node at once.
+        Err(_) => serving.abort(),
+    }
+    // The receiver lives in the serving task; it is gone only if that has ended.
+    let _ = stop.send(true);
+    let _ = serving.await;
+    coordinator.shutdown().await;
+    endpoint.close(0u32.into(), b"the node stops");
+    // Farewells to peers that are gone themselves are not waited for.
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, endpoint.wait_idle()).await;
+    result
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the end as well.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+async fn asked_to_stop() -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Thread)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Thread)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Asks for more than its share of a busy machine, before any thread is started, since threads inherit it: a node that
+/// waits behind batch work answers heartbeats late and is taken for dead. Where that is not permitted (CAP_SYS_NICE),
+/// the node runs like any other process.
+fn raise_priority() {
+    let present = rustix::process::getpriority_process(None).unwrap_or_default();
+    if present <= NICENESS {
+        return;
+    }
+    match rustix::process::setpriority_process(None, NICENESS) {
+        Ok(()) => tracing::debug!(niceness = NICENESS, "runs before batch work"),
+        Err(error) => tracing::debug!(%error, niceness = present, "keeps its priority"),
+    }
+}
+
+/// A node's certificate has the role `node` and the name `node-ID`.
+fn check_certificate(identity: &Identity, configuration: &Configuration) -> Result<(), Error> {
+    let peer = identity.peer();
+    let wanted = format!("node-{}", configuration.node.id);
+    if peer.role == cluster_config::actor::Role::Node && peer.name.as_str() == wanted {
+        return Ok(());
+    }
+    let path = configuration.node.certificate.display().to_string();
+    Err(Error::WrongCertificate { path, found: format!("{} {}", peer.role, peer.name), wanted })
+}
