@@ -141,8 +141,8 @@ impl std::ops::Add for GalleryCounts {
     }
 }
 
-/// An immutable version of one shard's gallery. The hash is over `bytes`, which `node/src/gallery/segment.rs` writes and
-/// reads.
+/// An immutable version of one shard's gallery. The hash is over `bytes`, which `node/src/gallery/segment.rs` writes
+/// and reads.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// The shard.

@@ -250,7 +250,7 @@ impl World {
         }
     }
 
-    /// Submits a message until it is followed (`Operators::submit_journey`), whichever node it takes. A change that
+    /// Submits a message until it is followed (`Submissions::submit_journey`), whichever node it takes. A change that
     /// nobody can follow any more, since the people before are lost, is given up for the whole list.
     async fn submit(self: &Rc<Self>, flight: usize, message: &Message) {
         let begun_us = self.now_us();

@@ -433,7 +433,7 @@ impl World {
             self.drive(node, |process, _, out| process.raft.compact(index, data, out));
         }
     }
-    /// Announces this start until the node's own state has it (`Operators::announce`).
+    /// Announces this start until the node's own state has it (`node/src/group/announce.rs`).
     async fn announce(self: &Rc<Self>, id: NodeId, incarnation: Incarnation) {
         let node = self.node(id);
         loop {

@@ -3,9 +3,9 @@
 //!
 //! The product uses openraft, whose own simulation and Jepsen suites judge it; this model stands in its place so that
 //! every order of events that a replicated log allows, and no other, meets the product's cores. What it keeps of
-//! openraft as configured (`coordinator/src/raft.rs`): its timeouts, the lease of a leader that is heard, a question
-//! before each election whether it could be won (pre-vote, section 9.6), a longer wait where another log is longer, a
-//! leader that falls silent now and then while no majority answers, acknowledgement after the sync alone.
+//! openraft as configured (`coordinator/src/group/raft.rs`): its timeouts, the lease of a leader that is heard, a
+//! question before each election whether it could be won (pre-vote, section 9.6), a longer wait where another log is
+//! longer, a leader that falls silent now and then while no majority answers, acknowledgement after the sync alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
