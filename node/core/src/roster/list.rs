@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cluster_config::canary::Canary;
 use cluster_config::ids::SubjectId;
 use cluster_config::journey::Listing;
 use cluster_config::limits::SHARD_PEOPLE_MAX;
@@ -110,7 +111,7 @@ fn newcomers(
     let left = question.parts.iter().filter_map(Part::people).flat_map(|people| &people.left);
     used.extend(left.map(|left| left.person.manifest_ordinal));
     let by_place =
-        question.listing == Listing::Whole && is_lost(question).unwrap_or_else(|| is_first_list(question, entries));
+        question.listing == Listing::Whole && is_lost(question).unwrap_or_else(|| is_first_list(roll, entries));
     let places = entries.iter().map(|(person, _)| person.manifest_ordinal).filter(|_| by_place);
     let mut last = used.iter().copied().chain(places).chain(question.boarded.keys().copied()).max().unwrap_or(0);
     let mut members = BTreeMap::new();
@@ -143,18 +144,19 @@ fn newcomers(
 
 /// Whether everybody who is known has followed this list and stands on it at their number, as after a journey's first
 /// list: then its newcomers have their places too.
-fn is_first_list(question: &Question<'_>, entries: &[(Person, PersonKey)]) -> bool {
-    let places: BTreeSet<u32> = entries.iter().map(|(person, _)| person.manifest_ordinal).collect();
-    question.parts.iter().filter_map(Part::people).all(|known| {
-        let numbers = known.people.iter().map(|enrolled| enrolled.person.manifest_ordinal);
-        known.manifest == question.manifest && known.left.is_empty() && numbers.into_iter().all(|n| places.contains(&n))
+fn is_first_list(roll: &Roll<'_>, entries: &[(Person, PersonKey)]) -> bool {
+    let places: BTreeMap<u32, &PersonKey> =
+        entries.iter().map(|(person, key)| (person.manifest_ordinal, key)).collect();
+    roll.people.iter().zip(&roll.keys).zip(&roll.is_present).all(|(((part, known), key), is_present)| {
+        *is_present && roll.done.contains(part) && places.get(&known.person.manifest_ordinal) == Some(&key)
     })
 }
 
 /// What is known of a newcomer who may be one of those who are lost: their subject id, where the ledger has it by their
 /// number; and whether nobody can say if they have boarded.
 fn returned(question: &Question<'_>, place: u32, number: u32) -> (Option<SubjectId>, bool) {
-    let Some(is_numbered) = is_lost(question).filter(|_| question.has_boarded) else { return (None, false) };
+    let has_boarded = question.has_boarded && !question.canaries.has(Canary::NewSubjects);
+    let Some(is_numbered) = is_lost(question).filter(|_| has_boarded) else { return (None, false) };
     let subject = question.boarded.get(&place).copied().filter(|_| is_numbered && place == number);
     (subject, !is_numbered)
 }

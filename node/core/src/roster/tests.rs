@@ -240,6 +240,20 @@ fn what_may_mean_several_people_changes_nobody_and_is_told() {
     assert_eq!(after, before);
 }
 
+/// A newcomer whose place would be a part that has the list already goes to one that has not: here they were known to
+/// the other part under another name, and that part was lost before it followed the list.
+#[test]
+fn a_part_that_has_the_list_takes_nobody_more() {
+    let mut gallery = Gallery::new(2);
+    gallery.whole(&people(1..=40));
+    let renamed = list((1..=40).map(|number| Person { family_name: "HALL".to_owned(), ..person(number) }));
+    gallery.build(0, 9, Listing::Whole, &renamed).expect("it is followed");
+    gallery.parts[1] = Part::Lost { is_numbered_by_list: true, older: People::default() };
+    gallery.build(1, 9, Listing::Whole, &renamed).expect("it is followed");
+    assert_eq!(gallery.present().len(), 40);
+    gallery.check();
+}
+
 /// P1: where the people are lost, the ledger tells who has boarded by the numbers, if the list is the one that gave
 /// them. If it is not, nobody is let through without an officer.
 #[test]
