@@ -6,12 +6,14 @@ use crate::ids::ModelVersion;
 
 /// Why a policy is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("policy.{field}: {problem}")]
+#[error("policy.{field}: {problem}; {fix}")]
 pub struct Error {
     /// The field, as written in TOML or JSON.
     pub field: &'static str,
-    /// What is wrong and what is accepted.
-    pub problem: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+    /// What is accepted.
+    pub fix: &'static str,
 }
 
 /// One point of a model's measured non-mated score distribution.
@@ -96,42 +98,46 @@ impl Policy {
     /// # Errors
     /// The first field that does not, by its name in the file.
     pub fn check(&self) -> Result<(), Error> {
-        let refuse = |field, problem: &str| Err(Error { field, problem: problem.to_owned() });
+        let refuse = |field, problem, fix| Err(Error { field, problem, fix });
         if !(self.fpir_target > 0.0 && self.fpir_target < 1.0) {
-            return refuse("fpir_target", "must lie between 0 and 1, both excluded");
+            return refuse("fpir_target", "it is not between 0 and 1", "give a number between 0 and 1, both excluded");
         }
         if self.calibration.len() < 2 {
-            return refuse("calibration", "needs at least two points");
+            return refuse("calibration", "it has fewer than two points", "give at least two points");
         }
         for pair in self.calibration.windows(2) {
             if !(pair[1].false_match_rate < pair[0].false_match_rate && pair[1].score > pair[0].score) {
-                return refuse("calibration", "false match rates must fall and scores must rise from point to point");
+                let problem = "false match rates do not fall, or scores do not rise, from point to point";
+                return refuse("calibration", problem, "order the points by rising score and falling false match rate");
             }
         }
         if self.calibration.iter().any(|p| !(p.false_match_rate > 0.0 && p.false_match_rate < 1.0)) {
-            return refuse("calibration", "false match rates lie between 0 and 1, both excluded");
+            let problem = "a false match rate is not between 0 and 1";
+            return refuse("calibration", problem, "give rates between 0 and 1, both excluded");
         }
         if self.calibration.iter().any(|p| !(-1.0..=1.0).contains(&p.score)) {
-            return refuse("calibration", "scores lie between -1 and 1");
+            return refuse("calibration", "a score is not between -1 and 1", "give scores from -1 to 1");
         }
         if !(0.0..=1.0).contains(&self.ambiguity_margin) {
-            return refuse("ambiguity_margin", "must lie between 0 and 1");
+            return refuse("ambiguity_margin", "it is not between 0 and 1", "give a number from 0 to 1");
         }
         if !(0.0..=1.0).contains(&self.recapture_band) {
-            return refuse("recapture_band", "must lie between 0 and 1");
+            return refuse("recapture_band", "it is not between 0 and 1", "give a number from 0 to 1");
         }
         if self.attempts_max == 0 {
-            return refuse("attempts_max", "must be at least 1");
+            return refuse("attempts_max", "it is 0", "allow at least 1 attempt");
         }
         if self.age_in_scope_min > self.age_in_scope_max {
-            return refuse("age_in_scope_min", "must not be above age_in_scope_max");
+            return refuse("age_in_scope_min", "it is above age_in_scope_max", "give no more than age_in_scope_max");
         }
         let is_code = |code: &String| (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase());
         if self.home_country_codes.is_empty() || !self.home_country_codes.iter().all(is_code) {
-            return refuse("home_country_codes", "must list ISO 3166-1 codes such as USA and US");
+            let problem = "it is empty, or an entry is no code of two or three capital letters";
+            return refuse("home_country_codes", problem, "list ISO 3166-1 codes such as USA and US");
         }
         if self.replicas == 0 || self.replicas_boarding < self.replicas {
-            return refuse("replicas", "must be at least 1 and not above replicas_boarding");
+            let problem = "it is 0, or above replicas_boarding";
+            return refuse("replicas", problem, "give at least 1, and no more than replicas_boarding");
         }
         Ok(())
     }

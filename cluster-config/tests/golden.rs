@@ -38,7 +38,7 @@ fn member() -> cluster_config::member::Member {
 }
 
 fn refusal() -> Refusal {
-    Refusal::new(RefusalCode::NotOpen, "place", "fix")
+    Refusal::new(RefusalCode::NotOpen, "place", "problem", "fix")
 }
 
 fn capture() -> gate::Capture {

@@ -7,10 +7,13 @@ pub mod codec;
 pub mod gate;
 pub mod operator;
 pub mod peer;
+mod refusal;
 
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Role;
+
+pub use refusal::{Fix, Refusal, RefusalCode};
 
 /// Version of all messages. A node answers another version with [`RefusalCode::UnknownVersion`].
 pub const PROTOCOL_VERSION: u8 = 1;
@@ -99,21 +102,24 @@ impl FrameHeader {
         if bytes[..2] != FRAME_MAGIC {
             return Err(Refusal::new(
                 RefusalCode::MalformedFrame,
-                format!("frame header byte 0: found {:#04x} {:#04x}", bytes[0], bytes[1]),
+                "frame header byte 0",
+                format!("the magic is {:#04x} {:#04x}", bytes[0], bytes[1]),
                 "start each frame with 'T' 'V'",
             ));
         }
         if bytes[2] != PROTOCOL_VERSION {
             return Err(Refusal::new(
                 RefusalCode::UnknownVersion,
-                format!("frame header byte 2: protocol version {}", bytes[2]),
-                format!("speak protocol version {PROTOCOL_VERSION}"),
+                "frame header byte 2",
+                format!("protocol version {} is not known", bytes[2]),
+                Fix::with(format!("speak protocol version {PROTOCOL_VERSION}")),
             ));
         }
         let Some(channel) = Channel::from_byte(bytes[3]) else {
             return Err(Refusal::new(
                 RefusalCode::MalformedFrame,
-                format!("frame header byte 3: channel {}", bytes[3]),
+                "frame header byte 3",
+                format!("there is no channel {}", bytes[3]),
                 "use channel 1 (gate), 2 (peer) or 3 (operator)",
             ));
         };
@@ -121,86 +127,11 @@ impl FrameHeader {
         if body_bytes as usize > channel.body_bytes_max() {
             return Err(Refusal::new(
                 RefusalCode::TooLarge,
-                format!("frame header byte 4: body of {body_bytes} bytes"),
-                format!("send at most {} bytes on this channel", channel.body_bytes_max()),
+                "frame header byte 4",
+                format!("a body of {body_bytes} bytes is too long"),
+                Fix::with(format!("send at most {} bytes on this channel", channel.body_bytes_max())),
             ));
         }
         Ok(Self { channel, body_bytes })
-    }
-}
-
-/// Why a request was refused; the code is what programs act on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalCode {
-    /// The bytes are not a frame, or its body is not a message.
-    MalformedFrame,
-    /// The frame or a part of it is over its limit.
-    TooLarge,
-    /// The frame's protocol version is not spoken here.
-    UnknownVersion,
-    /// The certificate's role may not send this request.
-    WrongRole,
-    /// A field's value cannot be used (a NaN, a wrong template length, an unknown model ...).
-    BadValue,
-    /// No such journey, gallery or node.
-    NotFound,
-    /// The journey is not open for this (closed, being destroyed, gallery not built yet).
-    NotOpen,
-    /// The node's queues are full; nothing was begun.
-    Busy,
-    /// No replica, no quorum or no leader within the deadline.
-    Unavailable,
-    /// Another request got there first with other content.
-    Conflict,
-    /// The node met a fault of its own.
-    Internal,
-}
-
-impl RefusalCode {
-    /// The code's name in metrics and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::MalformedFrame => "malformed_frame",
-            Self::TooLarge => "too_large",
-            Self::UnknownVersion => "unknown_version",
-            Self::WrongRole => "wrong_role",
-            Self::BadValue => "bad_value",
-            Self::NotFound => "not_found",
-            Self::NotOpen => "not_open",
-            Self::Busy => "busy",
-            Self::Unavailable => "unavailable",
-            Self::Conflict => "conflict",
-            Self::Internal => "internal",
-        }
-    }
-
-    /// Whether the same request may succeed when it is sent again, to another node too.
-    pub fn retryable(self) -> bool {
-        matches!(self, Self::Busy | Self::Unavailable | Self::Internal)
-    }
-
-    /// Whether the caller has to change the request (exit code 2 on the command line).
-    pub fn is_callers(self) -> bool {
-        !matches!(self, Self::Busy | Self::Unavailable | Self::Internal)
-    }
-}
-
-/// A request that was not carried out: where it went wrong and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{place}: {} ({})", fix, code.as_str())]
-pub struct Refusal {
-    /// What programs act on.
-    pub code: RefusalCode,
-    /// The place: field, byte, journey, node.
-    pub place: String,
-    /// What the caller can do.
-    pub fix: String,
-}
-
-impl Refusal {
-    /// A refusal of `code` at `place` with its `fix`.
-    pub fn new(code: RefusalCode, place: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { code, place: place.into(), fix: fix.into() }
     }
 }
