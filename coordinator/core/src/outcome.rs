@@ -1,6 +1,6 @@
 //! What became of a command.
 
-use cluster_config::wire::{Refusal, RefusalCode};
+use cluster_config::wire::{Fix, Refusal, RefusalCode};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::RecordOutcome;
@@ -20,7 +20,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Nothing is changed, for this reason.
-    pub(crate) fn refused(code: RefusalCode, place: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self::Refused(Refusal::new(code, place, fix))
+    pub(crate) fn refused(
+        code: RefusalCode,
+        place: impl Into<String>,
+        problem: impl Into<String>,
+        fix: impl Into<Fix>,
+    ) -> Self {
+        Self::Refused(Refusal::new(code, place, problem, fix))
     }
 }

@@ -124,7 +124,7 @@ fn outcomes(golden: &mut Golden) {
     golden.add("outcome.done", &Outcome::Done);
     golden.add("outcome.known_manifest", &Outcome::KnownManifest);
     golden.add("outcome.recorded", &Outcome::Recorded(stored.to_vec()));
-    let refusal = Refusal::new(RefusalCode::Conflict, "place", "fix");
+    let refusal = Refusal::new(RefusalCode::Conflict, "place", "problem", "fix");
     golden.add("outcome.refused", &Outcome::Refused(refusal));
 }
 

@@ -5,7 +5,7 @@ use cluster_config::gallery::ShardId;
 use cluster_config::gallery::{GalleryId, Modality};
 use cluster_config::ids::{Epoch, GalleryVersion, ModelVersion, NodeId, StandingId};
 use cluster_config::limits::GALLERY_PARTS_MAX;
-use cluster_config::wire::RefusalCode;
+use cluster_config::wire::{Fix, RefusalCode};
 
 use super::command::{Command, Commit};
 use super::state::Gallery;
@@ -23,8 +23,9 @@ pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) ->
 fn open_standing(state: &mut State, id: StandingId, made: (Modality, ModelVersion), parts: u16) -> Outcome {
     let place = format!("standing gallery {id}");
     if parts == 0 || parts > GALLERY_PARTS_MAX {
-        let place = format!("{place}: {parts} parts");
-        return Outcome::refused(RefusalCode::BadValue, place, format!("use 1 to {GALLERY_PARTS_MAX}"));
+        let problem = format!("{parts} is no number of parts");
+        let fix = Fix::with(format!("use 1 to {GALLERY_PARTS_MAX}"));
+        return Outcome::refused(RefusalCode::BadValue, format!("parts of {place}"), problem, fix);
     }
     let gallery = GalleryId::Standing(id);
     let Some(known) = state.galleries.get_mut(gallery) else {
@@ -32,11 +33,11 @@ fn open_standing(state: &mut State, id: StandingId, made: (Modality, ModelVersio
         return Outcome::Done;
     };
     if !known.is_open() {
-        return Outcome::refused(RefusalCode::NotOpen, place, "it is closed; open one of another name");
+        return Outcome::refused(RefusalCode::NotOpen, place, "it is closed", "open one of another name");
     }
     if (known.modality(), known.model()) != made {
-        let fix = format!("it holds templates of {}; open one of another name", known.model());
-        return Outcome::refused(RefusalCode::Conflict, place, fix);
+        let problem = format!("it holds {} templates of {}", known.modality().as_str(), known.model());
+        return Outcome::refused(RefusalCode::Conflict, place, problem, "open one of another name");
     }
     known.grow(parts);
     Outcome::Done
@@ -45,7 +46,8 @@ fn open_standing(state: &mut State, id: StandingId, made: (Modality, ModelVersio
 fn close_standing(state: &mut State, id: StandingId, canaries: Canaries) -> Outcome {
     if !close(state, GalleryId::Standing(id), canaries) {
         let place = format!("standing gallery {id}");
-        return Outcome::refused(RefusalCode::NotFound, place, "see `tvs gallery list` for the galleries");
+        let fix = "see `tvs gallery list` for the galleries";
+        return Outcome::refused(RefusalCode::NotFound, place, "it is not known", fix);
     }
     Outcome::Done
 }
@@ -68,33 +70,35 @@ fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
     let placement = state.blueprint.placement(commit.shard).map(|placement| (placement.owner, placement.epoch));
     if placement != Some((commit.node, commit.epoch)) && !canaries.has(Canary::NoFencing) {
         let (owner, epoch) = placement.unwrap_or((NodeId(0), Epoch(0)));
-        return Outcome::refused(RefusalCode::Conflict, place, format!("node {owner} owns it in epoch {epoch}"));
+        let problem = format!("node {owner} owns it in epoch {epoch}");
+        return Outcome::refused(RefusalCode::Conflict, place, problem, "leave the build to its owner");
     }
     let Some(gallery) = state.galleries.get_mut(commit.shard.gallery) else {
-        return Outcome::refused(RefusalCode::NotFound, place, "submit the journey's manifest first");
+        let fix = "submit the journey's manifest first";
+        return Outcome::refused(RefusalCode::NotFound, place, "its gallery is not known", fix);
     };
     if (gallery.modality(), gallery.model()) != (commit.shard.modality, commit.shard.model) {
-        let fix = format!("its gallery holds templates of {}", gallery.model());
-        return Outcome::refused(RefusalCode::Conflict, place, fix);
+        let problem = format!("its gallery holds {} templates of {}", gallery.modality().as_str(), gallery.model());
+        let fix = "build it with the modality and model of its gallery";
+        return Outcome::refused(RefusalCode::Conflict, place, problem, fix);
     }
     let own = commit.shard.part;
     let changed = commit.made_from.as_ref().and_then(|versions| gallery.changed_since(own, versions));
     let Some(part) = gallery.part_mut(own) else {
-        return Outcome::refused(RefusalCode::NotFound, place, "the gallery has no such part");
+        let fix = "see `tvs gallery show` for its parts";
+        return Outcome::refused(RefusalCode::NotFound, place, "the gallery has no such part", fix);
     };
     if part.version == commit.version && part.hash == commit.hash {
         return Outcome::Done;
     }
     let next = GalleryVersion(part.version.0.saturating_add(1));
     if commit.version != next {
-        return Outcome::refused(RefusalCode::Conflict, place, format!("the next version is {next}"));
+        let problem = format!("version {} does not follow on version {}", commit.version, part.version);
+        return Outcome::refused(RefusalCode::Conflict, place, problem, Fix::with(format!("build version {next}")));
     }
     if let Some(other) = changed {
-        return Outcome::refused(
-            RefusalCode::Conflict,
-            place,
-            format!("part {other} has changed meanwhile; build it again"),
-        );
+        let problem = format!("part {other} has changed meanwhile");
+        return Outcome::refused(RefusalCode::Conflict, place, problem, "build it again");
     }
     part.version = commit.version;
     part.hash = commit.hash;

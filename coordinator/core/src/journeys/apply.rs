@@ -5,7 +5,7 @@ use cluster_config::gallery::{GalleryId, Modality};
 use cluster_config::ids::JourneyId;
 use cluster_config::journey::{JourneyPlan, JourneyStatus};
 use cluster_config::limits::{GALLERY_PARTS_MAX, JOURNEYS_MAX};
-use cluster_config::wire::RefusalCode;
+use cluster_config::wire::{Fix, RefusalCode};
 
 use super::command::Command;
 use crate::galleries::{Gallery, close};
@@ -21,21 +21,24 @@ pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) ->
 
 fn open(state: &mut State, plan: &JourneyPlan) -> Outcome {
     if plan.parts == 0 || plan.parts > GALLERY_PARTS_MAX {
-        let place = format!("journey {}: {} parts", plan.id, plan.parts);
-        return Outcome::refused(RefusalCode::BadValue, place, format!("use 1 to {GALLERY_PARTS_MAX}"));
+        let place = format!("parts of journey {}", plan.id);
+        let problem = format!("{} is no number of parts", plan.parts);
+        let fix = Fix::with(format!("use 1 to {GALLERY_PARTS_MAX}"));
+        return Outcome::refused(RefusalCode::BadValue, place, problem, fix);
     }
     let gallery = GalleryId::passengers(plan.id);
     if let Some(known) = state.journeys.get(plan.id) {
         let place = format!("journey {}", plan.id);
         if !state.is_open(plan.id) {
-            return Outcome::refused(RefusalCode::NotOpen, place, "it is closed; a closed journey is not opened again");
+            let fix = "announce another journey; a closed one is never opened again";
+            return Outcome::refused(RefusalCode::NotOpen, place, "it is closed", fix);
         }
         if known.manifest == plan.manifest {
             return Outcome::KnownManifest;
         }
         if known.parts > plan.parts {
-            let fix = format!("its gallery has {} parts by now; submit it again", known.parts);
-            return Outcome::refused(RefusalCode::Conflict, place, fix);
+            let problem = format!("its gallery has {} parts by now, and the plan has {}", known.parts, plan.parts);
+            return Outcome::refused(RefusalCode::Conflict, place, problem, "submit its manifest again");
         }
         // A gallery grows in parts and never shrinks: people stay in the part in which they are.
         if let Some(known) = state.galleries.get_mut(gallery) {
@@ -49,7 +52,8 @@ fn open(state: &mut State, plan: &JourneyPlan) -> Outcome {
             return Outcome::refused(
                 RefusalCode::TooLarge,
                 "journeys",
-                format!("close some of the {JOURNEYS_MAX} open ones"),
+                format!("{JOURNEYS_MAX} are open or being destroyed, and no more can be"),
+                "close some of them",
             );
         };
         state.journeys.0.remove(&oldest);
@@ -70,6 +74,7 @@ fn close_journey(state: &mut State, journey: JourneyId, canaries: Canaries) -> O
         return Outcome::refused(
             RefusalCode::NotFound,
             format!("journey {journey}"),
+            "it is not known",
             "see `tvs gallery list` for the journeys",
         );
     }

@@ -20,8 +20,8 @@ pub(crate) fn apply(state: &mut State, command: &Command) -> Outcome {
     }
 }
 
-fn unknown(node: NodeId, fix: &str) -> Outcome {
-    Outcome::refused(RefusalCode::NotFound, format!("member {node}"), fix)
+fn unknown(node: NodeId, fix: &'static str) -> Outcome {
+    Outcome::refused(RefusalCode::NotFound, format!("member {node}"), "it is not known", fix)
 }
 
 impl Members {
@@ -30,17 +30,15 @@ impl Members {
             return Outcome::refused(
                 RefusalCode::TooLarge,
                 "members",
-                format!("a cluster has at most {NODES_MAX} nodes"),
+                format!("there are {NODES_MAX}, and no more can be"),
+                "remove a node with `tvs cluster remove` first",
             );
         }
         let taken = self.iter().find(|m| m.member.address == member.address && m.member.id != member.id);
         if let Some(other) = taken {
-            let place = format!("member {} at {}", member.id, member.address);
-            return Outcome::refused(
-                RefusalCode::Conflict,
-                place,
-                format!("node {} has that address", other.member.id),
-            );
+            let place = format!("address {} of member {}", member.address, member.id);
+            let problem = format!("node {} has that address", other.member.id);
+            return Outcome::refused(RefusalCode::Conflict, place, problem, "give each node an address of its own");
         }
         let known = self.get(member.id);
         let draining = known.is_some_and(|known| known.draining);

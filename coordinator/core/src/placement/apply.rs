@@ -1,7 +1,7 @@
 //! How commands about placement are applied.
 
 use cluster_config::canary::{Canaries, Canary};
-use cluster_config::wire::RefusalCode;
+use cluster_config::wire::{Fix, RefusalCode};
 
 use super::check;
 use super::command::Command;
@@ -12,11 +12,13 @@ pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) ->
     let Command::Change { parent, changes } = command;
     let current = state.blueprint.generation();
     if *parent != current {
-        let place = format!("blueprint with parent {parent}");
-        return Outcome::refused(RefusalCode::Conflict, place, format!("plan again on generation {current}"));
+        let problem = format!("it was planned on generation {parent}, which is not the current one");
+        let fix = Fix::with(format!("plan again on generation {current}"));
+        return Outcome::refused(RefusalCode::Conflict, "blueprint", problem, fix);
     }
     if let Err(violation) = check::changes(state, changes, canaries) {
-        return Outcome::refused(RefusalCode::Conflict, "blueprint", violation.to_string());
+        let place = format!("blueprint of {}", violation.shard);
+        return Outcome::refused(RefusalCode::Conflict, place, violation.rule.to_string(), "plan again");
     }
     for change in changes {
         let forgets = canaries.has(Canary::ForgottenHolder);

@@ -9,36 +9,34 @@ use cluster_config::ids::{Epoch, NodeId};
 use super::command::Change;
 use crate::state::State;
 
-/// A rule that a change breaks.
+/// What a change does that no placement may.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
+#[error("{shard}: {rule}")]
+pub struct Violation {
+    /// The shard that it places.
+    pub shard: ShardId,
+    /// The rule that it breaks.
+    pub rule: Rule,
+}
+
+/// A rule, as the text of what breaks it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
     /// The shard's gallery is unknown, closed, of another model, or has no such part.
-    #[error("{0}: no open gallery has this shard")]
-    NoSuchShard(ShardId),
+    #[error("no open gallery has this shard")]
+    NoSuchShard,
     /// The same shard twice in one change.
-    #[error("{0}: placed twice in one change")]
-    PlacedTwice(ShardId),
+    #[error("it is placed twice in one change")]
+    PlacedTwice,
     /// One node twice among those that hold the shard.
-    #[error("{shard}: node {node} is given two places")]
-    NodeTwice {
-        /// The shard.
-        shard: ShardId,
-        /// The node.
-        node: NodeId,
-    },
+    #[error("node {0} is given two places")]
+    NodeTwice(NodeId),
     /// A place on a node that is no member.
-    #[error("{shard}: node {node} is not a member")]
-    NotAMember {
-        /// The shard.
-        shard: ShardId,
-        /// The node.
-        node: NodeId,
-    },
+    #[error("node {0} is not a member")]
+    NotAMember(NodeId),
     /// The epoch must rise by one exactly when the owner changes (P4).
-    #[error("{shard}: epoch {found} where {wanted} is due")]
+    #[error("the epoch is {found} where {wanted} is due")]
     Epoch {
-        /// The shard.
-        shard: ShardId,
         /// What the change says.
         found: Epoch,
         /// What it has to say.
@@ -54,20 +52,21 @@ pub fn changes(state: &State, changes: &[Change], canaries: Canaries) -> Result<
     let mut placed = BTreeSet::new();
     for Change { shard, placement } in changes {
         let shard = *shard;
+        let broken = |rule| Err(Violation { shard, rule });
         let is_open = state.galleries.get(shard.gallery).is_some_and(|gallery| gallery.is_open());
         if !is_open || state.galleries.part(shard).is_none() {
-            return Err(Violation::NoSuchShard(shard));
+            return broken(Rule::NoSuchShard);
         }
         if !placed.insert(shard) {
-            return Err(Violation::PlacedTwice(shard));
+            return broken(Rule::PlacedTwice);
         }
         let mut nodes = BTreeSet::new();
         for node in placement.holders() {
             if !nodes.insert(node) {
-                return Err(Violation::NodeTwice { shard, node });
+                return broken(Rule::NodeTwice(node));
             }
             if !state.members.contains(node) {
-                return Err(Violation::NotAMember { shard, node });
+                return broken(Rule::NotAMember(node));
             }
         }
         let wanted = match state.blueprint.placement(shard) {
@@ -76,7 +75,7 @@ pub fn changes(state: &State, changes: &[Change], canaries: Canaries) -> Result<
             Some(before) => Epoch(before.epoch.0 + 1),
         };
         if placement.epoch != wanted {
-            return Err(Violation::Epoch { shard, found: placement.epoch, wanted });
+            return broken(Rule::Epoch { found: placement.epoch, wanted });
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! How commands about the policy are applied.
 
-use cluster_config::wire::RefusalCode;
+use cluster_config::wire::{Fix, RefusalCode};
 
 use super::command::Command;
 use crate::outcome::Outcome;
@@ -12,11 +12,13 @@ pub(crate) fn apply(state: &mut State, command: &Command) -> Outcome {
         return Outcome::Done;
     }
     if let Err(error) = policy.check() {
-        return Outcome::refused(RefusalCode::BadValue, format!("policy.{}", error.field), error.problem);
+        let place = format!("policy.{}", error.field);
+        return Outcome::refused(RefusalCode::BadValue, place, error.problem, error.fix);
     }
     let next = state.policy.version.saturating_add(1);
     if policy.version != next {
-        return Outcome::refused(RefusalCode::Conflict, "policy.version", format!("must be {next}"));
+        let problem = format!("{} does not follow on the version in force", policy.version);
+        return Outcome::refused(RefusalCode::Conflict, "policy.version", problem, Fix::with(format!("use {next}")));
     }
     state.policy = policy.clone();
     Outcome::Done

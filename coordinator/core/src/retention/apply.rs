@@ -21,7 +21,9 @@ fn receipt(state: &mut State, shard: ShardId, node: NodeId, at: UnixMs, canaries
     let placed = state.blueprint.placement(shard).is_some_and(|p| p.holders().any(|holder| holder == node));
     if placed {
         let place = format!("purge receipt of node {node} for {shard}");
-        return Outcome::refused(RefusalCode::Conflict, place, "the blueprint has that node hold the shard");
+        let problem = "the blueprint has that node hold the shard";
+        let fix = "give the receipt once the blueprint has it hold the shard no more";
+        return Outcome::refused(RefusalCode::Conflict, place, problem, fix);
     }
     state.galleries.settle_receipt(shard, node, Receipt { at, attested: false }, canaries);
     Outcome::Done
@@ -30,12 +32,13 @@ fn receipt(state: &mut State, shard: ShardId, node: NodeId, at: UnixMs, canaries
 fn attest(state: &mut State, node: NodeId, at: UnixMs, canaries: Canaries) -> Outcome {
     let place = format!("attestation for node {node}");
     if state.members.contains(node) {
-        return Outcome::refused(RefusalCode::Conflict, place, "it is a member; `tvs cluster remove` comes first");
+        let fix = "take it out with `tvs cluster remove` first";
+        return Outcome::refused(RefusalCode::Conflict, place, "the node is a member", fix);
     }
     let placed = state.blueprint.iter().find(|(_, placement)| placement.holders().any(|n| n == node));
     if let Some((shard, _)) = placed {
-        let fix = format!("it is still to hold {shard}; try again in a moment");
-        return Outcome::refused(RefusalCode::Conflict, place, fix);
+        let problem = format!("the node is still to hold {shard}");
+        return Outcome::refused(RefusalCode::Conflict, place, problem, "try again in a moment");
     }
     let all = state.galleries.all_shards();
     let held: Vec<ShardId> = all.filter(|(_, part)| part.holders.contains(&node)).map(|(shard, _)| shard).collect();
