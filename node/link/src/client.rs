@@ -234,7 +234,8 @@ fn answer((address, response): (SocketAddr, Response)) -> Result<Answer, ClientE
 }
 
 fn unexpected(address: SocketAddr) -> ClientError {
-    let refusal = Refusal::new(RefusalCode::MalformedFrame, "response type", "answer requests in their own type");
+    let (problem, fix) = ("it does not answer the request that was sent", "answer requests in their own type");
+    let refusal = Refusal::new(RefusalCode::MalformedFrame, "response type", problem, fix);
     ClientError::Overdue {
         deadline_ms: 0,
         tried: vec![Tried { address, failure: Failure::Link(LinkError::Answer { address, refusal }) }],

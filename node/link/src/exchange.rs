@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster_config::actor::Role;
-use cluster_config::wire::{Channel, Refusal, RefusalCode};
+use cluster_config::wire::{Channel, Fix, Refusal, RefusalCode};
 use quinn::{Connection, Endpoint, ReadError, WriteError};
 
 use crate::codes::CODE_IDENTITY;
@@ -67,8 +67,9 @@ pub(crate) async fn exchange(
         HeaderError::Gone(error) => gone(error),
     })?;
     if header.channel != channel {
-        let place = format!("frame header byte 3: channel {:?}", header.channel);
-        let refusal = Refusal::new(RefusalCode::MalformedFrame, place, format!("answer on channel {channel:?}"));
+        let problem = format!("the answer comes on channel {:?}", header.channel);
+        let fix = Fix::with(format!("answer on channel {channel:?}"));
+        let refusal = Refusal::new(RefusalCode::MalformedFrame, "frame header byte 3", problem, fix);
         return Err(LinkError::Answer { address, refusal });
     }
     reader.body(header.body_bytes as usize).await.map_err(|error| match error {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cluster_config::wire::codec;
-use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, FrameHeader, Refusal, RefusalCode};
+use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, Fix, FrameHeader, Refusal, RefusalCode};
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -97,8 +97,9 @@ impl<'a> Reader<'a> {
                     channel: header.get(3).filter(|_| length > 3).copied().and_then(Channel::from_byte),
                     refusal: Refusal::new(
                         RefusalCode::MalformedFrame,
-                        format!("frame header byte {length}: the stream ends"),
-                        format!("send the whole header of {FRAME_HEADER_BYTES} bytes"),
+                        format!("frame header byte {length}"),
+                        "the stream ends",
+                        Fix::with(format!("send the whole header of {FRAME_HEADER_BYTES} bytes")),
                     ),
                 });
             };
@@ -125,8 +126,9 @@ impl<'a> Reader<'a> {
                 let Some(chunk) = self.chunk().await.map_err(BodyError::Gone)? else {
                     return Err(BodyError::Refused(Refusal::new(
                         RefusalCode::MalformedFrame,
-                        format!("frame body byte {}: the stream ends", body.len()),
-                        format!("send the {length} bytes that the header announces"),
+                        format!("frame body byte {}", body.len()),
+                        "the stream ends",
+                        Fix::with(format!("send the {length} bytes that the header announces")),
                     )));
                 };
                 body.extend_from_slice(&chunk);
@@ -138,8 +140,9 @@ impl<'a> Reader<'a> {
         if more {
             return Err(BodyError::Refused(Refusal::new(
                 RefusalCode::MalformedFrame,
-                format!("frame body byte {length}: more bytes follow"),
-                format!("send one frame on each stream; the header announces {length} bytes"),
+                format!("frame body byte {length}"),
+                format!("more bytes follow than the {length} that the header announces"),
+                "send one frame on each stream",
             )));
         }
         Ok(body)
@@ -152,14 +155,17 @@ impl<'a> Reader<'a> {
 
 /// Decodes a body. A refusal says where it does not decode.
 pub(crate) fn decode<T: DeserializeOwned>(channel: Channel, body: &[u8]) -> Result<T, Refusal> {
+    let as_described = "encode the message as this protocol version describes it";
     codec::decode(body, channel.body_bytes_max()).map_err(|error| match error {
         codec::Error::TooLarge { .. } => {
-            Refusal::new(RefusalCode::TooLarge, error.to_string(), "send a smaller message")
+            Refusal::new(RefusalCode::TooLarge, "frame body", error.to_string(), "send a smaller message")
         }
-        codec::Error::Malformed { .. } | codec::Error::Encode(_) => Refusal::new(
-            RefusalCode::MalformedFrame,
-            error.to_string(),
-            "encode the message as this protocol version describes it",
-        ),
+        codec::Error::Malformed { position, bytes, reason } => {
+            let place = format!("frame body byte {position} of {bytes}");
+            Refusal::new(RefusalCode::MalformedFrame, place, format!("it does not decode: {reason}"), as_described)
+        }
+        codec::Error::Encode(_) => {
+            Refusal::new(RefusalCode::MalformedFrame, "frame body", error.to_string(), as_described)
+        }
     })
 }

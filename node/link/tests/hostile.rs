@@ -79,7 +79,7 @@ async fn frames_that_cannot_be_read_are_refused_with_their_place() {
         ("truncated body", frame[..frame.len() - 1].to_vec(), &*format!("body byte {}", message.len() - 1)),
         ("nothing but a header", header(Channel::Gate, 100).to_vec(), "body byte 0"),
         ("a tail", [&frame[..], b"!"].concat(), "more bytes follow"),
-        ("unknown variant", [&header(Channel::Gate, 1)[..], &[200]].concat(), "does not decode"),
+        ("unknown variant", [&header(Channel::Gate, 1)[..], &[200]].concat(), "body byte 1 of 1: it does not decode"),
         ("body cut inside", [&header(Channel::Gate, 40)[..], &message[..40]].concat(), "does not decode"),
     ];
     for (case, bytes, place) in cases {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, Refusal, RefusalCode, gate, operator, peer};
+use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, Fix, Refusal, RefusalCode, gate, operator, peer};
 use quinn::{RecvStream, SendStream};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -110,13 +110,14 @@ async fn read<'a, H: Handler>(
     if Channel::of(role) != channel {
         let refusal = Refusal::new(
             RefusalCode::WrongRole,
-            format!("frame header byte 3: channel {channel:?} from {}", session.from),
-            format!("a certificate of role {role} may use channel {:?} alone", Channel::of(role)),
+            format!("frame header byte 3 from {}", session.from),
+            format!("a certificate of role {role} may not use channel {channel:?}"),
+            Fix::with(format!("use channel {:?}, or a certificate of another role", Channel::of(role))),
         );
         return Err(Unread::Refused(channel, refusal));
     }
     if shared.stopping.load(Ordering::Acquire) {
-        let refusal = Refusal::new(RefusalCode::Unavailable, "this node is stopping", "ask another node");
+        let refusal = Refusal::new(RefusalCode::Unavailable, "this node", "it is stopping", "ask another node");
         return Err(Unread::Refused(channel, refusal));
     }
     let length = header.body_bytes as usize;
@@ -124,7 +125,8 @@ async fn read<'a, H: Handler>(
         let Some(held) = Held::take(&session.bodies_bytes, length, bodies_bytes_max(channel)) else {
             let refusal = Refusal::new(
                 RefusalCode::Busy,
-                format!("frame header byte 4: {length} bytes on top of the others of this connection"),
+                "frame header byte 4",
+                format!("{length} bytes on top of this connection's other requests are too many"),
                 "send fewer long requests at once",
             );
             return Err(Unread::Refused(channel, refusal));
@@ -149,8 +151,9 @@ async fn read<'a, H: Handler>(
 fn late(part: &str, position: usize, time: Duration) -> Refusal {
     Refusal::new(
         RefusalCode::MalformedFrame,
-        format!("frame {part} byte {position}: the rest did not come in time"),
-        format!("send the whole frame, and the stream's end, within {} ms", time.as_millis()),
+        format!("frame {part} byte {position}"),
+        "the rest did not come in time",
+        Fix::with(format!("send the whole frame, and the stream's end, within {} ms", time.as_millis())),
     )
 }
 

@@ -101,10 +101,20 @@ impl Handler for Echo {
             std::future::pending::<()>().await;
         }
         if mood == Mood::Unavailable as u8 {
-            return gate::Response::Refused(Refusal::new(RefusalCode::Unavailable, "test", "ask another node"));
+            return gate::Response::Refused(Refusal::new(
+                RefusalCode::Unavailable,
+                "test",
+                "the test wants it so",
+                "ask another node",
+            ));
         }
         if mood == Mood::BadValue as u8 {
-            return gate::Response::Refused(Refusal::new(RefusalCode::BadValue, "test", "send another value"));
+            return gate::Response::Refused(Refusal::new(
+                RefusalCode::BadValue,
+                "test",
+                "the test wants it so",
+                "send another value",
+            ));
         }
         assert!(mood != Mood::Panics as u8, "the test asked for it");
         gate::Response::Answer(gate::Answer {
