@@ -120,7 +120,7 @@ async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
     let words: Vec<&str> = words.collect();
     let too_early = live.tvs(&words);
     let said = String::from_utf8_lossy(&too_early.stderr).into_owned();
-    assert!(!too_early.status.success() && said.contains("`tvs cluster remove` comes first"), "{said}");
+    assert!(!too_early.status.success() && said.contains("take it out with `tvs cluster remove` first"), "{said}");
     live.remove(owner).await;
     live.ask(live.leader().await, Request::CloseJourney(journey)).await.expect("it is closed");
 
