@@ -14,7 +14,7 @@ use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, ModelVersion, Nod
 use cluster_config::journey::JourneyStatus;
 use cluster_config::limits::GATE_DEADLINE_MS;
 use cluster_config::wire::gate::{Answer, Capture, Sample};
-use cluster_config::wire::{Refusal, RefusalCode};
+use cluster_config::wire::{Fix, Refusal, RefusalCode};
 use coordinator_core::placement::Placement;
 use coordinator_core::{Record, RecordOutcome, State};
 
@@ -34,13 +34,13 @@ pub enum Missing {
 }
 
 impl Missing {
-    /// What the gate is told. Only a node whose state is known to be no old one, `up_to_date`, refuses for good what it
-    /// does not know; any other sends the gate to the next node.
+    /// What the gate is told. A node whose state is known to be `up_to_date` refuses for good what it does not know. Any
+    /// other node sends the gate to the next one.
     pub fn into_refusal(self, up_to_date: bool) -> Refusal {
         match self {
             Self::NotYet(refusal) if !up_to_date => {
-                let place = format!("{}, by a state that may be an old one", refusal.place);
-                Refusal::new(RefusalCode::Unavailable, place, "ask another node")
+                let problem = format!("{}, by a state that may be an old one", refusal.problem);
+                Refusal::new(RefusalCode::Unavailable, refusal.place, problem, "ask another node")
             }
             Self::Closed(refusal) | Self::NotYet(refusal) => refusal,
         }
@@ -53,19 +53,22 @@ impl Missing {
 /// # Errors
 /// `bad-value`, with the field.
 pub fn check(capture: &Capture, model: ModelVersion) -> Result<Duration, Refusal> {
-    let refuse = |place: &str, fix: String| Err(Refusal::new(RefusalCode::BadValue, place, fix));
+    let refuse = |place: &str, problem: String, fix: Fix| Err(Refusal::new(RefusalCode::BadValue, place, problem, fix));
     let Sample::Template { model: sent, .. } = &capture.sample;
     if *sent != model {
-        return refuse("capture.sample.model", format!("send templates of model {model}, not {sent}"));
+        let fix = Fix::with(format!("send templates of model {model}"));
+        return refuse("capture.sample.model", format!("templates of {sent} cannot be searched here"), fix);
     }
     if capture.attempt == 0 {
-        return refuse("capture.attempt", "count attempts from 1".to_owned());
+        return refuse("capture.attempt", "0 is no attempt".to_owned(), "count attempts from 1".into());
     }
-    if capture.detail.quality.is_some_and(|quality| quality > 100) {
-        return refuse("capture.detail.quality", "give 0 to 100 (ISO/IEC 29794-1)".to_owned());
+    if let Some(quality) = capture.detail.quality.filter(|quality| *quality > 100) {
+        let problem = format!("{quality} is no quality of ISO/IEC 29794-1");
+        return refuse("capture.detail.quality", problem, "give 0 to 100".into());
     }
     if capture.deadline_ms == 0 {
-        return refuse("capture.deadline_ms", format!("give 1 to {GATE_DEADLINE_MS} milliseconds"));
+        let fix = Fix::with(format!("give 1 to {GATE_DEADLINE_MS} milliseconds"));
+        return refuse("capture.deadline_ms", "0 leaves no time to search".to_owned(), fix);
     }
     Ok(Duration::from_millis(u64::from(capture.deadline_ms).min(GATE_DEADLINE_MS)))
 }
@@ -85,8 +88,8 @@ pub struct Question {
 /// Where the journey is unknown, closed, or not built yet.
 pub fn question(state: &State, id: JourneyId, canaries: Canaries) -> Result<Question, Missing> {
     let Some(gallery) = state.passengers(id) else {
-        let place = format!("capture.journey: {id} is not known");
-        return Err(Missing::NotYet(Refusal::new(RefusalCode::NotFound, place, "submit its manifest first")));
+        let (place, problem) = ("capture.journey", format!("{id} is not known"));
+        return Err(Missing::NotYet(Refusal::new(RefusalCode::NotFound, place, problem, "submit its manifest first")));
     };
     match gallery.status() {
         JourneyStatus::Building => return Err(Missing::NotYet(not_built(id))),
@@ -205,15 +208,16 @@ pub fn answered_before_closing(state: &State, capture: &Capture, me: NodeId) -> 
 pub fn not_open(journey: JourneyId) -> Refusal {
     Refusal::new(
         RefusalCode::NotOpen,
-        format!("capture.journey: {journey} is closed"),
+        "capture.journey",
+        format!("{journey} is closed"),
         "send the traveller to an officer",
     )
 }
 
 /// The refusal of a capture for a journey whose gallery is not complete.
 pub fn not_built(journey: JourneyId) -> Refusal {
-    let place = format!("capture.journey: the gallery of {journey} is not built yet");
-    Refusal::new(RefusalCode::NotOpen, place, "wait until `tvs gallery show` says ready")
+    let problem = format!("the gallery of {journey} is not built yet");
+    Refusal::new(RefusalCode::NotOpen, "capture.journey", problem, "wait until `tvs gallery show` says ready")
 }
 
 /// Whom a recorded boarding confirms. People out of scope leave no trace in the ledger, so theirs is what this search

@@ -136,24 +136,25 @@ impl Proposal {
 }
 
 /// The refusal of what cannot be proposed now.
-pub fn unavailable(place: &str) -> Refusal {
+pub fn unavailable(problem: impl Into<String>) -> Refusal {
     Refusal::new(
         RefusalCode::Unavailable,
-        place,
+        "cluster",
+        problem,
         "try again; a leader is elected within a second while a majority lives",
     )
 }
 
 /// Why a record that was batched has no outcome.
 pub fn refusal_of(error: batching::Error<Refusal>) -> Refusal {
-    let place = error.to_string();
+    let (place, problem) = ("batch of records", error.to_string());
     match error {
         batching::Error::Failed(refusal) => refusal,
-        batching::Error::Busy => Refusal::new(RefusalCode::Busy, place, "try again in a moment"),
-        batching::Error::Forgotten => unavailable(&place),
-        batching::Error::TooMany => Refusal::new(RefusalCode::TooLarge, place, "send fewer at once"),
+        batching::Error::Busy => Refusal::new(RefusalCode::Busy, place, problem, "try again in a moment"),
+        batching::Error::Forgotten => unavailable(problem),
+        batching::Error::TooMany => Refusal::new(RefusalCode::TooLarge, place, problem, "send fewer at once"),
         batching::Error::OutOfTurn => {
-            Refusal::new(RefusalCode::Internal, place, "check that all nodes run the same version")
+            Refusal::new(RefusalCode::Internal, place, problem, "check that all nodes run the same version")
         }
     }
 }
@@ -187,9 +188,9 @@ mod tests {
         Effect::Wake { at_us }
     }
 
-    fn place_of(effects: &[Effect]) -> &str {
+    fn problem_of(effects: &[Effect]) -> &str {
         match effects.last() {
-            Some(Effect::Done(Err(refusal))) => &refusal.place,
+            Some(Effect::Done(Err(refusal))) => &refusal.problem,
             other => panic!("{other:?}"),
         }
     }
@@ -224,28 +225,28 @@ mod tests {
         assert_eq!(step(&mut machine, 1_000, lost()), [wake(6_000)]);
         assert_eq!(step(&mut machine, 6_000, Event::Looked(None)), [wake(11_000)]);
         assert_eq!(step(&mut machine, 97_000, looked(1)), [send(1), wake(DEADLINE_US)]);
-        assert_eq!(place_of(&step(&mut machine, DEADLINE_US, lost())), "node 1: lost");
+        assert_eq!(problem_of(&step(&mut machine, DEADLINE_US, lost())), "node 1: lost");
     }
 
     #[test]
     fn at_the_deadline_it_says_what_was_missing() {
         let mut nobody = proposal();
         assert_eq!(step(&mut nobody, 98_000, Event::Looked(None)), [wake(DEADLINE_US)]);
-        assert_eq!(place_of(&step(&mut nobody, DEADLINE_US, Event::Looked(None))), "no leader is known");
+        assert_eq!(problem_of(&step(&mut nobody, DEADLINE_US, Event::Looked(None))), "no leader is known");
         let mut silent = proposal();
         step(&mut silent, 0, looked(1));
         let effects = step(&mut silent, DEADLINE_US, looked(2));
         assert_eq!(effects[0], Effect::Forget);
-        assert_eq!(place_of(&effects), "the leader did not answer in time");
+        assert_eq!(problem_of(&effects), "the leader did not answer in time");
         let mut refused = proposal();
         step(&mut refused, 0, looked(1));
         step(&mut refused, 97_000, Event::Answered(Err(unavailable("node 1: lost"))));
-        assert_eq!(place_of(&step(&mut refused, DEADLINE_US, looked(1))), "node 1: lost");
+        assert_eq!(problem_of(&step(&mut refused, DEADLINE_US, looked(1))), "node 1: lost");
     }
 
     #[test]
     fn a_refusal_that_is_final_ends_it() {
-        let refusal = |code| Refusal::new(code, "journey", "open it first");
+        let refusal = |code| Refusal::new(code, "journey", "it is not known", "open it first");
         let mut by_state = proposal();
         step(&mut by_state, 0, looked(1));
         let refused = Event::Answered(Ok(Outcome::Refused(refusal(RefusalCode::Unavailable))));

@@ -4,7 +4,7 @@ use cluster_config::canary::{Canaries, Canary};
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
 use cluster_config::journey::Listing;
-use cluster_config::wire::{Refusal, RefusalCode};
+use cluster_config::wire::{Fix, Refusal, RefusalCode};
 use coordinator_core::State;
 
 /// Whether the people of the version before, at `known`, are those that a next version has to go on from: they keep
@@ -23,9 +23,10 @@ pub fn committed_at_least(
     state.part(shard).filter(|part| part.version >= version_min).map(|part| (part.version, part.hash))
 }
 
-/// Whether the next version of a shard may be built although no node has given the people of the committed one, and the
-/// `silent` ones have not said that they do not have them. Subject ids are new then, but for those that the ledger
-/// gives by numbers on the manifest: so nobody must have boarded yet, or no member must be left that may know better.
+/// Whether the next version of a shard may be built although no node has given the people of the committed version. The
+/// `silent` nodes have not answered, so they may have these people. Such a build gives new subject ids, except where the
+/// ledger knows the subject by its number on the manifest. So it may begin only if nobody has boarded yet, or if no silent
+/// node is a member any more.
 ///
 /// # Errors
 /// A refusal that names the members to be waited for.
@@ -36,9 +37,9 @@ pub fn may_begin_anew(
     listing: Listing,
     canaries: Canaries,
 ) -> Result<(), Refusal> {
-    let place = format!("gallery {shard}: nobody gives the people of its committed version");
+    let (place, problem) = (format!("gallery {shard}"), "nobody gives the people of its committed version");
     if listing != Listing::Whole {
-        return Err(Refusal::new(RefusalCode::Unavailable, place, "submit the whole manifest"));
+        return Err(Refusal::new(RefusalCode::Unavailable, place, problem, "submit the whole manifest"));
     }
     if shard.journey().is_none_or(|journey| state.ledger().boardings(journey) == 0) || canaries.has(Canary::NewSubjects)
     {
@@ -49,11 +50,12 @@ pub fn may_begin_anew(
     if members.is_empty() {
         return Ok(());
     }
-    let fix = format!(
-        "people have boarded: start the nodes that may have them ({}), or take them out with `tvs cluster remove`",
+    let problem = format!("{problem}, and people have boarded");
+    let fix = Fix::with(format!(
+        "start the nodes that may have them ({}), or take them out with `tvs cluster remove`",
         members.join(", ")
-    );
-    Err(Refusal::new(RefusalCode::Unavailable, place, fix))
+    ));
+    Err(Refusal::new(RefusalCode::Unavailable, place, problem, fix))
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ pub fn may_answer(serving: GalleryVersion, version_min: GalleryVersion, canaries
 
 /// The refusal of a node that serves nothing that may answer.
 pub fn not_here(node: NodeId, shard: ShardId) -> Refusal {
-    let place = format!("node {node}: gallery {shard} is not here at the version asked");
-    Refusal::new(RefusalCode::Unavailable, place, "ask another replica")
+    let (place, problem) = (format!("node {node}: gallery {shard}"), "it is not here at the version asked");
+    Refusal::new(RefusalCode::Unavailable, place, problem, "ask another replica")
 }
 
 /// The answers of all shards of a gallery, taken together.

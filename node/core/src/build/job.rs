@@ -232,8 +232,8 @@ impl Job {
                 return self.go_on(state, effects);
             }
             Next::Nobody(_) => {
-                let place = format!("gallery {}: no other node gives its people", self.shard);
-                let refusal = Refusal::new(RefusalCode::Unavailable, place, "submit its manifest again");
+                let (place, problem) = (format!("gallery {}", self.shard), "no other node gives its people");
+                let refusal = Refusal::new(RefusalCode::Unavailable, place, problem, "submit its manifest again");
                 effects.push(Effect::Done(Err(refusal)));
                 return;
             }
@@ -246,8 +246,9 @@ impl Job {
     /// Answers at once where there is nothing to build, else goes on from the people of the version before.
     fn go_on(&mut self, state: &State, effects: &mut Vec<Effect>) {
         let Some(committed) = state.part(self.shard) else {
-            let fix = "submit the manifest again; the journey is gone";
-            let refusal = Refusal::new(RefusalCode::NotFound, format!("gallery {}", self.shard), fix);
+            let place = format!("gallery {}", self.shard);
+            let refusal =
+                Refusal::new(RefusalCode::NotFound, place, "its journey is gone", "submit the manifest again");
             effects.push(Effect::Done(Err(refusal)));
             return;
         };
@@ -372,9 +373,9 @@ impl Job {
                 effects.push(Effect::Commit(commit));
             }
             Some(false) => {
-                let place = format!("gallery {}: no standby took the new version", self.shard);
+                let (place, problem) = (format!("gallery {}", self.shard), "no standby took the new version");
                 let fix = "ask again; the blueprint will name others";
-                effects.push(Effect::Done(Err(Refusal::new(RefusalCode::Unavailable, place, fix))));
+                effects.push(Effect::Done(Err(Refusal::new(RefusalCode::Unavailable, place, problem, fix))));
             }
         }
     }

@@ -28,6 +28,6 @@ pub fn may_begin(replica: &Replica, building: bool) -> Result<(), Refusal> {
     } else {
         return Ok(());
     };
-    let place = format!("node {}: gallery {}: {problem}", replica.node(), replica.shard());
-    Err(Refusal::new(RefusalCode::Unavailable, place, fix))
+    let place = format!("node {}: gallery {}", replica.node(), replica.shard());
+    Err(Refusal::new(RefusalCode::Unavailable, place, problem, fix))
 }

@@ -54,8 +54,9 @@ impl Sending {
     pub fn new(me: NodeId, shard: ShardId, deadline: Duration) -> Self {
         let last = Refusal::new(
             RefusalCode::Unavailable,
-            format!("gallery {shard} is not placed on any node"),
-            "look at `tvs cluster status`: are there nodes, and a leader?",
+            format!("gallery {shard}"),
+            "it is not placed on any node",
+            "look with `tvs cluster status` whether there are nodes, and a leader",
         );
         Self { me, shard, deadline, asked: None, last }
     }
@@ -98,8 +99,8 @@ impl Sending {
         let Some(asked) = self.asked.filter(|asked| owner != Some(*asked) && *asked != self.me) else { return };
         self.asked = None;
         effects.push(Effect::Abandon(asked));
-        let place = format!("gallery {}: node {asked} does not own it any more", self.shard);
-        self.try_again(now, Refusal::new(RefusalCode::Unavailable, place, "ask the new owner"), effects);
+        let (place, problem) = (format!("gallery {}", self.shard), format!("node {asked} does not own it any more"));
+        self.try_again(now, Refusal::new(RefusalCode::Unavailable, place, problem, "ask the new owner"), effects);
     }
 
     fn try_again(&mut self, now: Duration, refusal: Refusal, effects: &mut Vec<Effect>) {
@@ -137,7 +138,7 @@ mod tests {
     }
 
     fn refused(code: RefusalCode) -> Result<Built, Refusal> {
-        Err(Refusal::new(code, "the owner", "said so"))
+        Err(Refusal::new(code, "the owner", "it does not build", "ask again"))
     }
 
     #[test]
@@ -188,7 +189,7 @@ mod tests {
         let nowhere = State::default();
         assert_eq!(step(&mut sending, NOW, &nowhere, Event::Begun), [Effect::Wake(NOW + ORDER_PAUSE)]);
         let effects = step(&mut sending, DEADLINE, &nowhere, Event::Woken);
-        assert!(matches!(&effects[..], [Effect::Done(Err(refusal))] if refusal.place.contains("not placed")));
+        assert!(matches!(&effects[..], [Effect::Done(Err(refusal))] if refusal.problem.contains("not placed")));
 
         let mut sending = self::sending();
         step(&mut sending, NOW, &owned_by(2), Event::Begun);

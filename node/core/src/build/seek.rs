@@ -20,9 +20,9 @@ pub fn is_wanted(shard: ShardId, version_min: GalleryVersion, given: &cluster_co
 pub fn not_kept(by: NodeId, shard: ShardId, heard: bool) -> Refusal {
     let place = format!("node {by}: roster of gallery {shard}");
     if heard {
-        return Refusal::new(RefusalCode::NotFound, place, "it is not kept here; ask another holder");
+        return Refusal::new(RefusalCode::NotFound, place, "it is not kept here", "ask another holder");
     }
-    Refusal::new(RefusalCode::Unavailable, place, "it has not heard of that version yet; ask again")
+    Refusal::new(RefusalCode::Unavailable, place, "the node has not heard of that version yet", "ask again")
 }
 
 /// What a node said when it was asked for the people of a version.
@@ -190,7 +190,7 @@ mod tests {
                 bytes,
             }))
         };
-        let refused = |code| Err(Refusal::new(code, "", ""));
+        let refused = |code| Err(Refusal::new(code, "the roster", "it is not given", "ask another"));
         let of = |answered| Answer::of(shard(), V2, &answered);
         assert_eq!(of(segment(2, 0)), Answer::Gave(V2));
         assert_eq!(of(segment(3, 0)), Answer::Gave(GalleryVersion(3)));

@@ -285,7 +285,10 @@ impl Machine {
 
     /// The gate stops waiting.
     fn too_late(&mut self, out: &mut VecDeque<Effect>) {
-        let late = |place: &str| Refusal::new(RefusalCode::Unavailable, place, "try again, or ask another node");
+        let late = |problem: &str| {
+            let fix = "try again, or ask another node";
+            Refusal::new(RefusalCode::Unavailable, "capture", problem, fix)
+        };
         let refusal = match &self.stage {
             Stage::Done => return,
             Stage::Searching => {

@@ -75,7 +75,8 @@ struct Round {
 impl Part {
     /// Begins with the entry node itself.
     pub fn begin(number: usize, search: ShardSearch, placement: Placement, out: &mut VecDeque<Effect>) -> Self {
-        let last = Refusal::new(RefusalCode::Unavailable, format!("gallery {}: no replica", search.shard), "try again");
+        let place = format!("gallery {}", search.shard);
+        let last = Refusal::new(RefusalCode::Unavailable, place, "no replica has answered", "try again");
         out.push_back(Effect::SearchHere { part: number });
         Self { number, search, placement, last, asked: Vec::new(), phase: Phase::Here }
     }

@@ -74,7 +74,7 @@ fn pushing(state: &State) -> Job {
 }
 
 fn refusal() -> Refusal {
-    Refusal::new(RefusalCode::Internal, "here", "mend it")
+    Refusal::new(RefusalCode::Internal, "here", "it is broken", "mend it")
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_lost_gallery_is_built_again_out_of_a_roster() {
     step(&mut nobody, NOW, &state, Event::RosterAnswered(shard(), ME, seek::Answer::HasNone));
     step(&mut nobody, NOW, &state, Event::RosterAnswered(shard(), NodeId(4), seek::Answer::HasNone));
     let effects = step(&mut nobody, NOW, &state, Event::RosterAnswered(shard(), NodeId(5), seek::Answer::Silent));
-    assert!(matches!(&effects[..], [Effect::Done(Err(refusal))] if refusal.place.contains("no other node")));
+    assert!(matches!(&effects[..], [Effect::Done(Err(refusal))] if refusal.problem.contains("no other node")));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn found(node: u64, subject: u64, score: f32) -> ShardFound {
 }
 
 fn busy() -> Refusal {
-    Refusal::new(RefusalCode::Busy, "a replica", "try again")
+    Refusal::new(RefusalCode::Busy, "a replica", "its queue is full", "try again")
 }
 
 fn proceed(subject: u64) -> Verdict {
@@ -227,7 +227,7 @@ fn where_all_replicas_fail_the_blueprint_is_looked_at_again_and_the_next_round_g
 fn what_is_refused_for_good_is_not_asked_again() {
     let mut driven = Driven::searching(&[placement(1, &[2])]);
     driven.asks();
-    let bad = Refusal::new(RefusalCode::BadValue, "capture.sample", "send another");
+    let bad = Refusal::new(RefusalCode::BadValue, "capture.sample", "it is no template", "send another");
     driven.answered(0, 1, Err(bad.clone()));
     driven.answered(0, 2, Err(bad.clone()));
     assert_eq!(driven.refusal(), bad);
@@ -262,7 +262,8 @@ fn the_deadline_ends_it_whatever_does_not_come() {
 #[test]
 fn an_unknown_journey_is_caught_up_once_and_looked_for_again() {
     let missing = || {
-        let refusal = Refusal::new(RefusalCode::NotFound, "capture.journey", "submit its manifest first");
+        let fix = "submit its manifest first";
+        let refusal = Refusal::new(RefusalCode::NotFound, "capture.journey", "it is not known", fix);
         Event::Looked(Seen::Question(Err(Missing::NotYet(refusal))))
     };
     for (caught_up, code) in [(true, RefusalCode::NotFound), (false, RefusalCode::Unavailable)] {
