@@ -1,10 +1,12 @@
 //! What can be wrong with what a caller hands in, and with the machine.
+//!
+//! An error's text is the problem; its `fix` is what to do about it.
 
 /// What is wrong with one template; the error around it says which one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum VectorProblem {
     /// Another number of values than the gallery's dimensions.
-    #[error("has {found} values where {dims} are expected: use a template of the gallery's model version")]
+    #[error("has {found} values where {dims} are expected")]
     Length {
         /// Number of values found.
         found: usize,
@@ -12,7 +14,7 @@ pub enum VectorProblem {
         dims: usize,
     },
     /// A NaN or an infinity.
-    #[error("has the value {value} at element {element}: encode the photograph again")]
+    #[error("has the value {value} at element {element}")]
     NotFinite {
         /// Position within the template, from 0.
         element: usize,
@@ -20,24 +22,35 @@ pub enum VectorProblem {
         value: f32,
     },
     /// A Euclidean norm that is not 1 within the tolerance of 0.001, such as that of the zero vector.
-    #[error("has norm {norm:.6}, not 1 within 0.001: divide it by its norm, and reject a zero vector")]
+    #[error("has norm {norm:.6}, not 1 within 0.001")]
     Norm {
         /// The Euclidean norm found.
         norm: f64,
     },
 }
 
+impl VectorProblem {
+    /// What to do about it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Length { .. } => "use a template of the gallery's model version",
+            Self::NotFinite { .. } => "encode the photograph again",
+            Self::Norm { .. } => "divide it by its norm, and reject a zero vector",
+        }
+    }
+}
+
 /// What a caller, or for the last two variants an operator, has to put right.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A template width that no kernel is written for.
-    #[error("templates of {dims} dimensions are not supported: use a multiple of 4 from 128 to 1024")]
+    #[error("templates of {dims} dimensions are not supported")]
     Dims {
         /// The width asked for.
         dims: usize,
     },
     /// Gallery values that do not make whole rows.
-    #[error("a gallery of {values} values does not divide into rows of {dims}: pass rows x dims values")]
+    #[error("a gallery of {values} values does not divide into rows of {dims}")]
     GalleryLength {
         /// Number of values passed.
         values: usize,
@@ -45,7 +58,7 @@ pub enum Error {
         dims: usize,
     },
     /// More rows than a row number can name.
-    #[error("a gallery of {rows} rows is too large: split it into shards of less than 2^32 rows")]
+    #[error("a gallery of {rows} rows is too large")]
     GalleryRows {
         /// Number of rows passed.
         rows: usize,
@@ -75,7 +88,7 @@ pub enum Error {
         problem: VectorProblem,
     },
     /// A number of hits that cannot be asked for.
-    #[error("job {job}: k is {k}: ask for 1 to 64 hits")]
+    #[error("job {job}: k is {k}")]
     JobK {
         /// Index of the job within the batch.
         job: usize,
@@ -83,32 +96,48 @@ pub enum Error {
         k: usize,
     },
     /// A floor that is no number.
-    #[error("job {job} has a floor of NaN: give the lowest score of interest, or negative infinity")]
+    #[error("job {job} has a floor of NaN")]
     JobFloor {
         /// Index of the job within the batch.
         job: usize,
     },
     /// A gallery without a single row to find.
-    #[error("job {job}: its gallery is empty: answer 'nobody' without a search, or build the gallery first")]
+    #[error("job {job}: its gallery is empty")]
     JobGalleryEmpty {
         /// Index of the job within the batch.
         job: usize,
     },
     /// `Choice::Gpu` where there is no adapter that works.
-    #[error(
-        "no usable GPU adapter ({detail}): install a Vulkan driver (on Debian mesa-vulkan-drivers brings a software \
-         one) or choose the CPU engine"
-    )]
+    #[error("no usable GPU adapter ({detail})")]
     NoAdapter {
         /// What was looked at and why it did not do.
         detail: String,
     },
     /// A CPU kernel that this processor cannot run.
-    #[error("the {kernel} kernel needs instructions that this processor lacks: choose one of {available}")]
+    #[error("the {kernel} kernel needs instructions that this processor lacks; it runs {available}")]
     Kernel {
         /// The kernel asked for.
         kernel: &'static str,
         /// Names of the kernels that work here.
         available: String,
     },
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Dims { .. } => "use a width that is a multiple of 4 from 128 to 1024",
+            Self::GalleryLength { .. } => "pass rows x dims values",
+            Self::GalleryRows { .. } => "split the gallery into shards of less than 2^32 rows",
+            Self::Row { problem, .. } | Self::Probe { problem } | Self::JobProbe { problem, .. } => problem.fix(),
+            Self::JobK { .. } => "ask for 1 to 64 hits",
+            Self::JobFloor { .. } => "give the lowest score of interest, or negative infinity",
+            Self::JobGalleryEmpty { .. } => "answer 'nobody' without a search, or build the gallery first",
+            Self::NoAdapter { .. } => {
+                "install a Vulkan driver (on Debian mesa-vulkan-drivers brings a software one) or choose the CPU engine"
+            }
+            Self::Kernel { .. } => "choose a kernel that this processor runs",
+        }
+    }
 }

@@ -268,7 +268,8 @@ fn bad_input_is_refused_by_index_and_disturbs_nothing() {
         assert_eq!(error(7), Error::JobK { job: 7, k: 65 }, "{name}");
         assert_eq!(error(9), Error::JobGalleryEmpty { job: 9 }, "{name}");
         assert_eq!(error(10), Error::JobFloor { job: 10 }, "{name}");
-        assert_eq!(error(7).to_string(), "job 7: k is 65: ask for 1 to 64 hits");
+        assert_eq!(error(7).to_string(), "job 7: k is 65");
+        assert_eq!(error(7).fix(), "ask for 1 to 64 hits");
     }
 }
 

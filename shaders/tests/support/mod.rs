@@ -71,7 +71,7 @@ fn is_required(pass: DevicePass) -> bool {
 fn or_skip(name: &str, required: bool, started: Result<Engine, shaders::Error>) -> Option<Engine> {
     match started {
         Ok(engine) => Some(engine),
-        Err(error) if required => panic!("{name} is required here (TVS_GPU), but {error}"),
+        Err(error) if required => panic!("{name} is required here (TVS_GPU), but {error}; {}", error.fix()),
         Err(error) => {
             println!("skipped: {name}: {error}");
             None
