@@ -47,7 +47,7 @@ enum Performed {
 }
 
 fn gone(node: &Node) -> Refusal {
-    Refusal::new(RefusalCode::Unavailable, format!("node {}", node.id), "the process ends")
+    Refusal::new(RefusalCode::Unavailable, format!("node {}", node.id), "the process ends", "ask another node")
 }
 
 impl World {
@@ -65,13 +65,19 @@ impl World {
         let begun_us = self.now_us();
         let wait_us = match encounter::check(&capture, model()) {
             Ok(wait) => micros(wait),
-            Err(refusal) => return gate::Response::Refused(refusal),
+            Err(refusal) => {
+                self.judge.borrow_mut().refused(&refusal);
+                return gate::Response::Refused(refusal);
+            }
         };
         let answered = self.encounter(node, capture, purpose, begun_us + wait_us).await;
         self.judge.borrow_mut().entry_took(node, self.now_us() - begun_us, wait_us);
         match answered {
             Ok(answer) => gate::Response::Answer(answer),
-            Err(refusal) => gate::Response::Refused(refusal),
+            Err(refusal) => {
+                self.judge.borrow_mut().refused(&refusal);
+                gate::Response::Refused(refusal)
+            }
         }
     }
 
@@ -203,7 +209,10 @@ impl World {
         let request = peer::Request::Search(search);
         match self.ask(node, replica, &request, deadline_us.saturating_sub(self.now_us())).await? {
             peer::Response::Found(found) => Ok(found),
-            _ => Err(Refusal::new(RefusalCode::Internal, format!("node {replica}"), "answered out of turn")),
+            _ => {
+                let (place, problem) = (format!("node {replica}"), "it answered out of turn");
+                Err(Refusal::new(RefusalCode::Internal, place, problem, "run one version on all nodes"))
+            }
         }
     }
 
@@ -219,7 +228,8 @@ impl World {
         let node = self.node(id);
         let in_flight = self.executor.tasks_of(id);
         if in_flight > SEARCHES_IN_FLIGHT_MAX {
-            return peer::Response::Refused(Refusal::new(RefusalCode::Busy, format!("node {id}"), "try again"));
+            let (place, problem) = (format!("node {id}"), "as many requests are in flight as it takes");
+            return peer::Response::Refused(Refusal::new(RefusalCode::Busy, place, problem, "try again"));
         }
         let answered = match request {
             peer::Request::Propose { actor, command } => Ok(self.serve_proposal(node, actor, &command).await),
@@ -237,10 +247,14 @@ impl World {
             | peer::Request::Raft { .. }
             | peer::Request::Report(_)
             | peer::Request::ForLeader { .. } => {
-                Err(Refusal::new(RefusalCode::BadValue, "request", "the world's nodes do not send this here"))
+                let problem = "the world's nodes do not send this here";
+                Err(Refusal::new(RefusalCode::BadValue, "request", problem, "send it in a cluster of processes"))
             }
         };
-        answered.unwrap_or_else(peer::Response::Refused)
+        answered.unwrap_or_else(|refusal| {
+            self.judge.borrow_mut().refused(&refusal);
+            peer::Response::Refused(refusal)
+        })
     }
 }
 

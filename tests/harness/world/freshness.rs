@@ -55,7 +55,8 @@ impl World {
         let until_us = self.now_us() + BARRIER_US_MAX;
         let mut barrier = None;
         self.drive(node, |process, _, out| barrier = process.raft.confirm(out));
-        let unsure = || Refusal::new(RefusalCode::Unavailable, format!("node {} does not lead", node.id), "try again");
+        let place = format!("node {}", node.id);
+        let unsure = || Refusal::new(RefusalCode::Unavailable, place.clone(), "it does not lead", "try again");
         let (round, term, index) = barrier.ok_or_else(unsure)?;
         while self.now_us() < until_us {
             let (confirmed, applied) =

@@ -29,6 +29,7 @@ use super::node::{Node, Status};
 use super::people::People;
 use super::raft::{Entry, Payload};
 use crate::invariants::p1_exactly_once;
+use crate::invariants::p10_clear_refusals;
 use crate::invariants::reference::{self, Row};
 use node_stage::guest::Guest;
 use node_stage::oracle::{self, History, Kind};
@@ -128,6 +129,9 @@ impl Judge {
                 assert_eq!(place, self.log.len(), "one log: entry {index} was applied before the one before it");
                 self.log.push(print);
                 if let Some((command, outcome)) = applied {
+                    if let Outcome::Refused(refusal) = outcome {
+                        self.refused(refusal);
+                    }
                     self.first_applied(world, command, outcome, state);
                 }
             }
@@ -313,6 +317,14 @@ impl Judge {
         }
     }
 
+    /// Somebody is refused: a gate, a node, or who proposed a command.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.look("P10: a refusal says where, what is wrong, and what to do");
+        if let Some(why) = p10_clear_refusals::unclear(refusal) {
+            panic!("P10: {why}: {refusal:?}");
+        }
+    }
+
     /// A node has a version on its disk.
     pub fn kept(&mut self, node: NodeId, hash: ContentHash) {
         self.keepers.entry(hash).or_default().insert(node);
@@ -337,6 +349,7 @@ impl Judge {
 
     /// A gallery was not built. That its journey is not open is no answer while it is: who submits would give up.
     pub fn not_built(&mut self, message: &Message, refusal: &Refusal, closing: bool) {
+        self.refused(refusal);
         self.look("P10: no gallery of an open journey is refused because the journey is not open");
         assert!(closing || refusal.code != RefusalCode::NotOpen, "P10: a journey is open, and yet: {refusal}");
         let right = refusal.code != RefusalCode::BadValue || message.is_unclear;

@@ -33,7 +33,7 @@ enum Work {
 
 /// A refusal at a shard of a node.
 pub fn refuse(code: RefusalCode, node: &Node, shard: ShardId, problem: &str) -> Refusal {
-    Refusal::new(code, format!("node {}: gallery {shard}: {problem}", node.id), "ask again, or another replica")
+    Refusal::new(code, format!("node {}: gallery {shard}", node.id), problem, "ask again, or another replica")
 }
 
 impl World {
@@ -239,7 +239,9 @@ impl World {
         match self.call(Address::Node(node.id), to, Channel::Peer, request, timeout_us).await {
             Some(peer::Response::Refused(refusal)) => Err(refusal),
             Some(response) => Ok(response),
-            None => Err(Refusal::new(RefusalCode::Unavailable, format!("node {to}: no answer"), "try again")),
+            None => {
+                Err(Refusal::new(RefusalCode::Unavailable, format!("node {to}"), "it gives no answer", "try again"))
+            }
         }
     }
 }
