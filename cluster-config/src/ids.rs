@@ -1,5 +1,6 @@
 //! Newtypes for everything that is named across machines, so that a shard is never taken for a journey.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +11,6 @@ use serde::ser::{Serialize, Serializer};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The text is empty or longer than the id can hold.
-    #[error("{kind} {text:?} has {length} characters; give 1 to {length_max}")]
     Length {
         /// Which id was being read.
         kind: &'static str,
@@ -22,9 +22,6 @@ pub enum Error {
         length_max: usize,
     },
     /// A character outside the id's alphabet.
-    #[error(
-        "{kind} {text:?} has a character that is not allowed at position {position}; use A-Z, 0-9, '-', '.' and '_'"
-    )]
     Character {
         /// Which id was being read.
         kind: &'static str,
@@ -34,13 +31,40 @@ pub enum Error {
         position: usize,
     },
     /// Not a number where a number is needed.
-    #[error("{kind} {text:?} is not a valid number")]
     Number {
         /// Which id was being read.
         kind: &'static str,
         /// The offending text.
         text: String,
     },
+}
+
+impl Error {
+    /// What is wrong.
+    pub fn problem(&self) -> String {
+        match self {
+            Self::Length { kind, text, length, .. } => format!("{kind} {text:?} has {length} characters"),
+            Self::Character { kind, text, position } => {
+                format!("{kind} {text:?} has a character that is not allowed at position {position}")
+            }
+            Self::Number { kind, text } => format!("{kind} {text:?} is not a valid number"),
+        }
+    }
+
+    /// What is accepted.
+    pub fn fix(&self) -> Cow<'static, str> {
+        match self {
+            Self::Length { length_max, .. } => format!("give 1 to {length_max}").into(),
+            Self::Character { .. } => "use A-Z, 0-9, '-', '.' and '_'".into(),
+            Self::Number { .. } => "give its digits alone".into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}; {}", self.problem(), self.fix())
+    }
 }
 
 /// Declares a `Copy` id that holds a short ASCII text inline, so that the hot path allocates nothing for it.

@@ -1,5 +1,6 @@
 //! What can go wrong, by who must act.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use cluster_config::ids::NodeId;
@@ -9,7 +10,6 @@ use cluster_config::wire::codec;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused to read or write.
-    #[error("{}: cannot {action}; check the disk and its permissions", path.display())]
     Disk {
         /// The file or folder.
         path: PathBuf,
@@ -19,10 +19,6 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Bytes on the disk are not what was written.
-    #[error(
-        "{}: {problem}; this node's log cannot be trusted: move the folder away and rejoin under a new id",
-        path.display()
-    )]
     Corrupt {
         /// The file or folder.
         path: PathBuf,
@@ -30,11 +26,6 @@ pub enum Error {
         problem: String,
     },
     /// The log ends before what this node has acknowledged, so its vote could undo a committed entry.
-    #[error(
-        "{}: the log ends at {found}, but this node has acknowledged {wanted}; it must not vote again: \
-         move the folder away and rejoin under a new id",
-        path.display()
-    )]
     StoreShortened {
         /// The store's folder.
         path: PathBuf,
@@ -44,10 +35,6 @@ pub enum Error {
         wanted: String,
     },
     /// The folder belongs to another node.
-    #[error(
-        "{}: the store belongs to node {found}, not to node {wanted}; check node id and data folder",
-        path.display()
-    )]
     WrongNode {
         /// The store's folder.
         path: PathBuf,
@@ -57,10 +44,6 @@ pub enum Error {
         wanted: u64,
     },
     /// No snapshot can be read, and the entries that it replaced are gone from the log.
-    #[error(
-        "{}: {problem}, and the log before it is purged; move the folder away and rejoin under a new id",
-        path.display()
-    )]
     SnapshotsLost {
         /// The folder of the snapshots.
         path: PathBuf,
@@ -68,23 +51,59 @@ pub enum Error {
         problem: String,
     },
     /// A message between nodes does not decode.
-    #[error("a raft message of a peer does not decode; run the same version on all nodes")]
     Message(#[from] codec::Error),
     /// The group's configuration cannot stand.
-    #[error("cluster.election_ms_min, election_ms_max and heartbeat_ms do not fit together: {0}")]
     Settings(String),
     /// The node has stopped or is about to.
-    #[error("the raft group of this node has stopped: {0}")]
     Stopped(String),
     /// Only the leader can do this; the named node leads.
-    #[error("this node does not lead the group")]
     NotLeader(Option<NodeId>),
     /// The group refused a change of its members.
-    #[error("the members were not changed: {0}")]
     Membership(String),
 }
 
 impl Error {
+    /// What is wrong.
+    pub fn problem(&self) -> String {
+        match self {
+            Self::Disk { path, action, .. } => format!("{}: cannot {action}", path.display()),
+            Self::Corrupt { path, problem } => {
+                format!("{}: {problem}; this node's log cannot be trusted", path.display())
+            }
+            Self::StoreShortened { path, found, wanted } => format!(
+                "{}: the log ends at {found}, but this node has acknowledged {wanted}; it must not vote again",
+                path.display()
+            ),
+            Self::WrongNode { path, found, wanted } => {
+                format!("{}: the store belongs to node {found}, not to node {wanted}", path.display())
+            }
+            Self::SnapshotsLost { path, problem } => {
+                format!("{}: {problem}, and the log before it is purged", path.display())
+            }
+            Self::Message(_) => "a raft message of a peer does not decode".to_owned(),
+            Self::Settings(problem) => {
+                format!("cluster.election_ms_min, election_ms_max and heartbeat_ms do not fit together: {problem}")
+            }
+            Self::Stopped(problem) => format!("the raft group of this node has stopped: {problem}"),
+            Self::NotLeader(_) => "this node does not lead the group".to_owned(),
+            Self::Membership(problem) => format!("the members were not changed: {problem}"),
+        }
+    }
+
+    /// What who must act can do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Disk { .. } => "check the disk and its permissions",
+            Self::Corrupt { .. } | Self::StoreShortened { .. } | Self::SnapshotsLost { .. } => {
+                "move the folder away and rejoin under a new id"
+            }
+            Self::WrongNode { .. } => "check node id and data folder",
+            Self::Message(_) => "run the same version on all nodes",
+            Self::Settings(_) => "correct them in the cluster's configuration",
+            Self::Stopped(_) | Self::NotLeader(_) | Self::Membership(_) => "see `tvs cluster status`, then try again",
+        }
+    }
+
     /// Wraps an error of the file system with its place.
     pub fn disk(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
@@ -94,6 +113,12 @@ impl Error {
     /// Bytes at `path` are not what was written.
     pub fn corrupt(path: &Path, problem: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}; {}", self.problem(), self.fix())
     }
 }
 
@@ -124,15 +149,29 @@ pub enum ProposeError {
     NotLeader(Option<NodeId>),
     /// No answer within the deadline, or the leader changed meanwhile. Whether it was committed is unknown: ask again,
     /// every command may be repeated.
-    #[error("the group did not confirm in time; ask again")]
+    #[error("the group did not confirm in time")]
     Unavailable,
     /// Too many are waiting already: nothing was proposed.
-    #[error("too many proposals are waiting; ask again later")]
+    #[error("too many proposals are waiting")]
     Busy,
     /// The disk is nearly full, so that this node takes nothing new: nothing was proposed.
-    #[error("the disk of this node is nearly full; free space or ask another node")]
+    #[error("the disk of this node is nearly full")]
     DiskFull,
     /// The node's storage has failed or the node is stopping.
     #[error("this node has stopped: {0}")]
     Fault(String),
+}
+
+impl ProposeError {
+    /// What who proposes can do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::NotLeader(_) | Self::Unavailable => {
+                "try again; a leader is elected within a second while a majority lives"
+            }
+            Self::Busy => "ask again later",
+            Self::DiskFull => "free space or ask another node",
+            Self::Fault(_) => "ask another node, and look at this node's log",
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong between two processes, told apart by who has to act.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ pub enum Actor {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LinkError {
     /// No connection could be made; nothing was sent.
-    #[error("{address}: not reachable ({reason}); check that the node runs and that UDP gets there")]
     Unreachable {
         /// The other side.
         address: SocketAddr,
@@ -29,9 +29,6 @@ pub enum LinkError {
         reason: String,
     },
     /// TLS failed: one of the two certificates is not accepted. Nothing was done.
-    #[error(
-        "{address}: TLS refused ({reason}); issue a valid certificate of the same authority with `tvs certs issue`"
-    )]
     Certificate {
         /// The other side.
         address: SocketAddr,
@@ -39,7 +36,6 @@ pub enum LinkError {
         reason: String,
     },
     /// The other side is no node. Nothing was sent.
-    #[error("{address}: answered by {found}, which is not a node; check the address and the certificate used there")]
     NotANode {
         /// The other side.
         address: SocketAddr,
@@ -47,7 +43,6 @@ pub enum LinkError {
         found: cluster_config::actor::Actor,
     },
     /// The connection broke after some or all of the request was sent. The request may have been carried out or not.
-    #[error("{address}: connection lost with the request under way ({reason}); ask again where repeating is safe")]
     Lost {
         /// The other side.
         address: SocketAddr,
@@ -55,7 +50,6 @@ pub enum LinkError {
         reason: String,
     },
     /// No answer in time. The request may have been carried out or not.
-    #[error("{address}: no answer within {} ms; ask again where repeating is safe", timeout.as_millis())]
     TimedOut {
         /// The other side.
         address: SocketAddr,
@@ -63,7 +57,6 @@ pub enum LinkError {
         timeout: Duration,
     },
     /// The answer is not of this protocol.
-    #[error("{address}: the answer cannot be read ({refusal}); run the same version on both sides")]
     Answer {
         /// The other side.
         address: SocketAddr,
@@ -71,14 +64,43 @@ pub enum LinkError {
         refusal: Refusal,
     },
     /// The request is over its channel's limit, or does not encode.
-    #[error("the request cannot be sent: {0}")]
     Request(String),
     /// There is nobody to ask.
-    #[error("no address was given; name at least one node as IP:PORT")]
     NoAddress,
 }
 
 impl LinkError {
+    /// What is wrong. It begins with the address of the other side, where there is one.
+    pub fn problem(&self) -> String {
+        match self {
+            Self::Unreachable { address, reason } => format!("{address}: not reachable ({reason})"),
+            Self::Certificate { address, reason } => format!("{address}: TLS refused ({reason})"),
+            Self::NotANode { address, found } => format!("{address}: answered by {found}, which is not a node"),
+            Self::Lost { address, reason } => {
+                format!("{address}: connection lost with the request under way ({reason})")
+            }
+            Self::TimedOut { address, timeout } => format!("{address}: no answer within {} ms", timeout.as_millis()),
+            Self::Answer { address, refusal } => {
+                format!("{address}: the answer cannot be read ({}: {})", refusal.place, refusal.problem)
+            }
+            Self::Request(problem) => format!("the request cannot be sent: {problem}"),
+            Self::NoAddress => "no address was given".to_owned(),
+        }
+    }
+
+    /// What who has to act can do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "check that the node runs and that UDP gets there",
+            Self::Certificate { .. } => "issue a valid certificate of the same authority with `tvs certs issue`",
+            Self::NotANode { .. } => "check the address and the certificate used there",
+            Self::Lost { .. } | Self::TimedOut { .. } => "ask again where repeating is safe",
+            Self::Answer { .. } => "run the same version on both sides",
+            Self::Request(_) => "send a smaller message",
+            Self::NoAddress => "name at least one node as IP:PORT",
+        }
+    }
+
     /// Who has to act.
     pub fn actor(&self) -> Actor {
         match self {
@@ -112,6 +134,12 @@ impl LinkError {
 
     pub(crate) fn connect(address: SocketAddr, error: &ConnectError) -> Self {
         Self::Unreachable { address, reason: error.to_string() }
+    }
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}; {}", self.problem(), self.fix())
     }
 }
 
