@@ -130,8 +130,8 @@ impl Entry {
     fn admit<'a>(&self, slots: &'a Semaphore) -> Result<SemaphorePermit<'a>, Refusal> {
         slots.try_acquire().map_err(|_| {
             metrics::counter!("tvs_requests_shed_total").increment(1);
-            let place = format!("node {}: as many searches in flight as it takes", self.me());
-            Refusal::new(RefusalCode::Busy, place, "try again in a moment, or ask another node")
+            let (place, problem) = (format!("node {}", self.me()), "as many searches are in flight as it takes");
+            Refusal::new(RefusalCode::Busy, place, problem, "try again in a moment, or ask another node")
         })
     }
 
@@ -142,7 +142,10 @@ impl Entry {
         let Sample::Template { values, .. } = &capture.sample;
         match shaders::check_probe(dims, values) {
             Ok(()) => Ok(wait),
-            Err(error) => Err(Refusal::new(RefusalCode::BadValue, "capture.sample.values", error.to_string())),
+            Err(error) => {
+                let (place, problem) = ("capture.sample.values", error.to_string());
+                Err(Refusal::new(RefusalCode::BadValue, place, problem, error.fix()))
+            }
         }
     }
 

@@ -69,8 +69,8 @@ fn allowed(from: &Actor, ask: Ask) -> Result<(), Refusal> {
     match ask.right_of(from.role) {
         Right::Yes => Ok(()),
         Right::No => {
-            let place = format!("{ask:?} from {from}");
-            Err(Refusal::new(RefusalCode::WrongRole, place, "use a certificate of a role that may ask for this"))
+            let (place, problem) = (format!("{ask:?} from {from}"), format!("role {} may not ask for it", from.role));
+            Err(Refusal::new(RefusalCode::WrongRole, place, problem, "use a certificate of a role that may"))
         }
     }
 }

@@ -14,7 +14,8 @@ const PAGE_RECORDS_MAX: u32 = 10_000;
 
 /// The refusal of a journey that is not known.
 pub fn unknown(id: JourneyId) -> Refusal {
-    Refusal::new(RefusalCode::NotFound, format!("journey {id}"), "see `tvs gallery list` for the journeys")
+    let fix = "see `tvs gallery list` for the journeys";
+    Refusal::new(RefusalCode::NotFound, format!("journey {id}"), "it is not known", fix)
 }
 
 /// The gallery of a journey's passengers; absent where the journey is not known.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_config::gallery::ShardId;
-use cluster_config::wire::{Refusal, RefusalCode, peer};
+use cluster_config::ids::NodeId;
+use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
 use coordinator::{Coordinator, Planner};
 
 use crate::gallery::content::Contents;
@@ -36,6 +37,11 @@ pub struct Peers {
     pub contents: Arc<Contents>,
 }
 
+fn broken(me: NodeId, error: &coordinator::Error) -> Refusal {
+    let fix = Fix::with(format!("look at that node's log; {}", error.fix()));
+    Refusal::new(RefusalCode::Internal, format!("node {me}"), error.problem(), fix)
+}
+
 impl Peers {
     /// Answers one request.
     ///
@@ -43,22 +49,18 @@ impl Peers {
     /// What is to be told to the node that asks.
     pub async fn answer(&self, request: peer::Request) -> Result<peer::Response, Refusal> {
         let me = self.coordinator.node_id();
-        let internal = |problem: String| {
-            let place = format!("node {me}: {problem}");
-            Refusal::new(RefusalCode::Internal, place, "look at that node's log")
-        };
         Ok(match request {
             peer::Request::Hello(hello) => peer::Response::Hello(self.presence.hello_to(hello.node)),
             peer::Request::Raft { call, body } => {
                 if !self.presence.is_raft_open() {
-                    let place = format!("node {me}: its store is empty");
-                    let fix = "ask again: it is finding out whether it was a member before";
-                    return Err(Refusal::new(RefusalCode::Unavailable, place, fix));
+                    let problem = "its store is empty, and it is finding out whether it was a member before";
+                    let place = format!("node {me}");
+                    return Err(Refusal::new(RefusalCode::Unavailable, place, problem, "ask again in a moment"));
                 }
                 let begun = Instant::now();
                 let answered = self.coordinator.handle(call, &body).await;
                 metrics::histogram!("tvs_raft_answer_seconds").record(begun.elapsed().as_secs_f64());
-                peer::Response::Raft(answered.map_err(|error| internal(error.to_string()))?)
+                peer::Response::Raft(answered.map_err(|error| broken(me, &error))?)
             }
             peer::Request::Propose { actor, command } => proposer::serve(&self.coordinator, actor, &command).await,
             peer::Request::Report(report) => {
@@ -90,6 +92,6 @@ impl Peers {
 
     fn absent(&self, shard: ShardId) -> Refusal {
         let place = format!("node {}: gallery {shard}", self.coordinator.node_id());
-        Refusal::new(RefusalCode::Unavailable, place, "it does not run here; ask again, or another replica")
+        Refusal::new(RefusalCode::Unavailable, place, "it does not run here", "ask again, or another replica")
     }
 }

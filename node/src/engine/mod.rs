@@ -35,7 +35,7 @@ const AT_ONCE_BYTES_MAX: usize = 2 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// What was asked for is not to be had on this machine.
-    #[error("engine does not start")]
+    #[error("engine does not start; {}", .0.fix())]
     Engine(#[from] shaders::Error),
     /// The system gives no thread.
     #[error("the operating system gives no thread; raise its limits")]
@@ -101,8 +101,8 @@ impl Desk {
         self.changed.notify_one();
         if let Pushed::Displaced(job) | Pushed::Refused(job) = pushed {
             metrics::counter!("tvs_engine_refused_total").increment(1);
-            let place = format!("node {}: engine queue is full", self.node);
-            job.answer(Err(Refusal::new(RefusalCode::Busy, place, "try again in a moment, or ask another node")));
+            let (place, fix) = (format!("node {}: engine", self.node), "try again in a moment, or ask another node");
+            job.answer(Err(Refusal::new(RefusalCode::Busy, place, "its queue is full", fix)));
         }
     }
 
@@ -210,8 +210,8 @@ impl EngineHandle {
         let (reply, answer) = oneshot::channel();
         self.counter.0.push(ScoreJob { serving, search, reply });
         answer.await.unwrap_or_else(|_| {
-            let place = format!("node {}: engine thread has ended", self.node);
-            Err(Refusal::new(RefusalCode::Internal, place, "ask another node; restart this one"))
+            let (place, fix) = (format!("node {}: engine", self.node), "ask another node; restart this one");
+            Err(Refusal::new(RefusalCode::Internal, place, "its thread has ended", fix))
         })
     }
 
@@ -242,8 +242,9 @@ fn run(engine: &Engine, desk: &Desk) {
     while let Some(Taken { mut due, late: too_late }) = desk.take() {
         late.increment(too_late.len() as u64);
         for job in too_late {
-            let place = format!("node {}: the engine's turn came after the request's deadline", desk.node);
-            job.answer(Err(Refusal::new(RefusalCode::Unavailable, place, "ask another node")));
+            let (place, problem) =
+                (format!("node {}: engine", desk.node), "its turn came after the request's deadline");
+            job.answer(Err(Refusal::new(RefusalCode::Unavailable, place, problem, "ask another node")));
         }
         due.retain(|job| !job.reply.is_closed());
         if due.is_empty() {
@@ -275,7 +276,9 @@ fn job(serving: &Serving, search: &ShardSearch) -> Job {
 fn found(node: NodeId, serving: &Serving, result: Option<Result<Vec<Vec<Hit>>, shaders::Error>>) -> Found {
     let hits = match result {
         Some(Ok(hits)) => hits,
-        Some(Err(error)) => return Err(Refusal::new(RefusalCode::BadValue, "capture.sample", error.to_string())),
+        Some(Err(error)) => {
+            return Err(Refusal::new(RefusalCode::BadValue, "capture.sample", error.to_string(), error.fix()));
+        }
         None => Vec::new(),
     };
     let loaded = &serving.loaded;

@@ -163,8 +163,7 @@ impl Work {
     }
 
     fn broken(&self, problem: &str) -> Refusal {
-        let place = format!("gallery {}: {problem}", self.job.shard);
-        Refusal::new(RefusalCode::Internal, place, "submit the manifest again")
+        Refusal::new(RefusalCode::Internal, format!("gallery {}", self.job.shard), problem, "submit the manifest again")
     }
 
     /// What to build, and on whose people it goes on.
@@ -200,15 +199,15 @@ impl Work {
             };
             let (head, values) = people::build(&sources, &order, before.as_deref(), version, &mut dice)?;
             if is_dice_broken {
-                let place = format!("gallery {}: the operating system gives no randomness", order.shard);
-                return Err(Refusal::new(RefusalCode::Internal, place, "look at the node"));
+                let (place, problem) = (format!("gallery {}", order.shard), "the operating system gives no randomness");
+                return Err(Refusal::new(RefusalCode::Internal, place, problem, "look at the node"));
             }
-            segment::encode(&head, &values)
-                .map_err(|error| Refusal::new(RefusalCode::Internal, "segment", error.to_string()))
+            segment::encode(&head, &values).map_err(|error| {
+                let place = format!("segment of gallery {}", order.shard);
+                Refusal::new(RefusalCode::Internal, place, error.to_string(), "report this to who maintains the nodes")
+            })
         });
-        let place = format!("gallery {}", self.job.shard);
-        let broke_off = |error: tokio::task::JoinError| Refusal::new(RefusalCode::Internal, place, error.to_string());
-        let segment = building.await.map_err(broke_off)??;
+        let segment = building.await.map_err(|error| self.broken(&format!("the build broke off: {error}")))??;
         self.made.set(peer::Request::StoreSegment(segment)).map_err(|_| self.broken("it is built twice"))
     }
 
@@ -226,7 +225,7 @@ impl Work {
         };
         job.stage.send(Stage(loaded)).await.map_err(|_| {
             let place = format!("gallery {}", job.shard);
-            Refusal::new(RefusalCode::Unavailable, place, "ask again: its actor is restarting")
+            Refusal::new(RefusalCode::Unavailable, place, "its actor is restarting", "ask again")
         })?;
         Ok(made)
     }
@@ -243,6 +242,7 @@ impl Work {
 
 fn read_roster(segment: &Segment) -> Result<Loaded, Refusal> {
     segment::decode(segment, None).map_err(|error| {
-        Refusal::new(RefusalCode::BadValue, format!("roster of gallery {}", segment.shard), error.to_string())
+        let place = format!("roster of gallery {}", segment.shard);
+        Refusal::new(RefusalCode::BadValue, place, error.to_string(), error.fix())
     })
 }

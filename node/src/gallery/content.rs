@@ -5,8 +5,7 @@ use std::sync::Arc;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
-use cluster_config::wire::peer;
-use cluster_config::wire::{Refusal, RefusalCode};
+use cluster_config::wire::{Refusal, RefusalCode, codec, peer};
 use coordinator::Coordinator;
 use futures::stream::{FuturesUnordered, StreamExt};
 use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, is_wanted, not_kept};
@@ -58,25 +57,24 @@ impl Contents {
         before: Option<Arc<Loaded>>,
     ) -> Result<Arc<Loaded>, Refusal> {
         let place = format!("node {}: segment {} version {}", self.me(), segment.shard, segment.version);
+        let broken_off = place.clone();
         let keeper = self.clone();
         let kept = self.network.spawn_blocking(move || {
-            let loaded = segment::decode(&segment, before.as_deref())
-                .map_err(|error| (RefusalCode::BadValue, error.to_string()))?;
-            let failed = |error: store::Error| (RefusalCode::Internal, error.to_string());
+            let refuse = |code, fault: Fault| fault.refusal(code, place.clone());
+            let decoded = segment::decode(&segment, before.as_deref());
+            let loaded = decoded.map_err(|error| refuse(RefusalCode::BadValue, error.into()))?;
+            let failed = |error: store::Error| refuse(RefusalCode::Internal, error.into());
             keeper.store.put(kind, &segment).map_err(failed)?;
             // The journey may have been closed, and its galleries destroyed, or the shard moved while this was being
             // written.
             if let Err(code) = keeper.coordinator.with_state(|state| may_keep(state, keeper.me(), segment.shard)) {
                 keeper.store.destroy(segment.shard).map_err(failed)?;
-                return Err((code, "this node keeps nothing of it any more".to_owned()));
+                let fault = Fault::new("this node keeps nothing of it any more", "ask the owner again");
+                return Err(refuse(code, fault));
             }
             Ok(Arc::new(loaded))
         });
-        match kept.await {
-            Ok(Ok(loaded)) => Ok(loaded),
-            Ok(Err((code, problem))) => Err(Refusal::new(code, place, problem)),
-            Err(error) => Err(Refusal::new(RefusalCode::Internal, place, error.to_string())),
-        }
+        kept.await.map_err(|error| Fault::from(error).refusal(RefusalCode::Internal, broken_off))?
     }
 
     /// Has another node give a replica's content, and keeps it.
@@ -132,8 +130,9 @@ impl Contents {
         let seeking = Seeking::elsewhere(self.me(), shard, order.version, order.placement.replicas());
         let fetched = self.fetch_roster(seeking).await;
         let segment = fetched.map_err(|silent| {
-            let place = format!("roster of gallery {shard}: no replica gives it, {} of them are silent", silent.len());
-            Refusal::new(RefusalCode::Unavailable, place, "it is asked for again")
+            let problem = format!("no replica gives it, {} of them are silent", silent.len());
+            let fix = "start the silent nodes; they are asked again";
+            Refusal::new(RefusalCode::Unavailable, format!("roster of gallery {shard}"), problem, fix)
         })?;
         let version = self.keep(Kind::Roster, segment, None).await?.head.version;
         self.drop_before(Kind::Roster, shard, version).await;
@@ -193,22 +192,22 @@ impl Contents {
         let committed = self.coordinator.with_state(|state| committed_at_least(state, shard, version_min));
         let serving = self.directory.serving(shard);
         let here = self.clone();
-        let read = self.network.spawn_blocking(move || -> Result<Option<Segment>, String> {
+        let read = self.network.spawn_blocking(move || -> Result<Option<Segment>, Fault> {
             if let Some(serving) = serving.filter(|serving| serving.loaded.head.version >= version_min) {
-                return segment::roster(&serving.loaded.head).map(Some).map_err(|error| error.to_string());
+                return Ok(Some(segment::roster(&serving.loaded.head)?));
             }
-            let kept = here.store.versions(Kind::Roster, shard).map_err(|error| error.to_string())?;
+            let kept = here.store.versions(Kind::Roster, shard)?;
             match kept.last().filter(|kept| kept.version >= version_min) {
-                Some(kept) => here.store.get(*kept).map_err(|error| error.to_string()),
+                Some(kept) => Ok(here.store.get(*kept)?),
                 None => here.roster_of_committed(shard, committed),
             }
         });
-        match read.await.map_err(|error| error.to_string()).and_then(|read| read) {
+        match read.await.map_err(Fault::from).and_then(|read| read) {
             Ok(Some(segment)) => Ok(segment),
             Ok(None) => Err(not_kept(self.me(), shard, committed.is_some())),
-            Err(problem) => {
+            Err(fault) => {
                 let place = format!("node {}: roster of gallery {shard}", self.me());
-                Err(Refusal::new(RefusalCode::Internal, place, problem))
+                Err(fault.refusal(RefusalCode::Internal, place))
             }
         }
     }
@@ -224,7 +223,7 @@ impl Contents {
     pub async fn kept(self: &Arc<Self>, kept: Kept, place: String) -> Result<Option<Segment>, Refusal> {
         let here = self.clone();
         let read = self.network.spawn_blocking(move || here.store.get(kept)).await;
-        told(read).map_err(|problem| Refusal::new(RefusalCode::Internal, place, problem))
+        told(read).map_err(|fault| fault.refusal(RefusalCode::Internal, place))
     }
 
     /// Drops the versions of one kind before `keep_from`. What cannot be dropped stays, and the log says so.
@@ -243,9 +242,9 @@ impl Contents {
     pub async fn destroy(self: &Arc<Self>, shard: ShardId) -> Result<(), Refusal> {
         let here = self.clone();
         let destroyed = self.network.spawn_blocking(move || here.store.destroy(shard)).await;
-        told(destroyed).map_err(|problem| {
-            let place = format!("node {}: gallery {shard} is not destroyed", self.me());
-            Refusal::new(RefusalCode::Internal, place, problem)
+        told(destroyed).map_err(|fault| {
+            let place = format!("node {}: destruction of gallery {shard}", self.me());
+            fault.refusal(RefusalCode::Internal, place)
         })
     }
 
@@ -254,16 +253,58 @@ impl Contents {
         &self,
         shard: ShardId,
         committed: Option<(GalleryVersion, ContentHash)>,
-    ) -> Result<Option<Segment>, String> {
+    ) -> Result<Option<Segment>, Fault> {
         let Some((version, hash)) = committed else { return Ok(None) };
         let kept = Kept { kind: Kind::Gallery, shard, version, hash };
-        let Some(segment) = self.store.get(kept).map_err(|error| error.to_string())? else { return Ok(None) };
-        let loaded = segment::decode(&segment, None).map_err(|error| error.to_string())?;
-        segment::roster(&loaded.head).map(Some).map_err(|error| error.to_string())
+        let Some(segment) = self.store.get(kept)? else { return Ok(None) };
+        let loaded = segment::decode(&segment, None)?;
+        Ok(Some(segment::roster(&loaded.head)?))
     }
 }
 
 /// What came of a call that blocks, or why nothing did.
-fn told<T>(ended: Result<Result<T, store::Error>, JoinError>) -> Result<T, String> {
-    ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+fn told<T>(ended: Result<Result<T, store::Error>, JoinError>) -> Result<T, Fault> {
+    Ok(ended??)
+}
+
+/// What failed on this node, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}; {fix}")]
+struct Fault {
+    problem: String,
+    fix: &'static str,
+}
+
+impl Fault {
+    fn new(problem: impl Into<String>, fix: &'static str) -> Self {
+        Self { problem: problem.into(), fix }
+    }
+
+    fn refusal(self, code: RefusalCode, place: String) -> Refusal {
+        Refusal::new(code, place, self.problem, self.fix)
+    }
+}
+
+impl From<store::Error> for Fault {
+    fn from(error: store::Error) -> Self {
+        Self::new(error.to_string(), error.fix())
+    }
+}
+
+impl From<segment::Error> for Fault {
+    fn from(error: segment::Error) -> Self {
+        Self::new(error.to_string(), error.fix())
+    }
+}
+
+impl From<codec::Error> for Fault {
+    fn from(error: codec::Error) -> Self {
+        Self::new(error.to_string(), "report this to who maintains the nodes")
+    }
+}
+
+impl From<JoinError> for Fault {
+    fn from(error: JoinError) -> Self {
+        Self::new(error.to_string(), "look at that node's log")
+    }
 }

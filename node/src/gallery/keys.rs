@@ -29,7 +29,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The bytes were not sealed under this key, or were changed since.
-    #[error("{what} does not open: it was changed on disk or belongs to another key; remove it and let it be fetched")]
+    #[error("{what} does not open: it was changed on disk or belongs to another key")]
     DoesNotOpen {
         /// What was to be opened.
         what: String,
@@ -37,6 +37,17 @@ pub enum Error {
     /// The system gives no randomness, or the cipher failed.
     #[error("the cryptographic library failed to {0}")]
     Crypto(&'static str),
+}
+
+impl Error {
+    /// What the operator can do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "check the disk and its permissions",
+            Self::DoesNotOpen { .. } => "remove it and let it be fetched",
+            Self::Crypto(_) => "look at what the operating system says of its randomness",
+        }
+    }
 }
 
 /// One symmetric key.

@@ -64,8 +64,8 @@ impl Orders {
                 Some(event) = asked.next() => event,
                 changed = changes.changed() => {
                     if changed.is_err() {
-                        let place = format!("node {}: it ends", self.me());
-                        return Err(Refusal::new(RefusalCode::Unavailable, place, "ask another node"));
+                        let place = format!("node {}", self.me());
+                        return Err(Refusal::new(RefusalCode::Unavailable, place, "it is stopping", "ask another node"));
                     }
                     Event::Changed
                 }
@@ -93,7 +93,7 @@ impl Orders {
     /// The shard's refusal, or `unavailable` where the shard does not run here.
     pub async fn here(&self, order: BuildOrder) -> Result<Built, Refusal> {
         let place = format!("node {}: gallery {}", self.me(), order.shard);
-        let absent = || Refusal::new(RefusalCode::Unavailable, place.clone(), "it does not run here yet; ask again");
+        let absent = || Refusal::new(RefusalCode::Unavailable, place.clone(), "it does not run here yet", "ask again");
         let handle = self.directory.find(order.shard).ok_or_else(absent)?;
         handle.build.send(Build(order)).await.map_err(|_| absent())?
     }

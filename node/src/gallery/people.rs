@@ -11,7 +11,7 @@ use cluster_config::limits::{SHARD_PEOPLE_MAX, TEMPLATES_PER_PERSON_MAX};
 use cluster_config::person::Person;
 use cluster_config::policy::Policy;
 use cluster_config::wire::peer::BuildOrder;
-use cluster_config::wire::{Refusal, RefusalCode};
+use cluster_config::wire::{Fix, Refusal, RefusalCode};
 use coordinator_core::State;
 use node_core::build::job::Beside;
 use node_core::roster::{self, Enrolled, Next, Part, People, Question};
@@ -107,8 +107,9 @@ pub fn build(
     let head_before = before.map(|before| &before.head);
     let next = next(sources, order, dice)?;
     if next.people.len() > SHARD_PEOPLE_MAX {
-        let fix = format!("a shard holds at most {SHARD_PEOPLE_MAX} people");
-        return Err(Refusal::new(RefusalCode::TooLarge, place, fix));
+        let problem = format!("it has {} people, and a part holds at most {SHARD_PEOPLE_MAX}", next.people.len());
+        let fix = "submit the list again: its gallery gets as many parts as it needs";
+        return Err(Refusal::new(RefusalCode::TooLarge, place, problem, fix));
     }
     let (owners, values) = templates(sources, &next.people, before, &place)?;
     let numbered_by = match (head_before, order.listing) {
@@ -160,15 +161,15 @@ fn refused(error: roster::Error, place: &str) -> Refusal {
     match error {
         roster::Error::NoRoom { .. } => {
             let fix = "submit the list again: its gallery gets as many parts as it needs";
-            Refusal::new(RefusalCode::Unavailable, format!("{place}: {error}"), fix)
+            Refusal::new(RefusalCode::Unavailable, place, error.to_string(), fix)
         }
         roster::Error::Unbuilt => {
-            Refusal::new(RefusalCode::Unavailable, format!("{place}: {error}"), "submit the list of passengers first")
+            Refusal::new(RefusalCode::Unavailable, place, error.to_string(), "submit the list of passengers first")
         }
         roster::Error::Unclear { place: number, people } => {
             let place = format!("{place}: person {number} of the cancellation");
-            let fix = format!("{people} people of the list are so named; give the travel document");
-            Refusal::new(RefusalCode::BadValue, place, fix)
+            let problem = format!("{people} people of the list are so named");
+            Refusal::new(RefusalCode::BadValue, place, problem, "give the travel document")
         }
     }
 }
@@ -184,10 +185,10 @@ fn templates(
     let kept = before.map(kept).unwrap_or_default();
     let is_asked_for = |enrolled: &&Enrolled| !enrolled.is_unsure && known_as_before(&kept, enrolled).is_none();
     let unknown: Vec<Person> = people.iter().filter(is_asked_for).map(|enrolled| enrolled.person.clone()).collect();
-    let held = sources
-        .holdings
-        .templates(&unknown)
-        .map_err(|error| Refusal::new(RefusalCode::Unavailable, place, error.to_string()))?;
+    let held = sources.holdings.templates(&unknown).map_err(|error| {
+        let fix = "submit the manifest again once the source of templates answers";
+        Refusal::new(RefusalCode::Unavailable, place, error.to_string(), fix)
+    })?;
     let mut held = held.into_iter();
     // Of each person the place among those of the version before, and the templates.
     let mut found: Vec<(usize, usize, Vec<Template>)> = Vec::with_capacity(people.len());
@@ -204,7 +205,8 @@ fn templates(
         for template in templates.into_iter().take(TEMPLATES_PER_PERSON_MAX) {
             shaders::check_probe(sources.dims, &template.values).map_err(|error| {
                 let place = format!("{place}: template of person {}", people[index].person.manifest_ordinal);
-                Refusal::new(RefusalCode::BadValue, place, error.to_string())
+                let fix = Fix::with(format!("correct it in the source of templates: {}", error.fix()));
+                Refusal::new(RefusalCode::BadValue, place, error.to_string(), fix)
             })?;
             owners.push(index as u32);
             values.extend_from_slice(&template.values);

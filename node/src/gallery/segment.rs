@@ -24,7 +24,7 @@ const PREFIX_BYTES: usize = 9;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The bytes were changed on their way or on disk.
-    #[error("segment {shard} version {version}: its hash is not the one announced; fetch it again")]
+    #[error("segment {shard} version {version}: its hash is not the one announced")]
     Hash {
         /// The shard.
         shard: ShardId,
@@ -42,6 +42,16 @@ pub enum Error {
     /// A template cannot be searched.
     #[error("segment's templates are refused")]
     Templates(#[source] shaders::Error),
+}
+
+impl Error {
+    /// What who gave the bytes, or asked for them, can do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Hash { .. } | Self::Layout { .. } => "fetch it again",
+            Self::Templates(error) => error.fix(),
+        }
+    }
 }
 
 /// Everything but the templates.

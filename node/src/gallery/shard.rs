@@ -220,8 +220,8 @@ impl ShardActor {
         self.tools.coordinator.node_id()
     }
 
-    fn refuse(&self, code: RefusalCode, problem: &str, fix: &str) -> Refusal {
-        Refusal::new(code, format!("node {}: gallery {}: {problem}", self.me(), self.core.shard()), fix)
+    fn refuse(&self, code: RefusalCode, problem: &str, fix: &'static str) -> Refusal {
+        Refusal::new(code, format!("node {}: gallery {}", self.me(), self.core.shard()), problem, fix)
     }
 }
 
@@ -338,8 +338,8 @@ impl Handler<Build> for ShardActor {
         let running = self.tools.network.spawn(job.run(core));
         Box::pin(async move {
             running.await.unwrap_or_else(|error| {
-                let place = format!("gallery {shard}: the build broke off: {error}");
-                Err(Refusal::new(RefusalCode::Internal, place, "submit the manifest again"))
+                let (place, problem) = (format!("gallery {shard}"), format!("the build broke off: {error}"));
+                Err(Refusal::new(RefusalCode::Internal, place, problem, "submit the manifest again"))
             })
         })
     }

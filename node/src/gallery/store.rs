@@ -25,7 +25,7 @@ use super::keys::{self, Keys, replace_file, sync_folder};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file system refused.
-    #[error("gallery store: {path:?} cannot be {action}; check the disk and its permissions")]
+    #[error("gallery store: {path:?} cannot be {action}")]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -48,6 +48,16 @@ pub enum Error {
     /// A key failed.
     #[error(transparent)]
     Key(#[from] keys::Error),
+}
+
+impl Error {
+    /// What the operator can do.
+    pub fn fix(&self) -> &'static str {
+        match self {
+            Self::Io { .. } | Self::Index { .. } | Self::Entry(_) => "check the disk and its permissions",
+            Self::Key(error) => error.fix(),
+        }
+    }
 }
 
 /// What a segment on disk holds.

@@ -46,8 +46,9 @@ impl Freshness {
                 Next::Done => return Ok(()),
                 Next::Ask(question) => self.ask(question),
                 Next::Wait if now >= deadline => {
-                    let place = format!("node {}: it may lack what others know", self.coordinator.node_id());
-                    return Err(Refusal::new(RefusalCode::Unavailable, place, "ask another node"));
+                    let place = format!("node {}", self.coordinator.node_id());
+                    let problem = "it may lack what others know";
+                    return Err(Refusal::new(RefusalCode::Unavailable, place, problem, "ask another node"));
                 }
                 Next::Wait => tokio::time::sleep(LOOK_INTERVAL).await,
             }
@@ -93,5 +94,5 @@ pub async fn read_index(coordinator: &Coordinator) -> Result<u64, Refusal> {
 }
 
 fn unsure(me: NodeId, problem: &str) -> Refusal {
-    Refusal::new(RefusalCode::Unavailable, format!("node {me}: {problem}"), "try again, or ask another node")
+    Refusal::new(RefusalCode::Unavailable, format!("node {me}"), problem, "try again, or ask another node")
 }

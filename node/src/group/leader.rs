@@ -5,6 +5,7 @@ use cluster_config::ids::NodeId;
 use cluster_config::wire::operator::{Request, Response};
 use cluster_config::wire::{Refusal, RefusalCode, peer};
 use coordinator::Coordinator;
+use node_core::proposal::unavailable;
 use node_link::Lane;
 
 use super::proposer::CHANGE_TIMEOUT;
@@ -28,11 +29,7 @@ impl Leader {
     /// # Errors
     /// The leader's refusal, or `unavailable` where none is known or it does not answer.
     pub async fn carry_out(&self, actor: Actor, request: Request) -> Result<Response, Refusal> {
-        let no_leader = || {
-            let fix = "try again; a leader is elected within a second while a majority lives";
-            Refusal::new(RefusalCode::Unavailable, "no leader is known", fix)
-        };
-        let leader = self.coordinator.leader().ok_or_else(no_leader)?;
+        let leader = self.coordinator.leader().ok_or_else(|| unavailable("no leader is known"))?;
         if leader == self.coordinator.node_id() {
             return self.lead(actor, request).await;
         }
@@ -76,7 +73,7 @@ impl Leader {
                 coordinator::Error::Membership(_) => RefusalCode::Conflict,
                 _ => RefusalCode::Unavailable,
             };
-            Refusal::new(code, error.to_string(), "see `tvs cluster status`, then try again")
+            Refusal::new(code, "cluster", error.problem(), error.fix())
         };
         match request {
             Request::AddMember { member, voter } => {
@@ -84,7 +81,10 @@ impl Leader {
             }
             Request::RemoveMember(node) => self.coordinator.remove_member(actor, node).await.map_err(failed)?,
             Request::TransferLeader(node) => self.coordinator.transfer_leader(node).await.map_err(failed)?,
-            _ => return Err(Refusal::new(RefusalCode::BadValue, "request", "ask any node, not the leader")),
+            _ => {
+                let (problem, fix) = ("it is none that only the leader carries out", "ask any node, not the leader");
+                return Err(Refusal::new(RefusalCode::BadValue, "request", problem, fix));
+            }
         }
         Ok(Response::Done)
     }

@@ -8,7 +8,7 @@ use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{GATE_DEADLINE_MS, LEDGER_BATCH_RECORDS_MAX, PEER_FRAME_BYTES_MAX};
-use cluster_config::wire::{Refusal, RefusalCode, codec, peer};
+use cluster_config::wire::{Fix, Refusal, RefusalCode, codec, peer};
 use coordinator::{Batcher, Coordinator, ProposeError};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, ledger};
 use node_core::proposal::{self, Effect, Event, Proposal, unavailable};
@@ -135,15 +135,18 @@ async fn propose_at(
     deadline: Instant,
 ) -> Result<Outcome, Refusal> {
     let command = codec::encode(command, PEER_FRAME_BYTES_MAX)
-        .map_err(|error| Refusal::new(RefusalCode::TooLarge, "command", error.to_string()))?;
+        .map_err(|error| Refusal::new(RefusalCode::TooLarge, "command", error.to_string(), "send less at once"))?;
     let timeout = deadline.saturating_duration_since(Instant::now());
     match links.ask(leader, Lane::Raft, &peer::Request::Propose { actor, command }, timeout).await? {
         peer::Response::Proposed(bytes) => codec::decode(&bytes, PEER_FRAME_BYTES_MAX)
-            .map_err(|error| Refusal::new(RefusalCode::Internal, "outcome", error.to_string())),
+            .map_err(|error| Refusal::new(RefusalCode::Internal, "outcome", error.to_string(), ONE_VERSION)),
         peer::Response::NotLeader(_) => Err(unavailable("the node asked does not lead any more")),
         _ => Err(out_of_turn(leader)),
     }
 }
+
+/// What to do where nodes do not understand each other.
+const ONE_VERSION: &str = "run the same version on all nodes";
 
 /// Hands a batch of records to the leader.
 async fn forward(
@@ -161,7 +164,7 @@ async fn forward(
 }
 
 fn refusal_of(error: ProposeError) -> Refusal {
-    unavailable(&error.to_string())
+    Refusal::new(RefusalCode::Unavailable, "cluster", error.to_string(), error.fix())
 }
 
 /// Takes a command that another node handed on, and answers it.
@@ -169,15 +172,15 @@ pub async fn serve(coordinator: &Coordinator, actor: Actor, body: &[u8]) -> peer
     let command: Command = match codec::decode(body, PEER_FRAME_BYTES_MAX) {
         Ok(command) => command,
         Err(error) => {
-            let refusal = Refusal::new(RefusalCode::MalformedFrame, format!("command: {error}"), "run one version");
+            let refusal = Refusal::new(RefusalCode::MalformedFrame, "command", error.to_string(), ONE_VERSION);
             return peer::Response::Refused(refusal);
         }
     };
     let outcome = match command {
         Command::Ledger(ledger::Command::Record(records)) if records.len() > LEDGER_BATCH_RECORDS_MAX => {
-            let place = format!("command: {} records", records.len());
-            let fix = format!("send {LEDGER_BATCH_RECORDS_MAX} at most");
-            return peer::Response::Refused(Refusal::new(RefusalCode::TooLarge, place, fix));
+            let problem = format!("{} records are too many", records.len());
+            let fix = Fix::with(format!("send {LEDGER_BATCH_RECORDS_MAX} at most"));
+            return peer::Response::Refused(Refusal::new(RefusalCode::TooLarge, "command", problem, fix));
         }
         Command::Ledger(ledger::Command::Record(records)) => {
             coordinator.record_batch(records).await.map(Outcome::Recorded)
@@ -188,7 +191,8 @@ pub async fn serve(coordinator: &Coordinator, actor: Actor, body: &[u8]) -> peer
         Ok(outcome) => match codec::encode(&outcome, PEER_FRAME_BYTES_MAX) {
             Ok(bytes) => peer::Response::Proposed(bytes),
             Err(error) => {
-                let refusal = Refusal::new(RefusalCode::Internal, format!("outcome: {error}"), "report this");
+                let fix = "report this to who maintains the nodes";
+                let refusal = Refusal::new(RefusalCode::Internal, "outcome", error.to_string(), fix);
                 peer::Response::Refused(refusal)
             }
         },

@@ -46,7 +46,7 @@ impl File {
             }
             let line: Line = serde_json::from_str(&line).map_err(|e| failed(number, e.to_string()))?;
             check_model(&format!("{}:{number}", path.display()), line.model, model)?;
-            shaders::check_probe(dims, &line.values).map_err(|e| failed(number, e.to_string()))?;
+            shaders::check_probe(dims, &line.values).map_err(|e| failed(number, format!("{e}; {}", e.fix())))?;
             let held = templates.entry((line.document, line.issuing_state)).or_default();
             if held.len() == TEMPLATES_PER_PERSON_MAX {
                 let problem =

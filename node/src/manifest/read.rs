@@ -7,7 +7,7 @@ use cluster_config::ids::{ContentHash, JourneyId, ModelVersion, PortCode};
 use cluster_config::journey::{JourneyPlan, Listing};
 use cluster_config::limits::{GALLERY_PARTS_MAX, SHARD_PEOPLE_MAX};
 use cluster_config::person::{Document, Person};
-use cluster_config::wire::{Refusal, RefusalCode};
+use cluster_config::wire::{Fix, Refusal, RefusalCode};
 use node_core::roster::key::PersonKey;
 use node_intake::{Disposition, DocumentKind, Journey, Message, SeriesMark, Traveller};
 
@@ -43,20 +43,23 @@ pub struct Announcement {
 /// # Errors
 /// A refusal with the place in the file and the fix; nothing of the file is used then.
 pub fn read(bytes: &[u8], model: ModelVersion) -> Result<Announced, Refusal> {
-    let refuse = |place: String, fix: &str| Refusal::new(RefusalCode::BadValue, place, fix);
-    let interchange = node_intake::parse(bytes)
-        .map_err(|error| refuse(format!("manifest: {error}"), "see `tvs manifest check FILE` for the details"))?;
+    let interchange = node_intake::parse(bytes).map_err(|error| {
+        let fix = Fix::with(format!("{}; see `tvs manifest check FILE` for the details", error.kind.fix()));
+        Refusal::new(RefusalCode::BadValue, format!("manifest at {}", error.place), error.kind.to_string(), fix)
+    })?;
     let mut announced = Announced {
         journeys: Vec::new(),
         warnings: interchange.warnings.iter().map(|w| format!("{}: {}", w.place, w.detail)).collect(),
         quarantined: Vec::new(),
     };
+    let mut useless = None;
     let mut by_id: BTreeMap<JourneyId, usize> = BTreeMap::new();
     for message in &interchange.messages {
         let quarantined =
             message.quarantined.iter().map(|q| format!("{}: person {}: {}", q.place, q.ordinal, q.detail));
         announced.quarantined.extend(quarantined);
         let journeys = message.departures().unwrap_or_else(|refusal| {
+            useless = Some((message.place.clone(), refusal.to_string()));
             announced.warnings.push(format!("{}: the message announces no journey: {refusal}", message.place));
             Vec::new()
         });
@@ -78,8 +81,12 @@ pub fn read(bytes: &[u8], model: ModelVersion) -> Result<Announced, Refusal> {
         announcement.settle()?;
     }
     if announced.journeys.is_empty() {
-        let place = announced.warnings.last().cloned().unwrap_or_else(|| "manifest: no message".to_owned());
-        return Err(refuse(place, "submit a list of passengers who board a named flight"));
+        let (place, problem) = match useless {
+            Some((place, why)) => (format!("manifest message at {place}"), format!("it announces no journey: {why}")),
+            None => ("manifest".to_owned(), "no message announces a journey".to_owned()),
+        };
+        let fix = "submit a list of passengers who board a named flight";
+        return Err(Refusal::new(RefusalCode::BadValue, place, problem, fix));
     }
     Ok(announced)
 }
@@ -87,7 +94,8 @@ pub fn read(bytes: &[u8], model: ModelVersion) -> Result<Announced, Refusal> {
 fn announce(message: &Message, journey: &Journey, number: usize, model: ModelVersion) -> Result<Announcement, Refusal> {
     let place = |what: &str| format!("manifest message at {}: {what}", message.place);
     let bad = |what: &str, error: cluster_config::ids::Error| {
-        Refusal::new(RefusalCode::BadValue, place(what), error.to_string())
+        let fix = Fix::with(format!("correct it and submit the manifest again: {}", error.fix()));
+        Refusal::new(RefusalCode::BadValue, place(what), error.problem(), fix)
     };
     let departure = journey.departure;
     let date = departure.date;
@@ -168,8 +176,9 @@ impl Announcement {
         let removed = [self.listing, other.listing].map(|listing| listing == Listing::Removed);
         if removed[0] != removed[1] {
             let place = format!("manifest message at {}: journey {}", message.place, self.plan.id);
-            let fix = "people are listed and taken off in one file; submit these messages one after the other";
-            return Err(Refusal::new(RefusalCode::BadValue, place, fix));
+            let problem = "people are listed and taken off in one file";
+            let fix = "submit these messages one after the other";
+            return Err(Refusal::new(RefusalCode::BadValue, place, problem, fix));
         }
         let offset = self.people.iter().map(|person| person.manifest_ordinal).max().unwrap_or(0);
         self.people.extend(other.people.into_iter().map(|mut person| {
@@ -189,7 +198,7 @@ impl Announcement {
         check_parts(self.plan.parts, || place.clone())?;
         self.plan.people = self.people.len() as u32;
         let canonical = serde_json::to_vec(&(&self.plan.id, self.listing, &self.people))
-            .map_err(|error| Refusal::new(RefusalCode::Internal, place, error.to_string()))?;
+            .map_err(|error| Refusal::new(RefusalCode::Internal, place, error.to_string(), "report the file"))?;
         self.plan.manifest = segment::hash(&canonical);
         Ok(())
     }
@@ -203,9 +212,10 @@ impl Announcement {
     pub fn plan_after(&self, known: Option<&JourneyPlan>, people_committed: u32) -> Result<JourneyPlan, Refusal> {
         Ok(match (self.listing, known) {
             (Listing::Removed, None) => {
-                let place = format!("manifest of {}: people are taken off it", self.plan.id);
-                let fix = "it is not known here; submit its list of passengers first";
-                return Err(Refusal::new(RefusalCode::NotFound, place, fix));
+                let place = format!("manifest of {}", self.plan.id);
+                let problem = "people are taken off it, and it is not known here";
+                let fix = "submit its list of passengers first";
+                return Err(Refusal::new(RefusalCode::NotFound, place, problem, fix));
             }
             (Listing::Whole | Listing::Added, None) => self.plan.clone(),
             (_, Some(known)) if known.manifest == self.plan.manifest => known.clone(),
@@ -234,8 +244,9 @@ fn check_parts(parts: u16, place: impl Fn() -> String) -> Result<(), Refusal> {
     if parts <= GALLERY_PARTS_MAX {
         return Ok(());
     }
-    let fix = format!("a gallery holds at most {} people", usize::from(GALLERY_PARTS_MAX) * SHARD_PEOPLE_MAX);
-    Err(Refusal::new(RefusalCode::TooLarge, place(), fix))
+    let people_max = usize::from(GALLERY_PARTS_MAX) * SHARD_PEOPLE_MAX;
+    let problem = format!("its gallery would hold more than the {people_max} people that one may hold");
+    Err(Refusal::new(RefusalCode::TooLarge, place(), problem, "submit fewer people"))
 }
 
 #[cfg(test)]
@@ -289,7 +300,7 @@ mod tests {
     fn one_file_does_not_list_people_and_take_people_off() {
         let both = message(MessageKind::PassengerList) + &message(MessageKind::PartyReduction);
         let refusal = read(both.as_bytes(), model()).expect_err("which comes first is not said");
-        assert!(refusal.fix.contains("one after the other"), "{refusal}");
+        assert!(refusal.fix.as_str().contains("one after the other"), "{refusal}");
         let twice = message(MessageKind::PartyReduction) + &message(MessageKind::ReservationCancellation);
         assert_eq!(read(twice.as_bytes(), model()).expect("two cancellations").journeys[0].listing, Listing::Removed);
     }

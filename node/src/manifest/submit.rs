@@ -45,7 +45,8 @@ impl Submissions {
         let model = self.model;
         let read = tokio::task::spawn_blocking(move || read::read(&bytes, model)).await;
         let announced = read.map_err(|error| {
-            Refusal::new(RefusalCode::Internal, format!("manifest: the parser broke off: {error}"), "report the file")
+            let problem = format!("the parser broke off: {error}");
+            Refusal::new(RefusalCode::Internal, "manifest", problem, "report the file")
         })??;
         let deadline = Instant::now() + BUILD_TIMEOUT;
         let journeys = announced.journeys.iter().map(|announcement| self.submit_journey(actor, announcement, deadline));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_config::ids::NodeId;
 use cluster_config::member::Member;
-use cluster_config::wire::{Refusal, RefusalCode, peer};
+use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
 use coordinator::Coordinator;
 use node_link::{Lane, LinkError, PeerLinks};
 
@@ -45,7 +45,7 @@ impl Links {
     ) -> Result<peer::Response, Refusal> {
         let Some(address) = self.address(node) else {
             let fix = "see `tvs cluster status` for the members";
-            return Err(Refusal::new(RefusalCode::Unavailable, format!("node {node} is not a member"), fix));
+            return Err(Refusal::new(RefusalCode::Unavailable, format!("node {node}"), "it is not a member", fix));
         };
         match self.links.call(address, lane, request, timeout).await {
             Ok(peer::Response::Refused(refusal)) => Err(refusal),
@@ -56,11 +56,12 @@ impl Links {
 }
 
 fn unreachable(node: NodeId, error: &LinkError) -> Refusal {
-    Refusal::new(RefusalCode::Unavailable, format!("node {node}: {error}"), "try again; another node may answer")
+    let fix = Fix::with(format!("try again; another node may answer; {}", error.fix()));
+    Refusal::new(RefusalCode::Unavailable, format!("node {node}"), error.problem(), fix)
 }
 
 /// An answer of a kind that does not belong to the question.
 pub fn out_of_turn(node: NodeId) -> Refusal {
-    let place = format!("node {node} answered out of turn");
-    Refusal::new(RefusalCode::Internal, place, "check that all nodes run the same version")
+    let fix = "check that all nodes run the same version";
+    Refusal::new(RefusalCode::Internal, format!("node {node}"), "it answered out of turn", fix)
 }

@@ -30,7 +30,7 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] engine::Error),
     /// Galleries on disk.
-    #[error(transparent)]
+    #[error("the galleries on disk do not open; {}", .0.fix())]
     Store(#[from] store::Error),
     /// Holdings.
     #[error(transparent)]

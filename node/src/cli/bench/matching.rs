@@ -141,19 +141,22 @@ fn benches(arguments: &Arguments) -> Result<Vec<Bench>, Failure> {
     let fastest = Kernel::available()[0];
     let mut benches = Vec::new();
     for threads in [1, 2] {
-        let engine = Engine::start_with(fastest, threads).map_err(|error| Failure::failure_of(&error))?;
+        let engine = Engine::start_with(fastest, threads)
+            .map_err(|error| Failure::failure_of(&crate::engine::Error::from(error)))?;
         benches.push(Bench { name: format!("{} int8", fastest.name()), threads, on_device: false, engine });
     }
     if arguments.gpu {
         // Beside a device the host checks, packs and scores exactly, on all its threads.
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let engine = Engine::start(Choice::Gpu, threads).map_err(|error| Failure::usage_of(&error))?;
+        let engine = Engine::start(Choice::Gpu, threads)
+            .map_err(|error| Failure::usage_of(&crate::engine::Error::from(error)))?;
         let description = engine.description();
         let name = format!("gpu {}", description.adapter.unwrap_or_default());
         benches.push(Bench { name, threads, on_device: true, engine });
         if !description.software {
             // What a node has: whichever of both is quicker.
-            let engine = Engine::start(Choice::Auto, threads).map_err(|error| Failure::usage_of(&error))?;
+            let engine = Engine::start(Choice::Auto, threads)
+                .map_err(|error| Failure::usage_of(&crate::engine::Error::from(error)))?;
             benches.push(Bench { name: "auto".to_owned(), threads, on_device: true, engine });
         }
     }
