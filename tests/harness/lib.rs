@@ -39,7 +39,11 @@ pub fn seed() -> u64 {
 /// Where they cannot and `TVS_GPU=required`.
 pub fn gpu() -> bool {
     let Err(error) = shaders::Engine::start(shaders::Choice::Gpu, 1) else { return true };
-    assert!(!std::env::var("TVS_GPU").is_ok_and(|value| value == "required"), "TVS_GPU=required, but {error}");
+    assert!(
+        !std::env::var("TVS_GPU").is_ok_and(|value| value == "required"),
+        "TVS_GPU=required, but {error}; {}",
+        error.fix()
+    );
     println!("skipped on the GPU: {error}");
     false
 }
