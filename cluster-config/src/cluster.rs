@@ -8,7 +8,6 @@ use crate::limits::{
     TEMPLATE_DIMS_STEP,
 };
 use crate::member::Member;
-use crate::wire::PROTOCOL_VERSION;
 
 /// The `[cluster]` table of a configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,7 +105,7 @@ impl ClusterSettings {
     /// A number that nodes compare when they meet: FNV-1a over what must be equal for answers to be equal. The member
     /// list is left out, since it changes as nodes join and leave.
     pub fn fingerprint(&self) -> u64 {
-        let text = format!("{}|{}|{}|{}", PROTOCOL_VERSION, self.name, self.model, self.template_dims);
+        let text = format!("{}|{}|{}", self.name, self.model, self.template_dims);
         text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 }

@@ -75,6 +75,9 @@ pub enum Ask {
     PolicySet,
     /// A node's metrics.
     Metrics,
+    /// A corrected record of the ledger.
+    #[cfg(feature = "next")]
+    Amend,
 }
 
 impl Ask {
@@ -94,6 +97,8 @@ impl Ask {
             | GalleryList | GalleryShow | CloseJourney | LedgerPage | PolicyShow | PolicySet | Metrics => {
                 matches!(role, Role::Operator)
             }
+            #[cfg(feature = "next")]
+            Self::Amend => matches!(role, Role::Operator),
         };
         if may { Right::Yes } else { Right::No }
     }
@@ -144,6 +149,8 @@ impl From<&operator::Request> for Ask {
             operator::Request::PolicyShow => Self::PolicyShow,
             operator::Request::PolicySet(_) => Self::PolicySet,
             operator::Request::Metrics => Self::Metrics,
+            #[cfg(feature = "next")]
+            operator::Request::Amend(_) => Self::Amend,
         }
     }
 }

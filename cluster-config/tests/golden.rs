@@ -1,7 +1,7 @@
-//! The wire does not change by accident: the bytes of every message are written down in `golden.txt`. P10, R27.
+//! The wire does not change by accident: the bytes of every message are written down in `golden_VERSION.txt`. P10, R27.
 //!
-//! A deliberate change writes the file anew with `TVS_BLESS=1`, and raises `PROTOCOL_VERSION` once a version has been
-//! released.
+//! A deliberate change writes the newest version's file anew with `TVS_BLESS=1`. Once a version has been released, the
+//! change first counts `Version::CURRENT` up, and the released version's file stays as it is.
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use cluster_config::actor::{Actor, Role};
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
 use cluster_config::ids::*;
 use cluster_config::policy::Policy;
+use cluster_config::versions::Version;
 use cluster_config::versions::golden::Golden;
 use cluster_config::wire::codec::{decode, encode};
 use cluster_config::wire::{Channel, FrameHeader, Refusal, RefusalCode, gate, operator, peer};
@@ -84,6 +85,7 @@ fn peers(golden: &mut Golden) {
         fingerprint: 3,
         initialised: true,
         knows_you: false,
+        version: Version(1),
     };
     let person = cluster_config::person::Person {
         manifest_ordinal: 1,
@@ -191,9 +193,16 @@ fn operators(golden: &mut Golden) {
     golden.add("operator.request.policy", &operator::Request::PolicyShow);
     golden.add("operator.request.set_policy", &operator::Request::PolicySet(policy.clone()));
     golden.add("operator.request.metrics", &operator::Request::Metrics);
+    #[cfg(feature = "next")]
+    {
+        let amendment = operator::Amendment { encounter: EncounterId(2), attempt: 3 };
+        golden.add("operator.request.amend", &operator::Request::Amend(amendment));
+        golden.add("operator.response.amended", &operator::Response::Amended(amendment));
+    }
 
     let status = operator::ClusterStatus {
         cluster: "loopback".into(),
+        version: Version(1),
         node: NodeId(1),
         leader: Some(NodeId(2)),
         term: 3,
@@ -204,6 +213,7 @@ fn operators(golden: &mut Golden) {
             member: member(),
             voter: true,
             draining: false,
+            version: Some(Version(1)),
             silent_ms: Some(12),
             owner_of: 1,
             standby_of: 2,
@@ -265,6 +275,8 @@ fn operators(golden: &mut Golden) {
             crossing: false,
             epoch: Epoch(5),
             gallery_version: GalleryVersion(6),
+            #[cfg(feature = "next")]
+            attempt: 2,
         }],
         next: Some(10),
     };
@@ -291,17 +303,22 @@ fn every_message_has_the_bytes_that_are_written_down() {
     golden.is_complete_for::<peer::Response>();
     golden.is_complete_for::<operator::Request>();
     golden.is_complete_for::<operator::Response>();
-    golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.txt"));
+    golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "golden");
 }
 
 #[test]
 fn a_header_says_which_of_its_bytes_is_wrong() {
-    let header = FrameHeader { channel: Channel::Gate, body_bytes: 258 };
+    let header = FrameHeader { version: Version(1), channel: Channel::Gate, body_bytes: 258 };
     assert_eq!(header.encode(), [b'T', b'V', 1, 1, 2, 1, 0, 0]);
     assert_eq!(FrameHeader::decode(header.encode()), Ok(header));
     let refused = |bytes| FrameHeader::decode(bytes).expect_err("refused");
     assert_eq!(refused([b'X', b'V', 1, 1, 0, 0, 0, 0]).code, RefusalCode::MalformedFrame);
-    assert_eq!(refused([b'T', b'V', 9, 1, 0, 0, 0, 0]).code, RefusalCode::UnknownVersion);
+    // P13: two releases further is refused with the fix, never misread.
+    for unknown in [0, Version::CURRENT.0 + 1, 255] {
+        let refusal = refused([b'T', b'V', unknown, 1, 0, 0, 0, 0]);
+        assert_eq!(refusal.code, RefusalCode::UnknownVersion);
+        assert!(refusal.problem.contains(&format!("version {unknown} is not understood here")), "{refusal}");
+    }
     assert_eq!(refused([b'T', b'V', 1, 4, 0, 0, 0, 0]).code, RefusalCode::MalformedFrame);
     assert_eq!(refused([b'T', b'V', 1, 1, 0, 0, 0, 0x40]).code, RefusalCode::TooLarge);
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use cluster_config::ids::NodeId;
+use cluster_config::versions::Unknown;
 use cluster_config::wire::codec;
 
 /// Why the coordinator cannot start or go on.
@@ -51,7 +52,18 @@ pub enum Error {
         problem: String,
     },
     /// A message between nodes does not decode.
-    Message(#[from] codec::Error),
+    Message(#[source] codec::Error),
+    /// A message between nodes is of a version that is not understood here.
+    Version(Unknown),
+    /// A file is of a version that is not understood here.
+    FileVersion {
+        /// The file or folder.
+        path: PathBuf,
+        /// What in it.
+        place: String,
+        /// The version.
+        unknown: Unknown,
+    },
     /// The group's configuration cannot stand.
     Settings(String),
     /// The node has stopped or is about to.
@@ -81,6 +93,10 @@ impl Error {
                 format!("{}: {problem}, and the log before it is purged", path.display())
             }
             Self::Message(_) => "a raft message of a peer does not decode".to_owned(),
+            Self::Version(unknown) => format!("a raft message of a peer: {unknown}"),
+            Self::FileVersion { path, place, unknown } => {
+                format!("{}: {place}: {unknown}; nothing was changed", path.display())
+            }
             Self::Settings(problem) => {
                 format!("cluster.election_ms_min, election_ms_max and heartbeat_ms do not fit together: {problem}")
             }
@@ -98,7 +114,8 @@ impl Error {
                 "move the folder away and rejoin under a new id"
             }
             Self::WrongNode { .. } => "check node id and data folder",
-            Self::Message(_) => "run the same version on all nodes",
+            Self::Message(_) => "run releases that are next to each other on all nodes",
+            Self::Version(_) | Self::FileVersion { .. } => Unknown::FIX,
             Self::Settings(_) => "correct them in the cluster's configuration",
             Self::Stopped(_) | Self::NotLeader(_) | Self::Membership(_) => "see `tvs cluster status`, then try again",
         }
@@ -119,6 +136,15 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}; {}", self.problem(), self.fix())
+    }
+}
+
+impl From<codec::Error> for Error {
+    fn from(error: codec::Error) -> Self {
+        match error {
+            codec::Error::Version(unknown) => Self::Version(unknown),
+            error => Self::Message(error),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ impl StoreBuilder<TypeConfig, Log, Machine, TempDir> for Builder {
         let folder = tempfile::tempdir().expect("temporary folder");
         let log = Log::open(&folder.path().join("log"), 1, no_fault()).expect("open log");
         let snapshots = Snapshots::open(&folder.path().join("snapshots")).expect("open snapshots");
-        Ok((folder, log, Machine::new(snapshots)))
+        Ok((folder, log, Machine::new(snapshots, None)))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, FrameHeader, Refusal, codec, gate, operator, peer};
 use node_link::endpoint::SERVER_NAME;
 use node_link::{Endpoint, Identity, bind_client};
@@ -92,6 +93,6 @@ fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> T {
 /// Where it does not encode.
 pub fn frame<T: Serialize>(channel: Channel, message: &T) -> Vec<u8> {
     let body = codec::encode(message, channel.body_bytes_max()).expect("encoded");
-    let header = FrameHeader { channel, body_bytes: body.len() as u32 }.encode();
+    let header = FrameHeader { version: Version::CURRENT, channel, body_bytes: body.len() as u32 }.encode();
     [&header[..], &body].concat()
 }

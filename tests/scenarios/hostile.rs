@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::limits::GATE_FRAME_BYTES_MAX;
+use cluster_config::versions::Version;
 use cluster_config::wire::gate::{Capture, Request, Sample};
 use cluster_config::wire::{Channel, FrameHeader, RefusalCode};
 use harness::invariants::{p1_exactly_once, p3_no_failed_request, p10_clear_refusals};
@@ -34,7 +35,10 @@ async fn each_hostile_frame_gets_one_clear_error_while_others_board() {
         bytes[place] = byte;
         bytes
     };
-    let announced = |bytes: usize| FrameHeader { channel: Channel::Gate, body_bytes: bytes as u32 }.encode().to_vec();
+    let announced = |bytes: usize| {
+        let (version, channel) = (Version::CURRENT, Channel::Gate);
+        FrameHeader { version, channel, body_bytes: bytes as u32 }.encode().to_vec()
+    };
     let asking = |capture| frame(Channel::Gate, &Request::Board(capture));
     let mut other_model = good.clone();
     let Sample::Template { model, .. } = &mut other_model.sample;

@@ -1,12 +1,15 @@
 //! bincode with a hard limit: the only place that turns messages into bytes and back.
 //!
-//! bincode 2.0.1, standard configuration: little-endian, variable-length integers, field order as declared.
+//! bincode 2.0.1, standard configuration: little-endian, variable-length integers, field order as declared. The bytes do
+//! not say in which [`Version`] they are written: whoever reads them knows it from a header, or from the first byte of
+//! what is stamped.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::limits::PEER_FRAME_BYTES_MAX;
+use crate::versions::{Unknown, Version, within};
 
 /// Why bytes are not a message, or a message does not become bytes.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +32,10 @@ pub enum Error {
         /// The decoder's own words.
         reason: String,
     },
-    /// The message could not be encoded: a fault of ours.
+    /// The message is of a version that is not understood here.
+    #[error(transparent)]
+    Version(#[from] Unknown),
+    /// The message could not be encoded: it has no form in that version, or the fault is ours.
     #[error("message does not encode: {0}")]
     Encode(String),
 }
@@ -40,11 +46,59 @@ fn wire() -> Wire {
     bincode::config::standard().with_limit::<PEER_FRAME_BYTES_MAX>()
 }
 
-/// Encodes `message`.
+/// Encodes `message` in the newest version: for what does not leave this process, or has one form alone.
 ///
 /// # Errors
-/// [`Error::TooLarge`] over `bytes_max`, [`Error::Encode`] where a value has no encoding.
+/// As [`encode_as`].
 pub fn encode<T: Serialize>(message: &T, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    encode_as(message, Version::CURRENT, bytes_max)
+}
+
+/// Decodes one message of the newest version that fills `bytes` to the last byte.
+///
+/// # Errors
+/// As [`decode_as`].
+pub fn decode<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Error> {
+    decode_as(bytes, Version::CURRENT, bytes_max)
+}
+
+/// Encodes `message` in a version.
+///
+/// # Errors
+/// [`Error::Version`], [`Error::TooLarge`] over `bytes_max`, [`Error::Encode`] where a value has no encoding.
+pub fn encode_as<T: Serialize>(message: &T, version: Version, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    within(version.check()?, || encode_here(message, bytes_max))
+}
+
+/// Decodes one message of a version that fills `bytes` to the last byte.
+///
+/// # Errors
+/// [`Error::Version`], [`Error::TooLarge`] over `bytes_max`, else [`Error::Malformed`] with the place.
+pub fn decode_as<T: DeserializeOwned>(bytes: &[u8], version: Version, bytes_max: usize) -> Result<T, Error> {
+    within(version.check()?, || decode_here(bytes, bytes_max))
+}
+
+/// As [`encode_as`], behind a byte that says the version.
+///
+/// # Errors
+/// As [`encode_as`].
+pub fn encode_stamped<T: Serialize>(message: &T, version: Version, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    encode_as(&(version, message), version, bytes_max)
+}
+
+/// Decodes what is stamped with its version, and says which that is.
+///
+/// # Errors
+/// As [`decode_as`].
+pub fn decode_stamped<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<(T, Version), Error> {
+    // Without a single byte there is no version; the decoder says so, with the place.
+    let version = bytes.first().map_or(Version::CURRENT, |byte| Version(*byte));
+    let (version, message) = decode_as::<(Version, T)>(bytes, version, bytes_max)?;
+    Ok((message, version))
+}
+
+/// Encodes in the version that this thread is within.
+pub(crate) fn encode_here<T: Serialize>(message: &T, bytes_max: usize) -> Result<Vec<u8>, Error> {
     let bytes = bincode::serde::encode_to_vec(message, wire()).map_err(|e| Error::Encode(e.to_string()))?;
     if bytes.len() > bytes_max {
         return Err(Error::TooLarge { bytes: bytes.len(), bytes_max });
@@ -52,11 +106,8 @@ pub fn encode<T: Serialize>(message: &T, bytes_max: usize) -> Result<Vec<u8>, Er
     Ok(bytes)
 }
 
-/// Decodes one message that fills `bytes` to the last byte.
-///
-/// # Errors
-/// [`Error::TooLarge`] over `bytes_max`, else [`Error::Malformed`] with the place.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Error> {
+/// Decodes in the version that this thread is within.
+pub(crate) fn decode_here<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Error> {
     if bytes.len() > bytes_max {
         return Err(Error::TooLarge { bytes: bytes.len(), bytes_max });
     }

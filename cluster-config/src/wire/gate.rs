@@ -52,6 +52,7 @@ pub struct Capture {
     /// Which capture of this traveller this is, from 1.
     pub attempt: u8,
     /// The gate's clock at the capture.
+    #[cfg_attr(feature = "next", serde(with = "crate::versions::Until::<2>"))]
     pub captured_at: UnixMs,
     /// Milliseconds that the gate will wait for the answer.
     pub deadline_ms: u32,

@@ -12,14 +12,9 @@ mod refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Role;
+use crate::versions::{Unknown, Version};
 
 pub use refusal::{Fix, Refusal, RefusalCode};
-
-/// Version of all messages. A node answers another version with [`RefusalCode::UnknownVersion`].
-pub const PROTOCOL_VERSION: u8 = 1;
-
-/// ALPN name of the protocol in the TLS handshake.
-pub const ALPN: &[u8] = b"tvs/1";
 
 /// First two bytes of each frame.
 pub const FRAME_MAGIC: [u8; 2] = *b"TV";
@@ -69,6 +64,8 @@ impl Channel {
 /// The eight bytes before each body: magic (2), version, channel, body length (u32, little endian).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
+    /// The version in which the body is written. The answer to a request has the version of the request.
+    pub version: Version,
     /// Family of the body.
     pub channel: Channel,
     /// Length of the body in bytes.
@@ -82,16 +79,7 @@ impl FrameHeader {
     /// The header as it travels.
     pub fn encode(self) -> [u8; FRAME_HEADER_BYTES] {
         let length = self.body_bytes.to_le_bytes();
-        [
-            FRAME_MAGIC[0],
-            FRAME_MAGIC[1],
-            PROTOCOL_VERSION,
-            self.channel as u8,
-            length[0],
-            length[1],
-            length[2],
-            length[3],
-        ]
+        [FRAME_MAGIC[0], FRAME_MAGIC[1], self.version.0, self.channel as u8, length[0], length[1], length[2], length[3]]
     }
 
     /// Reads and checks a header.
@@ -107,14 +95,9 @@ impl FrameHeader {
                 "start each frame with 'T' 'V'",
             ));
         }
-        if bytes[2] != PROTOCOL_VERSION {
-            return Err(Refusal::new(
-                RefusalCode::UnknownVersion,
-                "frame header byte 2",
-                format!("protocol version {} is not known", bytes[2]),
-                Fix::with(format!("speak protocol version {PROTOCOL_VERSION}")),
-            ));
-        }
+        let version = Version(bytes[2]).check().map_err(|unknown| {
+            Refusal::new(RefusalCode::UnknownVersion, "frame header byte 2", unknown.to_string(), Unknown::FIX)
+        })?;
         let Some(channel) = Channel::from_byte(bytes[3]) else {
             return Err(Refusal::new(
                 RefusalCode::MalformedFrame,
@@ -132,6 +115,6 @@ impl FrameHeader {
                 Fix::with(format!("send at most {} bytes on this channel", channel.body_bytes_max())),
             ));
         }
-        Ok(Self { channel, body_bytes })
+        Ok(Self { version, channel, body_bytes })
     }
 }

@@ -13,6 +13,7 @@ use crate::ids::{
 };
 use crate::member::Member;
 use crate::policy::Policy;
+use crate::versions::Version;
 
 /// A request of an operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ pub enum Request {
     PolicySet(Policy),
     /// The node's metrics in the Prometheus text format.
     Metrics,
+    /// Correct how often the traveller of a record was captured.
+    #[cfg(feature = "next")]
+    Amend(#[serde(with = "crate::versions::OnlySince::<2>")] Amendment),
 }
 
 /// The answer to a [`Request`].
@@ -83,6 +87,19 @@ pub enum Response {
     Done,
     /// Not done; why.
     Refused(Refusal),
+    /// To [`Request::Amend`].
+    #[cfg(feature = "next")]
+    Amended(#[serde(with = "crate::versions::OnlySince::<2>")] Amendment),
+}
+
+/// A correction of one record of the ledger.
+#[cfg(feature = "next")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amendment {
+    /// The record's encounter.
+    pub encounter: EncounterId,
+    /// Which capture of the traveller it was, from 1.
+    pub attempt: u8,
 }
 
 /// The cluster as one node sees it.
@@ -90,6 +107,8 @@ pub enum Response {
 pub struct ClusterStatus {
     /// Its name.
     pub cluster: String,
+    /// The version in which it writes: the oldest of its members'.
+    pub version: Version,
     /// The node that answers.
     pub node: NodeId,
     /// The leader, where there is one.
@@ -123,6 +142,8 @@ pub struct MemberStatus {
     pub voter: bool,
     /// Whether it is being drained.
     pub draining: bool,
+    /// The newest version that it understands; absent until it has started.
+    pub version: Option<Version>,
     /// Milliseconds since its last report to the leader; known at the leader alone.
     pub silent_ms: Option<u64>,
     /// Shards that it owns.
@@ -263,4 +284,8 @@ pub struct LedgerRecord {
     pub epoch: Epoch,
     /// The gallery version searched.
     pub gallery_version: GalleryVersion,
+    /// Which capture of the traveller this was, from 1; 0 where it was not kept.
+    #[cfg(feature = "next")]
+    #[serde(with = "crate::versions::Since::<2>")]
+    pub attempt: u8,
 }

@@ -11,6 +11,7 @@ use crate::gallery::ShardId;
 use crate::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, ModelVersion, NodeId};
 use crate::journey::Listing;
 use crate::person::Person;
+use crate::versions::Version;
 
 /// A request of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,6 +106,8 @@ pub struct Hello {
     /// Whether the node that is answered is a registered member; one that is, but has an empty disk, was wiped and must
     /// come back under another id. False in a request.
     pub knows_you: bool,
+    /// The newest version that the node understands.
+    pub version: Version,
 }
 
 /// The remote procedure calls of the raft group.

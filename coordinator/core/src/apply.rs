@@ -2,7 +2,8 @@
 
 use cluster_config::canary::Canaries;
 
-use crate::command::{Command, Entry};
+use crate::command::Command;
+use crate::entry::Entry;
 use crate::outcome::Outcome;
 use crate::state::State;
 use crate::{galleries, journeys, ledger, membership, placement, policy, retention};

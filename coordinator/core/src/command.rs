@@ -1,33 +1,8 @@
 //! The commands: the only ways to change the replicated state. Here the rooms' commands are put together.
 
-use cluster_config::actor::Actor;
-use cluster_config::ids::UnixMs;
 use serde::{Deserialize, Serialize};
 
 use crate::{galleries, journeys, ledger, membership, placement, policy, retention};
-
-/// Version of the entries that this release writes. It counts up when the form of an entry changes after a release.
-pub const ENTRY_VERSION: u16 = 1;
-
-/// One entry of the log. The leader stamps it: applying reads no clock.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The form in which it is written ([`ENTRY_VERSION`]).
-    pub version: u16,
-    /// Who asked for the change, as the door knew them.
-    pub actor: Actor,
-    /// When the leader took it, by the leader's clock.
-    pub at: UnixMs,
-    /// The change.
-    pub command: Command,
-}
-
-impl Entry {
-    /// An entry of this release.
-    pub fn new(actor: Actor, at: UnixMs, command: Command) -> Self {
-        Self { version: ENTRY_VERSION, actor, at, command }
-    }
-}
 
 /// One change of the replicated state. A repeated command is answered like the first and changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

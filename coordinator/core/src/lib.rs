@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod command;
+pub mod entry;
 pub mod galleries;
 pub mod journeys;
 pub mod ledger;
@@ -19,7 +20,8 @@ pub mod policy;
 pub mod retention;
 pub mod state;
 
-pub use command::{Command, Entry};
+pub use command::Command;
+pub use entry::Entry;
 pub use ledger::{Record, RecordOutcome};
 pub use outcome::Outcome;
 pub use state::State;

@@ -5,6 +5,7 @@ use cluster_config::gallery::ShardId;
 use cluster_config::ids::{JourneyId, NodeId};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::policy::Policy;
+use cluster_config::versions::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::galleries::{Galleries, Gallery, Part};
@@ -28,6 +29,11 @@ impl State {
     /// The nodes.
     pub fn members(&self) -> &Members {
         &self.members
+    }
+
+    /// The version in which the cluster writes; absent until the first node has announced a start.
+    pub fn version(&self) -> Option<Version> {
+        self.members.version()
     }
 
     /// The policy in force.

@@ -1,8 +1,8 @@
 //! What the log and the snapshots are made of does not change by accident: bytes of every command, outcome, record and
-//! of the state are written down in `golden.txt`. P13.
+//! of the state are written down in `golden_VERSION.txt`. P13.
 //!
-//! A deliberate change writes the file anew with `TVS_BLESS=1`. Once a release has written the old form, the change
-//! also raises `ENTRY_VERSION`, and the old form stays readable.
+//! A deliberate change writes the newest version's file anew with `TVS_BLESS=1`. Once a version has been released, the
+//! change first counts `Version::CURRENT` up, and the released version's file stays as it is.
 
 use std::path::Path;
 
@@ -15,7 +15,9 @@ use cluster_config::ids::{
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
 use cluster_config::policy::Policy;
+use cluster_config::versions::Version;
 use cluster_config::versions::golden::Golden;
+use cluster_config::wire::codec::{decode, encode};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::{Change, Placement};
 use coordinator_core::{
@@ -62,6 +64,8 @@ fn record() -> Record {
         manifest_ordinal: Some(17),
         epoch: Epoch(4),
         gallery_version: GalleryVersion(5),
+        #[cfg(feature = "next")]
+        attempt: 2,
     }
 }
 
@@ -73,10 +77,17 @@ fn placed(shard: ShardId) -> Change {
 /// Adds the entry of a command, by the command's room and name.
 fn entry<T: Into<Command> + Clone + Serialize + DeserializeOwned>(golden: &mut Golden, name: &str, inner: T) {
     let actor = Actor { role: Role::Operator, name: "operator".parse().expect("a name") };
-    let entry = Entry::new(actor, UnixMs(9), inner.clone().into());
     golden.covers(&inner);
-    golden.covers(&entry.command);
-    golden.add(&format!("entry.{name}"), &entry);
+    let command: Command = inner.into();
+    golden.covers(&command);
+    for version in Version::understood() {
+        let entry = Entry { version, actor, at: UnixMs(9), command: command.clone() };
+        // What came with a newer version cannot be said in this one.
+        let Ok(bytes) = encode(&entry, usize::MAX) else { continue };
+        let read: Entry = decode(&bytes, usize::MAX).expect("an entry decodes");
+        assert_eq!(read, entry.in_version(version).expect("it was said"), "{name}");
+        golden.add_bytes(&format!("entry.{name}"), version, &bytes);
+    }
 }
 
 fn entries(golden: &mut Golden) {
@@ -85,7 +96,7 @@ fn entries(golden: &mut Golden) {
     entry(
         golden,
         "membership.announce_start",
-        membership::Command::AnnounceStart { node, incarnation: Incarnation(7) },
+        membership::Command::AnnounceStart { node, incarnation: Incarnation(7), version: Version(1) },
     );
     entry(golden, "membership.remove", membership::Command::Remove(node));
     entry(golden, "membership.set_draining", membership::Command::SetDraining { node, draining });
@@ -114,6 +125,12 @@ fn entries(golden: &mut Golden) {
     let changes = vec![placed(passengers()), placed(crew), placed(standing)];
     entry(golden, "placement.change", placement::Command::Change { parent: Generation(3), changes });
     entry(golden, "ledger.record", ledger::Command::Record(vec![record()]));
+    #[cfg(feature = "next")]
+    {
+        let encounter = record().encounter;
+        let amendment = cluster_config::wire::operator::Amendment { encounter, attempt: 3 };
+        entry(golden, "ledger.amend", ledger::Command::Amend(amendment));
+    }
     entry(golden, "retention.receipt", retention::Command::Receipt { shard: passengers(), node });
     entry(golden, "retention.attest", retention::Command::Attest(node));
 }
@@ -139,6 +156,8 @@ fn state() -> State {
         let address = format!("127.0.0.1:710{id}");
         add(membership::Command::Register(Member { id: NodeId(id), address, ..member() }).into());
     }
+    let (node, incarnation) = (NodeId(1), Incarnation(7));
+    add(membership::Command::AnnounceStart { node, incarnation, version: Version(1) }.into());
     add(journeys::Command::Open(plan()).into());
     let changes = vec![placed(passengers())];
     add(placement::Command::Change { parent: Generation(0), changes }.into());
@@ -165,5 +184,5 @@ fn what_the_log_is_made_of_has_the_bytes_that_are_written_down() {
     golden.is_complete_for::<retention::Command>();
     golden.is_complete_for::<Outcome>();
     golden.is_complete_for::<RecordOutcome>();
-    golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.txt"));
+    golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "golden");
 }

@@ -10,6 +10,7 @@ use cluster_config::actor::Actor;
 use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, PROPOSE_MS_MAX};
 use cluster_config::member::Member;
+use cluster_config::versions::Version;
 use cluster_config::wire::codec;
 use cluster_config::wire::peer::RaftCall;
 use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, State, membership};
@@ -116,6 +117,11 @@ impl Coordinator {
         self.inner.parts.shared.state()
     }
 
+    /// The version in which this node writes what more than two nodes see. The cluster's version is not below it.
+    pub fn version(&self) -> Version {
+        self.inner.parts.shared.version()
+    }
+
     /// The wall clock that entries are stamped with.
     pub fn now(&self) -> UnixMs {
         (self.inner.parts.now)()
@@ -218,7 +224,8 @@ impl Coordinator {
         }
         let raft = self.inner.parts.raft.clone();
         let entry = Entry::new(actor, self.now(), command.into());
-        self.on_raft(async move { submit(&raft, entry).await })
+        let version = self.version();
+        self.on_raft(async move { submit(&raft, entry, version).await })
             .await
             .map_err(|error| ProposeError::Fault(error.to_string()))?
     }
@@ -269,38 +276,38 @@ impl Coordinator {
         }
     }
 
-    /// Answers a call that another node's [`Transport`] has carried here.
+    /// Answers a call that another node's [`Transport`] has carried here, in the version of the call.
     ///
     /// # Errors
-    /// [`Error::Message`], [`Error::Stopped`].
+    /// [`Error::Message`], [`Error::Version`], [`Error::Stopped`].
     pub async fn handle(&self, call: RaftCall, body: &[u8]) -> Result<Vec<u8>, Error> {
         let raft = self.inner.parts.raft.clone();
         match call {
             RaftCall::Append => {
-                let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let (rpc, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
                 let answer = self.on_raft(async move { raft.append_entries(rpc).await });
-                encode_answer(answer.await?)
+                encode_answer(answer.await?, version)
             }
             RaftCall::Vote => {
-                let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let (rpc, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
                 let answer = self.on_raft(async move { raft.vote(rpc).await });
-                encode_answer(answer.await?)
+                encode_answer(answer.await?, version)
             }
             RaftCall::PreVote => {
-                let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let (rpc, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
                 let answer = self.on_raft(async move { raft.pre_vote(rpc).await });
-                encode_answer(answer.await?)
+                encode_answer(answer.await?, version)
             }
             RaftCall::TransferLeader => {
-                let rpc = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let (rpc, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
                 let answer = self.on_raft(async move { raft.handle_transfer_leader(rpc).await });
-                encode_answer(answer.await?)
+                encode_answer(answer.await?, version)
             }
             RaftCall::Snapshot => {
-                let message: SnapshotMessage = codec::decode(body, PEER_FRAME_BYTES_MAX)?;
+                let (message, version): (SnapshotMessage, _) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
                 let snapshot = Snapshot { meta: message.meta, snapshot: Arc::new(message.data) };
                 let answer = self.on_raft(async move { raft.install_full_snapshot(message.vote, snapshot).await });
-                encode_answer(answer.await?)
+                encode_answer(answer.await?, version)
             }
         }
     }
@@ -437,9 +444,9 @@ impl Coordinator {
     }
 }
 
-fn encode_answer<T: Serialize, E: std::fmt::Display>(answer: Result<T, E>) -> Result<Vec<u8>, Error> {
+fn encode_answer<T: Serialize, E: std::fmt::Display>(answer: Result<T, E>, version: Version) -> Result<Vec<u8>, Error> {
     let answer = answer.map_err(|error| Error::Stopped(error.to_string()))?;
-    Ok(codec::encode(&answer, PEER_FRAME_BYTES_MAX)?)
+    Ok(codec::encode_stamped(&answer, version, PEER_FRAME_BYTES_MAX)?)
 }
 
 fn membership_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> Error {

@@ -75,9 +75,9 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     let log = Log::open(&log_folder, node_id.0, options.on_fault.clone())?;
     let snapshots = Snapshots::open(&options.data_dir.join("snapshots"))?;
     check_snapshots(&log, &snapshots)?;
-    let machine = Machine::new(snapshots);
+    let machine = Machine::new(snapshots, log.version());
     let shared = machine.shared();
-    let network = Network::new(transport);
+    let network = Network::new(transport, shared.clone());
     let raft = Raft::new(node_id.0, Arc::new(config), network, wrap(log), machine)
         .await
         .map_err(|fatal| Error::Stopped(fatal.to_string()))?;
@@ -93,7 +93,7 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     let (sender, leader) = watch::channel(Leadership::default());
     tokio::spawn(watch_leader(raft.clone(), sender, options.on_fault.clone()));
     let now = options.now.clone();
-    let batcher = LedgerBatcher::start(raft.clone(), now.clone());
+    let batcher = LedgerBatcher::start(raft.clone(), now.clone(), shared.clone());
     Ok(Parts { node_id, now, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
 }
 

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::group::raft::{Peer, SnapshotMeta, TypeConfig, Vote};
-use crate::machine::{RaftSnapshot, SnapshotData};
+use crate::machine::{RaftSnapshot, SharedState, SnapshotData};
 
 /// Shortest timeout of a call without entries, milliseconds. openraft gives it one heartbeat, and a busy machine can
 /// take longer.
@@ -92,12 +92,14 @@ struct SnapshotMessageRef<'a> {
 #[derive(Clone)]
 pub struct Network {
     transport: Arc<dyn Transport>,
+    /// Knows the version that every member understands.
+    shared: Arc<SharedState>,
 }
 
 impl Network {
     /// A network over `transport`.
-    pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport }
+    pub fn new(transport: Arc<dyn Transport>, shared: Arc<SharedState>) -> Self {
+        Self { transport, shared }
     }
 }
 
@@ -105,13 +107,19 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: u64, node: &Peer) -> Connection {
-        Connection { transport: self.transport.clone(), target: NodeId(target), address: node.address.clone() }
+        Connection {
+            transport: self.transport.clone(),
+            shared: self.shared.clone(),
+            target: NodeId(target),
+            address: node.address.clone(),
+        }
     }
 }
 
 /// The way to one node.
 pub struct Connection {
     transport: Arc<dyn Transport>,
+    shared: Arc<SharedState>,
     target: NodeId,
     address: String,
 }
@@ -125,7 +133,7 @@ impl Connection {
         timeout: Duration,
     ) -> impl Future<Output = Result<A, TransportError>> + Send + use<A, R> {
         let target = self.target;
-        let body = codec::encode(request, PEER_FRAME_BYTES_MAX);
+        let body = codec::encode_stamped(request, self.shared.version(), PEER_FRAME_BYTES_MAX);
         let sent = body.map(|body| {
             let timeout = timeout.max(Duration::from_millis(CALL_MS_MIN));
             self.transport.call(target, &self.address, call, body, timeout)
@@ -133,7 +141,7 @@ impl Connection {
         async move {
             let refused = |error: codec::Error| TransportError::Refused(target, error.to_string());
             let answer = sent.map_err(refused)?.await?;
-            codec::decode(&answer, PEER_FRAME_BYTES_MAX).map_err(refused)
+            codec::decode_stamped(&answer, PEER_FRAME_BYTES_MAX).map(|(answer, _)| answer).map_err(refused)
         }
     }
 }

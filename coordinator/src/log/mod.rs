@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
+use cluster_config::versions::Version;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, RaftTypeConfig};
 use tokio::sync::oneshot;
@@ -60,6 +61,7 @@ pub struct Log {
     database: Arc<Database>,
     shared: Arc<Shared>,
     writer: Arc<WriterThread>,
+    version: Option<Version>,
 }
 
 impl Log {
@@ -115,7 +117,13 @@ impl Log {
                 }
             })
             .map_err(Error::disk(folder, "start the log's writer thread"))?;
-        Ok(Self { database, shared, writer: Arc::new(WriterThread { orders: Some(orders), thread: Some(thread) }) })
+        let writer = Arc::new(WriterThread { orders: Some(orders), thread: Some(thread) });
+        Ok(Self { database, shared, writer, version: found.version })
+    }
+
+    /// The newest version of an entry that was in the log when it was opened.
+    pub fn version(&self) -> Option<Version> {
+        self.version
     }
 
     /// The index of the first entry in the log, and the id of the last one, even if it is purged.

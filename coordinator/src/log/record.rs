@@ -2,7 +2,7 @@
 //! checksum.
 //!
 //! Layout: version (1 byte), kind (1), hash of the record before (32), body, CRC-32 of all before it (4). The body is
-//! the entry in bincode. An entry over the limit lies in a file, and the body is the file's SHA-256 and length. A
+//! the entry in bincode, in that version: the one that the entry itself says, or the oldest for those of openraft. An entry over the limit lies in a file, and the body is the file's SHA-256 and length. A
 //! record's own hash is SHA-256 over its index and everything but the checksum. So a changed, missing or foreign record
 //! breaks the chain.
 
@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SLED_VALUE_BYTES_MAX};
+use cluster_config::versions::Version;
 use cluster_config::wire::codec;
+use openraft::EntryPayload;
 
 use crate::error::Error;
 use crate::group::raft::Entry;
@@ -23,8 +25,6 @@ pub type EntryHash = [u8; 32];
 /// The folder of entries that are too large for the database.
 pub const FOLDER_NAME: &str = "entries";
 
-/// Format of the records that this release writes: 2 since an entry has a version, an actor and a time.
-const VERSION: u8 = 2;
 const KIND_INLINE: u8 = 0;
 const KIND_FILE: u8 = 1;
 const HEADER_BYTES: usize = 34;
@@ -57,11 +57,12 @@ fn file_name(index: u64) -> String {
 /// # Errors
 /// [`Error::Disk`], [`Error::Message`] where the entry is over every limit.
 pub fn seal(folder: &Path, entry: &Entry, previous: &EntryHash) -> Result<Record, Error> {
-    let body = codec::encode(entry, PEER_FRAME_BYTES_MAX)?;
+    let version = version_of(entry).unwrap_or(Version::OLDEST);
+    let body = codec::encode_as(entry, version, PEER_FRAME_BYTES_MAX)?;
     let index = entry.log_id.index;
     let inline = HEADER_BYTES + body.len() + CHECKSUM_BYTES < SLED_VALUE_BYTES_MAX;
     let mut bytes = Vec::with_capacity(if inline { body.len() + 38 } else { 78 });
-    bytes.extend_from_slice(&[VERSION, if inline { KIND_INLINE } else { KIND_FILE }]);
+    bytes.extend_from_slice(&[version.0, if inline { KIND_INLINE } else { KIND_FILE }]);
     bytes.extend_from_slice(previous);
     if inline {
         bytes.extend_from_slice(&body);
@@ -74,6 +75,14 @@ pub fn seal(folder: &Path, entry: &Entry, previous: &EntryHash) -> Result<Record
     let hash = sha256(&[&index.to_be_bytes(), &bytes]);
     bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
     Ok(Record { bytes, hash })
+}
+
+/// The version in which an entry is written; openraft's own entries have none.
+pub fn version_of(entry: &Entry) -> Option<Version> {
+    match &entry.payload {
+        EntryPayload::Normal(proposal) => Some(proposal.0.version),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
+    }
 }
 
 /// A record that was read from the database.
@@ -99,9 +108,9 @@ pub fn open(folder: &Path, index: u64, bytes: &[u8]) -> Result<Opened, Error> {
     if crc32fast::hash(content).to_le_bytes() != checksum {
         return Err(corrupt(format!("{place} does not match its checksum")));
     }
-    if content[0] != VERSION {
-        return Err(corrupt(format!("{place} has format {}", content[0])));
-    }
+    let version = Version(content[0]).check();
+    let version =
+        version.map_err(|unknown| Error::FileVersion { path: folder.to_owned(), place: place.clone(), unknown })?;
     let mut previous = [0; 32];
     previous.copy_from_slice(&content[2..HEADER_BYTES]);
     let hash = sha256(&[&index.to_be_bytes(), content]);
@@ -119,7 +128,7 @@ pub fn open(folder: &Path, index: u64, bytes: &[u8]) -> Result<Opened, Error> {
         }
         kind => return Err(corrupt(format!("{place} has kind {kind}"))),
     };
-    let entry: Entry = codec::decode(body, PEER_FRAME_BYTES_MAX)
+    let entry: Entry = codec::decode_as(body, version, PEER_FRAME_BYTES_MAX)
         .map_err(|error| corrupt(format!("{place} does not decode: {error}")))?;
     if entry.log_id.index != index {
         return Err(corrupt(format!("{place} says it is {}", entry.log_id.index)));
@@ -167,18 +176,25 @@ mod tests {
         let command = membership::Command::Remove(NodeId(2)).into();
         let stamped = coordinator_core::Entry::new(Actor::node(NodeId(1)), UnixMs(9), command);
         let log_id = LogId::new(Vote::new(3, 1).leader_id, 7);
-        let entry = Entry::new(log_id, openraft::EntryPayload::Normal(Proposal(Arc::new(stamped))));
-        let sealed = seal(Path::new("unused"), &entry, &[7; 32]).expect("a small entry");
         let mut golden = Golden::default();
-        golden.add_bytes("record", &sealed.bytes);
-        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_record.txt"));
+        let mut newest = Vec::new();
+        for version in Version::understood() {
+            let stamped = stamped.clone().in_version(version).expect("an old command");
+            let entry = Entry::new(log_id, EntryPayload::Normal(Proposal(Arc::new(stamped))));
+            let sealed = seal(Path::new("unused"), &entry, &[7; 32]).expect("a small entry");
+            let opened = open(Path::new("unused"), 7, &sealed.bytes).expect("the same record");
+            assert_eq!((opened.hash, version_of(&opened.entry)), (sealed.hash, Some(version)));
+            golden.add_bytes("record", version, &sealed.bytes);
+            newest = sealed.bytes;
+        }
+        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "golden_record");
 
-        let mut older = sealed.bytes;
-        older.truncate(older.len() - CHECKSUM_BYTES);
-        older[0] = VERSION - 1;
-        let checksum = crc32fast::hash(&older).to_le_bytes();
-        older.extend_from_slice(&checksum);
-        let error = open(Path::new("unused"), 7, &older).expect_err("another format").to_string();
-        assert!(error.contains("format 1"), "{error}");
+        newest.truncate(newest.len() - CHECKSUM_BYTES);
+        newest[0] = Version::CURRENT.0 + 1;
+        let checksum = crc32fast::hash(&newest).to_le_bytes();
+        newest.extend_from_slice(&checksum);
+        let error = open(Path::new("unused"), 7, &newest).expect_err("a later release's").to_string();
+        let wanted = format!("entry 7: version {} is not understood here", Version::CURRENT.0 + 1);
+        assert!(error.contains(&wanted) && error.contains("run a release that understands it"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cluster_config::versions::Version;
 use cluster_config::wire::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +45,8 @@ pub struct Found {
     pub committed: Option<LogId>,
     pub first: Option<u64>,
     pub last: Option<Anchor>,
+    /// The newest version of an entry.
+    pub version: Option<Version>,
 }
 
 impl Found {
@@ -127,6 +130,7 @@ impl Database {
                 return Err(Error::corrupt(&self.folder, problem));
             }
             hash = opened.hash;
+            found.version = found.version.max(record::version_of(&opened.entry));
             found.first.get_or_insert(index);
             found.last = Some((opened.entry.log_id, hash));
             if mark.last.is_some_and(|(id, _)| id.index == index) {

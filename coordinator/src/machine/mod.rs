@@ -4,10 +4,12 @@ pub mod snapshot;
 
 use std::cell::Cell;
 use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use cluster_config::canary::Canaries;
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::versions::Version;
 use cluster_config::wire::codec;
 use coordinator_core::State;
 use futures::{Stream, StreamExt as _};
@@ -39,10 +41,12 @@ struct Applied {
 }
 
 /// What readers share with the state machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SharedState {
     applied: RwLock<Applied>,
     changes: watch::Sender<u64>,
+    /// See [`SharedState::version`]; 0 while nothing is known.
+    version: AtomicU8,
 }
 
 /// A read lock on the state. Hold it briefly and never across an await: applying entries waits for it. A thread may
@@ -109,6 +113,20 @@ impl SharedState {
         self.read().applied.last.map(|id| id.index)
     }
 
+    /// The version in which this node writes what more than two nodes see: the cluster's, or, before this node has
+    /// applied anything, that of the entries in its log. A node with an empty folder founds a cluster in its own
+    /// version, or is told that of the cluster before it says anything.
+    pub fn version(&self) -> Version {
+        match self.version.load(Ordering::Relaxed) {
+            0 => Version::CURRENT,
+            known => Version(known),
+        }
+    }
+
+    fn raise_version(&self, known: Option<Version>) {
+        self.version.fetch_max(known.map_or(0, |version| version.0), Ordering::Relaxed);
+    }
+
     /// The index of the last entry that changed more than the ledger.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -123,9 +141,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// An empty machine that keeps its snapshots in `snapshots`. openraft installs the last one and replays the log.
-    pub fn new(snapshots: Snapshots) -> Self {
-        let shared = Arc::new(SharedState { applied: RwLock::default(), changes: watch::Sender::new(0) });
+    /// An empty machine that keeps its snapshots in `snapshots`. openraft installs the last one and replays the log,
+    /// whose newest entries are of version `written`.
+    pub fn new(snapshots: Snapshots, written: Option<Version>) -> Self {
+        let shared = Arc::new(SharedState::default());
+        shared.raise_version(written);
         Self { shared, snapshots }
     }
 
@@ -144,6 +164,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
 #[derive(Debug)]
 pub struct Frozen {
     state: Option<State>,
+    /// The version that every member understands: it may be sent to each of them.
+    version: Version,
     meta: SnapshotMeta,
     snapshots: Snapshots,
 }
@@ -154,9 +176,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Frozen {
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
         let state = self.state.take().ok_or_else(|| io::Error::other("a snapshot builder is used once"))?;
         let snapshots = self.snapshots.clone();
-        let meta = self.meta.clone();
+        let (meta, version) = (self.meta.clone(), self.version);
         let stored = blocking(move || {
-            let data = Arc::new(codec::encode(&state, PEER_FRAME_BYTES_MAX)?);
+            let data = Arc::new(codec::encode_stamped(&state, version, PEER_FRAME_BYTES_MAX)?);
             let stored = Stored { meta, data };
             snapshots.save(&stored)?;
             Ok(stored)
@@ -207,6 +229,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     }
                 };
                 applied.last = Some(log_id);
+                self.shared.raise_version(applied.state.version());
                 answers.extend(responder.map(|responder| (responder, outcome)));
             }
         }
@@ -224,6 +247,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let applied = &guard.applied;
         Frozen {
             state: Some(applied.state.freeze()),
+            version: self.shared.version(),
             meta: SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() },
             snapshots: self.snapshots.clone(),
         }
@@ -233,7 +257,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let snapshots = self.snapshots.clone();
         let stored = Stored { meta: meta.clone(), data: snapshot };
         let state: State = blocking(move || {
-            let state = codec::decode(&stored.data, PEER_FRAME_BYTES_MAX)?;
+            let (state, _) = codec::decode_stamped(&stored.data, PEER_FRAME_BYTES_MAX)?;
             // At a start openraft installs the snapshot that it has just read from the disk.
             let known = snapshots.newest()?.0;
             if known.is_none_or(|known| known.meta != stored.meta) {
@@ -242,6 +266,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             Ok(state)
         })
         .await?;
+        self.shared.raise_version(state.version());
         *self.shared.write() = Applied { state, last: meta.last_log_id, membership: meta.last_membership.clone() };
         let index = meta.last_log_id.map_or(0, |id| id.index);
         self.shared.changes.send_replace(index);
@@ -264,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_reads_the_state_cannot_come_to_wait_for_itself() {
-        let state = SharedState { applied: RwLock::default(), changes: watch::Sender::new(0) };
+        let state = SharedState::default();
         let again = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(state.read())));
         let guard = state.state();
         assert!(again().is_err(), "an entry applied in between would hold both for ever");

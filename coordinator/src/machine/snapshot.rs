@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::versions::Version;
 use cluster_config::wire::codec;
 
 use crate::error::{Error, chain};
 use crate::group::raft::SnapshotMeta;
 use crate::log::durable;
 
-/// First bytes of each file; the last one counts the format.
-const MAGIC: &[u8; 8] = b"TVSSNAP2";
+/// First bytes of each file; the version follows, then the length of what says what it covers.
+const MAGIC: &[u8; 7] = b"TVSSNAP";
 const CHECKSUM_BYTES: usize = 32;
-const HEADER_BYTES: usize = MAGIC.len() + 4;
+const HEADER_BYTES: usize = MAGIC.len() + 1 + 4;
 const EXTENSION: &str = "snapshot";
 
 /// Snapshots that stay on the disk. If the last one is damaged, the state is made of the one before and the log.
@@ -26,8 +27,15 @@ const KEPT: usize = 2;
 pub struct Stored {
     /// What it covers.
     pub meta: SnapshotMeta,
-    /// The encoded state.
+    /// The encoded state, stamped with its version. It travels as it lies on the disk.
     pub data: Arc<Vec<u8>>,
+}
+
+impl Stored {
+    /// The version in which it is written, as its first byte says.
+    fn version(&self) -> Version {
+        self.data.first().map_or(Version::CURRENT, |byte| Version(*byte))
+    }
 }
 
 /// The folder of snapshots.
@@ -73,13 +81,15 @@ impl Snapshots {
     /// [`Error::Disk`]; [`Error::Message`] where what it covers does not encode.
     pub fn save(&self, snapshot: &Stored) -> Result<(), Error> {
         let index = snapshot.meta.last_log_id.map_or(0, |id| id.index);
-        let meta = codec::encode(&snapshot.meta, PEER_FRAME_BYTES_MAX)?;
+        let version = snapshot.version();
+        let meta = codec::encode_as(&snapshot.meta, version, PEER_FRAME_BYTES_MAX)?;
         let length = (meta.len() as u32).to_le_bytes();
         let mut context = digest::Context::new(&digest::SHA256);
-        [&MAGIC[..], &length, &meta, &snapshot.data].iter().for_each(|part| context.update(part));
+        [&MAGIC[..], &[version.0], &length, &meta, &snapshot.data].iter().for_each(|part| context.update(part));
         let name = format!("{index:020}.{EXTENSION}");
         let checksum = context.finish();
-        durable::write_file(&self.folder, &name, &[MAGIC, &length, &meta, &snapshot.data, checksum.as_ref()])?;
+        let parts = [&MAGIC[..], &[version.0], &length, &meta, &snapshot.data, checksum.as_ref()];
+        durable::write_file(&self.folder, &name, &parts)?;
         let paths = self.paths()?;
         for path in &paths[..paths.len().saturating_sub(KEPT)] {
             fs::remove_file(path).map_err(Error::disk(path, "remove"))?;
@@ -105,7 +115,7 @@ fn read(path: &Path) -> Result<Stored, Error> {
     let mut bytes = fs::read(path).map_err(Error::disk(path, "read"))?;
     let damaged = |problem: &str| Error::corrupt(path, problem);
     if bytes.len() < HEADER_BYTES + CHECKSUM_BYTES || &bytes[..MAGIC.len()] != MAGIC {
-        return Err(damaged("the snapshot is cut short or of another format"));
+        return Err(damaged("the snapshot is cut short, or it is none"));
     }
     let checksum = bytes.split_off(bytes.len() - CHECKSUM_BYTES);
     if digest::digest(&digest::SHA256, &bytes).as_ref() != checksum {
@@ -115,7 +125,10 @@ fn read(path: &Path) -> Result<Stored, Error> {
     let meta = bytes
         .get(HEADER_BYTES..HEADER_BYTES + length)
         .ok_or_else(|| damaged("the snapshot's header is longer than the file"))?;
-    let meta = codec::decode(meta, PEER_FRAME_BYTES_MAX)?;
+    let place = "the snapshot".to_owned();
+    let version = Version(bytes[MAGIC.len()]).check();
+    let version = version.map_err(|unknown| Error::FileVersion { path: path.to_owned(), place, unknown })?;
+    let meta = codec::decode_as(meta, version, PEER_FRAME_BYTES_MAX)?;
     bytes.drain(..HEADER_BYTES + length);
     Ok(Stored { meta, data: Arc::new(bytes) })
 }
@@ -131,18 +144,22 @@ mod tests {
     fn a_snapshot_has_the_bytes_that_are_written_down() {
         let folder = tempfile::tempdir().expect("a folder");
         let snapshots = Snapshots::open(folder.path()).expect("it opens");
-        let stored = Stored { meta: SnapshotMeta::default(), data: Arc::new(vec![1, 2, 3]) };
-        snapshots.save(&stored).expect("it is saved");
-        let path = snapshots.paths().expect("a folder").remove(0);
-        let bytes = fs::read(&path).expect("a file");
+        let path = snapshots.folder.join(format!("{:020}.{EXTENSION}", 0));
         let mut golden = Golden::default();
-        golden.add_bytes("snapshot", &bytes);
-        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_snapshot.txt"));
+        for version in Version::understood() {
+            let stored = Stored { meta: SnapshotMeta::default(), data: Arc::new(vec![version.0, 2, 3]) };
+            snapshots.save(&stored).expect("it is saved");
+            golden.add_bytes("snapshot", version, &fs::read(&path).expect("a file"));
+        }
+        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "golden_snapshot");
 
-        let mut older = bytes;
-        older[MAGIC.len() - 1] = b'1';
-        fs::write(&path, older).expect("written");
+        let mut later = fs::read(&path).expect("a file");
+        let end = later.len() - CHECKSUM_BYTES;
+        later[MAGIC.len()] = Version::CURRENT.0 + 1;
+        let checksum = digest::digest(&digest::SHA256, &later[..end]);
+        later[end..].copy_from_slice(checksum.as_ref());
+        fs::write(&path, later).expect("written");
         let (newest, problems) = snapshots.newest().expect("a folder");
-        assert!(newest.is_none() && problems[0].contains("another format"), "{problems:?}");
+        assert!(newest.is_none() && problems[0].contains("is not understood here"), "{problems:?}");
     }
 }

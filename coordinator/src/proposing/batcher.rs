@@ -2,11 +2,13 @@
 //! other node, whose batches are messages to the leader.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{LEDGER_BATCH_RECORDS_MAX, SEARCHES_IN_FLIGHT_MAX};
+use cluster_config::versions::Version;
 use coordinator_core::ledger::batching::{Asked, Batching, Effect, Error, Event, WAITING_MAX};
 use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome};
 use futures::StreamExt as _;
@@ -17,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::Now;
 use crate::error::ProposeError;
-use crate::machine::Raft;
+use crate::machine::{Raft, SharedState};
 use crate::proposing::propose::submit;
 
 /// Askers that may wait to be taken up: with those that wait inside of the machine as many as a node searches at once.
@@ -109,12 +111,13 @@ pub struct LedgerBatcher {
 
 impl LedgerBatcher {
     /// Starts the task on the current runtime, the raft thread's.
-    pub fn start(raft: Raft, now: Now) -> Self {
+    pub fn start(raft: Raft, now: Now, shared: Arc<SharedState>) -> Self {
         let me = NodeId(raft.metrics().borrow_watched().id);
         let batcher = Batcher::start(&Handle::current(), move |_, records| {
             let raft = raft.clone();
             let entry = Entry::new(Actor::node(me), now(), Command::record(records));
-            async move { append(&raft, entry).await }
+            let version = shared.version();
+            async move { append(&raft, entry, version).await }
         });
         Self { me, batcher }
     }
@@ -133,8 +136,8 @@ impl LedgerBatcher {
     }
 }
 
-async fn append(raft: &Raft, entry: Entry) -> Result<Vec<RecordOutcome>, ProposeError> {
-    match submit(raft, entry).await? {
+async fn append(raft: &Raft, entry: Entry, version: Version) -> Result<Vec<RecordOutcome>, ProposeError> {
+    match submit(raft, entry, version).await? {
         Outcome::Recorded(outcomes) => Ok(outcomes),
         other => Err(ProposeError::Fault(format!("records were answered with {other:?}"))),
     }

@@ -160,6 +160,8 @@ pub fn after_search(
         manifest_ordinal: known.map(|who| who.manifest_ordinal),
         epoch: merged.epoch,
         gallery_version: merged.version,
+        #[cfg(feature = "next")]
+        attempt: capture.attempt,
     })
 }
 

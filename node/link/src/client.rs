@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use cluster_config::limits::GATE_DEADLINE_MS;
 use cluster_config::wire::gate::{Answer, Capture, Request, Response, Welcome};
-use cluster_config::wire::{Channel, Refusal, RefusalCode};
+use cluster_config::wire::{Refusal, RefusalCode};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -27,7 +27,6 @@ pub use error::{ClientError, Failure, Tried};
 use crate::codes::CODE_DONE;
 use crate::endpoint::bind_client;
 use crate::error::LinkError;
-use crate::frame::Frame;
 use crate::identity::Identity;
 use pace::{Budget, Pace};
 use warm::Pool;
@@ -126,7 +125,7 @@ impl GateClient {
         let GateClientOptions { addresses, identity, deadline } = options;
         let first = *addresses.first().ok_or(ClientError::Request(LinkError::NoAddress))?;
         let endpoint = bind_client(first, &identity)?;
-        let pool = Arc::new(Pool::new(endpoint.clone(), addresses, wanted).map_err(ClientError::Request)?);
+        let pool = Arc::new(Pool::new(endpoint.clone(), addresses, wanted));
         let until = Instant::now() + deadline;
         loop {
             // If time runs out here, the error below tells what has failed so far.
@@ -219,10 +218,9 @@ impl Inner {
         pace: &Pace,
         deadline: Duration,
     ) -> Result<(SocketAddr, Response), ClientError> {
-        let frame = Frame::encode(Channel::Gate, request).map_err(|error| ClientError::Request(error.into()))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.budget.earn();
-        race::run(self, &frame, pace, deadline).await
+        race::run(self, request, pace, deadline).await
     }
 }
 

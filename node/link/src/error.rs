@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cluster_config::versions::Version;
 use cluster_config::wire::{Refusal, codec};
 use quinn::{ConnectError, ConnectionError};
 
@@ -34,6 +35,11 @@ pub enum LinkError {
         address: SocketAddr,
         /// What was met.
         reason: String,
+    },
+    /// The two sides have no version in common. Nothing was sent.
+    Version {
+        /// The other side.
+        address: SocketAddr,
     },
     /// The other side is no node. Nothing was sent.
     NotANode {
@@ -75,6 +81,11 @@ impl LinkError {
         match self {
             Self::Unreachable { address, reason } => format!("{address}: not reachable ({reason})"),
             Self::Certificate { address, reason } => format!("{address}: TLS refused ({reason})"),
+            Self::Version { address } => format!(
+                "{address}: no version of the protocol is understood on both sides; here versions {} to {} are",
+                Version::OLDEST,
+                Version::CURRENT
+            ),
             Self::NotANode { address, found } => format!("{address}: answered by {found}, which is not a node"),
             Self::Lost { address, reason } => {
                 format!("{address}: connection lost with the request under way ({reason})")
@@ -93,6 +104,7 @@ impl LinkError {
         match self {
             Self::Unreachable { .. } => "check that the node runs and that UDP gets there",
             Self::Certificate { .. } => "issue a valid certificate of the same authority with `tvs certs issue`",
+            Self::Version { .. } => "run releases that are next to each other",
             Self::NotANode { .. } => "check the address and the certificate used there",
             Self::Lost { .. } | Self::TimedOut { .. } => "ask again where repeating is safe",
             Self::Answer { .. } => "run the same version on both sides",
@@ -118,6 +130,7 @@ impl LinkError {
     /// The error of a connection that ended before a request could be written to it.
     pub(crate) fn before_sending(address: SocketAddr, error: &ConnectionError) -> Self {
         match tls_alert(error) {
+            Some(NO_COMMON_VERSION) => Self::Version { address },
             Some(_) => Self::Certificate { address, reason: describe(error) },
             None => Self::Unreachable { address, reason: describe(error) },
         }
@@ -127,6 +140,7 @@ impl LinkError {
     /// through, even if this side learns of the failure late.
     pub(crate) fn after_sending(address: SocketAddr, error: &ConnectionError) -> Self {
         match tls_alert(error) {
+            Some(NO_COMMON_VERSION) => Self::Version { address },
             Some(_) => Self::Certificate { address, reason: describe(error) },
             None => Self::Lost { address, reason: describe(error) },
         }
@@ -160,6 +174,9 @@ fn tls_alert(error: &ConnectionError) -> Option<u8> {
     (0x100..0x200).contains(&code).then_some((code & 0xff) as u8)
 }
 
+/// The alert `no_application_protocol` (RFC 7301, section 3.2): of the versions offered none is understood.
+const NO_COMMON_VERSION: u8 = 120;
+
 /// A short name of how a handshake failed, for metrics.
 pub(crate) fn handshake_label(error: &ConnectionError) -> &'static str {
     match (tls_alert(error), error) {
@@ -182,7 +199,7 @@ fn alert_label(alert: u8) -> &'static str {
         51 => "decrypt_error",
         70 => "tls_version",
         116 => "certificate_required",
-        120 => "application_protocol",
+        NO_COMMON_VERSION => "application_protocol",
         _ => "tls",
     }
 }

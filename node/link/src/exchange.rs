@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cluster_config::actor::Role;
+use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, Fix, Refusal, RefusalCode};
 use quinn::{Connection, Endpoint, ReadError, WriteError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::codes::CODE_IDENTITY;
 use crate::endpoint::SERVER_NAME;
 use crate::error::LinkError;
-use crate::frame::{BodyError, Frame, HeaderError, Reader};
+use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
 use crate::identity::actor_of_connection;
+use crate::version::version_of;
 
 /// Makes a connection to a node and checks that it is one.
 pub(crate) async fn connect(
@@ -41,14 +45,42 @@ pub(crate) async fn connect(
     }
 }
 
-/// Sends `frame` on a new stream and waits for the body of the answer. The caller sets the time limit; dropping the
-/// future gives the stream up.
-pub(crate) async fn exchange(
+/// An answer that has come, in its version.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    address: SocketAddr,
+    channel: Channel,
+    version: Version,
+    body: Bytes,
+}
+
+impl Answer {
+    /// What it says.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, LinkError> {
+        let read = frame::decode(self.channel, self.version, &self.body);
+        read.map_err(|refusal| LinkError::Answer { address: self.address, refusal })
+    }
+}
+
+/// Sends `request` on a new stream, in the version that both sides understand, and waits for the answer. The caller sets
+/// the time limit; dropping the future gives the stream up.
+pub(crate) async fn exchange<T: Serialize>(
+    connection: &Connection,
+    address: SocketAddr,
+    channel: Channel,
+    request: &T,
+) -> Result<Answer, LinkError> {
+    let frame = Frame::encode(channel, version_of(connection), request)?;
+    exchange_frame(connection, address, channel, &frame).await
+}
+
+/// As [`exchange`], with a frame that is encoded in the connection's version.
+pub(crate) async fn exchange_frame(
     connection: &Connection,
     address: SocketAddr,
     channel: Channel,
     frame: &Frame,
-) -> Result<Bytes, LinkError> {
+) -> Result<Answer, LinkError> {
     let (mut send, mut receive) =
         connection.open_bi().await.map_err(|error| LinkError::before_sending(address, &error))?;
     match frame.write(&mut send).await {
@@ -72,8 +104,9 @@ pub(crate) async fn exchange(
         let refusal = Refusal::new(RefusalCode::MalformedFrame, "frame header byte 3", problem, fix);
         return Err(LinkError::Answer { address, refusal });
     }
-    reader.body(header.body_bytes as usize).await.map_err(|error| match error {
+    let body = reader.body(header.body_bytes as usize).await.map_err(|error| match error {
         BodyError::Refused(refusal) => LinkError::Answer { address, refusal },
         BodyError::Gone(error) => gone(error),
-    })
+    })?;
+    Ok(Answer { address, channel, version: header.version, body })
 }

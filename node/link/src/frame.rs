@@ -1,6 +1,7 @@
 //! One frame on one stream: header checked before the body is allocated, body read as it comes, one write out.
 
 use bytes::Bytes;
+use cluster_config::versions::{Unknown, Version};
 use cluster_config::wire::codec;
 use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, Fix, FrameHeader, Refusal, RefusalCode};
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
@@ -12,16 +13,17 @@ use crate::codes::CODE_ABANDONED;
 /// A frame ready to be written, as often as needed: its clones share the bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
+    pub(crate) version: Version,
     chunks: [Bytes; 2],
 }
 
 impl Frame {
-    /// Encodes `message` for `channel`.
-    pub(crate) fn encode<T: Serialize>(channel: Channel, message: &T) -> Result<Self, codec::Error> {
-        let body = codec::encode(message, channel.body_bytes_max())?;
+    /// Encodes `message` for `channel`, in a version that the other side understands.
+    pub(crate) fn encode<T: Serialize>(channel: Channel, version: Version, message: &T) -> Result<Self, codec::Error> {
+        let body = codec::encode_as(message, version, channel.body_bytes_max())?;
         // The limit of every channel is far below what the header's 32 bits hold.
-        let header = FrameHeader { channel, body_bytes: body.len() as u32 }.encode();
-        Ok(Self { chunks: [Bytes::copy_from_slice(&header), Bytes::from(body)] })
+        let header = FrameHeader { version, channel, body_bytes: body.len() as u32 }.encode();
+        Ok(Self { version, chunks: [Bytes::copy_from_slice(&header), Bytes::from(body)] })
     }
 
     /// Length on the wire, bytes.
@@ -154,9 +156,9 @@ impl<'a> Reader<'a> {
 }
 
 /// Decodes a body. A refusal says where it does not decode.
-pub(crate) fn decode<T: DeserializeOwned>(channel: Channel, body: &[u8]) -> Result<T, Refusal> {
+pub(crate) fn decode<T: DeserializeOwned>(channel: Channel, version: Version, body: &[u8]) -> Result<T, Refusal> {
     let as_described = "encode the message as this protocol version describes it";
-    codec::decode(body, channel.body_bytes_max()).map_err(|error| match error {
+    codec::decode_as(body, version, channel.body_bytes_max()).map_err(|error| match error {
         codec::Error::TooLarge { .. } => {
             Refusal::new(RefusalCode::TooLarge, "frame body", error.to_string(), "send a smaller message")
         }
@@ -166,6 +168,9 @@ pub(crate) fn decode<T: DeserializeOwned>(channel: Channel, body: &[u8]) -> Resu
         }
         codec::Error::Encode(_) => {
             Refusal::new(RefusalCode::MalformedFrame, "frame body", error.to_string(), as_described)
+        }
+        codec::Error::Version(unknown) => {
+            Refusal::new(RefusalCode::UnknownVersion, "frame header byte 2", unknown.to_string(), Unknown::FIX)
         }
     })
 }

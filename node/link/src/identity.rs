@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::hmac;
 use cluster_config::actor::Actor;
-use cluster_config::wire::ALPN;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::version;
 
 /// Why files do not make an identity. An operator can mend all of these.
 #[derive(Debug, thiserror::Error)]
@@ -200,7 +201,7 @@ fn tls(
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain.clone(), key.clone_key())
         .map_err(|error| error.to_string())?;
-    server.alpn_protocols = vec![ALPN.to_vec()];
+    server.alpn_protocols = version::names();
     server.send_tls13_tickets = 0;
     server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     let mut client = rustls::ClientConfig::builder_with_provider(provider)
@@ -209,7 +210,7 @@ fn tls(
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)
         .map_err(|error| error.to_string())?;
-    client.alpn_protocols = vec![ALPN.to_vec()];
+    client.alpn_protocols = version::names();
     client.resumption = rustls::client::Resumption::disabled();
     let server = QuicServerConfig::try_from(server).map_err(|error| error.to_string())?;
     let client = QuicClientConfig::try_from(client).map_err(|error| error.to_string())?;

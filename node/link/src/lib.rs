@@ -17,6 +17,7 @@ mod codes;
 mod exchange;
 mod frame;
 mod observe;
+mod version;
 
 pub use client::{GateClient, GateClientOptions};
 pub use endpoint::{bind, bind_client};

@@ -12,7 +12,6 @@ use crate::codes::CODE_DONE;
 use crate::endpoint::bind_client;
 use crate::error::LinkError;
 use crate::exchange::{connect, exchange};
-use crate::frame::{self, Frame};
 use crate::identity::Identity;
 
 /// How long each node gets for its handshake before the next address is tried.
@@ -60,7 +59,6 @@ impl OperatorClient {
     /// # Errors
     /// The last address's [`LinkError`].
     pub async fn call(&self, request: &operator::Request, timeout: Duration) -> Result<operator::Response, LinkError> {
-        let frame = Frame::encode(Channel::Operator, request)?;
         let reads = reads_only(request);
         let mut last = Err(LinkError::NoAddress);
         let mut from = 0;
@@ -70,13 +68,11 @@ impl OperatorClient {
                 Err(error) => return if last.is_ok() { last } else { Err(error) },
             };
             let address = self.inner.addresses[index];
-            let exchanged = exchange(&connection, address, Channel::Operator, &frame);
+            let exchanged = exchange(&connection, address, Channel::Operator, request);
             let result = tokio::time::timeout(timeout, exchanged)
                 .await
                 .unwrap_or(Err(LinkError::TimedOut { address, timeout }))
-                .and_then(|body| {
-                    frame::decode(Channel::Operator, &body).map_err(|refusal| LinkError::Answer { address, refusal })
-                });
+                .and_then(|answer| answer.read());
             let again = match &result {
                 Ok(operator::Response::Refused(refusal)) => reads && refusal.code.retryable(),
                 Ok(_) => false,
@@ -133,5 +129,7 @@ fn reads_only(request: &operator::Request) -> bool {
         | Request::SubmitManifest(_)
         | Request::CloseJourney(_)
         | Request::PolicySet(_) => false,
+        #[cfg(feature = "next")]
+        Request::Amend(_) => false,
     }
 }

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use crate::codes::CODE_DONE;
 use crate::error::LinkError;
 use crate::exchange::{connect, exchange};
-use crate::frame::{self, Frame};
 
 /// How long a connection to a node may take to come up: a few round trips of any distance within a country.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -96,16 +95,15 @@ impl PeerLinks {
         request: &peer::Request,
         timeout: Duration,
     ) -> Result<peer::Response, LinkError> {
-        let frame = Frame::encode(Channel::Peer, request)?;
         let link = self.link(address, lane);
         let exchanged = async {
             let connection = link.connection(&self.endpoint, address).await?;
-            match exchange(&connection, address, Channel::Peer, &frame).await {
+            match exchange(&connection, address, Channel::Peer, request).await {
                 // A connection that was dead before anything was written is replaced at once, but only once.
                 Err(LinkError::Unreachable { .. }) => {
                     link.forget(&connection);
                     let connection = link.connection(&self.endpoint, address).await?;
-                    exchange(&connection, address, Channel::Peer, &frame).await
+                    exchange(&connection, address, Channel::Peer, request).await
                 }
                 Err(error) => {
                     if connection.close_reason().is_some() {
@@ -120,9 +118,9 @@ impl PeerLinks {
             link.unanswered();
             return Err(LinkError::TimedOut { address, timeout });
         };
-        let body = result?;
+        let answer = result?;
         link.heard();
-        frame::decode(Channel::Peer, &body).map_err(|refusal| LinkError::Answer { address, refusal })
+        answer.read()
     }
 
     /// Closes and forgets the connections to `address`: the node has left, or is known to be gone.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cluster_config::limits::STREAMS_PER_CONNECTION_MAX;
+use cluster_config::versions::Version;
 use cluster_config::wire::{gate, operator, peer};
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::sync::Semaphore;
@@ -17,6 +18,7 @@ use crate::error::{describe, handshake_label};
 use crate::identity::actor_of_connection;
 use crate::limits;
 use crate::observe::{Metrics, Up};
+use crate::version::version_of;
 use cluster_config::actor::Actor;
 use registry::Registry;
 
@@ -45,6 +47,8 @@ struct Shared<H> {
 struct Session {
     connection: Connection,
     from: Actor,
+    /// The version that both sides understand. Refusals of what is no request have it.
+    version: Version,
     /// One permit for each request that is being handled. QUIC bounds the open streams, but work may go on after its
     /// stream was given up. This bounds the work.
     permits: Arc<Semaphore>,
@@ -155,6 +159,7 @@ async fn greet<H: Handler>(shared: Arc<Shared<H>>, incoming: Incoming) {
         connection.set_receive_window(limits::PEER_CONNECTION_WINDOW_BYTES.into());
     }
     let session = Arc::new(Session {
+        version: version_of(&connection),
         connection,
         from,
         permits: Arc::new(Semaphore::new(STREAMS_PER_CONNECTION_MAX as usize)),

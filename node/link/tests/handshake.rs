@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use cluster_config::actor::Role;
+use cluster_config::versions::Version;
 use harness::{World, capture, start, until};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use node_link::certificates::Validity;
@@ -107,7 +108,7 @@ async fn no_certificate_and_the_wrong_protocol_name() {
             .with_root_certificates(roots.clone())
     };
     let mut anonymous = builder().with_no_client_auth();
-    anonymous.alpn_protocols = vec![cluster_config::wire::ALPN.to_vec()];
+    anonymous.alpn_protocols = vec![Version::CURRENT.alpn()];
     let issued = world.authority.issue(Role::Gate, "gate-1", Validity::Days(1)).expect("a certificate");
     let chain = vec![CertificateDer::from_pem_slice(&read(&issued.certificate)).expect("a certificate")];
     let key = PrivateKeyDer::from_pem_slice(&read(&issued.key)).expect("a key");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cluster_config::actor::Role;
 use cluster_config::limits::{GATE_FRAME_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
+use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, FrameHeader, codec, gate};
 use harness::{Server, World, capture, start, until};
 use node_link::endpoint::SERVER_NAME;
@@ -45,7 +46,7 @@ fn refusal(answer: &[u8]) -> String {
 }
 
 fn header(channel: Channel, body_bytes: u32) -> [u8; FRAME_HEADER_BYTES] {
-    FrameHeader { channel, body_bytes }.encode()
+    FrameHeader { version: Version::CURRENT, channel, body_bytes }.encode()
 }
 
 async fn others_work(gate: &GateClient) {

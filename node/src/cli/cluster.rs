@@ -109,8 +109,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
 }
 
 fn describe(status: &ClusterStatus) -> String {
-    let mut rows =
-        vec![["node", "address", "zone", "role", "owns", "stands by", "silent ms"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["node", "address", "zone", "role", "version", "owns", "stands by", "silent ms"].map(String::from).to_vec(),
+    ];
     for member in &status.members {
         let mut role = if member.voter { "voter" } else { "learner" }.to_owned();
         if status.leader == Some(member.member.id) {
@@ -124,6 +125,7 @@ fn describe(status: &ClusterStatus) -> String {
             member.member.address.clone(),
             member.member.zone.to_string(),
             role,
+            member.version.map_or("?".to_owned(), |version| version.to_string()),
             member.owner_of.to_string(),
             member.standby_of.to_string(),
             member.silent_ms.map_or("?".to_owned(), |ms| ms.to_string()),
@@ -131,12 +133,13 @@ fn describe(status: &ClusterStatus) -> String {
     }
     let replicated = status.shards_replicated.map_or("?".to_owned(), |shards| shards.to_string());
     format!(
-        "cluster {:?} as node {} sees it: leader {}, term {}, blueprint {}, engine {}\n\
+        "cluster {:?} as node {} sees it: leader {}, term {}, version {}, blueprint {}, engine {}\n\
          {} journeys open, {} shards ({replicated} with all replicas), {} ledger records\n{}",
         status.cluster,
         status.node,
         status.leader.map_or("unknown".to_owned(), |leader| leader.to_string()),
         status.term,
+        status.version,
         status.generation,
         status.engine,
         status.journeys,

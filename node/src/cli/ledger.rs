@@ -27,10 +27,32 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Correct how often the traveller of a record was captured
+    #[cfg(feature = "next")]
+    #[command(after_help = "Example: tvs ledger amend --node 127.0.0.1:7101 \
+                      --encounter 0102030405060708090a0b0c0d0e0f10 --attempt 2")]
+    Amend {
+        #[command(flatten)]
+        connection: Connection,
+        /// The record's encounter
+        #[arg(long)]
+        encounter: cluster_config::ids::EncounterId,
+        /// Which capture of the traveller it was, from 1
+        #[arg(long)]
+        attempt: u8,
+    },
 }
 
 pub fn run(command: Command) -> Result<(), Failure> {
-    let Command::Export { connection, encounters, journey, json } = command;
+    let (connection, encounters, journey, json) = match command {
+        Command::Export { connection, encounters, journey, json } => (connection, encounters, journey, json),
+        #[cfg(feature = "next")]
+        Command::Amend { connection, encounter, attempt } => {
+            let amendment = cluster_config::wire::operator::Amendment { encounter, attempt };
+            let Response::Amended(_) = connection.ask(&Request::Amend(amendment))? else { return Err(out_of_turn()) };
+            return output::print("done");
+        }
+    };
     let mut records: Vec<LedgerRecord> = Vec::new();
     let mut from = Some(0);
     while let Some(position) = from {

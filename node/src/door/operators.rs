@@ -79,6 +79,11 @@ impl Operators {
                 }
                 drained
             }
+            #[cfg(feature = "next")]
+            Request::Amend(amendment) => {
+                self.change(actor, coordinator_core::ledger::Command::Amend(amendment)).await?;
+                Response::Amended(amendment)
+            }
             Request::AddMember { .. } | Request::RemoveMember(_) | Request::TransferLeader(_) => {
                 self.leader.carry_out(actor, request).await?
             }

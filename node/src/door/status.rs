@@ -23,6 +23,7 @@ pub fn status(cluster: String, engine: String, coordinator: &Coordinator, invent
         let open = state.journeys().iter().filter(|plan| state.is_open(plan.id));
         ClusterStatus {
             cluster,
+            version: coordinator.version(),
             node: me,
             leader,
             term,
@@ -38,6 +39,7 @@ pub fn status(cluster: String, engine: String, coordinator: &Coordinator, invent
                         member: member.member.clone(),
                         voter: voters.contains(&id),
                         draining: member.draining,
+                        version: member.version,
                         silent_ms: leads.then(|| inventory.silent_ms(id)),
                         owner_of: placed(&|p| p.owner == id),
                         standby_of: placed(&|p| p.standbys.contains(&id)),

@@ -202,7 +202,7 @@ impl Work {
                 let (place, problem) = (format!("gallery {}", order.shard), "the operating system gives no randomness");
                 return Err(Refusal::new(RefusalCode::Internal, place, problem, "look at the node"));
             }
-            segment::encode(&head, &values).map_err(|error| {
+            segment::encode(&head, &values, tools.coordinator.version()).map_err(|error| {
                 let place = format!("segment of gallery {}", order.shard);
                 Refusal::new(RefusalCode::Internal, place, error.to_string(), "report this to who maintains the nodes")
             })

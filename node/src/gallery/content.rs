@@ -194,7 +194,7 @@ impl Contents {
         let here = self.clone();
         let read = self.network.spawn_blocking(move || -> Result<Option<Segment>, Fault> {
             if let Some(serving) = serving.filter(|serving| serving.loaded.head.version >= version_min) {
-                return Ok(Some(segment::roster(&serving.loaded.head)?));
+                return Ok(Some(segment::roster(&serving.loaded.head, here.coordinator.version())?));
             }
             let kept = here.store.versions(Kind::Roster, shard)?;
             match kept.last().filter(|kept| kept.version >= version_min) {
@@ -258,7 +258,7 @@ impl Contents {
         let kept = Kept { kind: Kind::Gallery, shard, version, hash };
         let Some(segment) = self.store.get(kept)? else { return Ok(None) };
         let loaded = segment::decode(&segment, None)?;
-        Ok(Some(segment::roster(&loaded.head)?))
+        Ok(Some(segment::roster(&loaded.head, self.coordinator.version())?))
     }
 }
 

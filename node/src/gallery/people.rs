@@ -253,6 +253,7 @@ mod tests {
     use cluster_config::calendar::unix_ms;
     use cluster_config::decision::Candidate;
     use cluster_config::gallery::Segment;
+    use cluster_config::versions::Version;
     use shaders::{Choice, Engine, Job};
 
     use super::*;
@@ -322,7 +323,7 @@ mod tests {
         };
         let order = BuildOrder { shard, manifest: ContentHash([version as u8; 32]), people, listing };
         let (head, values) = build(&sources, &order, before, GalleryVersion(version), &mut dice)?;
-        Ok(segment::encode(&head, &values).expect("a segment"))
+        Ok(segment::encode(&head, &values, Version::CURRENT).expect("a segment"))
     }
 
     fn read(segment: &Segment, before: Option<&Loaded>) -> Loaded {
@@ -349,7 +350,7 @@ mod tests {
             "a correction changes nobody's identity"
         );
 
-        let roster = read(&segment::roster(&second.head).expect("a roster"), Some(&second));
+        let roster = read(&segment::roster(&second.head, Version::CURRENT).expect("a roster"), Some(&second));
         built(&holdings, [1, 2].map(traveller).to_vec(), Some(&roster), 3);
         assert_eq!(asked(), [1, 2], "a roster has no templates");
     }

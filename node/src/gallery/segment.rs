@@ -1,7 +1,7 @@
 //! A segment's content: the people and templates of one shard at one version, and its bytes.
 //!
-//! Layout: `TVSG`, format version (1 byte), length of the head (u32, little endian), head (bincode), templates (f32,
-//! little endian, row after row). The hash of the whole is what the replicated state commits.
+//! Layout: `TVSG`, version (1 byte), length of the head (u32, little endian), head (bincode, in that version), templates
+//! (f32, little endian, row after row). The hash of the whole is what the replicated state commits.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SHARD_PEOPLE_MAX, SHARD_ROWS_MAX};
+use cluster_config::versions::Version;
 use cluster_config::wire::codec;
 pub use node_core::roster::Enrolled;
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"TVSG";
-const FORMAT_VERSION: u8 = 3;
 const PREFIX_BYTES: usize = 9;
 
 /// Why bytes are not a segment of this shard.
@@ -137,8 +137,8 @@ impl Loaded {
 ///
 /// # Errors
 /// As [`encode`].
-pub fn roster(head: &Head) -> Result<Segment, codec::Error> {
-    encode(&Head { owners: Vec::new(), ..head.clone() }, &[])
+pub fn roster(head: &Head, version: Version) -> Result<Segment, codec::Error> {
+    encode(&Head { owners: Vec::new(), ..head.clone() }, &[], version)
 }
 
 /// SHA-256 of `bytes`.
@@ -148,15 +148,15 @@ pub fn hash(bytes: &[u8]) -> ContentHash {
     ContentHash(hash)
 }
 
-/// Writes a segment.
+/// Writes a segment in a version, the cluster's: any member may come to hold it.
 ///
 /// # Errors
 /// Where the head does not encode: a fault of ours.
-pub fn encode(head: &Head, templates: &[f32]) -> Result<Segment, codec::Error> {
-    let encoded = codec::encode(head, PEER_FRAME_BYTES_MAX)?;
+pub fn encode(head: &Head, templates: &[f32], version: Version) -> Result<Segment, codec::Error> {
+    let encoded = codec::encode_as(head, version, PEER_FRAME_BYTES_MAX)?;
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + encoded.len() + size_of_val(templates));
     bytes.extend_from_slice(&MAGIC);
-    bytes.push(FORMAT_VERSION);
+    bytes.push(version.0);
     bytes.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&encoded);
     for value in templates {
@@ -176,14 +176,15 @@ pub fn decode(segment: &Segment, before: Option<&Loaded>) -> Result<Loaded, Erro
     if hash(bytes) != segment.hash {
         return Err(Error::Hash { shard: segment.shard, version: segment.version });
     }
-    if bytes.len() < PREFIX_BYTES || bytes[..4] != MAGIC || bytes[4] != FORMAT_VERSION {
-        return Err(layout(0, format!("not a segment of format {FORMAT_VERSION}")));
+    if bytes.len() < PREFIX_BYTES || bytes[..4] != MAGIC {
+        return Err(layout(0, "not a segment".to_owned()));
     }
+    let version = Version(bytes[4]).check().map_err(|unknown| layout(4, unknown.to_string()))?;
     let head_bytes = u32::from_le_bytes([bytes[5], bytes[6], bytes[7], bytes[8]]) as usize;
     let Some(head_end) = PREFIX_BYTES.checked_add(head_bytes).filter(|end| *end <= bytes.len()) else {
         return Err(layout(5, format!("a head of {head_bytes} bytes in {} bytes", bytes.len())));
     };
-    let head: Head = codec::decode(&bytes[PREFIX_BYTES..head_end], PEER_FRAME_BYTES_MAX)
+    let head: Head = codec::decode_as(&bytes[PREFIX_BYTES..head_end], version, PEER_FRAME_BYTES_MAX)
         .map_err(|error| layout(PREFIX_BYTES, error.to_string()))?;
     if head.shard != segment.shard || head.version != segment.version {
         let problem = format!("{} version {} in place of {segment:?}", head.shard, head.version);
@@ -251,16 +252,19 @@ mod tests {
             left: vec![enrolled],
             owners: vec![0],
         };
-        let segment = encode(&head, &[1.0, 0.0, 0.0, 0.0]).expect("a segment");
+        let written = |version| encode(&head, &[1.0, 0.0, 0.0, 0.0], version).expect("a segment");
         let mut golden = Golden::default();
         golden.add("head", &head);
-        golden.add_bytes("segment", &segment.bytes);
-        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gallery/golden_segment.txt"));
+        for version in Version::understood() {
+            golden.add_bytes("segment", version, &written(version).bytes);
+        }
+        golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gallery"), "golden_segment");
 
-        let mut older = segment;
-        older.bytes[4] = FORMAT_VERSION - 1;
-        older.hash = hash(&older.bytes);
-        let error = decode(&older, None).map(|_| ()).expect_err("another format").to_string();
-        assert!(error.contains("format 3"), "{error}");
+        let mut later = written(Version::CURRENT);
+        later.bytes[4] += 1;
+        later.hash = hash(&later.bytes);
+        let error = decode(&later, None).map(|_| ()).expect_err("a later release's").to_string();
+        let wanted = format!("segment at byte 4: version {} is not understood here", later.bytes[4]);
+        assert!(error.contains(&wanted), "{error}");
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use cluster_config::actor::Actor;
 use cluster_config::ids::Incarnation;
 use cluster_config::member::Member;
+use cluster_config::versions::Version;
 use coordinator::Coordinator;
 use coordinator_core::membership::Command;
 
@@ -22,7 +23,9 @@ pub async fn announce(coordinator: &Coordinator, proposer: &Proposer, member: Me
         let known = coordinator.with_state(|state| state.members().get(member.id).cloned());
         let command = match known {
             Some(known) if known.member != member => Command::Register(member.clone()),
-            Some(known) if known.incarnation < incarnation => Command::AnnounceStart { node: member.id, incarnation },
+            Some(known) if known.incarnation < incarnation => {
+                Command::AnnounceStart { node: member.id, incarnation, version: Version::CURRENT }
+            }
             Some(_) => return,
             None => Command::Register(member.clone()),
         };

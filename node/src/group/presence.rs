@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::member::Member;
+use cluster_config::versions::Version;
 use cluster_config::wire::peer::{Hello, Request, Response};
 use coordinator::Coordinator;
 use coordinator_core::State;
@@ -77,6 +78,7 @@ impl Presence {
             fingerprint: self.fingerprint,
             initialised: self.coordinator.initialised(),
             knows_you: false,
+            version: Version::CURRENT,
         }
     }
 
@@ -116,14 +118,16 @@ impl Presence {
                 self.raft_open.store(true, Ordering::Release);
             }
             let nobody_belongs = present.iter().all(|hello| !hello.initialised);
-            if founds && nobody_belongs && present.len() + 1 == members.len() {
+            // The version in which the founders begin to write is one that all of them understand.
+            let of_one_release = present.iter().all(|hello| hello.version == Version::CURRENT);
+            if founds && nobody_belongs && of_one_release && present.len() + 1 == members.len() {
                 self.raft_open.store(true, Ordering::Release);
                 self.coordinator.initialise(members).await?;
                 tracing::info!(node = %me, members = members.len(), "founded the cluster");
             } else if !said {
                 said = true;
                 let answered: BTreeSet<NodeId> = present.iter().map(|hello| hello.node).collect();
-                tracing::info!(node = %me, ?answered, founds, "waiting for the other members, or to be added");
+                tracing::info!(node = %me, ?answered, founds, of_one_release, "waiting for the other members, or to be added");
             }
             tokio::time::sleep(BOOTSTRAP_INTERVAL).await;
         }

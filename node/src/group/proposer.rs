@@ -8,6 +8,7 @@ use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{GATE_DEADLINE_MS, LEDGER_BATCH_RECORDS_MAX, PEER_FRAME_BYTES_MAX};
+use cluster_config::versions::Unknown;
 use cluster_config::wire::{Fix, Refusal, RefusalCode, codec, peer};
 use coordinator::{Batcher, Coordinator, ProposeError};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, ledger};
@@ -134,11 +135,18 @@ async fn propose_at(
     (actor, command): (Actor, &Command),
     deadline: Instant,
 ) -> Result<Outcome, Refusal> {
-    let command = codec::encode(command, PEER_FRAME_BYTES_MAX)
-        .map_err(|error| Refusal::new(RefusalCode::TooLarge, "command", error.to_string(), "send less at once"))?;
+    let version = links.version();
+    let command = codec::encode_stamped(command, version, PEER_FRAME_BYTES_MAX).map_err(|error| {
+        let (code, fix) = match error {
+            codec::Error::TooLarge { .. } => (RefusalCode::TooLarge, "send less at once"),
+            _ => (RefusalCode::UnknownVersion, Unknown::FIX),
+        };
+        Refusal::new(code, "command", error.to_string(), fix)
+    })?;
     let timeout = deadline.saturating_duration_since(Instant::now());
     match links.ask(leader, Lane::Raft, &peer::Request::Propose { actor, command }, timeout).await? {
-        peer::Response::Proposed(bytes) => codec::decode(&bytes, PEER_FRAME_BYTES_MAX)
+        peer::Response::Proposed(bytes) => codec::decode_stamped(&bytes, PEER_FRAME_BYTES_MAX)
+            .map(|(outcome, _)| outcome)
             .map_err(|error| Refusal::new(RefusalCode::Internal, "outcome", error.to_string(), ONE_VERSION)),
         peer::Response::NotLeader(_) => Err(unavailable("the node asked does not lead any more")),
         _ => Err(out_of_turn(leader)),
@@ -169,8 +177,8 @@ fn refusal_of(error: ProposeError) -> Refusal {
 
 /// Takes a command that another node handed on, and answers it.
 pub async fn serve(coordinator: &Coordinator, actor: Actor, body: &[u8]) -> peer::Response {
-    let command: Command = match codec::decode(body, PEER_FRAME_BYTES_MAX) {
-        Ok(command) => command,
+    let (command, version): (Command, _) = match codec::decode_stamped(body, PEER_FRAME_BYTES_MAX) {
+        Ok(decoded) => decoded,
         Err(error) => {
             let refusal = Refusal::new(RefusalCode::MalformedFrame, "command", error.to_string(), ONE_VERSION);
             return peer::Response::Refused(refusal);
@@ -188,7 +196,7 @@ pub async fn serve(coordinator: &Coordinator, actor: Actor, body: &[u8]) -> peer
         command => coordinator.propose(actor, command).await,
     };
     match outcome {
-        Ok(outcome) => match codec::encode(&outcome, PEER_FRAME_BYTES_MAX) {
+        Ok(outcome) => match codec::encode_stamped(&outcome, version, PEER_FRAME_BYTES_MAX) {
             Ok(bytes) => peer::Response::Proposed(bytes),
             Err(error) => {
                 let fix = "report this to who maintains the nodes";

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cluster_config::ids::NodeId;
 use cluster_config::member::Member;
+use cluster_config::versions::Version;
 use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
 use coordinator::Coordinator;
 use node_link::{Lane, LinkError, PeerLinks};
@@ -22,6 +23,11 @@ impl Links {
     /// Links to the members of the replicated state, and to the `configured` ones while it does not know them yet.
     pub fn new(links: PeerLinks, coordinator: Coordinator, configured: &[Member]) -> Self {
         Self { links, coordinator, configured: configured.into() }
+    }
+
+    /// The version in which the cluster writes: every member understands it.
+    pub fn version(&self) -> Version {
+        self.coordinator.version()
     }
 
     /// Where a node can be reached: as it registered, else as the configuration says.

@@ -8,6 +8,7 @@ use cluster_config::gallery::Segment;
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, UnixMs};
 use cluster_config::limits::CANDIDATES;
 use cluster_config::person::Person;
+use cluster_config::versions::Version;
 use cluster_config::wire::Refusal;
 use cluster_config::wire::gate::Capture;
 use cluster_config::wire::peer::{BuildOrder, ShardFound, ShardSearch};
@@ -152,7 +153,7 @@ pub fn build(
     version: GalleryVersion,
 ) -> Result<Segment, Refusal> {
     let (head, values) = people::build(sources, order, before, version, &mut || dice.number())?;
-    Ok(segment::encode(&head, &values).expect("a segment encodes"))
+    Ok(segment::encode(&head, &values, Version::CURRENT).expect("a segment encodes"))
 }
 
 /// A segment that stands ready in memory.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_config::ids::NodeId;
+use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, FrameHeader, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,7 +41,7 @@ pub struct Packet {
 /// Where a message does not encode: a fault of the product.
 pub fn frame<T: Serialize>(channel: Channel, message: &T) -> Vec<u8> {
     let body = codec::encode(message, channel.body_bytes_max()).expect("messages encode");
-    let header = FrameHeader { channel, body_bytes: body.len() as u32 };
+    let header = FrameHeader { version: Version::CURRENT, channel, body_bytes: body.len() as u32 };
     let mut frame = header.encode().to_vec();
     frame.extend_from_slice(&body);
     frame

@@ -13,6 +13,7 @@ use cluster_config::gallery::ShardId;
 use cluster_config::ids::{Incarnation, NodeId, UnixMs, Zone};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, RAFT_HEARTBEAT_MS, REPORT_INTERVAL_MS};
 use cluster_config::member::Member;
+use cluster_config::versions::Version;
 use cluster_config::wire::peer;
 use cluster_config::wire::peer::RaftCall;
 use cluster_config::wire::{Channel, codec, gate};
@@ -435,11 +436,13 @@ impl World {
     }
     /// Announces this start until the node's own state has it (`node/src/group/announce.rs`).
     async fn announce(self: &Rc<Self>, id: NodeId, incarnation: Incarnation) {
-        let node = self.node(id);
+        let (node, version) = (self.node(id), Version::CURRENT);
         loop {
             let known = node.state(|state| state.members().get(id).map(|member| member.incarnation));
             let command = match known.flatten() {
-                Some(known) if known < incarnation => membership::Command::AnnounceStart { node: id, incarnation },
+                Some(known) if known < incarnation => {
+                    membership::Command::AnnounceStart { node: id, incarnation, version }
+                }
                 Some(_) => break,
                 None => membership::Command::Register(node.member()),
             };

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::versions::Version;
 use cluster_config::wire::Refusal;
 use cluster_config::wire::peer;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -92,7 +93,7 @@ impl World {
     ) -> Result<Segment, Refusal> {
         let serving = node.with(|process| process.running.get(&shard).and_then(|running| running.serving()));
         if let Some((loaded, _)) = serving.flatten().filter(|(loaded, _)| loaded.head.version >= version_min) {
-            return Ok(segment::roster(&loaded.head).expect("a roster encodes"));
+            return Ok(segment::roster(&loaded.head, Version::CURRENT).expect("a roster encodes"));
         }
         self.segment_latency(node).await;
         let versions = node.disk.borrow().versions(Kind::Roster, shard);
@@ -105,7 +106,7 @@ impl World {
         let Some(committed) = committed else { return Err(not_kept(node.id, shard, false)) };
         let gallery = self.kept(node, Kind::Gallery, shard, committed);
         let loaded = gallery.and_then(|segment| super::content::load(&segment, None).ok());
-        let roster = loaded.map(|loaded| segment::roster(&loaded.head).expect("a roster encodes"));
+        let roster = loaded.map(|loaded| segment::roster(&loaded.head, Version::CURRENT).expect("a roster encodes"));
         roster.ok_or_else(|| not_kept(node.id, shard, true))
     }
 }

@@ -9,8 +9,17 @@ use crate::outcome::Outcome;
 use crate::state::State;
 
 pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) -> Outcome {
-    let Command::Record(records) = command;
-    Outcome::Recorded(records.iter().map(|new| record(state, new, canaries)).collect())
+    match command {
+        Command::Record(records) => Outcome::Recorded(records.iter().map(|new| record(state, new, canaries)).collect()),
+        #[cfg(feature = "next")]
+        Command::Amend(amendment) if state.ledger.amend(amendment) => Outcome::Done,
+        #[cfg(feature = "next")]
+        Command::Amend(amendment) => Outcome::refused(
+            cluster_config::wire::RefusalCode::NotFound,
+            format!("encounter {}", amendment.encounter),
+            "see `tvs ledger export --encounters` for the records",
+        ),
+    }
 }
 
 fn record(state: &mut State, new: &Record, canaries: Canaries) -> RecordOutcome {

@@ -9,4 +9,7 @@ use super::record::Record;
 pub enum Command {
     /// Encounters, in this order.
     Record(Vec<Record>),
+    /// A correction of one of them.
+    #[cfg(feature = "next")]
+    Amend(#[serde(with = "cluster_config::versions::OnlySince::<2>")] cluster_config::wire::operator::Amendment),
 }

@@ -28,6 +28,10 @@ pub struct Record {
     pub epoch: Epoch,
     /// The gallery version searched.
     pub gallery_version: GalleryVersion,
+    /// Which capture of the traveller this was, from 1; 0 where it was not kept.
+    #[cfg(feature = "next")]
+    #[serde(with = "cluster_config::versions::Since::<2>")]
+    pub attempt: u8,
 }
 
 impl Record {
@@ -51,6 +55,8 @@ impl Record {
             crossing: self.is_crossing(),
             epoch: self.epoch,
             gallery_version: self.gallery_version,
+            #[cfg(feature = "next")]
+            attempt: self.attempt,
         }
     }
 }

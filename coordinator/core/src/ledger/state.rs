@@ -115,6 +115,19 @@ impl Ledger {
         }
     }
 
+    /// Corrects a record; false where there is none.
+    #[cfg(feature = "next")]
+    pub(crate) fn amend(&mut self, amendment: &cluster_config::wire::operator::Amendment) -> bool {
+        let Some(position) = self.index.positions.get(&amendment.encounter) else { return false };
+        let (chunk, place) = (*position as usize / CHUNK_RECORDS, *position as usize % CHUNK_RECORDS);
+        let records = self.full.get_mut(chunk).map_or(&mut self.open, Arc::make_mut);
+        let record = records.get_mut(place);
+        record.is_some_and(|record| {
+            record.attempt = amendment.attempt;
+            true
+        })
+    }
+
     /// A copy for a snapshot: records without indexes, cheap whatever the ledger's length.
     pub(crate) fn freeze(&self) -> Self {
         Self { full: self.full.clone(), open: self.open.clone(), index: Index::default() }

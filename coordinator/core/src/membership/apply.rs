@@ -3,6 +3,7 @@
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::limits::NODES_MAX;
 use cluster_config::member::Member;
+use cluster_config::versions::Version;
 use cluster_config::wire::RefusalCode;
 
 use super::command::Command;
@@ -14,7 +15,7 @@ pub(crate) fn apply(state: &mut State, command: &Command) -> Outcome {
     let members = &mut state.members;
     match command {
         Command::Register(member) => members.register(member),
-        Command::AnnounceStart { node, incarnation } => members.announce_start(*node, *incarnation),
+        Command::AnnounceStart { node, incarnation, version } => members.announce_start(*node, *incarnation, *version),
         Command::Remove(node) => members.remove(*node),
         Command::SetDraining { node, draining } => members.set_draining(*node, *draining),
     }
@@ -43,27 +44,34 @@ impl Members {
         let known = self.get(member.id);
         let draining = known.is_some_and(|known| known.draining);
         let incarnation = known.map(|known| known.incarnation).unwrap_or_default();
-        self.0.insert(member.id, MemberState { member: member.clone(), incarnation, draining });
+        let version = known.and_then(|known| known.version);
+        self.all.insert(member.id, MemberState { member: member.clone(), incarnation, draining, version });
         Outcome::Done
     }
 
-    fn announce_start(&mut self, node: NodeId, incarnation: Incarnation) -> Outcome {
-        let Some(member) = self.0.get_mut(&node) else {
+    fn announce_start(&mut self, node: NodeId, incarnation: Incarnation, version: Version) -> Outcome {
+        let Some(member) = self.all.get_mut(&node) else {
             return unknown(node, "register the node first");
         };
-        member.incarnation = member.incarnation.max(incarnation);
+        // An announcement of an earlier start may come late.
+        if incarnation >= member.incarnation {
+            member.incarnation = incarnation;
+            member.version = Some(version);
+        }
+        self.raise_version();
         Outcome::Done
     }
 
     fn remove(&mut self, node: NodeId) -> Outcome {
-        match self.0.remove(&node) {
-            Some(_) => Outcome::Done,
-            None => unknown(node, "see `tvs cluster status` for the members"),
+        if self.all.remove(&node).is_none() {
+            return unknown(node, "see `tvs cluster status` for the members");
         }
+        self.raise_version();
+        Outcome::Done
     }
 
     fn set_draining(&mut self, node: NodeId, draining: bool) -> Outcome {
-        let Some(member) = self.0.get_mut(&node) else {
+        let Some(member) = self.all.get_mut(&node) else {
             return unknown(node, "see `tvs cluster status` for the members");
         };
         member.draining = draining;

@@ -2,6 +2,7 @@
 
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::member::Member;
+use cluster_config::versions::Version;
 use serde::{Deserialize, Serialize};
 
 /// A change of the members.
@@ -15,6 +16,8 @@ pub enum Command {
         node: NodeId,
         /// This start of its process.
         incarnation: Incarnation,
+        /// The newest version that it understands.
+        version: Version,
     },
     /// A node has left for good.
     Remove(NodeId),

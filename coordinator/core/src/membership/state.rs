@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::member::Member;
+use cluster_config::versions::Version;
 use serde::{Deserialize, Serialize};
 
 /// One node.
@@ -15,41 +16,59 @@ pub struct MemberState {
     pub incarnation: Incarnation,
     /// Whether it is being emptied.
     pub draining: bool,
+    /// The newest version that it understands; absent until it has announced a start.
+    pub version: Option<Version>,
 }
 
-/// The nodes.
+/// The nodes, and the version that all of them understand.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Members(pub(super) BTreeMap<NodeId, MemberState>);
+pub struct Members {
+    pub(super) all: BTreeMap<NodeId, MemberState>,
+    pub(super) version: Option<Version>,
+}
 
 impl Members {
     /// What is known of a node.
     pub fn get(&self, node: NodeId) -> Option<&MemberState> {
-        self.0.get(&node)
+        self.all.get(&node)
     }
 
     /// Whether the node is a member.
     pub fn contains(&self, node: NodeId) -> bool {
-        self.0.contains_key(&node)
+        self.all.contains_key(&node)
     }
 
     /// Their ids, in order.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.0.keys().copied()
+        self.all.keys().copied()
     }
 
     /// All of them, by id.
     pub fn iter(&self) -> impl Iterator<Item = &MemberState> {
-        self.0.values()
+        self.all.values()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
+    }
+
+    /// The version in which the cluster writes: what more than two nodes see has it. Absent until the first node has
+    /// announced a start.
+    pub fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    /// Counts the cluster's version up, once every member understands a newer one. It never goes down: the log has
+    /// entries of it from then on. A member that has not announced a start yet holds it where it is.
+    pub(super) fn raise_version(&mut self) {
+        let understood = self.all.values().map(|member| member.version.or(self.version)).min().flatten();
+        self.version = self.version.max(understood);
     }
 
     /// Whether the node is being emptied.

@@ -172,7 +172,7 @@ mod tests {
     use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
 
     use super::*;
-    use crate::command::Entry;
+    use crate::entry::Entry;
 
     fn apply(state: &mut State, command: Command) {
         state.apply(&Entry::new(Actor::node(NodeId(1)), UnixMs(0), command), Canaries::default());

@@ -1,5 +1,7 @@
 //! What the tests of this crate share.
 
+#![allow(dead_code, reason = "each test uses its own part of it")]
+
 use cluster_config::actor::{Actor, Role};
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{ContentHash, ModelVersion, UnixMs};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use cluster_config::wire::gate::Response;
+use cluster_config::versions::Version;
+use cluster_config::wire::gate::{Request, Response};
 use cluster_config::wire::{Channel, RefusalCode};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -17,8 +17,9 @@ use super::error::{ClientError, Failure, Tried};
 use super::pace::Pace;
 use super::warm::Node;
 use crate::error::LinkError;
-use crate::exchange::exchange;
-use crate::frame::{self, Frame};
+use crate::exchange::exchange_frame;
+use crate::frame::Frame;
+use crate::version::version_of;
 
 /// Nodes asked at the same time at most: the first, the hedge, and one more if both are silent.
 const RUNNING_MAX: usize = 3;
@@ -39,15 +40,25 @@ struct Attempt {
     launched: Instant,
 }
 
-async fn attempt(node: Arc<Node>, frame: Frame) -> (SocketAddr, Result<Bytes, LinkError>) {
-    let result = exchange(&node.connection, node.address, Channel::Gate, &frame).await;
-    (node.address, result)
+async fn attempt(node: Arc<Node>, frame: Frame) -> (SocketAddr, Result<Response, LinkError>) {
+    let exchanged = exchange_frame(&node.connection, node.address, Channel::Gate, &frame).await;
+    (node.address, exchanged.and_then(|answer| answer.read()))
+}
+
+/// The request in a version: one of `frames`, or a new one.
+fn frame_of(request: &Request, version: Version, frames: &mut Vec<Frame>) -> Result<Frame, ClientError> {
+    if let Some(known) = frames.iter().find(|frame| frame.version == version) {
+        return Ok(known.clone());
+    }
+    let frame = Frame::encode(Channel::Gate, version, request).map_err(|error| ClientError::Request(error.into()))?;
+    frames.push(frame.clone());
+    Ok(frame)
 }
 
 /// Asks until there is an answer. Gives the answer and the node that gave it.
 pub(super) async fn run(
     client: &Inner,
-    frame: &Frame,
+    request: &Request,
     pace: &Pace,
     deadline: Duration,
 ) -> Result<(SocketAddr, Response), ClientError> {
@@ -62,6 +73,8 @@ pub(super) async fn run(
     let hedge_after = pace.delay();
     let mut pause = RETRY_PAUSE;
     let mut launch_at = Instant::now();
+    // One encoding for each version that the nodes speak.
+    let mut frames: Vec<Frame> = Vec::with_capacity(1);
     loop {
         let now = Instant::now();
         if now >= until || (running.is_empty() && launches == LAUNCHES_MAX) {
@@ -94,7 +107,8 @@ pub(super) async fn run(
                             client.retries.fetch_add(1, Ordering::Relaxed);
                         }
                         launches += 1;
-                        answers.push(attempt(node.clone(), frame.clone()));
+                        let frame = frame_of(request, version_of(&node.connection), &mut frames)?;
+                        answers.push(attempt(node.clone(), frame));
                         running.push(Attempt { node, launched: now });
                         launch_at = now + hedge_after;
                     }
@@ -118,10 +132,7 @@ pub(super) async fn run(
         };
         let Some(place) = running.iter().position(|attempt| attempt.node.address == address) else { continue };
         let Attempt { node, launched } = running.remove(place);
-        let decoded = result.and_then(|body| {
-            frame::decode(Channel::Gate, &body).map_err(|refusal| LinkError::Answer { address, refusal })
-        });
-        let failure = match decoded {
+        let failure = match result {
             Ok(Response::Refused(refusal)) if !refusal.code.retryable() => {
                 client.pool.praise(&node);
                 return Err(ClientError::Refused { address, refusal });

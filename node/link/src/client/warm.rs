@@ -16,7 +16,6 @@ use super::error::{Failure, Tried};
 use crate::codes::CODE_DONE;
 use crate::error::LinkError;
 use crate::exchange::{connect, exchange};
-use crate::frame::{self, Frame};
 
 /// How long a node gets for its handshake, and again for its first answer.
 const GREETING_TIMEOUT: Duration = Duration::from_millis(500);
@@ -71,7 +70,6 @@ pub(super) struct Pool {
     endpoint: Endpoint,
     given: Vec<SocketAddr>,
     wanted: usize,
-    hello: Frame,
     state: Mutex<State>,
     lost: tokio::sync::Notify,
     pub(super) connections: AtomicU64,
@@ -79,17 +77,16 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(endpoint: Endpoint, given: Vec<SocketAddr>, wanted: usize) -> Result<Self, LinkError> {
-        Ok(Self {
+    pub(super) fn new(endpoint: Endpoint, given: Vec<SocketAddr>, wanted: usize) -> Self {
+        Self {
             endpoint,
             given,
             wanted,
-            hello: Frame::encode(Channel::Gate, &gate::Request::Hello)?,
             state: Mutex::default(),
             lost: tokio::sync::Notify::new(),
             connections: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -192,7 +189,7 @@ impl Pool {
         let mut greetings = JoinSet::new();
         while !self.enough(count) {
             if let Some(address) = waiting.next() {
-                greetings.spawn(greet(self.endpoint.clone(), address, self.hello.clone()));
+                greetings.spawn(greet(self.endpoint.clone(), address));
             } else if greetings.is_empty() {
                 return;
             }
@@ -283,21 +280,16 @@ async fn any_closed(warm: &[Arc<Node>]) {
 
 /// Connects and asks for a welcome: only a node that answers is warm. A node that refuses this gate's certificate is
 /// found here, too: in TLS 1.3 the connecting side ends its handshake before the other side judges.
-async fn greet(
-    endpoint: Endpoint,
-    address: SocketAddr,
-    hello: Frame,
-) -> (SocketAddr, Result<(Connection, gate::Welcome), Failure>) {
+async fn greet(endpoint: Endpoint, address: SocketAddr) -> (SocketAddr, Result<(Connection, gate::Welcome), Failure>) {
     let greeting = async {
         let connection = connect(&endpoint, address, GREETING_TIMEOUT).await.map_err(Failure::Link)?;
-        let exchanged = exchange(&connection, address, Channel::Gate, &hello);
+        let exchanged = exchange(&connection, address, Channel::Gate, &gate::Request::Hello);
         let timeout = GREETING_TIMEOUT;
-        let body = tokio::time::timeout(timeout, exchanged)
+        let answer = tokio::time::timeout(timeout, exchanged)
             .await
             .map_err(|_| Failure::Link(LinkError::TimedOut { address, timeout }))?
             .map_err(Failure::Link)?;
-        let answer = frame::decode(Channel::Gate, &body).unwrap_or_else(gate::Response::Refused);
-        match answer {
+        match answer.read().map_err(Failure::Link)? {
             gate::Response::Welcome(welcome) => Ok((connection, welcome)),
             gate::Response::Refused(refusal) if refusal.code != RefusalCode::MalformedFrame => {
                 Err(Failure::Refused(refusal))

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, Fix, Refusal, RefusalCode, gate, operator, peer};
+use cluster_config::versions::Version;
+use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, Fix, FrameHeader, Refusal, RefusalCode, gate, operator, peer};
 use quinn::{RecvStream, SendStream};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -36,9 +37,11 @@ pub(super) async fn handle<H: Handler>(
 ) {
     let _up = Up::new(&shared.metrics.in_flight);
     let metrics = &shared.metrics;
-    let (channel, body, _held) = match read(&shared, &session, &mut receive).await {
+    let (FrameHeader { channel, version, .. }, body, _held) = match read(&shared, &session, &mut receive).await {
         Ok(read) => read,
-        Err(Unread::Refused(channel, refusal)) => return refuse(metrics, channel, refusal, &mut send).await,
+        Err(Unread::Refused(channel, refusal)) => {
+            return refuse(metrics, (channel, session.version), refusal, &mut send).await;
+        }
         Err(Unread::Foreign(refusal)) => {
             metrics.protocol_error();
             tracing::info!(from = %session.from, %refusal, "connection closed");
@@ -51,38 +54,38 @@ pub(super) async fn handle<H: Handler>(
     drop(receive);
     let from = &session.from;
     match channel {
-        Channel::Gate => match frame::decode(channel, &body) {
+        Channel::Gate => match frame::decode(channel, version, &body) {
             Ok(request) => {
                 drop(body);
                 let response = shared.handler.gate(from, request).await;
                 if let gate::Response::Refused(refusal) = &response {
                     metrics.refused(refusal.code);
                 }
-                answer(metrics, channel, &response, &mut send).await;
+                answer(metrics, (channel, version), &response, &mut send).await;
             }
-            Err(refusal) => refuse(metrics, channel, refusal, &mut send).await,
+            Err(refusal) => refuse(metrics, (channel, version), refusal, &mut send).await,
         },
-        Channel::Peer => match frame::decode(channel, &body) {
+        Channel::Peer => match frame::decode(channel, version, &body) {
             Ok(request) => {
                 drop(body);
                 let response = shared.handler.peer(from, request).await;
                 if let peer::Response::Refused(refusal) = &response {
                     metrics.refused(refusal.code);
                 }
-                answer(metrics, channel, &response, &mut send).await;
+                answer(metrics, (channel, version), &response, &mut send).await;
             }
-            Err(refusal) => refuse(metrics, channel, refusal, &mut send).await,
+            Err(refusal) => refuse(metrics, (channel, version), refusal, &mut send).await,
         },
-        Channel::Operator => match frame::decode(channel, &body) {
+        Channel::Operator => match frame::decode(channel, version, &body) {
             Ok(request) => {
                 drop(body);
                 let response = shared.handler.operator(from, request).await;
                 if let operator::Response::Refused(refusal) = &response {
                     metrics.refused(refusal.code);
                 }
-                answer(metrics, channel, &response, &mut send).await;
+                answer(metrics, (channel, version), &response, &mut send).await;
             }
-            Err(refusal) => refuse(metrics, channel, refusal, &mut send).await,
+            Err(refusal) => refuse(metrics, (channel, version), refusal, &mut send).await,
         },
     }
 }
@@ -92,7 +95,7 @@ async fn read<'a, H: Handler>(
     shared: &Shared<H>,
     session: &'a Session,
     receive: &mut RecvStream,
-) -> Result<(Channel, Bytes, Option<Held<'a>>), Unread> {
+) -> Result<(FrameHeader, Bytes, Option<Held<'a>>), Unread> {
     let mut reader = Reader::new(receive);
     let header = match tokio::time::timeout(limits::FRAME_TIMEOUT, reader.header()).await {
         Ok(Ok(header)) => header,
@@ -145,7 +148,7 @@ async fn read<'a, H: Handler>(
     let metrics = shared.metrics.channel(channel);
     metrics.frames_in.increment(1);
     metrics.bytes_in.increment((FRAME_HEADER_BYTES + length) as u64);
-    Ok((channel, body, held))
+    Ok((header, body, held))
 }
 
 fn late(part: &str, position: usize, time: Duration) -> Refusal {
@@ -187,17 +190,23 @@ impl Drop for Held<'_> {
 }
 
 /// Refuses, in the answer's type of the channel that was used.
-async fn refuse(metrics: &Metrics, channel: Channel, refusal: Refusal, send: &mut SendStream) {
+async fn refuse(metrics: &Metrics, form: (Channel, Version), refusal: Refusal, send: &mut SendStream) {
     metrics.refused(refusal.code);
-    match channel {
-        Channel::Gate => answer(metrics, channel, &gate::Response::Refused(refusal), send).await,
-        Channel::Peer => answer(metrics, channel, &peer::Response::Refused(refusal), send).await,
-        Channel::Operator => answer(metrics, channel, &operator::Response::Refused(refusal), send).await,
+    match form.0 {
+        Channel::Gate => answer(metrics, form, &gate::Response::Refused(refusal), send).await,
+        Channel::Peer => answer(metrics, form, &peer::Response::Refused(refusal), send).await,
+        Channel::Operator => answer(metrics, form, &operator::Response::Refused(refusal), send).await,
     }
 }
 
-async fn answer<T: Serialize>(metrics: &Metrics, channel: Channel, response: &T, send: &mut SendStream) {
-    let frame = match Frame::encode(channel, response) {
+/// Answers on the channel and in the version of the request.
+async fn answer<T: Serialize>(
+    metrics: &Metrics,
+    (channel, version): (Channel, Version),
+    response: &T,
+    send: &mut SendStream,
+) {
+    let frame = match Frame::encode(channel, version, response) {
         Ok(frame) => frame,
         Err(error) => {
             tracing::error!(%error, ?channel, "an answer of this node cannot be sent");
