@@ -9,6 +9,7 @@ use cluster_config::actor::Actor;
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
+use cluster_config::versions::Version;
 use coordinator::error::chain;
 use coordinator::group::raft::{Entry, LogId, Proposal, SnapshotMeta, TypeConfig, Vote};
 use coordinator::log::Log;
@@ -340,7 +341,7 @@ async fn one_torn_slot_of_the_high_water_file_leaves_the_other() {
 fn snapshot(index: u64) -> Stored {
     Stored {
         meta: SnapshotMeta { last_log_id: Some(log_id(1, index)), ..SnapshotMeta::default() },
-        data: Arc::new(vec![index as u8; 1_000]),
+        data: Arc::new([vec![Version::CURRENT.0], vec![index as u8; 999]].concat()),
     }
 }
 

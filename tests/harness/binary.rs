@@ -6,6 +6,10 @@ use std::time::SystemTime;
 /// How the binary is made.
 const BUILD: &str = "cargo build -p node --bin tvs";
 
+/// How the binary of the version after this release's is made. All packages are named, so that what does not depend on
+/// the version is built once for both binaries.
+const BUILD_NEXT: &str = "cargo build --workspace --features node/next --bin tvs-next";
+
 /// The folder of the workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
@@ -16,20 +20,32 @@ pub fn workspace() -> PathBuf {
 /// # Panics
 /// Where there is none, or where a source is newer than it, with the command that builds it.
 pub fn tvs() -> PathBuf {
-    if let Some(chosen) = std::env::var_os("TVS_BINARY") {
-        return chosen.into();
+    match std::env::var_os("TVS_BINARY") {
+        Some(chosen) => chosen.into(),
+        None => beside_the_test("tvs", BUILD),
     }
+}
+
+/// The binary `tvs-next`: the version after this release's.
+///
+/// # Panics
+/// As [`tvs`].
+pub fn tvs_next() -> PathBuf {
+    beside_the_test("tvs-next", BUILD_NEXT)
+}
+
+fn beside_the_test(name: &str, build: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test has a path");
     // target/PROFILE/deps/TEST, or target/PROFILE/chaos
     let beside = test.parent().expect("the test lies in a folder");
     let folder = if beside.ends_with("deps") { beside.parent().expect("deps lies in a folder") } else { beside };
-    let binary = folder.join("tvs");
+    let binary = folder.join(name);
     let release = if folder.ends_with("release") { " --release" } else { "" };
     let Ok(built) = binary.metadata().and_then(|metadata| metadata.modified()) else {
-        panic!("{} is missing: run `{BUILD}{release}` first", binary.display());
+        panic!("{} is missing: run `{build}{release}` first", binary.display());
     };
     let (newest, source) = newest_source();
-    assert!(newest <= built, "tvs is older than {}: run `{BUILD}{release}` first", source.display());
+    assert!(newest <= built, "{name} is older than {}: run `{build}{release}` first", source.display());
     binary
 }
 

@@ -1,13 +1,17 @@
 //! What only the leader can carry out: changes of the group itself.
 
+use std::sync::Arc;
+
 use cluster_config::actor::Actor;
 use cluster_config::ids::NodeId;
+use cluster_config::member::Member;
 use cluster_config::wire::operator::{Request, Response};
 use cluster_config::wire::{Refusal, RefusalCode, peer};
 use coordinator::Coordinator;
 use node_core::proposal::unavailable;
 use node_link::Lane;
 
+use super::presence::Presence;
 use super::proposer::CHANGE_TIMEOUT;
 use crate::peers::links::{Links, out_of_turn};
 
@@ -16,12 +20,13 @@ use crate::peers::links::{Links, out_of_turn};
 pub struct Leader {
     coordinator: Coordinator,
     links: Links,
+    presence: Arc<Presence>,
 }
 
 impl Leader {
-    /// The way from the node that has this state and these links.
-    pub fn new(coordinator: Coordinator, links: Links) -> Self {
-        Self { coordinator, links }
+    /// The way from the node that has this state and these links, and is so known to others.
+    pub fn new(coordinator: Coordinator, links: Links, presence: Arc<Presence>) -> Self {
+        Self { coordinator, links, presence }
     }
 
     /// Has the leader carry out a request; it may be this node.
@@ -77,6 +82,7 @@ impl Leader {
         };
         match request {
             Request::AddMember { member, voter } => {
+                self.check_version(&member).await?;
                 self.coordinator.add_member(actor, member, voter).await.map_err(failed)?
             }
             Request::RemoveMember(node) => self.coordinator.remove_member(actor, node).await.map_err(failed)?,
@@ -87,5 +93,18 @@ impl Leader {
             }
         }
         Ok(Response::Done)
+    }
+
+    /// A newcomer that does not understand what the cluster writes is told so, not sent a log that it cannot read. One
+    /// that cannot be reached is for raft to find out.
+    async fn check_version(&self, newcomer: &Member) -> Result<(), Refusal> {
+        let Some(hello) = self.presence.greet(newcomer).await else { return Ok(()) };
+        let written = self.coordinator.version();
+        if hello.version >= written {
+            return Ok(());
+        }
+        let (place, understood) = (format!("node {}", newcomer.id), hello.version);
+        let problem = format!("it understands version {understood}; the cluster writes version {written}");
+        Err(Refusal::new(RefusalCode::UnknownVersion, place, problem, "start a later release on it"))
     }
 }

@@ -90,6 +90,19 @@ impl Presence {
         self.coordinator.with_state(announced)
     }
 
+    /// Asks a node who it is; absent where it does not answer.
+    pub async fn greet(&self, node: &Member) -> Option<Hello> {
+        let address = node.address.parse().ok()?;
+        match self.links.call(address, Lane::Raft, &Request::Hello(self.hello()), GREETING_TIMEOUT).await {
+            Ok(Response::Hello(hello)) => Some(hello),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::debug!(%error, "no greeting");
+                None
+            }
+        }
+    }
+
     /// Makes sure that this node belongs to the cluster: founds it together with the members of the configuration where
     /// none of them belongs to one yet, else waits to be added.
     ///
@@ -102,7 +115,7 @@ impl Presence {
         loop {
             let initialised = self.coordinator.initialised();
             let others = members.iter().filter(|member| member.id != me);
-            let greetings = others.map(|member| greet(&self.links, self.hello(), member));
+            let greetings = others.map(|member| self.greet(member));
             let answers: Vec<Option<Hello>> = futures::future::join_all(greetings).await;
             let present: Vec<&Hello> = answers.iter().flatten().collect();
             if let Some(other) = present.iter().find(|hello| hello.fingerprint != self.fingerprint) {
@@ -130,18 +143,6 @@ impl Presence {
                 tracing::info!(node = %me, ?answered, founds, of_one_release, "waiting for the other members, or to be added");
             }
             tokio::time::sleep(BOOTSTRAP_INTERVAL).await;
-        }
-    }
-}
-
-async fn greet(links: &PeerLinks, hello: Hello, member: &Member) -> Option<Hello> {
-    let address = member.address.parse().ok()?;
-    match links.call(address, Lane::Raft, &Request::Hello(hello), GREETING_TIMEOUT).await {
-        Ok(Response::Hello(hello)) => Some(hello),
-        Ok(_) => None,
-        Err(error) => {
-            tracing::debug!(%error, "no greeting");
-            None
         }
     }
 }

@@ -93,7 +93,7 @@ impl Parts {
         let links = Links::new(peer_links, coordinator.clone(), &cluster.members);
         let proposer = Proposer::start(coordinator.clone(), links.clone(), &network);
         let freshness = Arc::new(Freshness::new(coordinator.clone(), links.clone()));
-        let leader = Leader::new(coordinator.clone(), links.clone());
+        let leader = Leader::new(coordinator.clone(), links.clone(), presence.clone());
         let directory = Arc::new(Directory::default());
         let contents = Contents::new(coordinator.clone(), links.clone(), store, directory.clone(), network.clone());
         let contents = Arc::new(contents);

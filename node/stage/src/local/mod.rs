@@ -89,6 +89,8 @@ pub struct LocalNode {
     pub config: PathBuf,
     /// Its data folder.
     pub data_dir: PathBuf,
+    /// The binary that its process is started from: that of the cluster, unless it is to run another release.
+    pub binary: PathBuf,
     /// Its log file; a restart adds to it.
     pub log: PathBuf,
     /// Variables that its process is started with besides those of this one.
@@ -216,6 +218,7 @@ impl LocalCluster {
             listen,
             config,
             data_dir: folder.join("data"),
+            binary: self.options.binary.clone(),
             log: folder.join("log"),
             environment: Vec::new(),
             launcher: Vec::new(),

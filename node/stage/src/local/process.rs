@@ -14,7 +14,6 @@ impl LocalCluster {
     /// # Errors
     /// [`Error`] with the place.
     pub fn restart(&mut self, id: NodeId) -> Result<(), Error> {
-        let binary = self.options.binary.clone();
         let filter = self.options.log.clone();
         let node = self.node_mut(id)?;
         let failed = |action| {
@@ -23,6 +22,7 @@ impl LocalCluster {
         };
         let log = File::options().create(true).append(true).open(&node.log).map_err(failed("opened"))?;
         let also = log.try_clone().map_err(failed("opened"))?;
+        let binary = node.binary.clone();
         node.port = None;
         let mut words = node.launcher.iter().cloned().chain([binary.clone().into_os_string()]);
         let child = Command::new(words.next().unwrap_or_default())
