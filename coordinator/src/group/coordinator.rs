@@ -428,6 +428,23 @@ impl Coordinator {
         }
     }
 
+    /// Makes a snapshot of what is applied, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`], where it cannot be made too.
+    pub async fn make_snapshot(&self) -> Result<(), Error> {
+        let (raft, wanted) = (self.inner.parts.raft.clone(), self.applied_index());
+        let made = self.on_raft(async move {
+            raft.trigger().snapshot().await.map_err(|fatal| fatal.to_string())?;
+            let wait = raft.wait(Some(Duration::from_millis(CATCH_UP_MS_MAX)));
+            let covers = |id: Option<u64>| id >= wanted;
+            let made =
+                wait.metrics(|metrics| covers(metrics.snapshot.map(|id| id.index)), "the snapshot is made").await;
+            made.map(|_| ()).map_err(|error| error.to_string())
+        });
+        made.await?.map_err(Error::Stopped)
+    }
+
     /// Stops this node's part in the group and waits until its store is closed. A second call waits as well.
     pub async fn shutdown(&self) {
         let raft = self.inner.parts.raft.clone();
