@@ -17,6 +17,7 @@ pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) ->
         Command::Amend(amendment) => Outcome::refused(
             cluster_config::wire::RefusalCode::NotFound,
             format!("encounter {}", amendment.encounter),
+            "it is not in the ledger",
             "see `tvs ledger export --encounters` for the records",
         ),
     }
