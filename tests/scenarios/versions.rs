@@ -157,6 +157,9 @@ async fn a_cluster_goes_to_the_next_version_node_by_node_while_gates_of_both_boa
         let refused = amend(&live, node, &early, ATTEMPT).expect_err("not every node understands it");
         assert!(refused.contains(why), "node {node}: {refused}");
     }
+    // What one release builds the other holds, whichever owns it.
+    let between = Bank::numbered(harness::seed(), 21, 3, 10);
+    workload::submit(&live, &between).await;
     upgrade(&mut live, first).await;
     lead(&live, last).await;
     assert_eq!(written(&live).await, Version::CURRENT, "the leader does not understand the next version");
@@ -196,11 +199,23 @@ async fn a_cluster_goes_to_the_next_version_node_by_node_while_gates_of_both_boa
     .await;
     let corrected = attempts(&live, first);
 
+    // A newcomer that could not read the log is told so.
+    let newcomer = live.cluster.prepare_newcomer().expect("a fourth node's files");
+    live.strike(Fault::Start(newcomer.id)).await;
+    wait_for("the newcomer listens", LEVEL_DEADLINE, async || {
+        live.status(newcomer.id).await.map(|_| ()).map_err(|failure| failure.to_string())
+    })
+    .await;
+    let added = live.ask(first, Request::AddMember { member: newcomer.clone(), voter: true }).await;
+    let refused = added.expect_err("it cannot read the log").to_string();
+    assert!(refused.contains("it understands version 1: the cluster writes version 2"), "{refused}");
+    live.strike(Fault::Stop(newcomer.id)).await;
+
     // The logs hold entries of both versions, and are read again.
     for node in live.running() {
         live.strike(Fault::Kill(node)).await;
     }
-    for node in live.cluster.ids() {
+    for node in [first, second, last] {
         live.strike(Fault::Start(node)).await;
     }
     live.ready(3).await;

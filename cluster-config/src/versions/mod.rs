@@ -17,6 +17,9 @@
 //! that both of its ends understand. What more than two nodes see (the log, snapshots, segments, the raft group's
 //! calls) has the *cluster's* version: the smallest of all members', known to the replicated state. It never goes down.
 //!
+//! The bytes of a link's frames and of files that are `stamped` change so; the layouts around them (a frame's header, a
+//! log record's, the journal's, the index of galleries) have one form, which the kept folders hold still.
+//!
 //! The feature `next` builds the version after this release's, with one change of each kind. A test has both builds
 //! work together (`tests/scenarios/versions.rs`).
 

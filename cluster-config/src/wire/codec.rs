@@ -1,8 +1,8 @@
 //! bincode with a hard limit: the only place that turns messages into bytes and back.
 //!
-//! bincode 2.0.1, standard configuration: little-endian, variable-length integers, field order as declared. The bytes do
-//! not say in which [`Version`] they are written: whoever reads them knows it from a header, or from the first byte of
-//! what is stamped.
+//! bincode 2.0.1, standard configuration: little-endian, variable-length integers, field order as declared. The bytes
+//! do not say in which [`Version`] they are written: whoever reads them knows it from a header, or from the first byte
+//! of what is stamped.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;

@@ -2,9 +2,9 @@
 //! checksum.
 //!
 //! Layout: version (1 byte), kind (1), hash of the record before (32), body, CRC-32 of all before it (4). The body is
-//! the entry in bincode, in that version: the one that the entry itself says, or the oldest for those of openraft. An entry over the limit lies in a file, and the body is the file's SHA-256 and length. A
-//! record's own hash is SHA-256 over its index and everything but the checksum. So a changed, missing or foreign record
-//! breaks the chain.
+//! the entry in bincode, in that version: the one that the entry itself says, or the oldest for those of openraft. An
+//! entry over the limit lies in a file, and the body is the file's SHA-256 and length. A record's own hash is SHA-256
+//! over its index and everything but the checksum. So a changed, missing or foreign record breaks the chain.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -62,8 +62,8 @@ impl Answer {
     }
 }
 
-/// Sends `request` on a new stream, in the version that both sides understand, and waits for the answer. The caller sets
-/// the time limit; dropping the future gives the stream up.
+/// Sends `request` on a new stream, in the version that both sides understand, and waits for the answer. The caller
+/// sets the time limit; dropping the future gives the stream up.
 pub(crate) async fn exchange<T: Serialize>(
     connection: &Connection,
     address: SocketAddr,

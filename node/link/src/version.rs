@@ -1,6 +1,6 @@
-//! The version that a link speaks: the newest one that both of its ends understand. The handshake settles it, before the
-//! first byte of a frame: each end names what it understands (ALPN, RFC 7301). A process of a release too far from this
-//! one has no version in common with it, and there is no link.
+//! The version that a link speaks: the newest one that both of its ends understand. The handshake settles it, before
+//! the first byte of a frame: each end names what it understands (ALPN, RFC 7301). A process of a release too far from
+//! this one has no version in common with it, and there is no link.
 
 use cluster_config::versions::Version;
 use quinn::Connection;

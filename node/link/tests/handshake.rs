@@ -15,7 +15,7 @@ use node_link::certificates::Validity;
 use node_link::client::ClientError;
 use node_link::endpoint::SERVER_NAME;
 use node_link::{GateClient, GateClientOptions, Identity};
-use quinn::crypto::rustls::QuicClientConfig;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -126,4 +126,32 @@ async fn no_certificate_and_the_wrong_protocol_name() {
         until(&key, || counters.get(&key) > 0).await;
     }
     still_serves(&world, &server).await;
+}
+
+/// P13: releases that are too far from each other have no version in common, and the error says so.
+#[tokio::test]
+async fn a_node_of_a_release_too_far_away() {
+    let world = World::new();
+    let read = |path: &std::path::Path| std::fs::read(path).expect("a file");
+    let issued = world.authority.issue(Role::Node, "node-9", Validity::Days(1)).expect("a certificate");
+    let chain = vec![CertificateDer::from_pem_slice(&read(&issued.certificate)).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_slice(&read(&issued.key)).expect("a key");
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).expect("TLS 1.3");
+    let mut later = builder.with_no_client_auth().with_single_cert(chain, key).expect("a pair");
+    later.alpn_protocols = [2, 1].map(|further| Version(Version::CURRENT.0 + further).alpn()).to_vec();
+    let later = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(later).expect("QUIC")));
+    let server = quinn::Endpoint::server(later, ([127, 0, 0, 1], 0).into()).expect("an endpoint");
+    let address = server.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Some(incoming) = server.accept().await {
+            // It fails; whoever connects is told why.
+            let _ = incoming.await;
+        }
+    });
+    let mut options = GateClientOptions::new(vec![address], world.identity(Role::Gate, "gate-1"));
+    options.deadline = Duration::from_millis(300);
+    let error = GateClient::connect(options).await.expect_err("no version in common").to_string();
+    assert!(error.contains("no version of the protocol is understood on both sides"), "{error}");
+    assert!(error.contains("run releases that are next to each other"), "{error}");
 }

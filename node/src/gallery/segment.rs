@@ -1,7 +1,7 @@
 //! A segment's content: the people and templates of one shard at one version, and its bytes.
 //!
-//! Layout: `TVSG`, version (1 byte), length of the head (u32, little endian), head (bincode, in that version), templates
-//! (f32, little endian, row after row). The hash of the whole is what the replicated state commits.
+//! Layout: `TVSG`, version (1 byte), length of the head (u32, little endian), head (bincode, in that version),
+//! templates (f32, little endian, row after row). The hash of the whole is what the replicated state commits.
 
 use std::sync::Arc;
 

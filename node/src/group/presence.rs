@@ -140,7 +140,8 @@ impl Presence {
             } else if !said {
                 said = true;
                 let answered: BTreeSet<NodeId> = present.iter().map(|hello| hello.node).collect();
-                tracing::info!(node = %me, ?answered, founds, of_one_release, "waiting for the other members, or to be added");
+                let waits = "waiting for the other members, or to be added";
+                tracing::info!(node = %me, ?answered, founds, of_one_release, "{waits}");
             }
             tokio::time::sleep(BOOTSTRAP_INTERVAL).await;
         }
