@@ -47,7 +47,7 @@ impl Handler for Service {
     async fn peer(&self, from: &Actor, request: peer::Request) -> peer::Response {
         let allowed = allowed(from, Ask::from(&request));
         let answered = match allowed {
-            Ok(()) => self.peers.answer(request).await,
+            Ok(()) => self.peers.answer(from, request).await,
             Err(refusal) => Err(refusal),
         };
         match answered {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use cluster_config::actor::Actor;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::NodeId;
 use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
@@ -37,20 +38,32 @@ pub struct Peers {
     pub contents: Arc<Contents>,
 }
 
+/// Refuses what a node says of another one.
+fn speaks_for_itself(from: &Actor, node: NodeId) -> Result<(), Refusal> {
+    if *from == Actor::node(node) {
+        return Ok(());
+    }
+    let problem = format!("node {node} cannot be spoken for by {from}");
+    Err(Refusal::new(RefusalCode::WrongRole, "request.node", problem, "give the node of your own certificate"))
+}
+
 fn broken(me: NodeId, error: &coordinator::Error) -> Refusal {
     let fix = Fix::with(format!("look at that node's log; {}", error.fix()));
     Refusal::new(RefusalCode::Internal, format!("node {me}"), error.problem(), fix)
 }
 
 impl Peers {
-    /// Answers one request.
+    /// Answers one request of the node `from`. It speaks for itself alone.
     ///
     /// # Errors
     /// What is to be told to the node that asks.
-    pub async fn answer(&self, request: peer::Request) -> Result<peer::Response, Refusal> {
+    pub async fn answer(&self, from: &Actor, request: peer::Request) -> Result<peer::Response, Refusal> {
         let me = self.coordinator.node_id();
         Ok(match request {
-            peer::Request::Hello(hello) => peer::Response::Hello(self.presence.hello_to(hello.node)),
+            peer::Request::Hello(hello) => {
+                speaks_for_itself(from, hello.node)?;
+                peer::Response::Hello(self.presence.hello_to(hello.node))
+            }
             peer::Request::Raft { call, body } => {
                 if !self.presence.is_raft_open() {
                     let problem = "its store is empty, and it is finding out whether it was a member before";
@@ -64,6 +77,7 @@ impl Peers {
             }
             peer::Request::Propose { actor, command } => proposer::serve(&self.coordinator, actor, &command).await,
             peer::Request::Report(report) => {
+                speaks_for_itself(from, report.node)?;
                 self.planner.report(report);
                 peer::Response::Done
             }
