@@ -34,8 +34,8 @@ pub enum Missing {
 }
 
 impl Missing {
-    /// What the gate is told. A node whose state is known to be `up_to_date` refuses for good what it does not know. Any
-    /// other node sends the gate to the next one.
+    /// What the gate is told. A node whose state is known to be `up_to_date` refuses for good what it does not know.
+    /// Any other node sends the gate to the next one.
     pub fn into_refusal(self, up_to_date: bool) -> Refusal {
         match self {
             Self::NotYet(refusal) if !up_to_date => {

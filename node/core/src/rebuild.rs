@@ -23,10 +23,11 @@ pub fn committed_at_least(
     state.part(shard).filter(|part| part.version >= version_min).map(|part| (part.version, part.hash))
 }
 
-/// Whether the next version of a shard may be built although no node has given the people of the committed version. The
-/// `silent` nodes have not answered, so they may have these people. Such a build gives new subject ids, except where the
-/// ledger knows the subject by its number on the manifest. So it may begin only if nobody has boarded yet, or if no silent
-/// node is a member any more.
+/// Whether the next version of a shard may be built although no node has given the people of the committed version.
+///
+/// The `silent` nodes have not answered, so they may have these people. Such a build gives new subject ids, except
+/// where the ledger knows the subject by its number on the manifest. So it may begin only if nobody has boarded yet,
+/// or if no silent node is a member any more.
 ///
 /// # Errors
 /// A refusal that names the members to be waited for.
