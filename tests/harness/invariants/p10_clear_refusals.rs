@@ -5,11 +5,10 @@ use std::process::Output;
 use cluster_config::wire::{Refusal, RefusalCode};
 
 /// The verbs that a fix may begin with. No error's text begins with one, so that none passes for a fix.
-const IMPERATIVES: [&str; 39] = [
+const IMPERATIVES: [&str; 37] = [
     "allow", "announce", "answer", "ask", "build", "check", "choose", "close", "correct", "count", "divide", "encode",
-    "give", "install", "leave", "list", "look", "open", "order", "pass", "plan", "remove", "repair", "report",
-    "restart", "run", "see", "send", "set", "speak", "split", "start", "submit", "take", "try", "update", "use",
-    "wait", "write",
+    "fetch", "free", "give", "install", "leave", "list", "look", "move", "open", "order", "pass", "plan", "remove",
+    "report", "run", "see", "send", "speak", "split", "start", "submit", "take", "try", "use", "wait",
 ];
 
 /// Words that make a sentence. A place is a name and has none of them.
