@@ -51,7 +51,7 @@ fn board_with_next(live: &Live, bank: Arc<Bank>) -> JoinHandle<History> {
         for (number, guest) in bank.flights[flight].guests.iter().enumerate() {
             let capture = bank.capture(flight, number, 1, ATTEMPT);
             let Sample::Template { values, .. } = &capture.sample;
-            let template = folder.join("probe.json");
+            let template = folder.join(format!("{}.json", capture.journey));
             std::fs::write(&template, serde_json::to_vec(values).expect("numbers")).expect("written");
             let mut tvs = Command::new(binary::tvs_next());
             tvs.args(["gate", "board", "--json", "--as", ITS_NAME, "--attempt", &ATTEMPT.to_string()]);
@@ -96,6 +96,18 @@ async fn upgrade(live: &mut Live, node: NodeId) {
     })
     .await;
     live.replicated().await;
+}
+
+/// Submits journeys until a node has built one: all others hold what it built.
+async fn build_at(live: &Live, node: NodeId) {
+    for number in 21..30 {
+        let bank = Bank::numbered(harness::seed(), number, 1, 10);
+        workload::submit(live, &bank).await;
+        if workload::first_owner(live, &bank).await == node {
+            return;
+        }
+    }
+    panic!("node {node} never became an owner");
 }
 
 /// Hands leadership to a node.
@@ -157,9 +169,7 @@ async fn a_cluster_goes_to_the_next_version_node_by_node_while_gates_of_both_boa
         let refused = amend(&live, node, &early, ATTEMPT).expect_err("not every node understands it");
         assert!(refused.contains(why), "node {node}: {refused}");
     }
-    // What one release builds the other holds, whichever owns it.
-    let between = Bank::numbered(harness::seed(), 21, 3, 10);
-    workload::submit(&live, &between).await;
+    build_at(&live, second).await;
     upgrade(&mut live, first).await;
     lead(&live, last).await;
     assert_eq!(written(&live).await, Version::CURRENT, "the leader does not understand the next version");
