@@ -100,8 +100,9 @@ async fn upgrade(live: &mut Live, node: NodeId) {
 
 /// Submits journeys until a node has built one: all others hold what it built.
 async fn build_at(live: &Live, node: NodeId) {
-    for number in 21..30 {
-        let bank = Bank::numbered(harness::seed(), number, 1, 10);
+    for number in 21..27 {
+        // As many people as on the other journeys, so that each in turn goes to another owner.
+        let bank = Bank::numbered(harness::seed(), number, 1, 120);
         workload::submit(live, &bank).await;
         if workload::first_owner(live, &bank).await == node {
             return;
