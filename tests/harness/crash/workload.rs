@@ -10,6 +10,7 @@ use std::time::Duration;
 use cluster_config::actor::Actor;
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
+use cluster_config::versions::Version;
 use coordinator::group::raft::{Entry, LogId, Proposal, SnapshotMeta, Vote};
 use coordinator::log::Log;
 use coordinator::machine::snapshot::{Snapshots, Stored};
@@ -179,7 +180,8 @@ pub fn write(folder: &Path, seed: u64, count: usize) {
                 Step::Vote(vote) => log.save_vote(&vote).await.expect("voted"),
                 Step::Snapshot(last) => {
                     let meta = SnapshotMeta { last_log_id: Some(last), ..SnapshotMeta::default() };
-                    let data = Arc::new(last.index.to_le_bytes().repeat(2_000));
+                    // A state begins with the version in which it is written.
+                    let data = Arc::new([vec![Version::CURRENT.0], last.index.to_le_bytes().repeat(2_000)].concat());
                     snapshots.save(&Stored { meta, data }).expect("saved");
                 }
                 Step::Purge(last) => log.purge(last).await.expect("purged"),
