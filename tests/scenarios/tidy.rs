@@ -204,6 +204,16 @@ fn licence_is_fine(expression: &str) -> bool {
     either.contains(&true)
 }
 
+/// `cargo run --release -- demo` has to mean `tvs`, though there are other binaries.
+#[test]
+fn the_workspace_runs_tvs() {
+    let metadata = metadata();
+    let node = own_packages(&metadata).find(|package| package["name"] == "node").expect("the package node");
+    assert_eq!(node["default_run"], "tvs");
+    let meant = metadata["workspace_default_members"].as_array().expect("members");
+    assert_eq!(meant, &[node["id"].clone()]);
+}
+
 #[test]
 fn the_examples_load() {
     let mut loaded = 0;
