@@ -81,7 +81,7 @@ pub const RAFT_ELECTION_MS_MIN: u64 = 100;
 pub const RAFT_ELECTION_MS_MAX: u64 = 200;
 
 /// Longest wait for the outcome of a proposal at the leader, milliseconds: longer than any election, and half of the
-/// gate's deadline, so that a record can still be spooled in the other half.
+/// gate's deadline, so that the other half is left for what follows.
 pub const PROPOSE_MS_MAX: u64 = GATE_DEADLINE_MS / 2;
 
 /// How often a node tells the leader what it holds, milliseconds.

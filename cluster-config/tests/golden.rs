@@ -6,8 +6,10 @@
 use std::path::Path;
 
 use cluster_config::actor::{Actor, Role};
-use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
+use cluster_config::decision::{Directive, Priority, Reason, Recording};
+use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::*;
+use cluster_config::journey::{JourneyStatus, Listing};
 use cluster_config::policy::Policy;
 use cluster_config::versions::Version;
 use cluster_config::versions::golden::Golden;
@@ -297,6 +299,20 @@ fn every_message_has_the_bytes_that_are_written_down() {
     gates(&mut golden);
     peers(&mut golden);
     operators(&mut golden);
+    // What stands within messages, entries, records and the state.
+    golden.order_of::<Role>();
+    golden.order_of::<Directive>();
+    golden.order_of::<Reason>();
+    golden.order_of::<Recording>();
+    golden.order_of::<Priority>();
+    golden.order_of::<RefusalCode>();
+    golden.order_of::<JourneyStatus>();
+    golden.order_of::<Listing>();
+    golden.order_of::<List>();
+    golden.order_of::<Modality>();
+    golden.order_of::<GalleryId>();
+    golden.order_of::<gate::Sample>();
+    golden.order_of::<peer::RaftCall>();
     golden.is_complete_for::<gate::Request>();
     golden.is_complete_for::<gate::Response>();
     golden.is_complete_for::<peer::Request>();

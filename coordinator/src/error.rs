@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use cluster_config::ids::NodeId;
 use cluster_config::versions::Unknown;
-use cluster_config::wire::codec;
+use cluster_config::wire::{Refusal, codec};
 
 /// Why the coordinator cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,10 @@ pub enum Error {
     NotLeader(Option<NodeId>),
     /// The group refused a change of its members.
     Membership(String),
+    /// The group has changed, and it was not confirmed that the replicated state has as well.
+    Unconfirmed(String),
+    /// The replicated state refused a change of the members.
+    Refused(Refusal),
 }
 
 impl Error {
@@ -103,11 +107,13 @@ impl Error {
             Self::Stopped(problem) => format!("the raft group of this node has stopped: {problem}"),
             Self::NotLeader(_) => "this node does not lead the group".to_owned(),
             Self::Membership(problem) => format!("the members were not changed: {problem}"),
+            Self::Unconfirmed(problem) => format!("it is not known whether the members were changed: {problem}"),
+            Self::Refused(refusal) => format!("{}: {}", refusal.place, refusal.problem),
         }
     }
 
     /// What who must act can do.
-    pub fn fix(&self) -> &'static str {
+    pub fn fix(&self) -> &str {
         match self {
             Self::Disk { .. } => "check the disk and its permissions",
             Self::Corrupt { .. } | Self::StoreShortened { .. } | Self::SnapshotsLost { .. } => {
@@ -117,7 +123,10 @@ impl Error {
             Self::Message(_) => "run releases that are next to each other on all nodes",
             Self::Version(_) | Self::FileVersion { .. } => Unknown::FIX,
             Self::Settings(_) => "correct them in the cluster's configuration",
-            Self::Stopped(_) | Self::NotLeader(_) | Self::Membership(_) => "see `tvs cluster status`, then try again",
+            Self::Stopped(_) | Self::NotLeader(_) | Self::Membership(_) | Self::Unconfirmed(_) => {
+                "see `tvs cluster status`, then try again"
+            }
+            Self::Refused(refusal) => refusal.fix.as_str(),
         }
     }
 

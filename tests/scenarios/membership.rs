@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::NodeId;
-use cluster_config::wire::operator::Request;
+use cluster_config::member::Member;
+use cluster_config::wire::RefusalCode;
+use cluster_config::wire::operator::{MemberStatus, Request};
 use harness::emulator::Conditions;
 use harness::fault::Fault;
 use harness::invariants::p4_epochs::Owners;
-use harness::invariants::{p1_exactly_once, p3_no_failed_request};
+use harness::invariants::{p1_exactly_once, p3_no_failed_request, p10_clear_refusals};
 use harness::level::wait_for;
 use harness::live::{Live, Setting};
 use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
+use node_stage::Error;
 
 /// Runs a `tvs cluster` command against a node; it must be done.
 fn operate(live: &Live, node: NodeId, words: &[&str]) {
@@ -109,17 +112,45 @@ async fn leadership_is_handed_over_and_an_owner_drained_while_the_bank_boards() 
     }
 }
 
+/// P10: a change of the members that cannot be made is refused, and nothing is half done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_does_not_answer_is_not_made_a_voter() {
+async fn a_change_of_the_members_that_cannot_be_made_is_refused_and_changes_nothing() {
     let mut live = Live::start("membership", 3).await;
-    let newcomer = live.cluster.prepare_newcomer().expect("a fourth node's files");
+    let silent = live.cluster.prepare_newcomer().expect("a fourth node's files");
     let leader = live.leader().await;
-    // The leader waits for the newcomer for as long as a snapshot may take; three seconds are a hundred heartbeats.
-    let adding = live.ask(leader, Request::AddMember { member: newcomer, voter: true });
-    let added = tokio::time::timeout(Duration::from_secs(3), adding).await;
-    assert!(!matches!(added, Ok(Ok(_))), "nobody runs there, and yet: {added:?}");
-    let status = live.status(leader).await.expect("a status");
-    assert_eq!(status.members.iter().filter(|member| member.voter).count(), 3);
+    let before = live.status(leader).await.expect("a status").members;
+    let [first, second] = [0, 1].map(|index| before[index].member.clone());
+    let add = |member: Member| Request::AddMember { member, voter: true };
+    for (case, request, code, place) in [
+        ("nobody runs there", add(silent.clone()), RefusalCode::Unavailable, "node 4"),
+        (
+            "a voter is moved to where nobody runs",
+            add(Member { address: silent.address.clone(), ..first.clone() }),
+            RefusalCode::Unavailable,
+            "node 1",
+        ),
+        (
+            "a voter is moved to where another runs",
+            add(Member { address: second.address.clone(), ..first }),
+            RefusalCode::Conflict,
+            "node 1",
+        ),
+        (
+            "another runs where the newcomer should",
+            add(Member { address: second.address, ..silent }),
+            RefusalCode::Conflict,
+            "node 4",
+        ),
+        ("who is removed is no member", Request::RemoveMember(NodeId(9)), RefusalCode::NotFound, "member 9"),
+    ] {
+        match live.ask(leader, request).await {
+            Err(Error::Refused(refusal)) => p10_clear_refusals::check(case, &refusal, code, place),
+            other => panic!("{case}: {other:?}"),
+        }
+    }
+    let known = |members: Vec<MemberStatus>| -> Vec<_> { members.into_iter().map(|m| (m.member, m.voter)).collect() };
+    let after = live.status(live.leader().await).await.expect("a status").members;
+    assert_eq!(known(after), known(before));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,7 +105,6 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
     p1_exactly_once::check(&history, &live.same_ledger().await);
 }
 
-/// Segment and key files of a journey in all data folders.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
     let mut live = Live::start("purge", 3).await;

@@ -54,3 +54,12 @@ fn a_newcomer_that_has_not_started_holds_the_version_and_one_that_leaves_frees_i
     assert_eq!(support::apply(&mut state, Command::Remove(NodeId(2))), Outcome::Done);
     assert_eq!(state.version(), Some(Version(5)));
 }
+
+/// While nobody knows the version, a node with an empty folder would take its own for the cluster's.
+#[test]
+fn a_founder_that_dies_before_its_first_start_does_not_keep_the_version_unknown() {
+    let mut state = State::default();
+    [1, 2, 3].into_iter().for_each(|id| register(&mut state, id));
+    start(&mut state, 1, 10, 4);
+    assert_eq!(state.version(), Some(Version(4)));
+}

@@ -11,6 +11,7 @@ use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, PROPOSE_MS_MAX};
 use cluster_config::member::Member;
 use cluster_config::versions::Version;
+use cluster_config::wire::RefusalCode;
 use cluster_config::wire::codec;
 use cluster_config::wire::peer::RaftCall;
 use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, State, membership};
@@ -332,8 +333,9 @@ impl Coordinator {
     /// is updated. The leader then announces it to the replicated state. To be called on the leader.
     ///
     /// # Errors
-    /// [`Error::NotLeader`], [`Error::Membership`], [`Error::Stopped`].
+    /// [`Error::NotLeader`], [`Error::Membership`], [`Error::Refused`], [`Error::Unconfirmed`], [`Error::Stopped`].
     pub async fn add_member(&self, actor: Actor, member: Member, voter: bool) -> Result<(), Error> {
+        self.with_state(|state| state.members().may_register(&member)).map_err(Error::Refused)?;
         let known = self.members().remove(&member.id);
         let peer = Peer::from(&member);
         let id = member.id.0;
@@ -370,7 +372,7 @@ impl Coordinator {
         });
         let caught_up: bool = answer.await?.map_err(membership_error)?;
         if !caught_up {
-            let problem = format!("node {id} did not catch up; check that it runs, then add it again");
+            let problem = format!("node {id} did not catch up in {CATCH_UP_MS_MAX} ms");
             return Err(Error::Membership(problem));
         }
         self.announce(actor, membership::Command::Register(member)).await
@@ -379,8 +381,9 @@ impl Coordinator {
     /// Removes a node from the group and from the replicated state. To be called on the leader, after draining.
     ///
     /// # Errors
-    /// [`Error::NotLeader`], [`Error::Membership`], [`Error::Stopped`].
+    /// As [`Self::add_member`].
     pub async fn remove_member(&self, actor: Actor, node: NodeId) -> Result<(), Error> {
+        let is_known = self.members().contains_key(&node);
         let ids = BTreeSet::from([node.0]);
         let change = if self.voters().contains(&node) {
             ChangeMembers::RemoveVoters(ids)
@@ -390,14 +393,19 @@ impl Coordinator {
         let raft = self.inner.parts.raft.clone();
         let answer = self.on_raft(async move { raft.change_membership(change, false).await });
         answer.await?.map_err(membership_error)?;
-        self.announce(actor, membership::Command::Remove(node)).await
+        match self.announce(actor, membership::Command::Remove(node)).await {
+            // It was added to the group and did not live to be announced.
+            Err(Error::Refused(refusal)) if is_known && refusal.code == RefusalCode::NotFound => Ok(()),
+            announced => announced,
+        }
     }
 
     async fn announce(&self, actor: Actor, command: membership::Command) -> Result<(), Error> {
         match self.propose(actor, command).await {
+            Ok(Outcome::Refused(refusal)) => Err(Error::Refused(refusal)),
             Ok(_) => Ok(()),
             Err(ProposeError::NotLeader(leader)) => Err(Error::NotLeader(leader)),
-            Err(error) => Err(Error::Membership(error.to_string())),
+            Err(error) => Err(Error::Unconfirmed(error.to_string())),
         }
     }
 

@@ -214,12 +214,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
             let mut applied = self.shared.write();
             for (entry, responder) in batch {
                 let log_id = entry.log_id();
+                let mut written = None;
                 let outcome = match &entry.payload {
                     EntryPayload::Blank => None,
                     EntryPayload::Normal(proposal) => {
                         if !proposal.0.command.is_ledger() {
                             changed = Some(log_id.index);
                         }
+                        written = Some(proposal.0.version);
                         Some(applied.state.apply(&proposal.0, canaries))
                     }
                     EntryPayload::Membership(membership) => {
@@ -229,7 +231,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     }
                 };
                 applied.last = Some(log_id);
-                self.shared.raise_version(applied.state.version());
+                self.shared.raise_version(written.max(applied.state.version()));
                 answers.extend(responder.map(|responder| (responder, outcome)));
             }
         }

@@ -63,12 +63,14 @@ impl Snapshots {
     /// The newest snapshot that can be read, and what is wrong with each newer one.
     ///
     /// # Errors
-    /// [`Error::Disk`] where the folder cannot be listed.
+    /// [`Error::Disk`] where the folder cannot be listed, [`Error::FileVersion`] where a later release has written one.
     pub fn newest(&self) -> Result<(Option<Stored>, Vec<String>), Error> {
         let mut problems = Vec::new();
         for path in self.paths()?.into_iter().rev() {
             match read(&path) {
                 Ok(stored) => return Ok((Some(stored), problems)),
+                // It is whole, and says more than this release understands.
+                Err(error @ Error::FileVersion { .. }) => return Err(error),
                 Err(error) => problems.push(chain(&error)),
             }
         }
@@ -159,7 +161,7 @@ mod tests {
         let checksum = digest::digest(&digest::SHA256, &later[..end]);
         later[end..].copy_from_slice(checksum.as_ref());
         fs::write(&path, later).expect("written");
-        let (newest, problems) = snapshots.newest().expect("a folder");
-        assert!(newest.is_none() && problems[0].contains("is not understood here"), "{problems:?}");
+        let error = snapshots.newest().expect_err("a later release's").to_string();
+        assert!(error.contains("is not understood here") && error.contains("run a release that"), "{error}");
     }
 }

@@ -69,7 +69,9 @@ pub enum LinkError {
         /// What is wrong with it.
         refusal: Refusal,
     },
-    /// The request is over its channel's limit, or does not encode.
+    /// The request cannot be said in the version that both sides understand. Nothing was sent.
+    Unsayable(String),
+    /// The request is over its channel's limit. Nothing was sent.
     Request(String),
     /// There is nobody to ask.
     NoAddress,
@@ -94,6 +96,9 @@ impl LinkError {
             Self::Answer { address, refusal } => {
                 format!("{address}: the answer cannot be read ({}: {})", refusal.place, refusal.problem)
             }
+            Self::Unsayable(problem) => {
+                format!("the request has no form in the version that is spoken here: {problem}")
+            }
             Self::Request(problem) => format!("the request cannot be sent: {problem}"),
             Self::NoAddress => "no address was given".to_owned(),
         }
@@ -108,6 +113,7 @@ impl LinkError {
             Self::NotANode { .. } => "check the address and the certificate used there",
             Self::Lost { .. } | Self::TimedOut { .. } => "ask again where repeating is safe",
             Self::Answer { .. } => "run the same version on both sides",
+            Self::Unsayable(_) => "ask for it once every node runs the new release",
             Self::Request(_) => "send a smaller message",
             Self::NoAddress => "name at least one node as IP:PORT",
         }
@@ -116,7 +122,7 @@ impl LinkError {
     /// Who has to act.
     pub fn actor(&self) -> Actor {
         match self {
-            Self::Request(_) | Self::NoAddress => Actor::Caller,
+            Self::Request(_) | Self::Unsayable(_) | Self::NoAddress => Actor::Caller,
             Self::Answer { .. } => Actor::Us,
             _ => Actor::Operator,
         }
@@ -159,7 +165,10 @@ impl fmt::Display for LinkError {
 
 impl From<codec::Error> for LinkError {
     fn from(error: codec::Error) -> Self {
-        Self::Request(error.to_string())
+        match error {
+            codec::Error::TooLarge { .. } => Self::Request(error.to_string()),
+            _ => Self::Unsayable(error.to_string()),
+        }
     }
 }
 

@@ -75,7 +75,8 @@ impl OperatorClient {
                 .and_then(|answer| answer.read());
             let again = match &result {
                 Ok(operator::Response::Refused(refusal)) => reads && refusal.code.retryable(),
-                Ok(_) => false,
+                // What is too large for one node is so for each.
+                Ok(_) | Err(LinkError::Request(_)) => false,
                 Err(error) => reads || error.nothing_done(),
             };
             if !again {

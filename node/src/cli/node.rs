@@ -7,6 +7,7 @@ use cluster_config::file::Configuration;
 use cluster_config::process::EngineChoice;
 
 use super::Failure;
+use crate::group::presence;
 use crate::{observe, process};
 
 #[derive(Subcommand)]
@@ -42,9 +43,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
                 configuration.node.engine = engine;
             }
             process::run(&configuration).map_err(|error| match error {
-                process::Error::Coordinator(_) | process::Error::Fault(_) | process::Error::Thread(_) => {
-                    Failure::failure_of(&error)
-                }
+                process::Error::Coordinator(_)
+                | process::Error::Joining(presence::Error::Coordinator(_))
+                | process::Error::Fault(_)
+                | process::Error::Thread(_) => Failure::failure_of(&error),
                 _ => Failure::usage_of(&error),
             })
         }

@@ -12,7 +12,7 @@ use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SHARD_PEOPLE_MAX, SHARD_ROWS_MAX};
-use cluster_config::versions::Version;
+use cluster_config::versions::{Unknown, Version};
 use cluster_config::wire::codec;
 pub use node_core::roster::Enrolled;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A later release has written it.
+    #[error("segment at byte 4: {0}")]
+    Version(Unknown),
     /// A template cannot be searched.
     #[error("segment's templates are refused")]
     Templates(#[source] shaders::Error),
@@ -49,6 +52,7 @@ impl Error {
     pub fn fix(&self) -> &'static str {
         match self {
             Self::Hash { .. } | Self::Layout { .. } => "fetch it again",
+            Self::Version(_) => Unknown::FIX,
             Self::Templates(error) => error.fix(),
         }
     }
@@ -179,7 +183,7 @@ pub fn decode(segment: &Segment, before: Option<&Loaded>) -> Result<Loaded, Erro
     if bytes.len() < PREFIX_BYTES || bytes[..4] != MAGIC {
         return Err(layout(0, "not a segment".to_owned()));
     }
-    let version = Version(bytes[4]).check().map_err(|unknown| layout(4, unknown.to_string()))?;
+    let version = Version(bytes[4]).check().map_err(Error::Version)?;
     let head_bytes = u32::from_le_bytes([bytes[5], bytes[6], bytes[7], bytes[8]]) as usize;
     let Some(head_end) = PREFIX_BYTES.checked_add(head_bytes).filter(|end| *end <= bytes.len()) else {
         return Err(layout(5, format!("a head of {head_bytes} bytes in {} bytes", bytes.len())));

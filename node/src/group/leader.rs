@@ -1,12 +1,13 @@
 //! What only the leader can carry out: changes of the group itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_config::actor::Actor;
 use cluster_config::ids::NodeId;
 use cluster_config::member::Member;
 use cluster_config::wire::operator::{Request, Response};
-use cluster_config::wire::{Refusal, RefusalCode, peer};
+use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
 use coordinator::Coordinator;
 use node_core::proposal::unavailable;
 use node_link::Lane;
@@ -14,6 +15,12 @@ use node_link::Lane;
 use super::presence::Presence;
 use super::proposer::CHANGE_TIMEOUT;
 use crate::peers::links::{Links, out_of_turn};
+
+/// How often a newcomer is greeted that does not answer.
+const GREETINGS_MAX: usize = 6;
+
+/// Pause after each of these, for a node that is just starting.
+const GREETINGS_PAUSE: Duration = Duration::from_millis(250);
 
 /// The way to the leader. A cheap handle.
 #[derive(Clone)]
@@ -51,8 +58,7 @@ impl Leader {
         self.lead(actor, request).await.unwrap_or_else(Response::Refused)
     }
 
-    /// Gives leadership to another voter that is not being drained, where `node` has it. Where nobody can take it,
-    /// nothing happens.
+    /// Gives leadership to another voter, if there is one, to one that is not being drained, where `node` has it.
     ///
     /// # Errors
     /// As [`Leader::carry_out`].
@@ -61,10 +67,11 @@ impl Leader {
             return Ok(());
         }
         let voters = self.coordinator.voters();
+        let others: Vec<NodeId> = voters.into_iter().filter(|voter| *voter != node).collect();
         let heir = self.coordinator.with_state(|state| {
             let members = state.members();
-            let serves = |id: &NodeId| *id != node && members.contains(*id) && !members.is_draining(*id);
-            voters.into_iter().find(serves)
+            let serves = |id: &NodeId| members.contains(*id) && !members.is_draining(*id);
+            others.iter().copied().find(serves).or(others.first().copied())
         });
         match heir {
             Some(heir) => self.carry_out(actor, Request::TransferLeader(heir)).await.map(|_| ()),
@@ -75,14 +82,15 @@ impl Leader {
     async fn lead(&self, actor: Actor, request: Request) -> Result<Response, Refusal> {
         let failed = |error: coordinator::Error| {
             let code = match error {
+                coordinator::Error::Refused(refusal) => return refusal,
                 coordinator::Error::Membership(_) => RefusalCode::Conflict,
                 _ => RefusalCode::Unavailable,
             };
-            Refusal::new(code, "cluster", error.problem(), error.fix())
+            Refusal::new(code, "cluster", error.problem(), Fix::with(error.fix().to_owned()))
         };
         match request {
             Request::AddMember { member, voter } => {
-                self.check_version(&member).await?;
+                self.check_newcomer(&member).await?;
                 self.coordinator.add_member(actor, member, voter).await.map_err(failed)?
             }
             Request::RemoveMember(node) => self.coordinator.remove_member(actor, node).await.map_err(failed)?,
@@ -95,16 +103,32 @@ impl Leader {
         Ok(Response::Done)
     }
 
-    /// A newcomer that does not understand what the cluster writes is told so, not sent a log that it cannot read. One
-    /// that cannot be reached is for raft to find out.
-    async fn check_version(&self, newcomer: &Member) -> Result<(), Refusal> {
-        let Some(hello) = self.presence.greet(newcomer).await else { return Ok(()) };
-        let written = self.coordinator.version();
-        if hello.version >= written {
-            return Ok(());
+    /// A newcomer has to be there and to understand what the cluster writes: else raft would send it a log for nothing,
+    /// and count it as a member.
+    async fn check_newcomer(&self, newcomer: &Member) -> Result<(), Refusal> {
+        let place = format!("node {}", newcomer.id);
+        let refuse = |code, problem, fix: &'static str| Err(Refusal::new(code, place.clone(), problem, fix));
+        let mut hello = None;
+        for _ in 0..GREETINGS_MAX {
+            hello = self.presence.greet(newcomer).await;
+            if hello.is_some() {
+                break;
+            }
+            tokio::time::sleep(GREETINGS_PAUSE).await;
         }
-        let (place, understood) = (format!("node {}", newcomer.id), hello.version);
-        let problem = format!("it understands version {understood}; the cluster writes version {written}");
-        Err(Refusal::new(RefusalCode::UnknownVersion, place, problem, "start a later release on it"))
+        let Some(hello) = hello else {
+            let problem = format!("it does not answer at {}", newcomer.address);
+            return refuse(RefusalCode::Unavailable, problem, "start it, then add it again");
+        };
+        if hello.node != newcomer.id {
+            let problem = format!("node {} answers at {}", hello.node, newcomer.address);
+            return refuse(RefusalCode::Conflict, problem, "give the address of the node that you add");
+        }
+        let (understood, written) = (hello.version, self.coordinator.version());
+        if understood < written {
+            let problem = format!("it understands version {understood}; the cluster writes version {written}");
+            return refuse(RefusalCode::UnknownVersion, problem, "start a later release on it");
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Whether this node belongs to the cluster, and how it comes to: by greetings of the other members.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ impl Presence {
     pub async fn join(&self, members: &[Member]) -> Result<(), Error> {
         let me = self.coordinator.node_id();
         let founds = members.iter().any(|member| member.id == me);
-        let mut said = false;
+        let mut said = None;
         loop {
             let initialised = self.coordinator.initialised();
             let others = members.iter().filter(|member| member.id != me);
@@ -137,13 +137,25 @@ impl Presence {
                 self.raft_open.store(true, Ordering::Release);
                 self.coordinator.initialise(members).await?;
                 tracing::info!(node = %me, members = members.len(), "founded the cluster");
-            } else if !said {
-                said = true;
-                let answered: BTreeSet<NodeId> = present.iter().map(|hello| hello.node).collect();
-                let waits = "waiting for the other members, or to be added";
-                tracing::info!(node = %me, ?answered, founds, of_one_release, "{waits}");
+            } else {
+                let answered: BTreeMap<NodeId, Version> = present.iter().map(|h| (h.node, h.version)).collect();
+                if said.as_ref() != Some(&answered) {
+                    waits(me, founds, &answered);
+                    said = Some(answered);
+                }
             }
             tokio::time::sleep(BOOTSTRAP_INTERVAL).await;
         }
+    }
+}
+
+/// Says what this node waits for before it belongs to a cluster; `answered` are the members that do, with versions.
+fn waits(me: NodeId, founds: bool, answered: &BTreeMap<NodeId, Version>) {
+    let version = Version::CURRENT;
+    if founds && answered.values().any(|other| *other != version) {
+        let waits = "a cluster is founded by nodes of one release; start one on all";
+        tracing::warn!(node = %me, %version, ?answered, "{waits}");
+    } else {
+        tracing::info!(node = %me, ?answered, founds, "waiting for the other members, or to be added");
     }
 }

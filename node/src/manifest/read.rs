@@ -156,7 +156,8 @@ fn person(traveller: &Traveller) -> Person {
 }
 
 impl Announcement {
-    /// Sets those of a cancellation aside whom nobody could be told by.
+    /// Sets aside the people of a cancellation whom nothing tells from others: they have neither document, reference
+    /// nor name.
     fn set_aside_unnamed(&mut self, message: &Message) -> Vec<String> {
         let is_named = |person: &Person| !PersonKey::of(person).is_empty();
         let (named, unnamed): (Vec<Person>, Vec<Person>) = self.people.drain(..).partition(is_named);

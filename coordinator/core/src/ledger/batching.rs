@@ -115,7 +115,7 @@ impl<A> Batching<A> {
     }
 
     /// Takes an event. `waits` says whether an asker still does: the records of one who has given up are left out,
-    /// since they are spooled or asked for again.
+    /// since they are asked for again.
     pub fn step<E: Clone>(&mut self, event: Event<A, E>, waits: impl Fn(&A) -> bool, effects: &mut Vec<Effect<A, E>>) {
         match event {
             Event::Asked(all) => all.into_iter().for_each(|asked| self.ask(asked, effects)),

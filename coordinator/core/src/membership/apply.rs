@@ -4,7 +4,7 @@ use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::limits::NODES_MAX;
 use cluster_config::member::Member;
 use cluster_config::versions::Version;
-use cluster_config::wire::RefusalCode;
+use cluster_config::wire::{Refusal, RefusalCode};
 
 use super::command::Command;
 use super::state::{MemberState, Members};
@@ -26,20 +26,26 @@ fn unknown(node: NodeId, fix: &'static str) -> Outcome {
 }
 
 impl Members {
-    fn register(&mut self, member: &Member) -> Outcome {
+    /// Whether a node may be a member, as it is described.
+    ///
+    /// # Errors
+    /// Where there are too many, or another has its address.
+    pub fn may_register(&self, member: &Member) -> Result<(), Refusal> {
         if self.len() >= NODES_MAX && !self.contains(member.id) {
-            return Outcome::refused(
-                RefusalCode::TooLarge,
-                "members",
-                format!("there are {NODES_MAX}, and no more can be"),
-                "remove a node with `tvs cluster remove` first",
-            );
+            let problem = format!("there are {NODES_MAX}, and no more can be");
+            let fix = "remove a node with `tvs cluster remove` first";
+            return Err(Refusal::new(RefusalCode::TooLarge, "members", problem, fix));
         }
         let taken = self.iter().find(|m| m.member.address == member.address && m.member.id != member.id);
-        if let Some(other) = taken {
-            let place = format!("address {} of member {}", member.address, member.id);
-            let problem = format!("node {} has that address", other.member.id);
-            return Outcome::refused(RefusalCode::Conflict, place, problem, "give each node an address of its own");
+        let Some(other) = taken else { return Ok(()) };
+        let place = format!("address {} of member {}", member.address, member.id);
+        let problem = format!("node {} has that address", other.member.id);
+        Err(Refusal::new(RefusalCode::Conflict, place, problem, "give each node an address of its own"))
+    }
+
+    fn register(&mut self, member: &Member) -> Outcome {
+        if let Err(refusal) = self.may_register(member) {
+            return Outcome::Refused(refusal);
         }
         let known = self.get(member.id);
         let draining = known.is_some_and(|known| known.draining);

@@ -65,9 +65,10 @@ impl Members {
     }
 
     /// Counts the cluster's version up, once every member understands a newer one. It never goes down: the log has
-    /// entries of it from then on. A member that has not announced a start yet holds it where it is.
+    /// entries of it from then on. A member that has not announced a start yet holds it where it is; while it is not
+    /// known, those that have announced one tell it.
     pub(super) fn raise_version(&mut self) {
-        let understood = self.all.values().map(|member| member.version.or(self.version)).min().flatten();
+        let understood = self.all.values().filter_map(|member| member.version.or(self.version)).min();
         self.version = self.version.max(understood);
     }
 
