@@ -48,7 +48,7 @@ pub enum Error {
         reason: String,
     },
     /// The name cannot stand in a certificate.
-    #[error("certificate name: {0}")]
+    #[error("certificate name")]
     Name(#[from] cluster_config::ids::Error),
     /// The validity ends before it begins, or is out of range.
     #[error("validity {0}; choose at least one day, or an end after the beginning, before the year 9999")]

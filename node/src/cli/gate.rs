@@ -58,7 +58,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
     };
     let bytes = super::manifest::read(&shot.template)?;
     let values: Vec<f32> = serde_json::from_slice(&bytes)
-        .map_err(|error| Failure::usage(format!("{}: not an array of numbers: {error}", shot.template.display())))?;
+        .map_err(|error| format!("{}: {error}; give a JSON array of numbers", shot.template.display()))
+        .map_err(Failure::usage)?;
     let encounter = match shot.encounter {
         Some(encounter) => encounter,
         None => EncounterId(clock::random_u128().map_err(|error| Failure::failure_of(&error))?),

@@ -57,7 +57,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
 /// # Errors
 /// The file and why.
 pub fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure::usage(format!("{}: cannot be read: {error}", file.display())))
+    let failed =
+        |error| format!("{}: cannot be read: {error}; name a file that is there and may be read", file.display());
+    std::fs::read(file).map_err(|error: std::io::Error| Failure::usage(failed(error)))
 }
 
 fn check(file: &Path, json: bool) -> Result<(), Failure> {

@@ -93,8 +93,10 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Bench(command) => bench::run(command),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "tvs", &mut std::io::stdout());
-            Ok(())
+            // Written at once: whoever reads may stop in the middle, and generating panics then.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tvs", &mut script);
+            output::print(String::from_utf8_lossy(&script).trim_end())
         }
     };
     match done {
