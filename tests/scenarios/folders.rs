@@ -167,7 +167,9 @@ async fn keep() {
     let facts = facts(&live).await;
     live.strike(Fault::Stop(NODE)).await;
     let version = Version::CURRENT;
-    let packed = folders().join(format!("{version}.tar.gz")).display().to_string();
+    let packed = folders().join(format!("{version}.tar.gz"));
+    assert!(!packed.exists(), "{} is kept; remove it first if its version was never released", packed.display());
+    let packed = packed.display().to_string();
     let data_dir = &live.cluster.node(NODE).expect("the node").data_dir;
     std::fs::create_dir_all(folders()).expect("a folder");
     // What each start makes anew is left out.

@@ -58,7 +58,7 @@ impl Leader {
         self.lead(actor, request).await.unwrap_or_else(Response::Refused)
     }
 
-    /// Gives leadership to another voter, if there is one, to one that is not being drained, where `node` has it.
+    /// Gives leadership to another voter where `node` has it, so that nobody waits for an election.
     ///
     /// # Errors
     /// As [`Leader::carry_out`].
@@ -67,13 +67,7 @@ impl Leader {
             return Ok(());
         }
         let voters = self.coordinator.voters();
-        let others: Vec<NodeId> = voters.into_iter().filter(|voter| *voter != node).collect();
-        let heir = self.coordinator.with_state(|state| {
-            let members = state.members();
-            let serves = |id: &NodeId| members.contains(*id) && !members.is_draining(*id);
-            others.iter().copied().find(serves).or(others.first().copied())
-        });
-        match heir {
+        match self.coordinator.with_state(|state| state.members().heir(&voters, node)) {
             Some(heir) => self.carry_out(actor, Request::TransferLeader(heir)).await.map(|_| ()),
             None => Ok(()),
         }

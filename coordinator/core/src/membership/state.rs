@@ -1,6 +1,6 @@
 //! What is known of each node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::member::Member;
@@ -56,6 +56,13 @@ impl Members {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// Who of the `voters` takes over from a leader that leaves: one that is not being drained, if there is one.
+    pub fn heir(&self, voters: &BTreeSet<NodeId>, leaving: NodeId) -> Option<NodeId> {
+        let mut others = voters.iter().copied().filter(|voter| *voter != leaving);
+        let serves = |id: &NodeId| self.contains(*id) && !self.is_draining(*id);
+        others.clone().find(serves).or_else(|| others.next())
     }
 
     /// The version in which the cluster writes: what more than two nodes see has it. Absent until the first node has
