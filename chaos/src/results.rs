@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use harness::binary::workspace;
 use serde::{Deserialize, Serialize};
 
-/// One run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// `sim`, `live`, `crash`, `group`, `canary`, `replay` or `day`.

@@ -20,7 +20,6 @@ const SHRINK_RUNS_MAX: usize = 200;
 /// Failures after which no new seed is begun.
 const FAILURES_MAX: usize = 8;
 
-/// Which seeds.
 #[derive(Args, Clone)]
 pub struct Seeds {
     /// How many seeds, or which, as A..B (B is not run)

@@ -10,7 +10,6 @@ use crate::ids::{DeviceId, NodeId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// A capture device.
     Gate,
     /// A member of the cluster.
     Node,

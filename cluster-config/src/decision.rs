@@ -10,7 +10,6 @@ use crate::ids::SubjectId;
 pub enum Directive {
     /// Let the traveller through.
     Proceed,
-    /// Take another picture.
     Recapture,
     /// The traveller waits for a person.
     Wait,
@@ -68,7 +67,6 @@ pub struct Candidate {
 /// (promise P9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Priority {
-    /// Somebody boards now.
     Board,
     /// Somebody is looked for; nothing is recorded.
     Identify,

@@ -23,7 +23,6 @@ pub enum DeviceKind {
     Egate,
     /// Handheld device of an operator.
     Handheld,
-    /// Self-service kiosk.
     Kiosk,
 }
 
@@ -35,6 +34,5 @@ pub enum ImageKind {
     VisibleStill,
     /// The best frame of a video.
     VideoFrame,
-    /// A near-infrared picture.
     NearInfrared,
 }

@@ -24,16 +24,10 @@ pub struct Configuration {
 pub enum Error {
     /// The file cannot be read.
     #[error("configuration {path:?} cannot be read; check the path and its permissions")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// Not TOML, an unknown key, a missing key or a wrong type; the parser's text shows line and column.
     #[error("configuration {path:?}: {problem}")]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// Line, column and what was expected.
         problem: String,
@@ -41,9 +35,7 @@ pub enum Error {
     /// A value that cannot stand.
     #[error("configuration {path:?}: {source}")]
     Value {
-        /// The file.
         path: PathBuf,
-        /// Key and problem.
         #[source]
         source: cluster::Error,
     },

@@ -50,7 +50,6 @@ pub enum GalleryId {
 }
 
 impl GalleryId {
-    /// The passengers of a journey.
     pub fn passengers(journey: JourneyId) -> Self {
         Self::Journey(journey, List::Passengers)
     }
@@ -84,7 +83,6 @@ impl fmt::Debug for GalleryId {
 /// purge.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardId {
-    /// The gallery.
     pub gallery: GalleryId,
     /// What its templates were made of.
     pub modality: Modality,
@@ -121,7 +119,6 @@ impl fmt::Debug for ShardId {
 /// How much a gallery or a part of it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GalleryCounts {
-    /// People in it.
     pub people: u32,
     /// Templates in it.
     pub rows: u32,
@@ -145,9 +142,7 @@ impl std::ops::Add for GalleryCounts {
 /// and reads.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// The shard.
     pub shard: ShardId,
-    /// The version.
     pub version: GalleryVersion,
     /// SHA-256 of `bytes`.
     pub hash: ContentHash,

@@ -25,7 +25,6 @@ pub enum Error {
     Character {
         /// Which id was being read.
         kind: &'static str,
-        /// The offending text.
         text: String,
         /// Byte offset of the first bad character.
         position: usize,
@@ -34,7 +33,6 @@ pub enum Error {
     Number {
         /// Which id was being read.
         kind: &'static str,
-        /// The offending text.
         text: String,
     },
 }

@@ -7,7 +7,6 @@ use crate::ids::{ContentHash, JourneyId, ModelVersion, PortCode, UnixMs};
 /// A journey as it is announced to the cluster: nothing in it is personal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JourneyPlan {
-    /// The journey.
     pub id: JourneyId,
     /// Carrier code.
     pub carrier: String,

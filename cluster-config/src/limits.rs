@@ -16,7 +16,6 @@ pub const SHARD_PEOPLE_MAX: usize = 8_192;
 /// Photographs of one person in a gallery (the design's scale is "up to 6").
 pub const TEMPLATES_PER_PERSON_MAX: usize = 6;
 
-/// Rows (templates) in one shard.
 pub const SHARD_ROWS_MAX: usize = SHARD_PEOPLE_MAX * TEMPLATES_PER_PERSON_MAX;
 
 /// People in the largest gallery, the derogatory one (the design, section 1).

@@ -8,7 +8,6 @@ use crate::ids::{NodeId, Zone};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// The node.
     pub id: NodeId,
     /// Its QUIC endpoint, `IP:PORT`.
     pub address: String,

@@ -8,9 +8,7 @@ pub struct Person {
     /// On a list that was read: the person's place on it, from 1. In a gallery: the person's number, which belongs to
     /// them and to nobody else of the journey, whatever their place on later lists.
     pub manifest_ordinal: u32,
-    /// Family name.
     pub family_name: String,
-    /// Given names.
     pub given_names: String,
     /// Date of birth as YYYYMMDD, where the manifest has it.
     pub date_of_birth: Option<u32>,
@@ -30,7 +28,6 @@ pub struct Person {
 pub struct Document {
     /// `P` passport, `V` visa ... (ICAO 9303).
     pub kind: String,
-    /// Its number.
     pub number: String,
     /// Issuing state, ISO 3166-1 alpha-3.
     pub issuing_state: Option<String>,

@@ -10,7 +10,6 @@ use crate::ids::{NodeId, Zone};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSettings {
-    /// This node.
     pub id: NodeId,
     /// Its failure domain.
     pub zone: Zone,
@@ -52,7 +51,6 @@ pub enum EngineChoice {
     Auto,
     /// A GPU, a software one too; an error where there is none.
     Gpu,
-    /// The CPU.
     Cpu,
 }
 
@@ -79,8 +77,5 @@ pub enum HoldingsSettings {
         seed: u64,
     },
     /// A file of templates, one JSON object a line.
-    File {
-        /// The file.
-        path: PathBuf,
-    },
+    File { path: PathBuf },
 }

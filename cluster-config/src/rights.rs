@@ -35,13 +35,11 @@ pub enum Ask {
     Report,
     /// The leader's index, to catch up with.
     ReadIndex,
-    /// A search of one shard.
     SearchShard,
     /// An order to build a gallery.
     Build,
     /// A segment to keep.
     StoreSegment,
-    /// A segment to fetch.
     FetchSegment,
     /// The people of a gallery to fetch.
     FetchRoster,
@@ -49,7 +47,6 @@ pub enum Ask {
     ForLeader,
     /// The cluster as a node sees it.
     ClusterStatus,
-    /// A new member.
     AddMember,
     /// A member that leaves.
     RemoveMember,
@@ -57,13 +54,9 @@ pub enum Ask {
     Drain,
     /// A statement that a lost node's disks are destroyed.
     AttestDestruction,
-    /// Another leader.
     TransferLeader,
-    /// A manifest.
     SubmitManifest,
-    /// All galleries.
     GalleryList,
-    /// One gallery.
     GalleryShow,
     /// The end of a journey.
     CloseJourney,
@@ -71,9 +64,7 @@ pub enum Ask {
     LedgerPage,
     /// The policy in force.
     PolicyShow,
-    /// Another policy.
     PolicySet,
-    /// A node's metrics.
     Metrics,
     /// A corrected record of the ledger.
     #[cfg(feature = "next")]

@@ -14,7 +14,6 @@ pub enum Error {
     Disk {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
         action: &'static str,
         /// What the system answered.
         source: std::io::Error,
@@ -28,16 +27,13 @@ pub enum Error {
     },
     /// The log ends before what this node has acknowledged, so its vote could undo a committed entry.
     StoreShortened {
-        /// The store's folder.
         path: PathBuf,
-        /// What is there.
         found: String,
         /// What the high-water file says.
         wanted: String,
     },
     /// The folder belongs to another node.
     WrongNode {
-        /// The store's folder.
         path: PathBuf,
         /// The node that the folder belongs to.
         found: u64,
@@ -59,9 +55,7 @@ pub enum Error {
     FileVersion {
         /// The file or folder.
         path: PathBuf,
-        /// What in it.
         place: String,
-        /// The version.
         unknown: Unknown,
     },
     /// The group's configuration cannot stand.

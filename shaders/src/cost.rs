@@ -59,7 +59,6 @@ impl Work {
 /// What a call costs, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Cost {
-    /// Of any call.
     fixed: f64,
     /// For each byte of codes that is read.
     byte: f64,
@@ -99,7 +98,6 @@ impl Cost {
 pub(crate) struct Costs {
     /// On one thread alone, which scores what has few products where no call was just before.
     alone: Cost,
-    /// On all threads.
     shared: Cost,
     device: Cost,
 }

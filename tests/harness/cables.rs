@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use cluster_config::ids::NodeId;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// The switch.
 const SWITCH: &str = "tvs-switch";
 
 /// How long a namespace may take to be there.

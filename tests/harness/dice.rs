@@ -18,7 +18,6 @@ impl Dice {
         Self(ChaCha8Rng::from_seed(bytes))
     }
 
-    /// A number.
     pub fn number(&mut self) -> u64 {
         self.0.next_u64()
     }

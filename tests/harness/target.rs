@@ -32,7 +32,6 @@ pub trait Target {
     /// The whole ledger, as a node has it.
     async fn ledger(&self, node: NodeId) -> Result<Vec<LedgerRecord>, Error>;
 
-    /// Strikes.
     async fn strike(&mut self, fault: Fault);
 
     /// The cluster as one node sees it.

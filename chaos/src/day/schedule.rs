@@ -12,7 +12,6 @@ const COLUMNS: [&str; 6] = ["carrier", "flight", "origin", "dest", "pax", "utc_m
 /// The largest flight that can be used: the harness numbers the people of a flight with three digits.
 const TRAVELLERS_MAX: u32 = 999;
 
-/// One departure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
     pub carrier: String,

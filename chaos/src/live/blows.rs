@@ -20,7 +20,6 @@ pub enum Kind {
     Kill,
     /// SIGTERM, and a start on the same disk
     Stop,
-    /// SIGSTOP and SIGCONT
     Pause,
     /// A node is cut off from everybody
     Alone,
@@ -38,7 +37,6 @@ pub enum Kind {
     Card,
     /// Two halves with one node that reaches both
     Bridge,
-    /// Two halves
     Halves,
     /// Nodes are cut off one by one and come back in another order
     Swizzle,

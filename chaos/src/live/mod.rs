@@ -25,7 +25,6 @@ use blows::Kind;
 /// How long after a blow it may still show in the answers to gates.
 const AFTERMATH: Duration = p3_no_failed_request::FAILOVER;
 
-/// Gates of one flight.
 const GATES_OF_A_FLIGHT: u32 = 2;
 
 /// How long to run and on what.

@@ -17,7 +17,6 @@ pub struct Version(pub u8);
     newest = Version::CURRENT
 )]
 pub struct Unknown {
-    /// The version.
     pub found: Version,
 }
 

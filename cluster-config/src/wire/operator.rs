@@ -18,11 +18,9 @@ use crate::versions::Version;
 /// A request of an operator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
-    /// Members, leader, shards.
     ClusterStatus,
     /// Add a member: a learner first, a voter where asked.
     AddMember {
-        /// The new member.
         member: Member,
         /// Whether it becomes a voter once it has caught up.
         voter: bool,
@@ -31,9 +29,7 @@ pub enum Request {
     RemoveMember(NodeId),
     /// Move leadership and ownership off the node (or let it take work again).
     Drain {
-        /// The node.
         node: NodeId,
-        /// On or off.
         draining: bool,
     },
     /// State that the disks of a node that was taken out are destroyed, so that no purge waits for it.
@@ -44,7 +40,6 @@ pub enum Request {
     SubmitManifest(Vec<u8>),
     /// All journeys and their galleries.
     GalleryList,
-    /// One journey's galleries.
     GalleryShow(JourneyId),
     /// Close a journey: no more boardings, and destroy its galleries on every node.
     CloseJourney(JourneyId),
@@ -57,7 +52,6 @@ pub enum Request {
     },
     /// The policy in force.
     PolicyShow,
-    /// Replace the policy.
     PolicySet(Policy),
     /// The node's metrics in the Prometheus text format.
     Metrics,
@@ -85,7 +79,6 @@ pub enum Response {
     Metrics(String),
     /// To requests that change something and have nothing to tell.
     Done,
-    /// Not done; why.
     Refused(Refusal),
     /// To [`Request::Amend`].
     #[cfg(feature = "next")]
@@ -121,7 +114,6 @@ pub struct ClusterStatus {
     pub generation: Generation,
     /// The engine that scores at the node that answers.
     pub engine: String,
-    /// All members.
     pub members: Vec<MemberStatus>,
     /// Journeys that are not closed.
     pub journeys: u32,
@@ -129,11 +121,9 @@ pub struct ClusterStatus {
     pub shards: u32,
     /// Shards that have all of their replicas at the committed version; known at the leader alone.
     pub shards_replicated: Option<u32>,
-    /// Records in the ledger.
     pub ledger_records: u64,
 }
 
-/// One member.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberStatus {
     /// Id, address, zone.
@@ -166,7 +156,6 @@ pub struct Submitted {
 /// One journey of a manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubmittedJourney {
-    /// The journey.
     pub journey: JourneyId,
     /// Whether this very manifest was known already.
     pub duplicate: bool,
@@ -183,7 +172,6 @@ pub struct SubmittedJourney {
 /// A journey and its shards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gallery {
-    /// The journey.
     pub journey: JourneyId,
     /// Carrier code.
     pub carrier: String,
@@ -201,20 +189,17 @@ pub struct Gallery {
     pub people: u32,
     /// People who have boarded.
     pub boarded: u32,
-    /// Its shards.
     pub shards: Vec<Shard>,
 }
 
 /// One shard of a gallery.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shard {
-    /// The shard.
     pub shard: ShardId,
     /// The committed version.
     pub version: GalleryVersion,
     /// Hash of the committed version.
     pub hash: ContentHash,
-    /// People in it.
     pub people: u32,
     /// Templates in it.
     pub rows: u32,
@@ -224,7 +209,6 @@ pub struct Shard {
     pub epoch: Epoch,
     /// The owner, where it is placed.
     pub owner: Option<NodeId>,
-    /// The standbys.
     pub standbys: Vec<NodeId>,
     /// Nodes without a replica that keep its people, for when every replica is lost.
     pub rosters: Vec<NodeId>,
@@ -240,7 +224,6 @@ pub struct Shard {
 /// That a node's replica of a shard, or its people, is destroyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The node.
     pub node: NodeId,
     /// Since when.
     pub at: UnixMs,
@@ -251,7 +234,6 @@ pub struct Receipt {
 /// A run of ledger records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LedgerPage {
-    /// The records.
     pub records: Vec<LedgerRecord>,
     /// Where the next page starts; absent at the end.
     pub next: Option<u64>,
@@ -262,11 +244,8 @@ pub struct LedgerPage {
 pub struct LedgerRecord {
     /// Position in the ledger, from 0.
     pub position: u64,
-    /// The encounter.
     pub encounter: EncounterId,
-    /// The journey.
     pub journey: JourneyId,
-    /// The device.
     pub device: DeviceId,
     /// When it was decided.
     pub at: UnixMs,

@@ -19,17 +19,11 @@ pub enum Request {
     /// First request on each connection: who is there, and do both agree on the cluster?
     Hello(Hello),
     /// One remote procedure call of the raft group; the body belongs to `coordinator`.
-    Raft {
-        /// Which call.
-        call: RaftCall,
-        /// Its encoded argument.
-        body: Vec<u8>,
-    },
+    Raft { call: RaftCall, body: Vec<u8> },
     /// A command of the replicated state, forwarded to the leader.
     Propose {
         /// Who asked for the change.
         actor: Actor,
-        /// The encoded command.
         command: Vec<u8>,
     },
     /// What the node holds, told to the leader.
@@ -42,21 +36,14 @@ pub enum Request {
     StoreSegment(Segment),
     /// Give the newest segment of the shard that is at least this version.
     FetchSegment {
-        /// The shard.
         shard: ShardId,
         /// The oldest version that is of use.
         version_min: GalleryVersion,
     },
     /// An operator's request that only the leader can carry out, handed on by the node that was asked.
-    ForLeader {
-        /// Who asked.
-        actor: Actor,
-        /// For what.
-        request: super::operator::Request,
-    },
+    ForLeader { actor: Actor, request: super::operator::Request },
     /// Give the people of the shard's gallery, at this version or a later one: a segment without templates.
     FetchRoster {
-        /// The shard.
         shard: ShardId,
         /// The oldest version that is of use.
         version_min: GalleryVersion,
@@ -86,7 +73,6 @@ pub enum Response {
     Segment(Segment),
     /// To [`Request::ForLeader`].
     ForLeader(super::operator::Response),
-    /// Not done; why.
     Refused(Refusal),
     /// To [`Request::ReadIndex`]: the last entry that the leader had applied once it had made sure that it leads.
     ReadIndex(u64),
@@ -95,7 +81,6 @@ pub enum Response {
 /// Who a node is and what it takes the cluster to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The node.
     pub node: NodeId,
     /// This start of its process.
     pub incarnation: Incarnation,
@@ -119,7 +104,6 @@ pub enum RaftCall {
     Vote,
     /// Would you vote for me? (Ongaro, Consensus: Bridging Theory and Practice, section 9.6)
     PreVote,
-    /// A whole snapshot.
     Snapshot,
     /// Leader transfer (the same, section 3.10).
     TransferLeader,
@@ -128,7 +112,6 @@ pub enum RaftCall {
 /// What a node holds and how busy it is: one of these every [`crate::limits::REPORT_INTERVAL_MS`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The node.
     pub node: NodeId,
     /// This start of its process.
     pub incarnation: Incarnation,
@@ -136,10 +119,8 @@ pub struct Report {
     pub shards: Vec<(ShardId, GalleryVersion)>,
 }
 
-/// A search of one shard.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShardSearch {
-    /// The shard.
     pub shard: ShardId,
     /// The gallery's committed version: an older replica must refuse.
     pub version_min: GalleryVersion,
@@ -173,7 +154,6 @@ pub struct ShardFound {
 /// Orders the owner of a shard to build its gallery.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BuildOrder {
-    /// The shard.
     pub shard: ShardId,
     /// Hash of the manifest that this comes from: the same one again changes nothing.
     pub manifest: ContentHash,

@@ -9,7 +9,6 @@ use crate::{galleries, journeys, ledger, membership, placement, policy, retentio
 pub enum Command {
     /// Nodes come, start, are emptied, leave.
     Membership(membership::Command),
-    /// The policy.
     Policy(policy::Command),
     /// Journeys are announced and closed.
     Journeys(journeys::Command),
@@ -17,7 +16,6 @@ pub enum Command {
     Galleries(galleries::Command),
     /// Shards are placed on nodes.
     Placement(placement::Command),
-    /// Encounters are recorded.
     Ledger(ledger::Command),
     /// What was held is destroyed.
     Retention(retention::Command),

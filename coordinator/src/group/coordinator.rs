@@ -108,7 +108,6 @@ impl Coordinator {
         Self { inner: Arc::new(Inner { parts, runtime, stop: Mutex::new(stop), stopped }) }
     }
 
-    /// This node.
     pub fn node_id(&self) -> NodeId {
         self.inner.parts.node_id
     }

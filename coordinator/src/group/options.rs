@@ -14,7 +14,6 @@ pub struct Options {
     pub node_id: NodeId,
     /// Folder of the log and the snapshots; made where it is missing.
     pub data_dir: PathBuf,
-    /// The cluster's settings.
     pub settings: ClusterSettings,
     /// The wall clock.
     pub now: Now,

@@ -25,7 +25,6 @@ openraft::declare_raft_types!(
 pub type Entry = alias::EntryOf<TypeConfig>;
 /// Term, leader and index of an entry.
 pub type LogId = alias::LogIdOf<TypeConfig>;
-/// A vote.
 pub type Vote = alias::VoteOf<TypeConfig>;
 /// The members, and the id of the entry that set them.
 pub type StoredMembership = alias::StoredMembershipOf<TypeConfig>;

@@ -69,7 +69,6 @@ pub trait Transport: Send + Sync + 'static {
 
 type AppendResult = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 
-/// A snapshot in one message.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SnapshotMessage {
     /// The sender's leadership.

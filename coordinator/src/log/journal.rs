@@ -39,7 +39,6 @@ const PAGES: usize = 2 * HALF_BYTES / PAGE_BYTES;
 /// One write of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
-    /// Sets a key.
     Put(Vec<u8>, Vec<u8>),
     /// Removes all entries from this index on.
     RemoveFrom(u64),

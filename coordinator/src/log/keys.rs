@@ -3,7 +3,6 @@
 
 const ENTRY_PREFIX: u8 = b'e';
 
-/// The key of an entry.
 pub fn entry_key(index: u64) -> [u8; 9] {
     let mut key = [ENTRY_PREFIX; 9];
     key[1..].copy_from_slice(&index.to_be_bytes());

@@ -53,7 +53,6 @@ const DISK_FREE_BYTES_STOP: u64 = 64 << 20;
 pub enum Order {
     /// Append entries that follow the last.
     Append(Vec<Entry>, IOFlushed<TypeConfig>),
-    /// Keep the vote.
     Vote(Vote, oneshot::Sender<Result<(), String>>),
     /// Remove all entries after this index (all for none).
     Truncate(Option<u64>, oneshot::Sender<Result<(), String>>),

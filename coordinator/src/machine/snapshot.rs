@@ -55,7 +55,6 @@ impl Snapshots {
         Ok(Self { folder: folder.to_owned() })
     }
 
-    /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -76,7 +76,6 @@ pub fn check(capture: &Capture, model: ModelVersion) -> Result<Duration, Refusal
 /// What is asked of a journey's shards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// The shards.
     pub shards: Vec<Route>,
     /// The lowest score that changes the decision, by the policy and the galleries' sizes at this moment.
     pub floor: f32,
@@ -118,7 +117,6 @@ pub fn verdict(state: &State, capture: &Capture, merged: &Merged, floor: f32, ca
 /// What a search is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// The answer alone.
     Identify,
     /// A record of the encounter, presented at this device.
     Board(DeviceId),

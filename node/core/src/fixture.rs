@@ -13,7 +13,6 @@ use cluster_config::wire::gate::{Capture, Sample};
 use coordinator_core::placement::{Change, Placement};
 use coordinator_core::{Command, Entry, Outcome, State, galleries, journeys, membership, placement};
 
-/// The journey.
 pub fn journey() -> JourneyId {
     "AA1".parse().expect("an id")
 }

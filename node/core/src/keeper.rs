@@ -61,7 +61,6 @@ struct Roster {
     fetching: bool,
 }
 
-/// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keeper {
     me: NodeId,

@@ -27,10 +27,7 @@ pub enum Effect {
     /// Propose it on this node, which leads.
     ProposeHere,
     /// Hand it to this node.
-    Send {
-        /// Who leads.
-        leader: NodeId,
-    },
+    Send { leader: NodeId },
     /// Wait no more for the answer to what was proposed here or sent.
     Forget,
     /// Look for the leader at this time, unless something comes before; the last such time counts.

@@ -20,7 +20,6 @@ pub struct Queue<T> {
 /// What a full queue did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed<T> {
-    /// It waits.
     Waits,
     /// It waits, and this one, of a less urgent kind, does not any more.
     Displaced(T),

@@ -30,9 +30,7 @@ pub struct Order {
 /// One version of a shard's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
-    /// Its version.
     pub version: GalleryVersion,
-    /// Its hash.
     pub hash: ContentHash,
 }
 
@@ -61,7 +59,6 @@ pub enum Effect {
     Unstage(Content),
     /// Get this version or a later one from that node, and say how it went.
     Fetch {
-        /// The source.
         from: NodeId,
         /// The oldest version of use.
         version_min: GalleryVersion,
@@ -83,7 +80,6 @@ pub enum Phase {
     Ready,
 }
 
-/// One replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
     me: NodeId,
@@ -119,12 +115,10 @@ impl Replica {
         }
     }
 
-    /// The node.
     pub fn node(&self) -> NodeId {
         self.me
     }
 
-    /// The shard.
     pub fn shard(&self) -> ShardId {
         self.shard
     }

@@ -101,7 +101,6 @@ impl LocalTime {
 /// As text `2025-06-15T16:20` or `2025-06-15`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LocalDateTime {
-    /// The date.
     pub date: Date,
     /// The time of day, if it was written.
     pub time: Option<LocalTime>,
@@ -219,7 +218,6 @@ impl Century {
 /// What a date value turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decoded {
-    /// A full date.
     Is(LocalDateTime),
     /// Year, month or day is zero: the sender does not know it (ICAO Doc 9303 allows that for births).
     PartlyUnknown,

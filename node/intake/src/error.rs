@@ -100,7 +100,6 @@ pub enum ErrorKind {
     TooMany {
         /// What there is too much of, in the plural.
         what: &'static str,
-        /// The limit.
         limit: usize,
     },
     /// Over [`limits::SEGMENT_BYTES_MAX`].
@@ -157,7 +156,6 @@ impl ErrorKind {
 /// Something odd. Nobody loses their place on the list because of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// What it is.
     pub code: WarningCode,
     /// Where it is.
     pub place: Place,

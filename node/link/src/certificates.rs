@@ -33,20 +33,10 @@ pub enum Error {
     Exists(PathBuf),
     /// A file cannot be read or written.
     #[error("{path}: cannot be used ({reason}); check the path and its permissions")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        reason: io::Error,
-    },
+    File { path: PathBuf, reason: io::Error },
     /// The folder holds no usable authority.
     #[error("{path}: is not an authority's file ({reason}); make one with `tvs certs init`")]
-    Authority {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    Authority { path: PathBuf, reason: String },
     /// The name cannot stand in a certificate.
     #[error("certificate name")]
     Name(#[from] cluster_config::ids::Error),
@@ -69,11 +59,8 @@ impl From<rcgen::Error> for Error {
 pub enum Validity {
     /// From now (and an hour before, for slow clocks) for so many days.
     Days(u32),
-    /// Between two instants.
     Between {
-        /// Not before.
         from: SystemTime,
-        /// Not after.
         until: SystemTime,
     },
 }

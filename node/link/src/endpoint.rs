@@ -34,7 +34,6 @@ pub enum Error {
     Socket {
         /// The address asked for.
         address: SocketAddr,
-        /// The system's words.
         reason: io::Error,
     },
 }

@@ -23,48 +23,27 @@ pub enum Actor {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LinkError {
     /// No connection could be made; nothing was sent.
-    Unreachable {
-        /// The other side.
-        address: SocketAddr,
-        /// What was met.
-        reason: String,
-    },
+    Unreachable { address: SocketAddr, reason: String },
     /// TLS failed: one of the two certificates is not accepted. Nothing was done.
-    Certificate {
-        /// The other side.
-        address: SocketAddr,
-        /// What was met.
-        reason: String,
-    },
+    Certificate { address: SocketAddr, reason: String },
     /// The two sides have no version in common. Nothing was sent.
-    Version {
-        /// The other side.
-        address: SocketAddr,
-    },
+    Version { address: SocketAddr },
     /// The other side is no node. Nothing was sent.
     NotANode {
-        /// The other side.
         address: SocketAddr,
         /// What its certificate says.
         found: cluster_config::actor::Actor,
     },
     /// The connection broke after some or all of the request was sent. The request may have been carried out or not.
-    Lost {
-        /// The other side.
-        address: SocketAddr,
-        /// What was met.
-        reason: String,
-    },
+    Lost { address: SocketAddr, reason: String },
     /// No answer in time. The request may have been carried out or not.
     TimedOut {
-        /// The other side.
         address: SocketAddr,
         /// How long was waited.
         timeout: Duration,
     },
     /// The answer is not of this protocol.
     Answer {
-        /// The other side.
         address: SocketAddr,
         /// What is wrong with it.
         refusal: Refusal,

@@ -20,16 +20,10 @@ use crate::version;
 pub enum Error {
     /// A file cannot be read.
     #[error("{path}: cannot be read ({reason}); check the path and its permissions")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        reason: String,
-    },
+    Unreadable { path: PathBuf, reason: String },
     /// A file is not what it should be.
     #[error("{path}: {reason}; issue it again with `tvs certs issue`")]
     Invalid {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -37,9 +31,7 @@ pub enum Error {
     /// Certificate and key do not make a usable pair.
     #[error("{certificate} and {key} do not work together ({reason}); use the pair that `tvs certs issue` wrote")]
     Pair {
-        /// The certificate's file.
         certificate: PathBuf,
-        /// The key's file.
         key: PathBuf,
         /// The TLS library's words.
         reason: String,

@@ -37,7 +37,6 @@ pub enum Lane {
     Raft,
     /// Searches and proposals that a traveller waits for.
     Search,
-    /// Segments, snapshots, builds.
     Bulk,
 }
 

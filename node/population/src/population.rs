@@ -36,7 +36,6 @@ const LIVE_CLARITY: (f64, f64) = (0.80, 0.07);
 /// People out of a thousand of whom there is no photograph at all (R42, R47).
 const WITHOUT_PHOTO_PER_MILLE: u32 = 15;
 
-/// A population.
 #[derive(Debug, Clone)]
 pub struct Population {
     seed: u64,

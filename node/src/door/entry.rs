@@ -48,10 +48,15 @@ pub struct Entry {
 
 /// What a capture waits for.
 enum Work {
-    /// A replica's answer.
-    Ask { part: usize, replica: NodeId, search: ShardSearch },
+    Ask {
+        part: usize,
+        replica: NodeId,
+        search: ShardSearch,
+    },
     /// That the node has caught up.
-    CatchUp { until_us: u64 },
+    CatchUp {
+        until_us: u64,
+    },
     /// That the record is in the ledger.
     Record(Record),
 }
@@ -62,7 +67,6 @@ enum Performed {
     Now(Event),
     /// Something has to be waited for.
     Later(Work),
-    /// It is done.
     Noted,
 }
 

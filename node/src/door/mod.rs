@@ -21,7 +21,6 @@ pub struct Service {
     pub entry: Entry,
     /// Other nodes.
     pub peers: Peers,
-    /// Operators.
     pub operators: Operators,
 }
 

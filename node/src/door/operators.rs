@@ -19,7 +19,6 @@ use crate::group::leader::Leader;
 use crate::group::proposer::{CHANGE_TIMEOUT, Proposer};
 use crate::manifest::submit::Submissions;
 
-/// See the module.
 pub struct Operators {
     /// The cluster's name.
     pub cluster: String,

@@ -18,7 +18,6 @@ use crate::group::leader::Leader;
 use crate::group::presence::Presence;
 use crate::group::{freshness, proposer};
 
-/// See the module.
 pub struct Peers {
     /// The raft group and the replicated state.
     pub coordinator: Coordinator,

@@ -67,7 +67,6 @@ pub struct Tools {
 pub struct Job {
     /// What the node's builds work with.
     pub tools: Arc<Tools>,
-    /// The shard.
     pub shard: ShardId,
     /// What to build; absent where every replica is lost: then the people of a roster are built again.
     pub order: Option<BuildOrder>,

@@ -40,7 +40,6 @@ struct ShardEnded(Ended);
 #[rtype(result = "()")]
 struct Happened(Event);
 
-/// See the module.
 pub struct Keeper {
     tools: Arc<Tools>,
     engine: EngineHandle,

@@ -20,14 +20,7 @@ const KEY_BYTES: usize = 32;
 pub enum Error {
     /// The file system refused.
     #[error("key file {path:?} cannot be {action}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// Why.
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, action: &'static str, source: std::io::Error },
     /// The bytes were not sealed under this key, or were changed since.
     #[error("{what} does not open: it was changed on disk or belongs to another key")]
     DoesNotOpen {

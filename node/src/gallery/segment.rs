@@ -25,20 +25,10 @@ const PREFIX_BYTES: usize = 9;
 pub enum Error {
     /// The bytes were changed on their way or on disk.
     #[error("segment {shard} version {version}: its hash is not the one announced")]
-    Hash {
-        /// The shard.
-        shard: ShardId,
-        /// The version.
-        version: GalleryVersion,
-    },
+    Hash { shard: ShardId, version: GalleryVersion },
     /// The layout does not hold.
     #[error("segment at byte {position}: {problem}")]
-    Layout {
-        /// Where.
-        position: usize,
-        /// What is wrong.
-        problem: String,
-    },
+    Layout { position: usize, problem: String },
     /// A later release has written it.
     #[error("segment at byte 4: {0}")]
     Version(Unknown),
@@ -61,9 +51,7 @@ impl Error {
 /// Everything but the templates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// The shard.
     pub shard: ShardId,
-    /// The version.
     pub version: GalleryVersion,
     /// The model that made the templates.
     pub model: ModelVersion,
@@ -73,7 +61,6 @@ pub struct Head {
     pub manifest: ContentHash,
     /// The whole list on which everybody who stands on it stands at their number; zero where there is none.
     pub numbered_by: ContentHash,
-    /// The people.
     pub people: Vec<Enrolled>,
     /// People of earlier versions who are not expected any more. They have no templates; their subject ids are kept for
     /// when they come back, so that nobody ever has two to board with (P1).

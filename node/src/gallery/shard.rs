@@ -43,7 +43,6 @@ struct Woken;
 /// Told when an actor ends, for whatever reason; `run` tells this start of it from later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// The shard.
     pub shard: ShardId,
     /// Which start of its actor.
     pub run: u64,

@@ -29,23 +29,14 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
         action: &'static str,
-        /// Why.
         source: std::io::Error,
     },
-    /// sled refused.
     #[error("gallery store: the index in {path:?} failed")]
-    Index {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: sled::Error,
-    },
+    Index { path: PathBuf, source: sled::Error },
     /// An index entry has no meaning.
     #[error("gallery store: an index entry does not read")]
     Entry(#[from] codec::Error),
-    /// A key failed.
     #[error(transparent)]
     Key(#[from] keys::Error),
 }
@@ -65,7 +56,6 @@ impl Error {
 pub enum Kind {
     /// People and templates: a replica.
     Gallery,
-    /// The people alone.
     Roster,
 }
 
@@ -83,11 +73,8 @@ impl Kind {
 pub struct Kept {
     /// What it holds.
     pub kind: Kind,
-    /// The shard.
     pub shard: ShardId,
-    /// The version.
     pub version: GalleryVersion,
-    /// Its hash.
     pub hash: ContentHash,
 }
 

@@ -21,24 +21,16 @@ const GREETING_TIMEOUT: Duration = Duration::from_millis(500);
 /// Why a node does not join.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The disk was wiped.
     #[error(
         "node {node} is a member, but its data folder is empty: a node whose disk was wiped could vote twice; \
          remove it with `tvs cluster remove {node}`, and add this machine under a new id"
     )]
-    Wiped {
-        /// The node.
-        node: NodeId,
-    },
+    Wiped { node: NodeId },
     /// Two nodes take the cluster to be something else.
     #[error(
         "node {other} has other settings: cluster.name, cluster.model and cluster.template_dims must be equal on all"
     )]
-    OtherCluster {
-        /// The other node.
-        other: NodeId,
-    },
-    /// The raft group.
+    OtherCluster { other: NodeId },
     #[error(transparent)]
     Coordinator(#[from] coordinator::Error),
 }

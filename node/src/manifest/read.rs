@@ -16,7 +16,6 @@ use crate::gallery::segment;
 /// What one file announces.
 #[derive(Debug)]
 pub struct Announced {
-    /// The journeys.
     pub journeys: Vec<Announcement>,
     /// What the parser wants to be known, and messages that announce nothing.
     pub warnings: Vec<String>,
@@ -27,7 +26,6 @@ pub struct Announced {
 /// One journey and its people.
 #[derive(Debug)]
 pub struct Announcement {
-    /// The journey.
     pub plan: JourneyPlan,
     /// Its people, or those who leave it.
     pub people: Vec<Person>,

@@ -21,7 +21,6 @@ use crate::group::proposer::{CHANGE_TIMEOUT, Proposer};
 /// How long all galleries of one manifest file may take.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// See the module.
 pub struct Submissions {
     /// What is known of journeys.
     pub coordinator: Coordinator,

@@ -30,10 +30,8 @@ const FIRST_DEPARTURE_MINUTES: u64 = 35;
 const DEPARTURE_GAP_MINUTES: u64 = 2;
 const DEPARTURES_APART: u64 = 12;
 
-/// See the module.
 #[derive(Debug)]
 pub struct Bank {
-    /// The flights.
     pub flights: Vec<Flight>,
     /// Where the nodes' holdings and the gates' captures come from.
     pub population: Population,

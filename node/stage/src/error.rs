@@ -12,7 +12,6 @@ pub enum Error {
     /// The caller has to change something.
     #[error("{0}")]
     Usage(String),
-    /// The cluster refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// No node answered an operator.

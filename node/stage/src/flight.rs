@@ -15,7 +15,6 @@ use crate::guest::Guest;
 /// One departure.
 #[derive(Debug, Clone)]
 pub struct Flight {
-    /// Its journey.
     pub journey: JourneyId,
     /// Its manifest, as it is submitted.
     pub manifest: Vec<u8>,

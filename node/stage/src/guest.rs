@@ -4,7 +4,6 @@ use cluster_config::person::Person;
 use cluster_config::policy::Policy;
 use node_population::Population;
 
-/// See the module.
 #[derive(Debug, Clone)]
 pub struct Guest {
     /// As the manifest has them.

@@ -19,7 +19,6 @@ pub(super) struct FirstLook<'a, const P: usize> {
     /// The question in narrow codes, in units of their steps.
     ask: Ask<'a, P>,
     probes: &'a [Reach],
-    /// The fine codes.
     fine: &'a [i16],
     /// Whether a look left so many rows that the rest of the stretch is not worth looking at.
     is_blind: bool,

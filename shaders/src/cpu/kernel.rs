@@ -9,7 +9,6 @@ pub enum Kernel {
     Avx2,
     /// AArch64, where the portable code compiles to NEON.
     Neon,
-    /// Any processor.
     Portable,
 }
 

@@ -69,7 +69,6 @@ impl Gallery {
         Ok(Gallery::of_block(Block::new(dims, rows)))
     }
 
-    /// A gallery of one block.
     fn of_block(block: Block) -> Gallery {
         let (dims, rows) = (block.dims(), block.row_count());
         Gallery::of(dims, vec![Part { first: 0, block: Arc::new(block), removed: None }], rows)

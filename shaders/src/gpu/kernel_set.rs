@@ -54,7 +54,6 @@ impl Width {
         }
     }
 
-    /// Rows in a tile.
     pub(super) const fn tile_rows(self) -> usize {
         match self {
             Width::One | Width::Four | Width::Sixteen => 256,
@@ -86,12 +85,10 @@ impl Sweeping {
     pub(super) const ALL: [Sweeping; 2] = [Sweeping::Peaks, Sweeping::Sieve];
 }
 
-/// The kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeviceKernel {
     /// Gives each task its floor.
     SetFloor(Gathering),
-    /// Sweeps over rows.
     Sweep(Sweeping, Width, Gathering),
     /// Drops from each list the rows that its own bounds exclude.
     Cull(Gathering),

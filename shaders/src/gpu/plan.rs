@@ -73,9 +73,7 @@ pub(super) type Placed<'a> = Vec<(&'a Part, Vec<Segment>)>;
 /// A probe of a call, as the device is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Asked {
-    /// Which group.
     pub(super) group: usize,
-    /// Which of its probes.
     pub(super) probe: usize,
     /// The upper bound that a row has to reach, as far as it is known beforehand.
     pub(super) floor: f32,

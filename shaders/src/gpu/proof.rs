@@ -14,7 +14,6 @@ pub(super) enum Proof {
     /// More rows reached the floor of the sieve than there was room for. Every row of the top-k has an upper bound of
     /// at least this.
     Floor(f32),
-    /// Nothing.
     None,
 }
 

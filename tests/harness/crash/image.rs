@@ -21,7 +21,6 @@ const PAGE_BYTES: usize = 4_096;
 /// What a sync is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// What it says.
     Honest,
     /// Nothing: a device that lies, to see that a loss is noticed.
     Lying,
@@ -87,7 +86,6 @@ impl Names {
     }
 }
 
-/// See the module.
 #[derive(Debug)]
 pub struct Disk {
     mode: Mode,

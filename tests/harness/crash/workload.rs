@@ -31,11 +31,9 @@ const REST: Duration = Duration::from_millis(40);
 /// One thing that the store is asked for.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Append entries.
     Append(Vec<Entry>),
     /// Remove the entries behind an index.
     Truncate(u64),
-    /// Keep a vote.
     Vote(Vote),
     /// Keep a snapshot that ends at an entry.
     Snapshot(LogId),
@@ -52,7 +50,6 @@ pub enum Step {
 pub struct Model {
     /// Every entry that is or was there, the purged ones included.
     pub entries: BTreeMap<u64, Entry>,
-    /// The vote.
     pub vote: Option<Vote>,
     /// Index up to which the log was purged.
     pub purged: Option<u64>,
@@ -83,7 +80,6 @@ impl Model {
     }
 }
 
-/// The steps of a seed.
 pub fn steps(seed: u64, count: usize) -> Vec<Step> {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     // Some seeds fill the journal's halves again and again, others write small batches.

@@ -52,7 +52,6 @@ impl fmt::Display for Conditions {
 /// What has happened to packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Sent.
     pub sent: u64,
     /// Lost because the link was cut.
     pub cut: u64,

@@ -37,7 +37,6 @@ const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 pub enum Party {
     /// Gates, operators, and everybody else who is no node.
     Outside,
-    /// A node.
     Node(NodeId),
 }
 

@@ -113,9 +113,7 @@ impl Network {
 
 /// One node's way into the network.
 pub struct Link {
-    /// The network.
     pub network: Arc<Network>,
-    /// The node.
     pub from: NodeId,
 }
 

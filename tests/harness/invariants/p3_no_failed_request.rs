@@ -73,13 +73,11 @@ fn within<'a>(what: &str, met: impl Iterator<Item = &'a Entry>, (p99_max, longes
 /// How long requests of one kind took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Took {
-    /// Requests.
     pub requests: usize,
     /// Half of them took no longer.
     pub p50: Duration,
     /// 99 of a hundred took no longer.
     pub p99: Duration,
-    /// The longest.
     pub longest: Duration,
     /// Whether that is within what is promised. Few requests have no meaningful p99: of fewer than a
     /// hundred only the longest is judged.

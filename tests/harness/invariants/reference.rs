@@ -21,7 +21,6 @@ pub struct Row {
     pub manifest_ordinal: u32,
     /// Whether the person's crossing is recorded.
     pub in_scope: bool,
-    /// Its values.
     pub values: Vec<f32>,
 }
 

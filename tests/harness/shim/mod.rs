@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// The C source.
 const SOURCE: &str = include_str!("shim.c");
 
 /// Numbers of eight bytes that the harness writes, and as many that the library counts in behind them.
@@ -48,9 +47,7 @@ impl fmt::Display for Troubles {
 /// What the library did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Struck {
-    /// Writes that failed.
     pub writes_failed: u64,
-    /// Syncs that failed.
     pub syncs_failed: u64,
     /// Syncs that took longer.
     pub syncs_delayed: u64,

@@ -17,7 +17,6 @@ pub type Asker = oneshot::Sender<Outcomes<batching::Error<Refusal>>>;
 pub enum Lane {
     /// Into the log, at the leader.
     Log,
-    /// To the leader.
     Leader,
 }
 

@@ -38,7 +38,6 @@ const DEPARTS_IN_MS: [u64; 2] = [30 * 60_000, 3 * 3_600_000];
 /// One departure.
 #[derive(Debug, Clone)]
 pub struct Flight {
-    /// Its journey.
     pub journey: JourneyId,
     /// The messages about it, in their order.
     pub messages: Vec<Message>,
@@ -50,7 +49,6 @@ pub struct Flight {
 
 /// The people of a world.
 pub struct Content {
-    /// The flights.
     pub flights: Vec<Flight>,
     /// Where templates come from.
     pub holdings: Faces,

@@ -27,7 +27,6 @@ struct Stored {
 pub enum Kind {
     /// People and templates: a replica.
     Gallery,
-    /// The people alone.
     Roster,
 }
 
@@ -39,7 +38,6 @@ pub struct Sealed {
     key: u64,
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub struct Disk {
     entries: BTreeMap<u64, Stored>,

@@ -28,10 +28,15 @@ const NOT_AT_ONCE: u64 = 250;
 
 /// What a capture waits for.
 enum Work {
-    /// A replica's answer.
-    Ask { part: usize, replica: NodeId, search: ShardSearch },
+    Ask {
+        part: usize,
+        replica: NodeId,
+        search: ShardSearch,
+    },
     /// That the node has caught up.
-    CatchUp { until_us: u64 },
+    CatchUp {
+        until_us: u64,
+    },
     /// That the record is in the ledger.
     Record(Record),
 }
@@ -42,7 +47,6 @@ enum Performed {
     Now(Event),
     /// Something has to be waited for.
     Later(Work),
-    /// It is done.
     Noted,
 }
 
@@ -51,7 +55,6 @@ fn gone(node: &Node) -> Refusal {
 }
 
 impl World {
-    /// Answers a gate.
     pub async fn answer_gate(self: &Rc<Self>, id: NodeId, from: Address, request: gate::Request) -> gate::Response {
         let node = self.node(id);
         let (capture, purpose) = match request {

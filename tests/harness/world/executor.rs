@@ -17,7 +17,6 @@ use cluster_config::ids::NodeId;
 /// none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
-    /// The node.
     pub node: NodeId,
     /// Which start of its process.
     pub run: u64,
@@ -27,7 +26,6 @@ pub struct Owner {
 pub enum Due {
     /// A task sleeps until then.
     Wake(Waker),
-    /// A packet arrives.
     Deliver(Packet),
     /// A packet that was lost is sent again; when it would be next after that, microseconds.
     Transmit(Packet, u64),
@@ -88,7 +86,6 @@ struct Task {
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-/// See the module.
 #[derive(Default)]
 pub struct Executor {
     now_us: Cell<u64>,

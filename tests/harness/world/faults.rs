@@ -16,9 +16,7 @@ use crate::dice::Dice;
 /// Whom a fault strikes; leaders and owners are looked up when it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Victim {
-    /// This one.
     Node(NodeId),
-    /// Whoever leads.
     Leader,
     /// Whoever owns the first shard of this flight.
     Owner(usize),

@@ -24,7 +24,6 @@ pub struct Message {
     pub plan: JourneyPlan,
     /// What its people are to those known before.
     pub listing: Listing,
-    /// Its people.
     pub people: Vec<Person>,
     /// Everybody who is expected once it was followed, as a whole list has them: what is submitted where the gallery is
     /// lost.

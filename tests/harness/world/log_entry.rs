@@ -11,13 +11,11 @@ use serde::{Deserialize, Serialize};
 pub enum Payload {
     /// Nothing: the first entry of a leader.
     Blank,
-    /// An encoded command.
     Command(Vec<u8>),
     /// The voters from here on.
     Voters(BTreeSet<NodeId>),
 }
 
-/// One entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// The term of the leader that made it.
@@ -31,7 +29,6 @@ pub struct Entry {
 pub struct Snapshot {
     /// The last entry that is in it.
     pub index: u64,
-    /// Its term.
     pub term: u64,
     /// The voters then.
     pub voters: BTreeSet<NodeId>,

@@ -112,7 +112,6 @@ pub struct Report {
     pub lines: Vec<String>,
 }
 
-/// See the module.
 pub struct World {
     seed: u64,
     executor: Rc<Executor>,

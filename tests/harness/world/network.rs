@@ -14,7 +14,6 @@ use crate::dice::Dice;
 /// One end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Address {
-    /// A node.
     Node(NodeId),
     /// A gate or an operator.
     Client(u64),

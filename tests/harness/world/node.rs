@@ -51,11 +51,9 @@ const INBOX_MAX: usize = 4_096;
 /// What a node's process is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It runs.
     Up,
     /// It stands still; its sockets are open.
     Paused,
-    /// There is none.
     Down,
     /// Its store is refused: this node will not come back.
     Lost,
@@ -70,9 +68,7 @@ pub struct Clock {
     pub fast_ppm: i64,
 }
 
-/// A node.
 pub struct Node {
-    /// Its id.
     pub id: NodeId,
     /// Its failure domain.
     pub zone: Zone,
@@ -82,7 +78,6 @@ pub struct Node {
     pub run: Cell<u64>,
     /// Its wall clock.
     pub clock: Cell<Clock>,
-    /// Its disk.
     pub disk: RefCell<Disk>,
     /// What its process has in memory.
     pub process: RefCell<Option<Process>>,

@@ -30,7 +30,6 @@ impl World {
             _ => {}
         }
     }
-    /// Takes a node's report.
     pub fn take_report(self: &Rc<Self>, node: &Node, report: Report) {
         if node.with(|process| process.planning.report(self.now_us() / 1_000, report)) == Some(true) {
             self.plan(node);

@@ -40,19 +40,47 @@ const ENTRIES_MAX: u64 = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// Entries that follow one that the receiver should have; a heartbeat where there are none.
-    Append { term: u64, previous: (u64, u64), entries: Vec<Entry>, commit: u64, round: u64 },
+    Append {
+        term: u64,
+        previous: (u64, u64),
+        entries: Vec<Entry>,
+        commit: u64,
+        round: u64,
+    },
     /// To the above, of that round: how far the receiver's log is the sender's, or from where on it may be.
-    Appended { term: u64, same: bool, index: u64, round: u64 },
+    Appended {
+        term: u64,
+        same: bool,
+        index: u64,
+        round: u64,
+    },
     /// Would you have me in this term?
-    PreVote { term: u64, last: (u64, u64) },
+    PreVote {
+        term: u64,
+        last: (u64, u64),
+    },
     /// To the above, with the answerer's own term and the end of its log.
-    PreVoted { asked: u64, term: u64, last: (u64, u64), granted: bool },
+    PreVoted {
+        asked: u64,
+        term: u64,
+        last: (u64, u64),
+        granted: bool,
+    },
     /// Will you have me?
-    Vote { term: u64, last: (u64, u64) },
-    /// To the above.
-    Voted { term: u64, last: (u64, u64), granted: bool },
+    Vote {
+        term: u64,
+        last: (u64, u64),
+    },
+    Voted {
+        term: u64,
+        last: (u64, u64),
+        granted: bool,
+    },
     /// In place of entries that are gone.
-    Install { term: u64, snapshot: Rc<Snapshot> },
+    Install {
+        term: u64,
+        snapshot: Rc<Snapshot>,
+    },
 }
 
 /// What a member wants done.
@@ -62,7 +90,6 @@ pub enum Output {
     Write(Write),
     /// Send this once all that was written before is durable; to the member itself too.
     SendDurable(NodeId, Message),
-    /// Send this now.
     Send(NodeId, Message),
     /// Replace the state by this one.
     Restore(Rc<Snapshot>),
@@ -71,11 +98,9 @@ pub enum Output {
 /// What a member takes itself for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It follows.
     Follower,
     /// It wants to lead.
     Candidate,
-    /// It leads.
     Leader,
 }
 
@@ -143,7 +168,6 @@ impl Raft {
         raft
     }
 
-    /// The term.
     pub fn term(&self) -> u64 {
         self.term
     }

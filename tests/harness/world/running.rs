@@ -29,7 +29,6 @@ impl Running {
         self.run
     }
 
-    /// The core.
     pub fn core(&self) -> &Replica {
         &self.core
     }

@@ -7,7 +7,6 @@ pub fn checksum(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub struct Trace {
     hash: u64,

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 pub enum Command {
     /// Opens a gallery that belongs to no journey, or gives it further parts.
     OpenStanding {
-        /// Its name.
         id: StandingId,
         /// What its templates are made of.
         modality: Modality,
@@ -28,7 +27,6 @@ pub enum Command {
 /// See [`Command::Commit`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    /// The shard.
     pub shard: ShardId,
     /// The generation of ownership under which it was built: an older one is refused (fencing).
     pub epoch: Epoch,

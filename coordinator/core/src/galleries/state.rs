@@ -37,7 +37,6 @@ pub struct Receipt {
     pub attested: bool,
 }
 
-/// One gallery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gallery {
     modality: Modality,
@@ -123,12 +122,10 @@ impl Gallery {
     }
 }
 
-/// All galleries.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Galleries(pub(super) BTreeMap<GalleryId, Gallery>);
 
 impl Galleries {
-    /// One gallery.
     pub fn get(&self, gallery: GalleryId) -> Option<&Gallery> {
         self.0.get(&gallery)
     }

@@ -37,7 +37,6 @@ pub enum Event<A, E> {
     Asked(Vec<Asked<A>>),
     /// A batch has come to its end.
     Ended {
-        /// Which.
         batch: u64,
         /// One outcome for each of its records in their order, or why there is none.
         outcomes: Result<Vec<RecordOutcome>, E>,
@@ -67,10 +66,8 @@ pub struct Batch {
 /// Why records have no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error<E> {
-    /// Nothing was sent.
     #[error("too many records are waiting")]
     Busy,
-    /// Nothing was sent.
     #[error("more than {LEDGER_BATCH_RECORDS_MAX} records at once")]
     TooMany,
     /// Records go to another node by now, or nowhere. What was in flight may still be stored.
@@ -91,7 +88,6 @@ struct Flight<A> {
     askers: Vec<(usize, A)>,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub struct Batching<A> {
     to: Option<NodeId>,

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Record {
     /// The encounter; the key of idempotency.
     pub encounter: EncounterId,
-    /// The journey.
     pub journey: JourneyId,
-    /// The device.
     pub device: DeviceId,
     /// When it was decided, by the entry node's clock.
     pub at: UnixMs,

@@ -84,7 +84,6 @@ impl Ledger {
         }
     }
 
-    /// The record of an encounter.
     pub fn find(&self, encounter: EncounterId) -> Option<&Record> {
         self.get(*self.index.positions.get(&encounter)?)
     }

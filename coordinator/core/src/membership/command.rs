@@ -12,7 +12,6 @@ pub enum Command {
     Register(Member),
     /// A node has started. Once it finds this in its own state, that state is not an old one any more.
     AnnounceStart {
-        /// The node.
         node: NodeId,
         /// This start of its process.
         incarnation: Incarnation,
@@ -22,10 +21,5 @@ pub enum Command {
     /// A node has left for good.
     Remove(NodeId),
     /// A node is being emptied before a planned stop, or takes work again.
-    SetDraining {
-        /// The node.
-        node: NodeId,
-        /// On or off.
-        draining: bool,
-    },
+    SetDraining { node: NodeId, draining: bool },
 }

@@ -9,7 +9,6 @@ use super::blueprint::Placement;
 /// The new placement of one shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// The shard.
     pub shard: ShardId,
     /// Where it lives from now on.
     pub placement: Placement,
@@ -22,7 +21,6 @@ pub enum Command {
     Change {
         /// The generation that this builds on; any other refuses it.
         parent: Generation,
-        /// What changes.
         changes: Vec<Change>,
     },
 }

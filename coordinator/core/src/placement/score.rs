@@ -30,7 +30,6 @@ pub struct Preference {
     pub bucket_load: u64,
     /// Predicted work over all buckets.
     pub total_load: u64,
-    /// The node.
     pub node: NodeId,
 }
 

@@ -8,12 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A node has destroyed its replica of the shard, or its people, and the keys to it.
-    Receipt {
-        /// The shard.
-        shard: ShardId,
-        /// The node.
-        node: NodeId,
-    },
+    Receipt { shard: ShardId, node: NodeId },
     /// An operator states that the disks of a node that has left for good are destroyed: it gives no receipts any more.
     Attest(NodeId),
 }

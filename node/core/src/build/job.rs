@@ -57,7 +57,6 @@ pub struct Made {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The job begins.
     Begun,
     /// A node that was asked for the roster of a shard has answered.
     RosterAnswered(ShardId, NodeId, seek::Answer),

@@ -21,11 +21,9 @@ pub const PUSH_PAUSE: Duration = Duration::from_millis(20);
 /// What a standby said to a new version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It keeps it.
     Took,
     /// It does not yet.
     NotYet,
-    /// It will not.
     Never,
 }
 

@@ -93,7 +93,6 @@ impl Seeking {
         Self { here: Some(me), ..Self::elsewhere(me, shard, version_min, others) }
     }
 
-    /// The shard.
     pub fn shard(&self) -> ShardId {
         self.shard
     }
@@ -103,7 +102,6 @@ impl Seeking {
         self.version_min
     }
 
-    /// Begins.
     pub fn begin(&mut self) -> Next {
         let first = match self.here {
             Some(me) => vec![me],

@@ -24,7 +24,6 @@ use crate::search::{Merged, merge};
 /// country, and a fraction of what a gate waits.
 const CATCH_UP_US: u64 = 250_000;
 
-/// See the module.
 #[derive(Debug)]
 pub struct Machine {
     capture: Capture,
@@ -46,7 +45,9 @@ enum Stage {
     /// It is looked up what to ask of which shards.
     Asking,
     /// The node makes up what it may lack.
-    CatchingUp { until_us: u64 },
+    CatchingUp {
+        until_us: u64,
+    },
     /// The parts of the gallery are searched, side by side.
     Searching,
     /// All of them are.
@@ -55,7 +56,6 @@ enum Stage {
     Recording(Merged, Verdict),
     /// Its journey was closed meanwhile, perhaps after another node had recorded this very encounter.
     LookingAgain(Refusal),
-    /// It is answered.
     Done,
 }
 

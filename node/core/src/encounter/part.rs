@@ -53,13 +53,13 @@ pub struct Part {
 enum Phase {
     /// The entry node itself is tried.
     Here,
-    /// Replicas are asked.
     Asking(Round),
     /// All of them failed.
-    Paused { until_us: u64 },
+    Paused {
+        until_us: u64,
+    },
     /// The blueprint is looked at again.
     Looking,
-    /// It is found.
     Found(ShardFound),
 }
 

@@ -38,7 +38,6 @@ pub enum Event {
     Answered {
         /// The part of the gallery.
         part: usize,
-        /// Who was asked.
         replica: NodeId,
         /// What it found, or why it searched nothing.
         result: Result<ShardFound, Refusal>,
@@ -56,7 +55,6 @@ pub enum Event {
 pub enum Here {
     /// It was searched without waiting.
     AtOnce(Result<ShardFound, Refusal>),
-    /// It was not.
     Not {
         /// Whether a replica here could answer, though not at once.
         ready: bool,
@@ -73,10 +71,7 @@ pub enum Look {
     /// What to ask of which shards.
     Question,
     /// Where a part of the gallery is by now.
-    Placement {
-        /// The part.
-        part: usize,
-    },
+    Placement { part: usize },
     /// What the policy makes of what was found.
     Verdict,
 }
@@ -89,12 +84,7 @@ pub enum Seen {
     /// To [`Look::Question`].
     Question(Result<Question, Missing>),
     /// To [`Look::Placement`]; absent where the part is nowhere any more.
-    Placement {
-        /// The part.
-        part: usize,
-        /// Where it is.
-        placement: Option<Placement>,
-    },
+    Placement { part: usize, placement: Option<Placement> },
     /// To [`Look::Verdict`]; absent where the gallery has to be searched again, for all scores.
     Verdict(Option<Verdict>),
 }
@@ -105,15 +95,10 @@ pub enum Effect {
     /// Read the state ([`super::machine::Machine::look`]), and step at once.
     Look(Look),
     /// Search the part on this node if that takes no waiting, and step at once.
-    SearchHere {
-        /// The part.
-        part: usize,
-    },
+    SearchHere { part: usize },
     /// Ask a replica, which may be this node's own; step once it has answered.
     Ask {
-        /// The part.
         part: usize,
-        /// Whom to ask.
         replica: NodeId,
         /// How long the answer is waited for, milliseconds.
         wait_ms: u32,
@@ -125,12 +110,7 @@ pub enum Effect {
     /// A replica had not answered by the delay: [`Hedge::was_silent`].
     Silent(NodeId),
     /// A replica has answered: [`Hedge::answered`].
-    Heard {
-        /// Who.
-        replica: NodeId,
-        /// How soon, microseconds.
-        latency_us: u64,
-    },
+    Heard { replica: NodeId, latency_us: u64 },
     /// Make up what the node may lack of the replicated state; step when that is done, or cannot be done by then.
     CatchUp {
         /// Until when it is tried, microseconds.

@@ -28,7 +28,6 @@ pub struct Candidate<'a> {
 /// Who an entry of a list is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meaning {
-    /// This one of the known.
     Known(usize),
     /// Any of these; or several entries may mean the same one.
     Unclear(Vec<usize>),

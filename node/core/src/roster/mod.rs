@@ -41,7 +41,6 @@ use scope::in_scope;
 pub struct Enrolled {
     /// The person's random id in this journey.
     pub subject: SubjectId,
-    /// Who it is.
     pub person: Person,
     /// Whether a crossing of this person is recorded.
     pub in_scope: bool,
@@ -74,7 +73,6 @@ pub enum Part {
         /// Those of an older version, where there are any.
         older: People,
     },
-    /// These.
     Known(People),
 }
 
@@ -132,10 +130,7 @@ pub struct Next {
 pub enum Error {
     /// More people than all parts have room for.
     #[error("{parts} parts have room for {} people each", SHARD_PEOPLE_MAX)]
-    NoRoom {
-        /// The parts.
-        parts: usize,
-    },
+    NoRoom { parts: usize },
     /// People are taken off a part that has no list yet.
     #[error("it is not built yet")]
     Unbuilt,
@@ -144,7 +139,6 @@ pub enum Error {
     Unclear {
         /// The place of the entry in the message.
         place: u32,
-        /// So many people.
         people: usize,
     },
 }

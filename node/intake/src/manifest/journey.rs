@@ -62,7 +62,6 @@ pub enum Refusal {
         /// What the message is for instead.
         disposition: Disposition,
     },
-    /// Not a flight.
     #[error("the message is about no flight; it is held, and no flight is made of it")]
     NotAir,
     /// There are people on it, but none of them is a passenger.

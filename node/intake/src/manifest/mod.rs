@@ -28,7 +28,6 @@ pub struct Manifest {
     pub series: Option<SeriesPart>,
     /// The party that reports, with the means to reach it (NAD+MS).
     pub reporting_party: Option<ReportingParty>,
-    /// Mode of transport.
     pub mode: TransportMode,
     /// The flights or other transports in their order.
     pub transports: Vec<Transport>,
@@ -166,13 +165,9 @@ pub struct ReportingParty {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransportMode {
-    /// By air.
     Air,
-    /// By sea.
     Sea,
-    /// By rail.
     Rail,
-    /// By road.
     Road,
     /// Not said, or none of these.
     Unknown,

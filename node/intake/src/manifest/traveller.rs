@@ -16,9 +16,7 @@ pub struct Traveller {
     pub family_name: String,
     /// First and further given names, one entry for each component as it was sent.
     pub given_names: Vec<String>,
-    /// Sex.
     pub sex: Option<Sex>,
-    /// Date of birth.
     pub date_of_birth: Option<Date>,
     /// Nationality as written, ISO 3166 with two or three letters.
     pub nationality: Option<String>,
@@ -46,7 +44,6 @@ pub struct Traveller {
     pub other_references: Vec<Reference>,
     /// Travel documents.
     pub documents: Vec<Document>,
-    /// Address.
     pub address: Option<Address>,
     /// Telephone, fax, mail.
     pub contacts: Vec<Contact>,
@@ -137,7 +134,6 @@ impl Sex {
         }
     }
 
-    /// The code.
     pub fn code(&self) -> &str {
         match self {
             Self::Female => "F",
@@ -156,7 +152,6 @@ pub struct Document {
     /// Type as written, for example `P`; see [`Document::kind`].
     #[serde(rename = "type", default)]
     pub type_code: Option<String>,
-    /// Number.
     #[serde(default)]
     pub number: Option<String>,
     /// Issuing state as written (LOC+91).
@@ -226,13 +221,10 @@ pub struct OtherPlace {
 pub struct Address {
     /// Street and number.
     pub street: Option<String>,
-    /// City.
     pub city: Option<String>,
     /// State or province.
     pub region: Option<String>,
-    /// Postal code.
     pub postal_code: Option<String>,
-    /// Country.
     pub country: Option<String>,
 }
 
@@ -252,7 +244,6 @@ pub struct Baggage {
     pub count: Option<u32>,
     /// Weight of all bags.
     pub weight: Option<Weight>,
-    /// Bag tags.
     pub tags: Vec<BagTag>,
 }
 

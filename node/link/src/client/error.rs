@@ -20,7 +20,6 @@ pub struct Tried {
 /// What came of asking one node.
 #[derive(Debug, Clone)]
 pub enum Failure {
-    /// The connection failed.
     Link(LinkError),
     /// The node refused. Another node, or the same one later, may not.
     Refused(Refusal),
@@ -73,16 +72,12 @@ pub enum ClientError {
     Socket(String),
     /// No node takes this gate's certificate, or no node's certificate is accepted here.
     #[error("no node could be reached because of certificates: {}", List(tried))]
-    Certificate {
-        /// What was tried.
-        tried: Vec<Tried>,
-    },
+    Certificate { tried: Vec<Tried> },
     /// No node could be reached.
     #[error("no node could be reached within {deadline_ms} ms: {}", List(tried))]
     Unreachable {
         /// How long was tried.
         deadline_ms: u64,
-        /// What was tried.
         tried: Vec<Tried>,
     },
     /// Nodes were reached, but none answered in time. A boarding may have been recorded or not: ask again with the same
@@ -91,7 +86,6 @@ pub enum ClientError {
     Overdue {
         /// How long was waited.
         deadline_ms: u64,
-        /// What was tried.
         tried: Vec<Tried>,
     },
 }

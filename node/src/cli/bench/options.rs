@@ -7,7 +7,6 @@ use node_stage::bench;
 use super::Failure;
 use crate::observe::NODE_LOGS;
 
-/// See the module.
 #[derive(Args)]
 pub struct Options {
     /// People on each journey; they have about 1.8 photographs each, so that 222 make a gallery of 400 templates

@@ -52,7 +52,6 @@ pub struct Setting {
     galleries: usize,
     /// Templates in all galleries.
     templates: u64,
-    /// What scores.
     engine: String,
     /// Seconds that building all galleries took.
     build_seconds: f64,

@@ -11,9 +11,7 @@ use crate::guest::Guest;
 /// A file, as the reader of the nodes understands it.
 #[derive(Debug, Clone)]
 pub struct Given {
-    /// Its name.
     pub name: String,
-    /// Its bytes.
     pub bytes: Vec<u8>,
     /// What it announces, or why it cannot be read.
     pub announced: Result<Vec<Announced>, Refusal>,
@@ -22,9 +20,7 @@ pub struct Given {
 /// One journey of a file.
 #[derive(Debug, Clone)]
 pub struct Announced {
-    /// The journey.
     pub journey: JourneyId,
-    /// Its departure.
     pub departs_at: UnixMs,
     /// The people who are named.
     pub people: Vec<Person>,

@@ -21,7 +21,6 @@ pub struct Latency {
     pub phase: String,
     /// `identify` or `board`.
     pub kind: &'static str,
-    /// Requests.
     pub requests: u64,
     /// Requests without an answer.
     pub failed: u64,
@@ -36,7 +35,6 @@ pub struct Latency {
 /// One journey.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Flight {
-    /// The journey.
     pub journey: String,
     /// People on the manifest.
     pub travellers: u64,
@@ -53,7 +51,6 @@ pub struct Flight {
 pub struct Kill {
     /// What it was: `owner` or `leader`.
     pub role: &'static str,
-    /// The node.
     pub node: u64,
     /// Milliseconds from the kill to the restart of its process.
     pub down_ms: u64,
@@ -72,13 +69,10 @@ pub struct Report {
     pub engine: String,
     /// Milliseconds from the first manifest to the last gallery with all replicas.
     pub galleries_built_ms: u64,
-    /// The flights.
     pub flights: Vec<Flight>,
     /// Latencies by phase.
     pub latencies: Vec<Latency>,
-    /// Kills.
     pub kills: Vec<Kill>,
-    /// Crossings.
     pub crossings: Crossings,
     /// Milliseconds from closing the flights until every node had confirmed that its galleries are destroyed.
     pub destroyed_ms: u64,

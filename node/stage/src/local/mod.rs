@@ -36,9 +36,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
         action: &'static str,
-        /// Why.
         source: std::io::Error,
     },
     /// A certificate could not be made.
@@ -79,7 +77,6 @@ pub struct Options {
 
 /// One node of the cluster.
 pub struct LocalNode {
-    /// Its id.
     pub id: NodeId,
     /// Where gates and other nodes reach it.
     pub address: SocketAddr,
@@ -102,7 +99,6 @@ pub struct LocalNode {
     port: Option<UdpSocket>,
 }
 
-/// See the module.
 pub struct LocalCluster {
     options: Options,
     authority: Authority,
@@ -227,7 +223,6 @@ impl LocalCluster {
         })
     }
 
-    /// The ids of all nodes.
     pub fn ids(&self) -> Vec<NodeId> {
         self.nodes.iter().map(|node| node.id).collect()
     }

@@ -18,7 +18,6 @@ use crate::guest::Guest;
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A search.
     Identify,
     /// A search with its record.
     Board,
@@ -27,9 +26,7 @@ pub enum Kind {
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// An answer.
     Answered(Answer),
-    /// A clear no.
     Refused(Refusal),
     /// Nothing: what was asked may have been done.
     Unknown(String),
@@ -60,11 +57,9 @@ impl From<Result<Answer, ClientError>> for Outcome {
 pub struct Entry {
     /// What was asked.
     pub kind: Kind,
-    /// The journey.
     pub journey: JourneyId,
     /// Who stood before the camera; nobody of the manifest where absent.
     pub who: Option<Guest>,
-    /// The encounter.
     pub encounter: EncounterId,
     /// When it was asked.
     pub begun: Instant,
@@ -115,7 +110,6 @@ impl History {
         &self.entries
     }
 
-    /// The boardings.
     pub fn boardings(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.kind == Kind::Board)
     }
