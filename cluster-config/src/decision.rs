@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "next")]
+use crate::ids::EncounterId;
 use crate::ids::SubjectId;
 
 /// What the gate does next (R24).
@@ -70,4 +72,14 @@ pub enum Priority {
     Board,
     /// Somebody is looked for; nothing is recorded.
     Identify,
+}
+
+/// A correction of one record of the ledger.
+#[cfg(feature = "next")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amendment {
+    /// The record's encounter.
+    pub encounter: EncounterId,
+    /// Which capture of the traveller it was, from 1.
+    pub attempt: u8,
 }

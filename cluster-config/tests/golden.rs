@@ -197,7 +197,7 @@ fn operators(golden: &mut Golden) {
     golden.add("operator.request.metrics", &operator::Request::Metrics);
     #[cfg(feature = "next")]
     {
-        let amendment = operator::Amendment { encounter: EncounterId(2), attempt: 3 };
+        let amendment = cluster_config::decision::Amendment { encounter: EncounterId(2), attempt: 3 };
         golden.add("operator.request.amend", &operator::Request::Amend(amendment));
         golden.add("operator.response.amended", &operator::Response::Amended(amendment));
     }

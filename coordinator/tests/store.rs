@@ -48,16 +48,16 @@ fn log_id(term: u64, index: u64) -> LogId {
 
 fn record(number: u64) -> Record {
     Record {
-        encounter: EncounterId(u128::from(number)),
-        journey: "AA100-20261124-JFK".parse().expect("journey"),
-        device: "JFK-T4-B32-1".parse().expect("device"),
-        at: UnixMs(number),
         directive: Directive::Proceed,
         reason: Reason::Matched,
-        subject: None,
-        manifest_ordinal: None,
         epoch: Epoch(1),
         gallery_version: GalleryVersion(1),
+        ..Record::waiting(
+            EncounterId(u128::from(number)),
+            "AA100-20261124-JFK".parse().expect("journey"),
+            "JFK-T4-B32-1".parse().expect("device"),
+            UnixMs(number),
+        )
     }
 }
 

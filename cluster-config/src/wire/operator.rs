@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::journey::JourneyStatus;
 
 use super::Refusal;
+#[cfg(feature = "next")]
+use crate::decision::Amendment;
 use crate::decision::{Directive, Reason};
 use crate::gallery::ShardId;
 use crate::ids::{
@@ -83,16 +85,6 @@ pub enum Response {
     /// To [`Request::Amend`].
     #[cfg(feature = "next")]
     Amended(#[serde(with = "crate::versions::OnlySince::<2>")] Amendment),
-}
-
-/// A correction of one record of the ledger.
-#[cfg(feature = "next")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Amendment {
-    /// The record's encounter.
-    pub encounter: EncounterId,
-    /// Which capture of the traveller it was, from 1.
-    pub attempt: u8,
 }
 
 /// The cluster as one node sees it.

@@ -128,7 +128,7 @@ fn entries(golden: &mut Golden) {
     #[cfg(feature = "next")]
     {
         let encounter = record().encounter;
-        let amendment = cluster_config::wire::operator::Amendment { encounter, attempt: 3 };
+        let amendment = cluster_config::decision::Amendment { encounter, attempt: 3 };
         entry(golden, "ledger.amend", ledger::Command::Amend(amendment));
     }
     entry(golden, "retention.receipt", retention::Command::Receipt { shard: passengers(), node });

@@ -19,16 +19,13 @@ fn state() -> State {
 
 fn boarding(encounter: u128, subject: Option<u64>) -> Record {
     Record {
-        encounter: EncounterId(encounter),
-        journey: id(),
-        device: "JFK-B1".parse().expect("device"),
-        at: UnixMs(5),
         directive: Directive::Proceed,
         reason: Reason::Matched,
         subject: subject.map(SubjectId),
         manifest_ordinal: subject.map(|s| s as u32),
         epoch: Epoch(1),
         gallery_version: GalleryVersion(1),
+        ..Record::waiting(EncounterId(encounter), id(), "JFK-B1".parse().expect("device"), UnixMs(5))
     }
 }
 

@@ -1,8 +1,12 @@
 //! In which version a cluster writes: one that every member understands. P13.
 
+#[cfg(feature = "next")]
+use cluster_config::ids::UnixMs;
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::member::Member;
 use cluster_config::versions::Version;
+#[cfg(feature = "next")]
+use coordinator_core::Entry;
 use coordinator_core::membership::Command;
 use coordinator_core::{Outcome, State};
 
@@ -62,4 +66,18 @@ fn a_founder_that_dies_before_its_first_start_does_not_keep_the_version_unknown(
     [1, 2, 3].into_iter().for_each(|id| register(&mut state, id));
     start(&mut state, 1, 10, 4);
     assert_eq!(state.version(), Some(Version(4)));
+}
+
+/// What has been dropped is not applied by a node that can still read it: no other node would see it in the log.
+#[cfg(feature = "next")]
+#[test]
+fn a_command_that_came_in_an_older_form_is_refused_where_its_form_was_dropped() {
+    let close = coordinator_core::galleries::Command::CloseStanding("LAREDO".parse().expect("an id"));
+    let entry = |version| {
+        let actor = cluster_config::actor::Actor::node(NodeId(1));
+        Entry::new(actor, UnixMs(1), close.clone().into()).in_version(version)
+    };
+    assert!(entry(Version(1)).is_ok());
+    let refused = entry(Version::CURRENT).expect_err("version 2 has no such command").to_string();
+    assert!(refused.contains("a version before 2"), "{refused}");
 }

@@ -199,15 +199,17 @@ pub fn journey() -> journeys::Command {
 
 pub fn record(number: u64) -> Record {
     Record {
-        encounter: EncounterId(u128::from(number) + 1),
-        journey: "AA100-20261124-JFK".parse().expect("journey"),
-        device: "JFK-T4-B32-1".parse().expect("device"),
-        at: UnixMs(1_795_500_000_000 + number),
         directive: Directive::Proceed,
         reason: Reason::Matched,
         subject: Some(SubjectId(number + 1)),
         manifest_ordinal: Some(1),
         epoch: Epoch(1),
         gallery_version: GalleryVersion(1),
+        ..Record::waiting(
+            EncounterId(u128::from(number) + 1),
+            "AA100-20261124-JFK".parse().expect("journey"),
+            "JFK-T4-B32-1".parse().expect("device"),
+            UnixMs(1_795_500_000_000 + number),
+        )
     }
 }

@@ -48,7 +48,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Export { connection, encounters, journey, json } => (connection, encounters, journey, json),
         #[cfg(feature = "next")]
         Command::Amend { connection, encounter, attempt } => {
-            let amendment = cluster_config::wire::operator::Amendment { encounter, attempt };
+            let amendment = cluster_config::decision::Amendment { encounter, attempt };
             let Response::Amended(_) = connection.ask(&Request::Amend(amendment))? else { return Err(out_of_turn()) };
             return output::print("done");
         }

@@ -128,16 +128,16 @@ pub fn steps(seed: u64, count: usize) -> Vec<Step> {
 
 fn entry(term: u64, index: u64, records: u64) -> Entry {
     let record = |number: u64| Record {
-        encounter: EncounterId(u128::from(index) << 64 | u128::from(number)),
-        journey: "AA100-20261124-JFK".parse().expect("a journey"),
-        device: "JFK-T4-B32-1".parse().expect("a device"),
-        at: UnixMs(number),
         directive: Directive::Proceed,
         reason: Reason::Matched,
-        subject: None,
-        manifest_ordinal: None,
         epoch: Epoch(term),
         gallery_version: GalleryVersion(1),
+        ..Record::waiting(
+            EncounterId(u128::from(index) << 64 | u128::from(number)),
+            "AA100-20261124-JFK".parse().expect("a journey"),
+            "JFK-T4-B32-1".parse().expect("a device"),
+            UnixMs(number),
+        )
     };
     let command = Command::record((0..=records).map(record).collect());
     let log_id = LogId::new(Vote::new(term, NODE).leader_id, index);

@@ -158,16 +158,18 @@ fn journey() -> journeys::Command {
 
 fn record(number: u64) -> Record {
     Record {
-        encounter: EncounterId(u128::from(number)),
-        journey: JOURNEY.parse().expect("a journey"),
-        device: "JFK-T4-B32-1".parse().expect("a device"),
-        at: UnixMs(1_795_500_000_000 + number),
         directive: Directive::Proceed,
         reason: Reason::Matched,
         subject: Some(SubjectId(number)),
         manifest_ordinal: Some(1),
         epoch: Epoch(1),
         gallery_version: GalleryVersion(1),
+        ..Record::waiting(
+            EncounterId(u128::from(number)),
+            JOURNEY.parse().expect("a journey"),
+            "JFK-T4-B32-1".parse().expect("a device"),
+            UnixMs(1_795_500_000_000 + number),
+        )
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Command {
         parts: u16,
     },
     /// Ends a standing gallery: it is to be destroyed.
-    CloseStanding(StandingId),
+    CloseStanding(#[cfg_attr(feature = "next", serde(with = "cluster_config::versions::OnlyUntil::<2>"))] StandingId),
     /// The owner has built a version and its standbys have it.
     Commit(Commit),
 }

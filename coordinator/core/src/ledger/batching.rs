@@ -201,7 +201,6 @@ impl<A> Batching<A> {
 
 #[cfg(test)]
 mod tests {
-    use cluster_config::decision::{Directive, Reason};
     use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, UnixMs};
 
     use super::*;
@@ -212,16 +211,14 @@ mod tests {
 
     fn record(number: u32) -> Record {
         Record {
-            encounter: EncounterId(u128::from(number)),
-            journey: "AA100-20261124-JFK".parse().expect("an id"),
-            device: "GATE-1".parse().expect("an id"),
-            at: UnixMs(1),
-            directive: Directive::Wait,
-            reason: Reason::NoMatch,
-            subject: None,
-            manifest_ordinal: None,
             epoch: Epoch(1),
             gallery_version: GalleryVersion(1),
+            ..Record::waiting(
+                EncounterId(u128::from(number)),
+                "AA100-20261124-JFK".parse().expect("an id"),
+                "GATE-1".parse().expect("an id"),
+                UnixMs(1),
+            )
         }
     }
 

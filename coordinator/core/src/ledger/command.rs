@@ -11,5 +11,5 @@ pub enum Command {
     Record(Vec<Record>),
     /// A correction of one of them.
     #[cfg(feature = "next")]
-    Amend(#[serde(with = "cluster_config::versions::OnlySince::<2>")] cluster_config::wire::operator::Amendment),
+    Amend(#[serde(with = "cluster_config::versions::OnlySince::<2>")] cluster_config::decision::Amendment),
 }

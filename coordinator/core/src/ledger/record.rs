@@ -33,6 +33,24 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record of a capture for which nobody was found, in no gallery; what is known besides is set on it.
+    pub fn waiting(encounter: EncounterId, journey: JourneyId, device: DeviceId, at: UnixMs) -> Self {
+        Self {
+            encounter,
+            journey,
+            device,
+            at,
+            directive: Directive::Wait,
+            reason: Reason::NoMatch,
+            subject: None,
+            manifest_ordinal: None,
+            epoch: Epoch::default(),
+            gallery_version: GalleryVersion::default(),
+            #[cfg(feature = "next")]
+            attempt: 0,
+        }
+    }
+
     /// Whether this is a crossing: a boarding by a person in scope (R4).
     pub fn is_crossing(&self) -> bool {
         self.directive == Directive::Proceed && self.subject.is_some()

@@ -116,7 +116,7 @@ impl Ledger {
 
     /// Corrects a record; false where there is none.
     #[cfg(feature = "next")]
-    pub(crate) fn amend(&mut self, amendment: &cluster_config::wire::operator::Amendment) -> bool {
+    pub(crate) fn amend(&mut self, amendment: &cluster_config::decision::Amendment) -> bool {
         let Some(position) = self.index.positions.get(&amendment.encounter) else { return false };
         let (chunk, place) = (*position as usize / CHUNK_RECORDS, *position as usize % CHUNK_RECORDS);
         let records = self.full.get_mut(chunk).map_or(&mut self.open, Arc::make_mut);
