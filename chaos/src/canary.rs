@@ -76,6 +76,7 @@ const CASES: [Case; Canary::ALL.len()] = [
     disk(Canary::UncheckedFrame, &["refused"], 6),
     disk(Canary::NoArchive, &["refused", "acknowledged", "the writer failed"], 9),
     disk(Canary::RenameBeforeSync, &["refused", "acknowledged"], 6),
+    world(Canary::KeyWithoutDigest, &["P12"], 20),
 ];
 
 /// Which canaries.

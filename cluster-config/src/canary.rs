@@ -67,11 +67,13 @@ pub enum Canary {
     NoArchive,
     /// Files are renamed into place before their content is on the disk.
     RenameBeforeSync,
+    /// Whoever repeats an encounter's id is answered as it was, whatever they ask.
+    KeyWithoutDigest,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -102,6 +104,7 @@ impl Canary {
         Self::UncheckedFrame,
         Self::NoArchive,
         Self::RenameBeforeSync,
+        Self::KeyWithoutDigest,
     ];
 }
 

@@ -330,6 +330,18 @@ impl<'de> Deserialize<'de> for ContentHash {
     }
 }
 
+/// The first half of the SHA-256 of what a request says ([`crate::wire::gate::Capture::content`]). Nobody finds another
+/// request with the same one, and nothing of the request can be read out of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct RequestDigest(pub [u8; 16]);
+
+impl fmt::Debug for RequestDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use harness::level::wait_for;
 use harness::live::Live;
 use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
-use node_stage::oracle::{Entry, History, Kind, Outcome};
+use node_stage::oracle::{Asked, Entry, History, Kind, Outcome};
 
 /// How long a paused node stands still.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -109,14 +109,15 @@ async fn an_entry_node_without_a_replica_asks_another_when_the_owner_stands_stil
     let mut history = History::default();
     for (guest, mut before) in calm.into_iter().enumerate() {
         let capture = bank.capture(0, guest, 1, 1);
-        let (journey, encounter, begun) = (capture.journey, capture.encounter, Instant::now());
+        let (journey, encounter, asked) = (capture.journey, capture.encounter, Asked::of("", &capture));
+        let begun = Instant::now();
         let answer = gate.identify(capture).await.expect("an answer");
         // A node that is silent for long loses its shards to another, under a new epoch.
         before.epoch = answer.epoch.max(before.epoch);
         p5_same_answer::check(&[(owner, before), (answer.searched_by, answer.clone())]);
         let outcome = Outcome::Answered(answer);
         let (kind, who, took) = (Kind::Identify, None, begun.elapsed());
-        history.add(Entry { kind, journey, who, encounter, begun, took, outcome });
+        history.add(Entry { kind, journey, who, encounter, asked, begun, took, outcome });
     }
     println!("{}", p3_no_failed_request::check_identifications(&history));
     live.strike(Fault::Resume(owner)).await;

@@ -20,7 +20,7 @@ use harness::live::Live;
 use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
 use node_stage::boarding::Boarding;
-use node_stage::oracle::{Entry, History, Kind, Outcome};
+use node_stage::oracle::{Asked, Entry, History, Kind, Outcome};
 use serde_json::Value;
 
 /// The version after this release's.
@@ -65,9 +65,9 @@ fn board_with_next(live: &Live, bank: Arc<Bank>) -> JoinHandle<History> {
             let took = begun.elapsed();
             assert!(output.status.success(), "the new gate: {}", String::from_utf8_lossy(&output.stderr));
             let answer: Answer = serde_json::from_slice(&output.stdout).expect("an answer");
-            let (journey, encounter) = (capture.journey, capture.encounter);
+            let (journey, encounter, asked) = (capture.journey, capture.encounter, Asked::of("", &capture));
             let (kind, who, outcome) = (Kind::Board, Some(guest.clone()), Outcome::Answered(answer));
-            history.add(Entry { kind, journey, who, encounter, begun, took, outcome });
+            history.add(Entry { kind, journey, who, encounter, asked, begun, took, outcome });
             std::thread::sleep(ITS_PACE);
         }
         history

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Refusal;
 use crate::decision::{Confirmed, Directive, Reason, Recording};
 use crate::device::CaptureDetail;
-use crate::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
+use crate::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
 
 /// A request of a gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,25 @@ pub struct Capture {
     pub captured_at: UnixMs,
     /// Milliseconds that the gate will wait for the answer.
     pub deadline_ms: u32,
+}
+
+impl Capture {
+    /// All that makes the boarding of this capture at a device the request that it is, as bytes: a retry has the same,
+    /// and any other request has others. How long the gate waits and what its clock shows do not belong to it.
+    pub fn content(&self, device: DeviceId) -> Vec<u8> {
+        let Sample::Template { model, values } = &self.sample;
+        let mut bytes = b"board".to_vec();
+        // Each text says its length, so that no two requests run into the same bytes.
+        for text in [device.as_str(), self.journey.as_str(), model.as_str()] {
+            bytes.push(text.len() as u8);
+            bytes.extend(text.as_bytes());
+        }
+        let CaptureDetail { device_kind, image_kind, quality } = self.detail;
+        let quality = quality.map_or([0, 0], |quality| [1, quality]);
+        bytes.extend([self.attempt, device_kind as u8, image_kind as u8, quality[0], quality[1]]);
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        bytes
+    }
 }
 
 /// The biometric sample of a capture.

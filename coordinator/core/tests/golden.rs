@@ -10,7 +10,7 @@ use cluster_config::actor::{Actor, Role};
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::{
-    ContentHash, EncounterId, Epoch, GalleryVersion, Generation, Incarnation, NodeId, SubjectId, UnixMs,
+    ContentHash, EncounterId, Epoch, GalleryVersion, Generation, Incarnation, NodeId, RequestDigest, SubjectId, UnixMs,
 };
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
@@ -55,6 +55,7 @@ fn passengers() -> ShardId {
 fn record() -> Record {
     Record {
         encounter: EncounterId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
+        request: RequestDigest([6; 16]),
         journey: plan().id,
         device: "JFK-T4-B32-1".parse().expect("a device"),
         at: UnixMs(1_800_000_000_123),
@@ -136,7 +137,7 @@ fn entries(golden: &mut Golden) {
 }
 
 fn outcomes(golden: &mut Golden) {
-    let stored = [RecordOutcome::Stored(record()), RecordOutcome::NotOpen];
+    let stored = [RecordOutcome::Stored(record()), RecordOutcome::NotOpen, RecordOutcome::OtherRequest];
     stored.iter().for_each(|outcome| golden.covers(outcome));
     golden.add("outcome.done", &Outcome::Done);
     golden.add("outcome.known_manifest", &Outcome::KnownManifest);

@@ -1,7 +1,7 @@
 //! The ledger as promised: P1's exactly once, R4's crossings, and snapshots that read back alike.
 
 use cluster_config::decision::{Directive, Reason};
-use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
+use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, RequestDigest, SubjectId, UnixMs};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, State, journeys};
 
 mod support;
@@ -44,6 +44,22 @@ fn a_retry_finds_the_first_record_and_adds_none() {
     retry.at = UnixMs(99);
     assert_eq!(record(&mut state, retry), first);
     assert_eq!(state.ledger().len(), 1);
+}
+
+/// P12, of people out of scope too: nothing else of theirs is stored that could be compared.
+#[test]
+fn another_request_under_a_known_encounter_is_told_nothing_and_changes_nothing() {
+    let mut state = state();
+    for (encounter, subject) in [(1, Some(7)), (2, None)] {
+        let first = record(&mut state, boarding(encounter, subject));
+        let other = Record { request: RequestDigest([1; 16]), ..boarding(encounter, subject) };
+        assert_eq!(record(&mut state, other), RecordOutcome::OtherRequest);
+        assert_eq!(record(&mut state, boarding(encounter, subject)), first);
+    }
+    let other = Record { request: RequestDigest([1; 16]), ..boarding(1, Some(7)) };
+    apply(&mut state, journeys::Command::Close(id()));
+    assert_eq!(record(&mut state, other), RecordOutcome::OtherRequest);
+    assert_eq!(state.ledger().len(), 2);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Confirmed, Directive, Recording};
 use cluster_config::gallery::{GalleryId, ShardId};
-use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
+use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, ModelVersion, NodeId, RequestDigest, UnixMs};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::limits::GATE_DEADLINE_MS;
 use cluster_config::wire::gate::{Answer, Capture, Sample};
@@ -118,8 +118,17 @@ pub fn verdict(state: &State, capture: &Capture, merged: &Merged, floor: f32, ca
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Identify,
-    /// A record of the encounter, presented at this device.
-    Board(DeviceId),
+    /// A record of the encounter.
+    Board(Presented),
+}
+
+/// A capture that is presented for a boarding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presented {
+    /// The device at which it is.
+    pub device: DeviceId,
+    /// The digest of [`Capture::content`] at that device: a retry has the same.
+    pub request: RequestDigest,
 }
 
 /// What follows a search.
@@ -140,7 +149,7 @@ pub fn after_search(
     verdict: Verdict,
     canaries: Canaries,
 ) -> Next {
-    let Purpose::Board(device) = purpose else {
+    let Purpose::Board(Presented { device, request }) = purpose else {
         return Next::Answer(answer(capture, merged, verdict, Recording::NotRequired));
     };
     if canaries.has(Canary::AnswerBeforeCommit) {
@@ -149,6 +158,7 @@ pub fn after_search(
     let known = verdict.who.filter(|who| who.in_scope);
     Next::Record(Record {
         encounter: capture.encounter,
+        request,
         journey: capture.journey,
         device,
         at,
@@ -166,15 +176,17 @@ pub fn after_search(
 /// The answer to a boarding once its record's fate is known: what the ledger says, whatever this search came to.
 ///
 /// # Errors
-/// A refusal where the journey was closed meanwhile.
+/// A refusal where the journey was closed meanwhile, or another request stands under its encounter's id.
 pub fn after_record(
     capture: &Capture,
     merged: &Merged,
     verdict: Verdict,
     outcome: RecordOutcome,
 ) -> Result<Answer, Refusal> {
-    let RecordOutcome::Stored(stored) = outcome else {
-        return Err(not_open(capture.journey));
+    let stored = match outcome {
+        RecordOutcome::Stored(stored) => stored,
+        RecordOutcome::NotOpen => return Err(not_open(capture.journey)),
+        RecordOutcome::OtherRequest => return Err(other_request(capture)),
     };
     let mut answer = answer(capture, merged, verdict, Recording::Committed);
     answer.directive = stored.directive;
@@ -185,14 +197,26 @@ pub fn after_record(
     Ok(answer)
 }
 
-/// A retry that comes to node `me` after its journey was closed is answered from the ledger; there is no gallery any
-/// more.
-pub fn answered_before_closing(state: &State, capture: &Capture, me: NodeId) -> Option<Answer> {
+/// What node `me` can say of an encounter without a search. A retry that comes after its journey was closed is answered
+/// from the ledger: there is no gallery any more.
+///
+/// # Errors
+/// Where the ledger has another request under the encounter's id.
+pub fn known_before(
+    state: &State,
+    capture: &Capture,
+    request: RequestDigest,
+    me: NodeId,
+    canaries: Canaries,
+) -> Option<Result<Answer, Refusal>> {
+    let stored = state.ledger().find(capture.encounter)?;
+    if !stored.answers(request, canaries) {
+        return Some(Err(other_request(capture)));
+    }
     if state.is_open(capture.journey) {
         return None;
     }
-    let stored = state.ledger().find(capture.encounter)?;
-    Some(Answer {
+    Some(Ok(Answer {
         encounter: stored.encounter,
         directive: stored.directive,
         reason: stored.reason,
@@ -201,7 +225,14 @@ pub fn answered_before_closing(state: &State, capture: &Capture, me: NodeId) -> 
         epoch: stored.epoch,
         gallery_version: stored.gallery_version,
         searched_by: me,
-    })
+    }))
+}
+
+/// The refusal of a request whose encounter's id was given to another one. It tells nothing of that one.
+fn other_request(capture: &Capture) -> Refusal {
+    let problem = format!("{} is the id of another request", capture.encounter);
+    let fix = "give each capture a new random id; a retry has to repeat its request as it was";
+    Refusal::new(RefusalCode::Conflict, "capture.encounter", problem, fix)
 }
 
 /// The refusal of a capture for a journey that is closed.

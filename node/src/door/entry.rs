@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest;
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{DeviceId, ModelVersion, NodeId};
+use cluster_config::ids::{DeviceId, ModelVersion, NodeId, RequestDigest};
 use cluster_config::limits::{IDENTIFICATIONS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::wire::gate::{Answer, Capture, Sample, Welcome};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
@@ -16,7 +17,7 @@ use coordinator_core::Record;
 use futures::stream::{FuturesUnordered, StreamExt};
 use node_core::encounter::machine::Machine;
 use node_core::encounter::step::{Effect, Event, Here, Moment};
-use node_core::encounter::{self, Purpose};
+use node_core::encounter::{self, Presented, Purpose};
 use node_core::hedge::Hedge;
 use node_link::Lane;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -68,6 +69,14 @@ enum Performed {
     /// Something has to be waited for.
     Later(Work),
     Noted,
+}
+
+/// The digest by which a retry of a boarding is known as one (P12).
+pub fn request_digest(capture: &Capture, device: DeviceId) -> RequestDigest {
+    let hash = digest::digest(&digest::SHA256, &capture.content(device));
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.as_ref()[..16]);
+    RequestDigest(first)
 }
 
 impl Entry {
@@ -122,7 +131,8 @@ impl Entry {
     pub async fn board(&self, capture: Capture, device: DeviceId) -> Result<Answer, Refusal> {
         let started = Instant::now();
         let _slot = self.admit(&self.slots)?;
-        let answer = self.present(capture, Purpose::Board(device), started).await?;
+        let request = request_digest(&capture, device);
+        let answer = self.present(capture, Purpose::Board(Presented { device, request }), started).await?;
         self.board_seconds.record(started.elapsed().as_secs_f64());
         Ok(answer)
     }

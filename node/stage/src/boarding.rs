@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::bank::Bank;
-use crate::oracle::{Entry, History, Kind, Outcome};
+use crate::oracle::{Asked, Entry, History, Kind, Outcome};
 
 /// Captures of one traveller before the gate sends them to a person.
 const ATTEMPTS_MAX: u8 = 3;
@@ -112,6 +112,7 @@ async fn ask_once(
     history: &Mutex<History>,
 ) -> Option<Directive> {
     let (journey, encounter) = (capture.journey, capture.encounter);
+    let asked = Asked::of("", &capture);
     let begun = Instant::now();
     let answered = match kind {
         Kind::Identify => gate.identify(capture).await,
@@ -121,7 +122,7 @@ async fn ask_once(
     let outcome: Outcome = answered.into();
     let told = outcome.answer().map(|answer| answer.directive);
     let who = who.map(|(flight, guest)| bank.flights[flight].guests[guest].clone());
-    let entry = Entry { kind, journey, who, encounter, begun, took, outcome };
+    let entry = Entry { kind, journey, who, encounter, asked, begun, took, outcome };
     history.lock().unwrap_or_else(PoisonError::into_inner).add(entry);
     told
 }

@@ -12,9 +12,10 @@ use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::Record;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
+use node::door::entry::request_digest;
 use node_core::encounter::machine::Machine;
 use node_core::encounter::step::{Effect, Event, Here, Moment, Seen};
-use node_core::encounter::{self, Purpose};
+use node_core::encounter::{self, Presented, Purpose};
 use node_core::search::{may_answer, not_here};
 use node_population::model;
 
@@ -63,7 +64,11 @@ impl World {
                 return gate::Response::Welcome(gate::Welcome { node: id, members: members.unwrap_or_default() });
             }
             gate::Request::Identify(capture) => (capture, Purpose::Identify),
-            gate::Request::Board(capture) => (capture, Purpose::Board(device(from))),
+            gate::Request::Board(capture) => {
+                let device = device(from);
+                let request = request_digest(&capture, device);
+                (capture, Purpose::Board(Presented { device, request }))
+            }
         };
         let begun_us = self.now_us();
         let wait_us = match encounter::check(&capture, model()) {
@@ -271,7 +276,7 @@ fn serving(node: &Node, search: &ShardSearch) -> Option<(content::Ready, Epoch)>
 }
 
 /// The device that a client's certificate names.
-fn device(from: Address) -> DeviceId {
+pub fn device(from: Address) -> DeviceId {
     let number = match from {
         Address::Client(number) => number,
         Address::Node(node) => node.0,

@@ -14,6 +14,7 @@ use futures::future::{Either, join, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::World;
+use super::entry::device;
 use super::lists::Message;
 use super::network::Address;
 use super::node::Status;
@@ -76,6 +77,9 @@ impl World {
                 continue;
             }
             self.board_guest(gate, flight, guest, &mut dice).await;
+            if dice.chance(120) {
+                self.repeat_id(gate, flight, guest, dice.between(0, 3)).await;
+            }
             self.sleep(dice.between(100_000, 2_500_000)).await;
         }
         while !self.loaded.borrow().contains(&flight) {
@@ -145,6 +149,21 @@ impl World {
         }
     }
 
+    /// Somebody asks with the id of an encounter of before: another gate with the very same picture, the same gate with
+    /// the picture of a stranger, or with the same picture for another journey. None is a retry (P12).
+    async fn repeat_id(self: &Rc<Self>, gate: Address, flight: usize, guest: usize, kind: u64) {
+        let at = super::content::BEGINS;
+        let of_guest = self.content.capture(flight, Some(guest), 1, 1, at);
+        let stranger = self.content.capture(flight, None, 1_000 + guest as u64, 1, at);
+        let elsewhere = self.content.flights[(flight + 1) % self.content.flights.len()].journey;
+        let (from, capture) = match kind {
+            0 => (Address::Client(gate_number(gate) + 500), of_guest),
+            1 => (gate, Capture { encounter: of_guest.encounter, ..stranger }),
+            _ => (gate, Capture { journey: elsewhere, ..of_guest }),
+        };
+        self.present_as((from, true), Kind::Board, flight, None, capture).await;
+    }
+
     /// Presents one capture until it is answered, refused for good, or given up, and writes that down.
     async fn present(
         self: &Rc<Self>,
@@ -155,18 +174,28 @@ impl World {
         number: u64,
         attempt: u8,
     ) -> Option<Directive> {
-        let at = super::content::BEGINS;
-        let mut capture = self.content.capture(flight, guest, number, attempt, at);
+        let mut capture = self.content.capture(flight, guest, number, attempt, super::content::BEGINS);
         if kind == Kind::Identify {
             capture.encounter.0 |= 1 << 127;
         }
+        self.present_as((gate, false), kind, flight, guest, capture).await
+    }
+
+    async fn present_as(
+        self: &Rc<Self>,
+        (gate, repeats): (Address, bool),
+        kind: Kind,
+        flight: usize,
+        guest: Option<usize>,
+        capture: Capture,
+    ) -> Option<Directive> {
         let begun_us = self.now_us();
         let mut rounds = 0;
         let outcome = loop {
             let asked_us = self.now_us();
             let outcome = self.race(gate, kind, &capture).await;
             let closing = self.closing.borrow().contains(&flight);
-            self.judge.borrow_mut().asked(self.now_us() - asked_us, closing, &outcome);
+            self.judge.borrow_mut().asked(self.now_us() - asked_us, closing, repeats, &outcome);
             rounds += 1;
             let again = matches!(outcome, Outcome::Unknown(_)) && (rounds < ROUNDS_MAX || self.faults_over());
             if !again {
@@ -182,7 +211,8 @@ impl World {
         };
         self.note(format_args!("{kind:?} {} {line}", capture.encounter));
         let took_us = self.now_us() - begun_us;
-        self.judge.borrow_mut().told(&self.content, kind, flight, guest, capture, begun_us, took_us, outcome);
+        let asked = (device(gate), capture);
+        self.judge.borrow_mut().told(&self.content, kind, flight, guest, asked, begun_us, took_us, outcome);
         told
     }
 

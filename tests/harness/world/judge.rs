@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use cluster_config::decision::Directive;
+use cluster_config::decision::{Directive, Recording};
 use cluster_config::gallery::GalleryId;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, NodeId};
+use cluster_config::ids::{ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, NodeId, RequestDigest};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::person::Person;
@@ -19,6 +19,7 @@ use cluster_config::wire::{Refusal, RefusalCode, codec};
 use coordinator_core::placement::Change;
 use coordinator_core::placement::check::Violation;
 use coordinator_core::{Command, Outcome, State, galleries, journeys, placement, retention};
+use node::door::entry::request_digest;
 use node::gallery::segment;
 use node_core::encounter::Route;
 
@@ -32,7 +33,7 @@ use crate::invariants::p1_exactly_once;
 use crate::invariants::p10_clear_refusals;
 use crate::invariants::reference::{self, Row};
 use node_stage::guest::Guest;
-use node_stage::oracle::{self, History, Kind};
+use node_stage::oracle::{self, Asked, History, Kind};
 
 /// What a request may take beyond its deadline before its node has answered, microseconds: one look for the leader, and
 /// a turn of the loop.
@@ -63,6 +64,8 @@ pub struct Judge {
     /// The oldest version of each shard that an entry node asked for; of a part that one did not ask for, version 0.
     oldest: BTreeMap<EncounterId, BTreeMap<ShardId, GalleryVersion>>,
     people: People,
+    /// What is recorded under each encounter's id.
+    requests: BTreeMap<EncounterId, RequestDigest>,
     calm_since_us: BTreeMap<NodeId, u64>,
     now_us: u64,
 }
@@ -86,6 +89,7 @@ impl Judge {
             segments: BTreeMap::new(),
             committed: BTreeMap::new(),
             oldest: BTreeMap::new(),
+            requests: BTreeMap::new(),
             calm_since_us: BTreeMap::new(),
             now_us: 0,
         }
@@ -206,6 +210,7 @@ impl Judge {
             let Some(record) = state.ledger().get(position) else { continue };
             let open = state.is_open(record.journey);
             assert!(open, "P1: encounter {} is recorded, and its journey is closed", record.encounter);
+            self.requests.insert(record.encounter, record.request);
             if record.is_crossing() {
                 self.people.crossed(record);
             }
@@ -300,14 +305,16 @@ impl Judge {
         }
     }
 
-    /// A gate has asked once. `closing` says that its journey is being closed, which is a reason to refuse.
-    pub fn asked(&mut self, took_us: u64, closing: bool, outcome: &oracle::Outcome) {
+    /// A gate has asked once. `closing` says that its journey is being closed, `repeats` that it took the id of another
+    /// request: both are reasons to refuse.
+    pub fn asked(&mut self, took_us: u64, closing: bool, repeats: bool, outcome: &oracle::Outcome) {
         self.look("P3: a gate knows by the deadline where it stands");
         assert!(took_us <= 2_000_000 + DEADLINE_SLACK_US, "P3: a gate waited {took_us} us");
         if self.gentle {
             self.look("P3: one blow at a time fails no request");
             if let oracle::Outcome::Refused(refusal) = outcome
                 && !(closing && refusal.code == RefusalCode::NotOpen)
+                && !repeats
             {
                 panic!("P3: a gate was refused: {refusal}");
             }
@@ -393,13 +400,14 @@ impl Judge {
         kind: Kind,
         flight: usize,
         guest: Option<usize>,
-        capture: Capture,
+        (gate, capture): (DeviceId, Capture),
         begun_us: u64,
         took_us: u64,
         outcome: oracle::Outcome,
     ) {
         if let oracle::Outcome::Answered(answer) = &outcome {
             assert_eq!(answer.encounter, capture.encounter, "an answer names another encounter");
+            self.entitled(gate, &capture, answer);
             self.true_answer(&capture, answer);
         }
         self.oldest.remove(&capture.encounter);
@@ -417,10 +425,20 @@ impl Judge {
             journey: capture.journey,
             who,
             encounter: capture.encounter,
+            asked: Asked::of(gate.as_str(), &capture),
             begun: self.begun + Duration::from_micros(begun_us),
             took: Duration::from_micros(took_us),
             outcome,
         });
+    }
+
+    /// An encounter's record answers nothing but the request that it is of.
+    fn entitled(&mut self, gate: DeviceId, capture: &Capture, answer: &Answer) {
+        let stored = self.requests.get(&capture.encounter).copied();
+        let Some(stored) = stored.filter(|_| answer.recording == Recording::Committed) else { return };
+        self.look("P12: an answer of the ledger goes to the request that it is of");
+        let entitled = stored == request_digest(capture, gate);
+        assert!(entitled, "P12: {answer:?} was given to {gate}, and another request is recorded under its id");
     }
 
     fn true_answer(&mut self, capture: &Capture, answer: &cluster_config::wire::gate::Answer) {

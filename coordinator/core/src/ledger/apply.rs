@@ -26,7 +26,10 @@ pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) ->
 fn record(state: &mut State, new: &Record, canaries: Canaries) -> RecordOutcome {
     let known = state.ledger.find(new.encounter).filter(|_| !canaries.has(Canary::ApplyTwice));
     if let Some(stored) = known {
-        return RecordOutcome::Stored(stored.clone());
+        return match stored.answers(new.request, canaries) {
+            true => RecordOutcome::Stored(stored.clone()),
+            false => RecordOutcome::OtherRequest,
+        };
     }
     if !state.is_open(new.journey) && !canaries.has(Canary::RecordAfterClose) {
         return RecordOutcome::NotOpen;

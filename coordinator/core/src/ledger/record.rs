@@ -1,7 +1,8 @@
 //! One encounter as the ledger has it.
 
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Directive, Reason};
-use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
+use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, RequestDigest, SubjectId, UnixMs};
 use cluster_config::wire::operator::LedgerRecord;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Record {
     /// The encounter; the key of idempotency.
     pub encounter: EncounterId,
+    /// What was asked with it: only the same request is a retry (P12).
+    pub request: RequestDigest,
     pub journey: JourneyId,
     pub device: DeviceId,
     /// When it was decided, by the entry node's clock.
@@ -33,10 +36,16 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether it answers this request: an encounter's id alone entitles nobody to its answer (P12).
+    pub fn answers(&self, request: RequestDigest, canaries: Canaries) -> bool {
+        self.request == request || canaries.has(Canary::KeyWithoutDigest)
+    }
+
     /// The record of a capture for which nobody was found, in no gallery; what is known besides is set on it.
     pub fn waiting(encounter: EncounterId, journey: JourneyId, device: DeviceId, at: UnixMs) -> Self {
         Self {
             encounter,
+            request: RequestDigest::default(),
             journey,
             device,
             at,
@@ -85,4 +94,6 @@ pub enum RecordOutcome {
     Stored(Record),
     /// Not recorded: the journey is unknown or closed.
     NotOpen,
+    /// Not recorded: the ledger has another request under this encounter's id.
+    OtherRequest,
 }

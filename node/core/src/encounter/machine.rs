@@ -15,8 +15,8 @@ use coordinator_core::{RecordOutcome, State};
 
 use super::part::{Part, Terms};
 use super::step::{Effect, Event, Look, Moment, Seen};
-use super::{Missing, Next, Purpose, Question, Route};
-use super::{after_record, after_search, answered_before_closing, not_built, not_open, question, verdict};
+use super::{Missing, Next, Presented, Purpose, Question, Route};
+use super::{after_record, after_search, known_before, not_built, not_open, question, verdict};
 use crate::decide::Verdict;
 use crate::search::{Merged, merge};
 
@@ -40,7 +40,7 @@ pub struct Machine {
 
 #[derive(Debug)]
 enum Stage {
-    /// It is looked up whether it was answered before its journey was closed.
+    /// It is looked up whether the encounter is known.
     LookingBack,
     /// It is looked up what to ask of which shards.
     Asking,
@@ -98,7 +98,12 @@ impl Machine {
     pub fn look(&self, look: Look, state: &State) -> Seen {
         let (capture, canaries) = (&self.capture, self.terms.canaries);
         match look {
-            Look::Answered => Seen::Answered(answered_before_closing(state, capture, self.terms.me)),
+            Look::Answered => Seen::Answered(match self.purpose {
+                Purpose::Board(Presented { request, .. }) => {
+                    known_before(state, capture, request, self.terms.me, canaries)
+                }
+                Purpose::Identify => None,
+            }),
             Look::Question => Seen::Question(question(state, capture.journey, canaries)),
             Look::Placement { part } => {
                 let shard = self.search(part).map(|search| search.shard);
@@ -143,9 +148,9 @@ impl Machine {
         }
     }
 
-    fn looked_back(&mut self, answered: Option<Answer>, out: &mut VecDeque<Effect>) {
+    fn looked_back(&mut self, answered: Option<Result<Answer, Refusal>>, out: &mut VecDeque<Effect>) {
         match (std::mem::replace(&mut self.stage, Stage::Asking), answered) {
-            (Stage::LookingBack | Stage::LookingAgain(_), Some(answer)) => self.answer(Ok(answer), out),
+            (Stage::LookingBack | Stage::LookingAgain(_), Some(answer)) => self.answer(answer, out),
             (Stage::LookingBack, None) => out.push_back(Effect::Look(Look::Question)),
             (Stage::LookingAgain(refusal), None) => self.answer(Err(refusal), out),
             (other, _) => self.stage = other,

@@ -66,7 +66,7 @@ pub enum Here {
 /// What has to be read of the replicated state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Whether the encounter was answered before its journey was closed.
+    /// What is known of the encounter before anything is searched.
     Answered,
     /// What to ask of which shards.
     Question,
@@ -80,7 +80,7 @@ pub enum Look {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Seen {
     /// To [`Look::Answered`].
-    Answered(Option<Answer>),
+    Answered(Option<Result<Answer, Refusal>>),
     /// To [`Look::Question`].
     Question(Result<Question, Missing>),
     /// To [`Look::Placement`]; absent where the part is nowhere any more.

@@ -8,7 +8,7 @@ use cluster_config::ids::{EncounterId, JourneyId};
 use cluster_config::wire::operator::LedgerRecord;
 use serde::Serialize;
 
-use super::{Entry, History, Outcome};
+use super::{Asked, Entry, History, Outcome};
 
 /// What a comparison counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,15 +51,16 @@ pub fn compare(history: &History, ledger: &[LedgerRecord]) -> Comparison {
     }
     let asked = last_tries(history);
     for (encounter, record) in &records {
-        match asked.get(encounter) {
-            None => violations.push(format!("encounter {encounter} is in the ledger, and nobody asked for it")),
-            Some(entry) if entry.journey != record.journey => {
-                violations.push(format!("encounter {encounter} is recorded under {}", record.journey));
-            }
-            Some(entry) if matches!(entry.outcome, Outcome::Refused(_)) => {
-                violations.push(format!("encounter {encounter} was refused, and is recorded"));
-            }
-            Some(_) => {}
+        let tries: Vec<&&Entry> = of_encounter(&asked, *encounter).collect();
+        if tries.is_empty() {
+            violations.push(format!("encounter {encounter} is in the ledger, and nobody asked for it"));
+        } else if tries.iter().all(|entry| entry.journey != record.journey) {
+            violations.push(format!("encounter {encounter} is recorded under {}", record.journey));
+        } else if tries.iter().all(|entry| matches!(entry.outcome, Outcome::Refused(_))) {
+            violations.push(format!("encounter {encounter} was refused, and is recorded"));
+        } else if tries.iter().filter(|entry| entry.outcome.answer().is_some()).count() > 1 {
+            // P12: an id alone entitles nobody to an answer.
+            violations.push(format!("encounter {encounter} was answered for different requests"));
         }
     }
     for entry in history.boardings() {
@@ -79,8 +80,16 @@ pub fn compare(history: &History, ledger: &[LedgerRecord]) -> Comparison {
 }
 
 /// The last try of each boarding: a gate asks again until it is answered.
-fn last_tries(history: &History) -> BTreeMap<EncounterId, &Entry> {
-    history.boardings().map(|entry| (entry.encounter, entry)).collect()
+fn last_tries(history: &History) -> BTreeMap<(EncounterId, Asked), &Entry> {
+    history.boardings().map(|entry| ((entry.encounter, entry.asked), entry)).collect()
+}
+
+/// What was asked under one encounter's id.
+fn of_encounter<'a, 'b>(
+    tries: &'b BTreeMap<(EncounterId, Asked), &'a Entry>,
+    encounter: EncounterId,
+) -> impl Iterator<Item = &'b &'a Entry> {
+    tries.range((encounter, Asked::FIRST)..).take_while(move |((of, _), _)| *of == encounter).map(|(_, entry)| entry)
 }
 
 /// How a record differs from what its client was told.
@@ -90,6 +99,9 @@ fn differs(entry: &Entry, record: Option<&LedgerRecord>) -> Option<String> {
     let Some(record) = record else {
         return Some(format!("encounter {encounter} was answered as committed, and is not in the ledger"));
     };
+    if record.journey != entry.journey {
+        return Some(format!("encounter {encounter} was answered by a record of {}", record.journey));
+    }
     if (record.directive, record.reason) != (answer.directive, answer.reason) {
         return Some(format!("encounter {encounter} is recorded as {:?}/{:?}", record.directive, record.reason));
     }
@@ -145,7 +157,7 @@ pub fn crossings(history: &History, ledger: &[LedgerRecord], in_scope: InScope<'
     }
     counts.duplicated += recorded.values().map(|times| times - 1).sum::<u64>();
     let mut asked = BTreeSet::new();
-    for (encounter, entry) in last_tries(history) {
+    for ((encounter, _), entry) in last_tries(history) {
         let there = recorded.contains_key(&encounter);
         let Some(answer) = entry.outcome.answer() else {
             asked.insert(encounter);
@@ -206,6 +218,7 @@ mod tests {
             journey: journey(),
             who: Some(Guest::new(&Population::new(1, 128), people::person(ordinal, ordinal), 20_270_115)),
             encounter: encounter(ordinal),
+            asked: Asked::FIRST,
             begun: Instant::now(),
             took: Duration::ZERO,
             outcome,
@@ -273,5 +286,24 @@ mod tests {
             let committed = 1 - counts.missing;
             assert_eq!(counted(&history, &ledger), Crossings { promised: 1, committed, ..counts }, "{wanted}");
         }
+    }
+
+    /// P12: whoever is answered under an id was the first to ask with it, or repeats that request.
+    #[test]
+    fn a_proceed_on_a_capture_that_is_not_the_recorded_one_is_found() {
+        let ledger = [record(1, 1)];
+        let stranger = Entry { asked: Asked(7), who: None, ..entry(1, true) };
+        let found = |entries: Vec<Entry>| compare(&history(entries), &ledger).violations;
+        assert!(found(vec![entry(1, true), stranger.clone()])[0].contains("different requests"));
+        let elsewhere = Entry { journey: "ZT2-20270115-JFK".parse().expect("a journey"), ..stranger.clone() };
+        assert!(found(vec![entry(1, false), elsewhere])[0].contains("answered by a record of"));
+        let refusal = cluster_config::wire::Refusal::new(
+            cluster_config::wire::RefusalCode::Conflict,
+            "capture.encounter",
+            "it is another's",
+            "take a new one",
+        );
+        let refused = Entry { outcome: Outcome::Refused(refusal), ..stranger };
+        assert_eq!(found(vec![entry(1, true), refused]), Vec::<String>::new());
     }
 }

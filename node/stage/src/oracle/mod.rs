@@ -4,12 +4,13 @@
 pub mod ledger;
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use cluster_config::decision::Directive;
 use cluster_config::ids::{EncounterId, JourneyId};
 use cluster_config::wire::Refusal;
-use cluster_config::wire::gate::Answer;
+use cluster_config::wire::gate::{Answer, Capture, Sample};
 use node_link::client::ClientError;
 use serde::Serialize;
 
@@ -52,6 +53,25 @@ impl From<Result<Answer, ClientError>> for Outcome {
     }
 }
 
+/// A print of all that was asked in one request, so that two are told apart that have one encounter's id. It shares
+/// nothing with the product's own digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked(u64);
+
+impl Asked {
+    /// The smallest of all.
+    const FIRST: Self = Self(0);
+
+    /// What a gate of this name asks with a capture.
+    pub fn of(gate: &str, capture: &Capture) -> Self {
+        let Sample::Template { model, values } = &capture.sample;
+        let mut hasher = DefaultHasher::new();
+        (gate, capture.journey, model, capture.attempt, format!("{:?}", capture.detail)).hash(&mut hasher);
+        values.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+        Self(hasher.finish())
+    }
+}
+
 /// One request and its outcome.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -61,6 +81,8 @@ pub struct Entry {
     /// Who stood before the camera; nobody of the manifest where absent.
     pub who: Option<Guest>,
     pub encounter: EncounterId,
+    /// All that was asked with it.
+    pub asked: Asked,
     /// When it was asked.
     pub begun: Instant,
     /// How long the answer took.

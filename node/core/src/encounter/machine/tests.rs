@@ -3,7 +3,7 @@
 use cluster_config::decision::Candidate;
 use cluster_config::decision::{Directive, Reason, Recording};
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, SubjectId, UnixMs};
+use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, RequestDigest, SubjectId, UnixMs};
 use cluster_config::wire::peer::ShardFound;
 use coordinator_core::Record;
 
@@ -313,8 +313,12 @@ fn scores_that_come_to_count_are_searched_for_again_without_a_floor() {
     assert_eq!(driven.machine.search(0).map(|search| search.floor), Some(f32::NEG_INFINITY));
 }
 
+fn presented() -> Presented {
+    Presented { device: device(), request: RequestDigest([3; 16]) }
+}
+
 fn boarding() -> Driven {
-    let mut driven = Driven::new(Purpose::Board(device()), Canaries::default());
+    let mut driven = Driven::new(Purpose::Board(presented()), Canaries::default());
     assert_eq!(driven.effects(), [Effect::Look(Look::Answered)]);
     driven.step(Event::Looked(Seen::Answered(None)));
     assert_eq!(driven.effects(), [Effect::Look(Look::Question)]);
@@ -366,6 +370,45 @@ fn a_boarding_whose_journey_was_closed_meanwhile_is_answered_as_before_if_it_was
         gallery_version: GalleryVersion(1),
         searched_by: ME,
     };
-    driven.step(Event::Looked(Seen::Answered(Some(before.clone()))));
+    driven.step(Event::Looked(Seen::Answered(Some(Ok(before.clone())))));
     assert_eq!(driven.effects(), [Effect::Answer(Ok(before))]);
+}
+
+/// P12, on every way to an answer: while the journey is open, once it is closed, and where the record comes first to
+/// the ledger's leader.
+#[test]
+fn who_repeats_an_encounters_id_with_anything_else_gets_no_answer_of_it() {
+    let capture = fixture::capture();
+    let entitled = RequestDigest([3; 16]);
+    let seen = |state: &State, journey: JourneyId, request: RequestDigest| {
+        let capture = Capture { journey, ..capture.clone() };
+        let purpose = Purpose::Board(Presented { device: device(), request });
+        let machine = Machine::new(ME, capture, purpose, DEADLINE_US, Canaries::default());
+        match machine.look(Look::Answered, state) {
+            Seen::Answered(seen) => seen,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (_, record) = recording();
+    let placed = placement(1, &[]);
+    let mut state = fixture::state(&placed, 1);
+    let record = Record { journey: capture.journey, ..record };
+    // Of somebody out of scope no subject is stored: nothing but the digest tells whose boarding it was.
+    let record = Record { subject: None, manifest_ordinal: None, ..record };
+    fixture::apply(&mut state, coordinator_core::Command::record(vec![record]));
+    let elsewhere: JourneyId = "AA404".parse().expect("an id");
+    for is_open in [true, false] {
+        for (journey, request) in [(capture.journey, RequestDigest([4; 16])), (elsewhere, RequestDigest([5; 16]))] {
+            let refusal = seen(&state, journey, request).expect("known").expect_err("no answer");
+            assert_eq!((refusal.code, &*refusal.place), (RefusalCode::Conflict, "capture.encounter"));
+        }
+        let answered = seen(&state, capture.journey, entitled);
+        assert_eq!(answered.is_some_and(|answer| answer.is_ok()), !is_open, "a retry");
+        if is_open {
+            fixture::apply(&mut state, coordinator_core::journeys::Command::Close(capture.journey));
+        }
+    }
+    let (mut driven, _) = recording();
+    driven.step(Event::Recorded(Ok(RecordOutcome::OtherRequest)));
+    assert_eq!(driven.refusal().code, RefusalCode::Conflict);
 }
