@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use clap::Args;
-use cluster_config::canary::{Canary, plant};
+use cluster_config::canary::{Canaries, Canary, plant};
+use harness::invariants::p11_authority;
 
 use crate::crash;
 use crate::plant::{VARIABLE, name};
@@ -24,6 +25,8 @@ enum Place {
     World,
     /// In crash images of the store.
     Disk,
+    /// In the walk over all requests by the rules of authority.
+    Walk,
 }
 
 /// A fault, and how it has to be caught.
@@ -43,6 +46,10 @@ const fn world(canary: Canary, told_by: &'static [&'static str], seeds_max: u64)
 
 const fn disk(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) -> Case {
     Case { canary, place: Place::Disk, told_by, seeds_max, from: 1 }
+}
+
+const fn walk(canary: Canary, told_by: &'static [&'static str]) -> Case {
+    Case { canary, place: Place::Walk, told_by, seeds_max: 1, from: 1 }
 }
 
 const CASES: [Case; Canary::ALL.len()] = [
@@ -77,6 +84,7 @@ const CASES: [Case; Canary::ALL.len()] = [
     disk(Canary::NoArchive, &["refused", "acknowledged", "the writer failed"], 9),
     disk(Canary::RenameBeforeSync, &["refused", "acknowledged"], 6),
     world(Canary::KeyWithoutDigest, &["P12"], 20),
+    walk(Canary::AnyNodeCommands, &["P11"]),
 ];
 
 /// Which canaries.
@@ -148,6 +156,10 @@ fn caught(case: &Case) -> Option<(u64, String)> {
             Place::World => {
                 plant(Some(case.canary));
                 sim::seeds(from, end.min(from + step), SECONDS, None, threads()).failures
+            }
+            Place::Walk => {
+                plant(Some(case.canary));
+                p11_authority::walk(Canaries::of_process()).err().map(|said| (from, said)).into_iter().collect()
             }
             Place::Disk => {
                 // The fault is planted in the writer. The fault in reading frames is needed where the image is opened.

@@ -61,6 +61,12 @@ impl Actor {
     pub fn node(id: NodeId) -> Self {
         Self { role: Role::Node, name: DeviceId::numbered("node-", id.0) }
     }
+
+    /// The node whose certificate this is; absent where it is another role's, or names no node.
+    pub fn as_node(&self) -> Option<NodeId> {
+        let id = self.name.as_str().strip_prefix("node-")?.parse().ok()?;
+        (*self == Self::node(id)).then_some(id)
+    }
 }
 
 impl fmt::Display for Actor {
@@ -78,5 +84,20 @@ impl std::str::FromStr for Actor {
             .and_then(|rest| rest.split_once('/'))
             .ok_or_else(|| format!("{text:?} is not of the form tvs://ROLE/NAME"))?;
         Ok(Self { role: role.parse()?, name: name.parse().map_err(|error| format!("{error}"))? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_known_by_exactly_one_name() {
+        let actor = |text: &str| text.parse::<Actor>().expect("an actor");
+        assert_eq!(actor("tvs://node/node-7").as_node(), Some(NodeId(7)));
+        for other in ["tvs://gate/node-7", "tvs://node/node-07", "tvs://node/node-x", "tvs://node/7", "tvs://node/n-7"]
+        {
+            assert_eq!(actor(other).as_node(), None, "{other}");
+        }
     }
 }

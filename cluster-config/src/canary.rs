@@ -69,11 +69,13 @@ pub enum Canary {
     RenameBeforeSync,
     /// Whoever repeats an encounter's id is answered as it was, whatever they ask.
     KeyWithoutDigest,
+    /// Any node may command, member or not, and in anybody's name.
+    AnyNodeCommands,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -105,6 +107,7 @@ impl Canary {
         Self::NoArchive,
         Self::RenameBeforeSync,
         Self::KeyWithoutDigest,
+        Self::AnyNodeCommands,
     ];
 }
 

@@ -43,6 +43,8 @@ pub enum Ask {
     FetchSegment,
     /// The people of a gallery to fetch.
     FetchRoster,
+    /// Whether a node is a member.
+    Vouch,
     /// An operator's request that is handed on to the leader.
     ForLeader,
     /// The cluster as a node sees it.
@@ -78,12 +80,12 @@ impl Ask {
             AddMember, AttestDestruction, Board, Build, CloseJourney, ClusterStatus, Drain, FetchRoster, FetchSegment,
             ForLeader, GalleryList, GalleryShow, GateHello, Identify, LedgerPage, Metrics, PeerHello, PolicySet,
             PolicyShow, Propose, Raft, ReadIndex, RemoveMember, Report, SearchShard, StoreSegment, SubmitManifest,
-            TransferLeader,
+            TransferLeader, Vouch,
         };
         let may = match self {
             GateHello | Identify | Board => matches!(role, Role::Gate),
             PeerHello | Raft | Propose | Report | ReadIndex | SearchShard | Build | StoreSegment | FetchSegment
-            | FetchRoster | ForLeader => matches!(role, Role::Node),
+            | FetchRoster | ForLeader | Vouch => matches!(role, Role::Node),
             ClusterStatus | AddMember | RemoveMember | Drain | AttestDestruction | TransferLeader | SubmitManifest
             | GalleryList | GalleryShow | CloseJourney | LedgerPage | PolicyShow | PolicySet | Metrics => {
                 matches!(role, Role::Operator)
@@ -119,6 +121,7 @@ impl From<&peer::Request> for Ask {
             peer::Request::ForLeader { .. } => Self::ForLeader,
             peer::Request::FetchRoster { .. } => Self::FetchRoster,
             peer::Request::ReadIndex => Self::ReadIndex,
+            peer::Request::Vouch(_) => Self::Vouch,
         }
     }
 }

@@ -154,6 +154,7 @@ fn peers(golden: &mut Golden) {
     let roster = peer::Request::FetchRoster { shard: shard(), version_min: GalleryVersion(2) };
     golden.add("peer.request.fetch_roster", &roster);
     golden.add("peer.request.read_index", &peer::Request::ReadIndex);
+    golden.add("peer.request.vouch", &peer::Request::Vouch(NodeId(4)));
 
     let candidate =
         cluster_config::decision::Candidate { subject: SubjectId(5), manifest_ordinal: 6, score: 0.75, in_scope: true };
@@ -177,6 +178,7 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.response.for_leader", &peer::Response::ForLeader(operator::Response::Done));
     golden.add("peer.response.refused", &peer::Response::Refused(refusal()));
     golden.add("peer.response.read_index", &peer::Response::ReadIndex(300));
+    golden.add("peer.response.vouched", &peer::Response::Vouched(true));
 }
 
 fn operators(golden: &mut Golden) {

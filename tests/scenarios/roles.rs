@@ -4,10 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use cluster_config::actor::Actor;
 use cluster_config::actor::Role;
-use cluster_config::ids::{Incarnation, NodeId};
-use cluster_config::limits::PEER_FRAME_BYTES_MAX;
-use cluster_config::versions::Version;
-use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, RefusalCode, codec, gate, operator, peer};
+use cluster_config::ids::NodeId;
+use cluster_config::wire::{Channel, RefusalCode, gate, operator, peer};
 use harness::invariants::p10_clear_refusals;
 use harness::live::{Live, Metrics};
 use harness::raw::{Raw, frame};
@@ -49,33 +47,6 @@ async fn each_role_is_refused_on_the_channels_of_the_others() {
     }
     let metrics = live.metrics(node).await;
     assert_eq!(metrics.value("tvs_link_refusals_total{code=\"wrong_role\"}"), refused);
-}
-
-/// A node tells of itself alone: what it says of another would decide where shards go, or keep a node out.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_does_not_speak_for_another() {
-    let live = Live::start("roles", 1).await;
-    let node = live.running()[0];
-    let issued = live.cluster.authority().issue(Role::Node, "node-9", Validity::Days(1)).expect("issued");
-    let raw = Raw::new(live.address(node), &load(live.cluster.authority(), &issued));
-    let report = |node| peer::Report { node, incarnation: Incarnation::default(), shards: Vec::new() };
-    let hello = peer::Hello {
-        node,
-        incarnation: Incarnation::default(),
-        fingerprint: 0,
-        initialised: false,
-        knows_you: false,
-        version: Version::CURRENT,
-    };
-    for (case, request) in [("hello", peer::Request::Hello(hello)), ("report", peer::Request::Report(report(node)))] {
-        let refusal = raw.refusal(Channel::Peer, &frame(Channel::Peer, &request)).await.expect("a refusal");
-        p10_clear_refusals::check(case, &refusal, RefusalCode::WrongRole, "request.node");
-        assert!(refusal.problem.contains("node-9"), "{refusal}");
-    }
-    let its_own = frame(Channel::Peer, &peer::Request::Report(report(NodeId(9))));
-    let taken = raw.send(&its_own).await.expect("an answer");
-    let taken = codec::decode(&taken[FRAME_HEADER_BYTES..], PEER_FRAME_BYTES_MAX).expect("it decodes");
-    assert_eq!(peer::Response::Done, taken, "of itself it may tell");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,6 +50,8 @@ pub enum Request {
     },
     /// How far is the leader? Asked by a node that has to know whether it lacks something.
     ReadIndex,
+    /// Is that node a member? Asked by a node that does not know it, and may have missed that it was added.
+    Vouch(NodeId),
 }
 
 /// The answer to a [`Request`].
@@ -76,6 +78,8 @@ pub enum Response {
     Refused(Refusal),
     /// To [`Request::ReadIndex`]: the last entry that the leader had applied once it had made sure that it leads.
     ReadIndex(u64),
+    /// To [`Request::Vouch`].
+    Vouched(bool),
 }
 
 /// Who a node is and what it takes the cluster to be.

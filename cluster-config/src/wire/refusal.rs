@@ -31,6 +31,8 @@ pub enum RefusalCode {
     Conflict,
     /// The node met a fault of its own.
     Internal,
+    /// The node that asks is no member of the cluster.
+    NotMember,
 }
 
 impl RefusalCode {
@@ -48,6 +50,7 @@ impl RefusalCode {
             Self::Unavailable => "unavailable",
             Self::Conflict => "conflict",
             Self::Internal => "internal",
+            Self::NotMember => "not_member",
         }
     }
 

@@ -6,6 +6,7 @@
 //! The one arrow beyond `cluster-config` goes to `coordinator-core`, for the replicated state that nodes reconcile
 //! themselves with.
 
+pub mod authority;
 pub mod build;
 pub mod decide;
 pub mod encounter;
@@ -22,4 +23,5 @@ pub mod reconcile;
 pub mod roster;
 pub mod search;
 pub mod shard;
+pub mod standing;
 pub mod turns;

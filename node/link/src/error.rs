@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cluster_config::ids::NodeId;
 use cluster_config::versions::Version;
 use cluster_config::wire::{Refusal, codec};
 use quinn::{ConnectError, ConnectionError};
@@ -33,6 +34,15 @@ pub enum LinkError {
         address: SocketAddr,
         /// What its certificate says.
         found: cluster_config::actor::Actor,
+    },
+    /// Another node answers there than the one that was meant. Nothing was sent.
+    OtherNode {
+        /// The other side.
+        address: SocketAddr,
+        /// Whose certificate it shows.
+        found: cluster_config::actor::Actor,
+        /// The node that was meant.
+        wanted: NodeId,
     },
     /// The connection broke after some or all of the request was sent. The request may have been carried out or not.
     Lost { address: SocketAddr, reason: String },
@@ -68,6 +78,9 @@ impl LinkError {
                 Version::CURRENT
             ),
             Self::NotANode { address, found } => format!("{address}: answered by {found}, which is not a node"),
+            Self::OtherNode { address, found, wanted } => {
+                format!("{address}: answered by {found}, which is not node {wanted}")
+            }
             Self::Lost { address, reason } => {
                 format!("{address}: connection lost with the request under way ({reason})")
             }
@@ -90,6 +103,7 @@ impl LinkError {
             Self::Certificate { .. } => "issue a valid certificate of the same authority with `tvs certs issue`",
             Self::Version { .. } => "run releases that are next to each other",
             Self::NotANode { .. } => "check the address and the certificate used there",
+            Self::OtherNode { .. } => "run each node at the address under which it was added",
             Self::Lost { .. } | Self::TimedOut { .. } => "ask again where repeating is safe",
             Self::Answer { .. } => "run the same version on both sides",
             Self::Unsayable(_) => "ask for it once every node runs the new release",

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_config::actor::Role;
+use cluster_config::actor::{Actor, Role};
 use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, Fix, Refusal, RefusalCode};
 use quinn::{Connection, Endpoint, ReadError, WriteError};
@@ -18,12 +18,12 @@ use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
 use crate::identity::actor_of_connection;
 use crate::version::version_of;
 
-/// Makes a connection to a node and checks that it is one.
+/// Makes a connection to a node and checks that it is one. Gives whose certificate it shows.
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     address: SocketAddr,
     timeout: Duration,
-) -> Result<Connection, LinkError> {
+) -> Result<(Connection, Actor), LinkError> {
     let connecting = endpoint.connect(address, SERVER_NAME).map_err(|error| LinkError::connect(address, &error))?;
     let connection = match tokio::time::timeout(timeout, connecting).await {
         Ok(result) => result.map_err(|error| LinkError::before_sending(address, &error))?,
@@ -33,7 +33,7 @@ pub(crate) async fn connect(
         }
     };
     match actor_of_connection(&connection) {
-        Ok(found) if found.role == Role::Node => Ok(connection),
+        Ok(found) if found.role == Role::Node => Ok((connection, found)),
         Ok(found) => {
             connection.close(CODE_IDENTITY, b"the certificate is not a node's");
             Err(LinkError::NotANode { address, found })

@@ -101,7 +101,7 @@ impl OperatorClient {
         let mut last = LinkError::NoAddress;
         for index in (0..count).map(|step| (from + step) % count) {
             match connect(&self.inner.endpoint, self.inner.addresses[index], CONNECT_TIMEOUT).await {
-                Ok(connection) => {
+                Ok((connection, _)) => {
                     *current = Some((index, connection.clone()));
                     return Ok((index, connection));
                 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use cluster_config::actor::Actor;
+use cluster_config::ids::NodeId;
 use cluster_config::wire::{Channel, peer};
 use quinn::{Connection, Endpoint};
 use tokio::sync::watch;
@@ -57,7 +59,7 @@ struct Link {
     heard_ms: AtomicU64,
 }
 
-type Outcome = Option<Result<Connection, LinkError>>;
+type Outcome = Option<Result<(Connection, Actor), LinkError>>;
 
 #[derive(Debug, Default)]
 enum State {
@@ -65,7 +67,7 @@ enum State {
     Idle,
     /// One task connects; everybody who needs the connection waits for it.
     Connecting(watch::Receiver<Outcome>),
-    Up(Connection),
+    Up(Connection, Actor),
     /// The last attempt failed. Until this instant no new one is made.
     Down {
         until: Instant,
@@ -80,7 +82,8 @@ impl PeerLinks {
         Self { endpoint, links: Arc::default() }
     }
 
-    /// Asks the node at `address` and waits at most `timeout` for its answer, connecting included.
+    /// Asks a node at its address and waits at most `timeout` for its answer, connecting included. Another node that
+    /// answers there is told nothing.
     ///
     /// A request is written at most once. The caller decides whether to repeat it; [`LinkError::nothing_done`] tells
     /// whether that is safe in any case. A refusal is an answer, not an error.
@@ -89,6 +92,30 @@ impl PeerLinks {
     /// [`LinkError`].
     pub async fn call(
         &self,
+        (node, address): (NodeId, SocketAddr),
+        lane: Lane,
+        request: &peer::Request,
+        timeout: Duration,
+    ) -> Result<peer::Response, LinkError> {
+        self.exchange(Some(node), address, lane, request, timeout).await
+    }
+
+    /// Asks whichever node is at `address`: a greeting, whose answer says who it is.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn greet(
+        &self,
+        address: SocketAddr,
+        request: &peer::Request,
+        timeout: Duration,
+    ) -> Result<peer::Response, LinkError> {
+        self.exchange(None, address, Lane::Raft, request, timeout).await
+    }
+
+    async fn exchange(
+        &self,
+        wanted: Option<NodeId>,
         address: SocketAddr,
         lane: Lane,
         request: &peer::Request,
@@ -96,12 +123,12 @@ impl PeerLinks {
     ) -> Result<peer::Response, LinkError> {
         let link = self.link(address, lane);
         let exchanged = async {
-            let connection = link.connection(&self.endpoint, address).await?;
+            let connection = link.connection_to(wanted, &self.endpoint, address).await?;
             match exchange(&connection, address, Channel::Peer, request).await {
                 // A connection that was dead before anything was written is replaced at once, but only once.
                 Err(LinkError::Unreachable { .. }) => {
                     link.forget(&connection);
-                    let connection = link.connection(&self.endpoint, address).await?;
+                    let connection = link.connection_to(wanted, &self.endpoint, address).await?;
                     exchange(&connection, address, Channel::Peer, request).await
                 }
                 Err(error) => {
@@ -129,7 +156,7 @@ impl PeerLinks {
             if *other != address {
                 return true;
             }
-            if let State::Up(connection) = &*link.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            if let State::Up(connection, _) = &*link.state.lock().unwrap_or_else(PoisonError::into_inner) {
                 connection.close(CODE_DONE, b"not needed any more");
             }
             false
@@ -159,18 +186,43 @@ impl Link {
     fn unanswered(&self) {
         let silence_ms = (self.born.elapsed().as_millis() as u64).saturating_sub(self.heard_ms.load(Ordering::Relaxed));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*state, State::Up(_)) && silence_ms > SILENCE_MAX.as_millis() as u64 {
+        if matches!(*state, State::Up(..)) && silence_ms > SILENCE_MAX.as_millis() as u64 {
             *state = State::Idle;
+        }
+    }
+
+    /// The connection, where the certificate at its other end is that of the node that is wanted.
+    async fn connection_to(
+        self: &Arc<Self>,
+        wanted: Option<NodeId>,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+    ) -> Result<Connection, LinkError> {
+        let (connection, found) = self.connection(endpoint, address).await?;
+        match wanted {
+            Some(wanted) if found.as_node() != Some(wanted) => {
+                let error = LinkError::OtherNode { address, found, wanted };
+                // The right node may come to this address: it is looked for again, but not with every call.
+                let down =
+                    State::Down { until: Instant::now() + BACK_OFF_MAX, pause: BACK_OFF_MAX, error: error.clone() };
+                self.replace(&connection, down);
+                Err(error)
+            }
+            _ => Ok(connection),
         }
     }
 
     /// The connection; it is made if there is none. However many callers ask, one attempt is under way at a time. It
     /// goes on if the caller who began it stops waiting.
-    async fn connection(self: &Arc<Self>, endpoint: &Endpoint, address: SocketAddr) -> Result<Connection, LinkError> {
+    async fn connection(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+    ) -> Result<(Connection, Actor), LinkError> {
         let mut outcome = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             match &*state {
-                State::Up(connection) => return Ok(connection.clone()),
+                State::Up(connection, found) => return Ok((connection.clone(), *found)),
                 State::Connecting(outcome) => outcome.clone(),
                 State::Down { until, error, .. } if Instant::now() < *until => return Err(error.clone()),
                 State::Down { pause, .. } => self.begin(endpoint, address, (*pause * 2).min(BACK_OFF_MAX), &mut state),
@@ -195,9 +247,9 @@ impl Link {
         tokio::spawn(async move {
             let result = connect(&endpoint, address, CONNECT_TIMEOUT).await;
             let next = match &result {
-                Ok(connection) => {
+                Ok((connection, found)) => {
                     link.heard();
-                    State::Up(connection.clone())
+                    State::Up(connection.clone(), *found)
                 }
                 Err(error) => {
                     tracing::debug!(%error, "no link to a node");
@@ -213,9 +265,13 @@ impl Link {
 
     /// Drops a dead connection, unless somebody has replaced it already.
     fn forget(&self, dead: &Connection) {
+        self.replace(dead, State::Idle);
+    }
+
+    fn replace(&self, old: &Connection, next: State) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(&*state, State::Up(connection) if connection.stable_id() == dead.stable_id()) {
-            *state = State::Idle;
+        if matches!(&*state, State::Up(connection, _) if connection.stable_id() == old.stable_id()) {
+            *state = next;
         }
     }
 }

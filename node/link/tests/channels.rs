@@ -21,6 +21,9 @@ use node_link::{GateClient, GateClientOptions, Lane, OperatorClient, PeerLinks, 
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The node that listens.
+const NODE: NodeId = NodeId(1);
+
 fn propose(command: Vec<u8>) -> Request {
     Request::Propose { actor: Actor::node(NodeId(1)), command }
 }
@@ -43,7 +46,7 @@ async fn each_channel_echoes() {
     let links = PeerLinks::new(bind(([127, 0, 0, 1], 0).into(), &identity).expect("an endpoint"));
     for lane in [Lane::Raft, Lane::Search, Lane::Bulk] {
         let request = Request::Raft { call: RaftCall::Append, body: vec![7; 300] };
-        let response = links.call(server.address, lane, &request, TIMEOUT).await.expect("an answer");
+        let response = links.call((NODE, server.address), lane, &request, TIMEOUT).await.expect("an answer");
         assert_eq!(response, Response::Raft(vec![7; 300]));
     }
 
@@ -74,7 +77,7 @@ async fn a_large_segment_travels_and_delays_no_heartbeat() {
         let (links, address, segment) = (links.clone(), server.address, segment.clone());
         async move {
             let request = Request::StoreSegment(segment);
-            links.call(address, Lane::Bulk, &request, Duration::from_secs(60)).await
+            links.call((NODE, address), Lane::Bulk, &request, Duration::from_secs(60)).await
         }
     });
     let mut slowest = Duration::ZERO;
@@ -82,7 +85,7 @@ async fn a_large_segment_travels_and_delays_no_heartbeat() {
     while !bulk.is_finished() {
         let begun = std::time::Instant::now();
         let request = Request::Raft { call: RaftCall::Append, body: vec![1; 100] };
-        links.call(server.address, Lane::Raft, &request, TIMEOUT).await.expect("a heartbeat");
+        links.call((NODE, server.address), Lane::Raft, &request, TIMEOUT).await.expect("a heartbeat");
         slowest = slowest.max(begun.elapsed());
         heartbeats += 1;
     }
@@ -115,7 +118,7 @@ async fn the_wrong_role_is_refused_in_the_type_it_used() {
     let links = PeerLinks::new(bind_client(server.address, &gate).expect("an endpoint"));
     // Long enough that a peer's frame would be allocated, were the role not looked at before.
     let request = propose(vec![0; 1 << 20]);
-    let response = links.call(server.address, Lane::Raft, &request, TIMEOUT).await.expect("an answer");
+    let response = links.call((NODE, server.address), Lane::Raft, &request, TIMEOUT).await.expect("an answer");
     assert!(matches!(&response, Response::Refused(refusal) if refusal.code.as_str() == "wrong_role"), "{response:?}");
 }
 
@@ -126,11 +129,28 @@ async fn who_answers_must_be_a_node() {
     let server = start_at(([127, 0, 0, 1], 0).into(), &impostor, harness::Echo::new(1));
     let links =
         PeerLinks::new(bind_client(server.address, &world.identity(Role::Node, "node-2")).expect("an endpoint"));
-    let error = links.call(server.address, Lane::Raft, &propose(vec![]), TIMEOUT).await;
+    let error = links.call((NODE, server.address), Lane::Raft, &propose(vec![]), TIMEOUT).await;
     assert!(matches!(error, Err(LinkError::NotANode { .. })), "{error:?}");
     let error = GateClient::connect(GateClientOptions::new(vec![server.address], world.identity(Role::Gate, "gate-2")));
     let error = error.await.expect_err("no node");
     assert!(matches!(error, ClientError::Certificate { .. }), "{error}");
+}
+
+/// F3: a request for one node is not told to another one that answers at its address.
+#[tokio::test]
+async fn who_answers_must_be_the_node_that_is_meant() {
+    let world = World::new();
+    let server = start(&world, 1);
+    let links =
+        PeerLinks::new(bind_client(server.address, &world.identity(Role::Node, "node-2")).expect("an endpoint"));
+    let error = links.call((NodeId(3), server.address), Lane::Raft, &propose(vec![1]), TIMEOUT).await;
+    let error = error.expect_err("node 1 is not node 3");
+    assert!(matches!(&error, LinkError::OtherNode { wanted: NodeId(3), .. }) && error.nothing_done(), "{error:?}");
+    assert!(error.to_string().contains("tvs://node/node-1"), "{error}");
+    let fresh =
+        PeerLinks::new(bind_client(server.address, &world.identity(Role::Node, "node-2")).expect("an endpoint"));
+    let greeted = fresh.greet(server.address, &propose(vec![1]), TIMEOUT).await;
+    assert_eq!(greeted.expect("a greeting is for whoever is there"), Response::Raft(vec![1]));
 }
 
 #[tokio::test]

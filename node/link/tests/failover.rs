@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Role;
+use cluster_config::ids::NodeId;
 use cluster_config::wire::operator;
 use cluster_config::wire::peer::{RaftCall, Request, Response};
 use harness::{Echo, Mood, Server, World, capture, start, start_at, until};
@@ -14,6 +15,9 @@ use node_link::client::{ClientError, GateClient, GateClientOptions};
 use node_link::error::Actor;
 use node_link::{Identity, Lane, LinkError, OperatorClient, PeerLinks, bind_client};
 use tokio::runtime::{Builder, Runtime};
+
+/// The node that listens.
+const NODE: NodeId = NodeId(1);
 
 const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 
@@ -214,7 +218,7 @@ async fn links_notice_a_restart_at_once_and_a_black_hole_soon() {
     let request = Request::Raft { call: RaftCall::Append, body: vec![1] };
     let short = Duration::from_millis(100);
     let (runtime, address) = start_apart(&identity, ANY);
-    let answer = links.call(address, Lane::Raft, &request, short).await.expect("an answer");
+    let answer = links.call((NODE, address), Lane::Raft, &request, short).await.expect("an answer");
     assert_eq!(answer, Response::Raft(vec![1]));
 
     // A kill says nothing; the successor under the same certificate and address disowns the old connection.
@@ -222,7 +226,7 @@ async fn links_notice_a_restart_at_once_and_a_black_hole_soon() {
     let (runtime, address) = start_apart(&identity, address);
     let begun = Instant::now();
     let mut errors = Vec::new();
-    while let Err(error) = links.call(address, Lane::Raft, &request, short).await {
+    while let Err(error) = links.call((NODE, address), Lane::Raft, &request, short).await {
         errors.push(error.to_string());
         assert!(begun.elapsed() < Duration::from_secs(1), "the restart was not noticed: {errors:?}");
     }
@@ -232,7 +236,7 @@ async fn links_notice_a_restart_at_once_and_a_black_hole_soon() {
     let _hole = UdpSocket::bind(address).expect("the address is free again");
     let begun = Instant::now();
     loop {
-        let error = links.call(address, Lane::Raft, &request, short).await.expect_err("nobody there");
+        let error = links.call((NODE, address), Lane::Raft, &request, short).await.expect_err("nobody there");
         if matches!(error, LinkError::Unreachable { .. }) {
             break;
         }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cluster_config::actor::Actor;
+use cluster_config::canary::Canaries;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::NodeId;
 use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
 use coordinator::{Coordinator, Planner};
+use node_core::authority;
 
 use crate::gallery::content::Contents;
 use crate::gallery::directory::Directory;
@@ -17,6 +19,7 @@ use crate::gallery::search::Searches;
 use crate::group::leader::Leader;
 use crate::group::presence::Presence;
 use crate::group::{freshness, proposer};
+use crate::peers::standing::Standing;
 
 pub struct Peers {
     /// The raft group and the replicated state.
@@ -25,6 +28,8 @@ pub struct Peers {
     pub presence: Arc<Presence>,
     /// The planner, which takes the reports of other nodes.
     pub planner: Arc<Planner>,
+    /// Who is a member.
+    pub standing: Arc<Standing>,
     /// What the leader is asked.
     pub leader: Leader,
     /// What is searched here.
@@ -37,32 +42,21 @@ pub struct Peers {
     pub contents: Arc<Contents>,
 }
 
-/// Refuses what a node says of another one.
-fn speaks_for_itself(from: &Actor, node: NodeId) -> Result<(), Refusal> {
-    if *from == Actor::node(node) {
-        return Ok(());
-    }
-    let problem = format!("node {node} cannot be spoken for by {from}");
-    Err(Refusal::new(RefusalCode::WrongRole, "request.node", problem, "give the node of your own certificate"))
-}
-
 fn broken(me: NodeId, error: &coordinator::Error) -> Refusal {
     let fix = Fix::with(format!("look at that node's log; {}", error.fix()));
     Refusal::new(RefusalCode::Internal, format!("node {me}"), error.problem(), fix)
 }
 
 impl Peers {
-    /// Answers one request of the node `from`. It speaks for itself alone.
+    /// Answers one request of the node `from`.
     ///
     /// # Errors
     /// What is to be told to the node that asks.
     pub async fn answer(&self, from: &Actor, request: peer::Request) -> Result<peer::Response, Refusal> {
-        let me = self.coordinator.node_id();
+        let (me, caller) = (self.coordinator.node_id(), authority::caller(from)?);
+        self.judge(caller, &request).await?;
         Ok(match request {
-            peer::Request::Hello(hello) => {
-                speaks_for_itself(from, hello.node)?;
-                peer::Response::Hello(self.presence.hello_to(hello.node))
-            }
+            peer::Request::Hello(hello) => peer::Response::Hello(self.presence.hello_to(hello.node)),
             peer::Request::Raft { call, body } => {
                 if !self.presence.is_raft_open() {
                     let problem = "its store is empty, and it is finding out whether it was a member before";
@@ -74,9 +68,10 @@ impl Peers {
                 metrics::histogram!("tvs_raft_answer_seconds").record(begun.elapsed().as_secs_f64());
                 peer::Response::Raft(answered.map_err(|error| broken(me, &error))?)
             }
-            peer::Request::Propose { actor, command } => proposer::serve(&self.coordinator, actor, &command).await,
+            peer::Request::Propose { actor, command } => {
+                proposer::serve(&self.coordinator, caller, actor, &command).await
+            }
             peer::Request::Report(report) => {
-                speaks_for_itself(from, report.node)?;
                 self.planner.report(report);
                 peer::Response::Done
             }
@@ -100,7 +95,20 @@ impl Peers {
             peer::Request::ForLeader { actor, request } => {
                 peer::Response::ForLeader(self.leader.answer(actor, request).await)
             }
+            peer::Request::Vouch(node) => peer::Response::Vouched(self.standing.knows(node)),
         })
+    }
+
+    async fn judge(&self, caller: NodeId, request: &peer::Request) -> Result<(), Refusal> {
+        let is_member = match request {
+            peer::Request::Hello(_) => false,
+            peer::Request::Raft { .. } => self.standing.may_lead(caller).await,
+            // Who is asked for a word goes by what it knows: else two nodes that know little would ask each other.
+            peer::Request::Vouch(_) => self.standing.knows(caller),
+            _ => self.standing.is_member(caller).await,
+        };
+        let canaries = Canaries::of_process();
+        self.coordinator.with_state(|state| authority::judge(state, caller, is_member, request, canaries))
     }
 
     fn absent(&self, shard: ShardId) -> Refusal {

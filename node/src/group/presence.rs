@@ -10,7 +10,7 @@ use cluster_config::versions::Version;
 use cluster_config::wire::peer::{Hello, Request, Response};
 use coordinator::Coordinator;
 use coordinator_core::State;
-use node_link::{Lane, PeerLinks};
+use node_link::PeerLinks;
 
 /// How often members are asked whether the cluster exists, while this node does not belong to one.
 const BOOTSTRAP_INTERVAL: Duration = Duration::from_millis(100);
@@ -85,7 +85,7 @@ impl Presence {
     /// Asks a node who it is; absent where it does not answer.
     pub async fn greet(&self, node: &Member) -> Option<Hello> {
         let address = node.address.parse().ok()?;
-        match self.links.call(address, Lane::Raft, &Request::Hello(self.hello()), GREETING_TIMEOUT).await {
+        match self.links.greet(address, &Request::Hello(self.hello()), GREETING_TIMEOUT).await {
             Ok(Response::Hello(hello)) => Some(hello),
             Ok(_) => None,
             Err(error) => {

@@ -12,6 +12,7 @@ use cluster_config::versions::Unknown;
 use cluster_config::wire::{Fix, Refusal, RefusalCode, codec, peer};
 use coordinator::{Batcher, Coordinator, ProposeError};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, ledger};
+use node_core::authority;
 use node_core::proposal::{self, Effect, Event, Proposal, unavailable};
 use node_link::Lane;
 use tokio::runtime::Handle;
@@ -175,8 +176,8 @@ fn refusal_of(error: ProposeError) -> Refusal {
     Refusal::new(RefusalCode::Unavailable, "cluster", error.to_string(), error.fix())
 }
 
-/// Takes a command that another node handed on, and answers it.
-pub async fn serve(coordinator: &Coordinator, actor: Actor, body: &[u8]) -> peer::Response {
+/// Takes a command that the member `caller` handed on in the name of `actor`, and answers it.
+pub async fn serve(coordinator: &Coordinator, caller: NodeId, actor: Actor, body: &[u8]) -> peer::Response {
     let (command, version): (Command, _) = match codec::decode_stamped(body, PEER_FRAME_BYTES_MAX) {
         Ok(decoded) => decoded,
         Err(error) => {
@@ -184,6 +185,9 @@ pub async fn serve(coordinator: &Coordinator, actor: Actor, body: &[u8]) -> peer
             return peer::Response::Refused(refusal);
         }
     };
+    if let Err(refusal) = authority::judge_command(caller, &actor, &command, Canaries::of_process()) {
+        return peer::Response::Refused(refusal);
+    }
     let outcome = match command {
         Command::Ledger(ledger::Command::Record(records)) if records.len() > LEDGER_BATCH_RECORDS_MAX => {
             let problem = format!("{} records are too many", records.len());

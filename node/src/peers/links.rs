@@ -1,5 +1,6 @@
 //! Asking the other nodes.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,21 @@ impl Links {
         registered.or_else(configured)?.parse().ok()
     }
 
+    /// Whether the configuration names the node.
+    pub fn is_configured(&self, node: NodeId) -> bool {
+        self.configured.iter().any(|member| member.id == node)
+    }
+
+    /// The members that this node knows of; those of the configuration while it belongs to no cluster yet.
+    pub fn known(&self) -> BTreeSet<NodeId> {
+        let mut known: BTreeSet<NodeId> = self.coordinator.with_state(|state| state.members().ids().collect());
+        known.extend(self.coordinator.members().into_keys());
+        if known.is_empty() {
+            known.extend(self.configured.iter().map(|member| member.id));
+        }
+        known
+    }
+
     /// Asks another node.
     ///
     /// # Errors
@@ -53,7 +69,7 @@ impl Links {
             let fix = "see `tvs cluster status` for the members";
             return Err(Refusal::new(RefusalCode::Unavailable, format!("node {node}"), "it is not a member", fix));
         };
-        match self.links.call(address, lane, request, timeout).await {
+        match self.links.call((node, address), lane, request, timeout).await {
             Ok(peer::Response::Refused(refusal)) => Err(refusal),
             Ok(response) => Ok(response),
             Err(error) => Err(unreachable(node, &error)),

@@ -2,4 +2,5 @@
 
 pub mod links;
 pub mod raft;
+pub mod standing;
 pub mod turns;

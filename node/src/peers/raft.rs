@@ -26,7 +26,7 @@ impl coordinator::Transport for RaftLinks {
         Box::pin(async move {
             let address = address.map_err(|_| Unreachable(target))?;
             let begun = Instant::now();
-            let answered = links.call(address, Lane::Raft, &Request::Raft { call, body }, timeout).await;
+            let answered = links.call((target, address), Lane::Raft, &Request::Raft { call, body }, timeout).await;
             metrics::histogram!("tvs_raft_call_seconds").record(begun.elapsed().as_secs_f64());
             match answered {
                 Ok(Response::Raft(body)) => Ok(body),

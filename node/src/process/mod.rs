@@ -56,8 +56,19 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     let endpoint = node_link::bind(listen, &identity)?;
     let (fault, mut faults) = mpsc::unbounded_channel();
     let parts = Parts::start(configuration, PeerLinks::new(endpoint.clone()), metrics.clone(), fault)?;
-    let Parts { coordinator, planner, links, incarnation, presence, proposer, leader, directory, keeper, service } =
-        parts;
+    let Parts {
+        coordinator,
+        planner,
+        links,
+        incarnation,
+        presence,
+        standing,
+        proposer,
+        leader,
+        directory,
+        keeper,
+        service,
+    } = parts;
 
     let (stop, stopping) = watch::channel(false);
     let serving = tokio::spawn(node_link::serve(endpoint.clone(), service, stopped(stopping)));
@@ -73,6 +84,7 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         announce(&coordinator, &proposer, member, incarnation).await;
         // The reconciling task holds the other end for as long as the process lives.
         let _ = caught_up.send(true);
+        standing.caught_up();
         tracing::info!(node = %me, "joined");
         std::future::pending::<Result<(), Error>>().await
     };

@@ -34,6 +34,7 @@ use crate::holdings;
 use crate::manifest::submit::Submissions;
 use crate::peers::links::Links;
 use crate::peers::raft::RaftLinks;
+use crate::peers::standing::Standing;
 
 /// What a running node is made of, as far as its start and its end need it.
 pub struct Parts {
@@ -47,6 +48,8 @@ pub struct Parts {
     pub incarnation: Incarnation,
     /// This node, as the others come to know it.
     pub presence: Arc<Presence>,
+    /// Who is a member.
+    pub standing: Arc<Standing>,
     /// The way into the replicated state.
     pub proposer: Proposer,
     /// The way to the leader.
@@ -91,6 +94,7 @@ impl Parts {
             Arc::new(Presence::new(coordinator.clone(), peer_links.clone(), incarnation, cluster.fingerprint()));
 
         let links = Links::new(peer_links, coordinator.clone(), &cluster.members);
+        let standing = Arc::new(Standing::new(coordinator.clone(), links.clone()));
         let proposer = Proposer::start(coordinator.clone(), links.clone(), &network);
         let freshness = Arc::new(Freshness::new(coordinator.clone(), links.clone()));
         let leader = Leader::new(coordinator.clone(), links.clone(), presence.clone());
@@ -123,6 +127,7 @@ impl Parts {
             coordinator: coordinator.clone(),
             presence: presence.clone(),
             planner: planner.clone(),
+            standing: standing.clone(),
             leader: leader.clone(),
             searches,
             orders: orders.clone(),
@@ -148,7 +153,19 @@ impl Parts {
             metrics,
         };
         let service = Arc::new(Service { entry, peers, operators });
-        Ok(Self { coordinator, planner, links, incarnation, presence, proposer, leader, directory, keeper, service })
+        Ok(Self {
+            coordinator,
+            planner,
+            links,
+            incarnation,
+            presence,
+            standing,
+            proposer,
+            leader,
+            directory,
+            keeper,
+            service,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use coordinator_core::Record;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use node::door::entry::request_digest;
+use node_core::authority;
 use node_core::encounter::machine::Machine;
 use node_core::encounter::step::{Effect, Event, Here, Moment, Seen};
 use node_core::encounter::{self, Presented, Purpose};
@@ -231,16 +232,31 @@ impl World {
         Ok(content::search(node.id, epoch, &loaded, search))
     }
 
+    /// Judges a request of another node by the product's own rules; all nodes of a world are members from the start.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn judge_peer(&self, node: &Node, from: Address, request: &peer::Request) -> Result<(), Refusal> {
+        let Address::Node(caller) = from else { return Err(authority::no_member(NodeId::default())) };
+        let is_member = self.nodes.contains_key(&caller);
+        let judged = node.state(|state| authority::judge(state, caller, is_member, request, Canaries::of_process()));
+        judged.unwrap_or(Ok(()))
+    }
+
     /// Answers another node.
-    pub async fn answer_peer(self: &Rc<Self>, id: NodeId, request: peer::Request) -> peer::Response {
+    pub async fn answer_peer(self: &Rc<Self>, id: NodeId, from: Address, request: peer::Request) -> peer::Response {
         let node = self.node(id);
+        if let Err(refusal) = self.judge_peer(node, from, &request) {
+            self.judge.borrow_mut().refused(&refusal);
+            return peer::Response::Refused(refusal);
+        }
         let in_flight = self.executor.tasks_of(id);
         if in_flight > SEARCHES_IN_FLIGHT_MAX {
             let (place, problem) = (format!("node {id}"), "as many requests are in flight as it takes");
             return peer::Response::Refused(Refusal::new(RefusalCode::Busy, place, problem, "try again"));
         }
         let answered = match request {
-            peer::Request::Propose { actor, command } => Ok(self.serve_proposal(node, actor, &command).await),
+            peer::Request::Propose { actor, command } => Ok(self.serve_proposal(node, from, actor, &command).await),
             peer::Request::Search(search) => self.search_here(node, &search).map(peer::Response::Found),
             peer::Request::Build(order) => self.build_here(node, order).await.map(peer::Response::Built),
             peer::Request::StoreSegment(segment) => self.store(node, segment).await.map(|()| peer::Response::Done),
@@ -254,6 +270,7 @@ impl World {
             peer::Request::Hello(_)
             | peer::Request::Raft { .. }
             | peer::Request::Report(_)
+            | peer::Request::Vouch(_)
             | peer::Request::ForLeader { .. } => {
                 let problem = "the world's nodes do not send this here";
                 Err(Refusal::new(RefusalCode::BadValue, "request", problem, "send it in a cluster of processes"))

@@ -361,7 +361,7 @@ impl World {
             let node = self.nth(turn);
             if node.status.get() == Status::Up {
                 let run = node.run.get();
-                let proposed = self.propose(node, command(self), self.now_us() + 3_000_000);
+                let proposed = self.propose_for_operator(node, command(self), self.now_us() + 3_000_000);
                 let alive = || node.run.get() == run && node.status.get() != Status::Down;
                 if let Some(Ok(_)) = self.while_holds(proposed, alive).await {
                     return;

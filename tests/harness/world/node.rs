@@ -488,9 +488,14 @@ impl World {
                         self.drive(node, |process, now_us, out| process.raft.step(now_us, from, message, out));
                     }
                 }
-                peer::Request::Report(report) => self.take_report(node, report),
+                peer::Request::Report(report) => {
+                    let request = peer::Request::Report(report.clone());
+                    if self.judge_peer(node, packet.from, &request).is_ok() {
+                        self.take_report(node, report);
+                    }
+                }
                 request => self.executor.spawn(owner, async move {
-                    let response = world.answer_peer(id, request).await;
+                    let response = world.answer_peer(id, packet.from, request).await;
                     world.answer(&packet, Channel::Peer, &response);
                 }),
             },

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use cluster_config::actor::Actor;
+use cluster_config::actor::{Actor, Role};
 use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::limits::{GATE_DEADLINE_MS, PEER_FRAME_BYTES_MAX, PROPOSE_MS_MAX};
@@ -14,10 +14,12 @@ use coordinator_core::ledger::batching::{self, Asked, Batch};
 use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, ledger};
 use futures::channel::oneshot;
 use futures::future::{Either, select};
+use node_core::authority;
 use node_core::proposal::{self, Effect, Event, LEADER_LOOK_US, Proposal, unavailable};
 
 use super::World;
 use super::batcher::{Asker, Lane, Outcomes};
+use super::network::Address;
 use super::node::Node;
 use super::raft::Payload;
 
@@ -37,18 +39,46 @@ impl World {
         }
     }
 
-    /// Applies a command.
+    /// Applies a command of the node itself.
     ///
     /// # Errors
-    /// The state's refusal, or `unavailable` where there was no leader and quorum by then; the command may be applied
-    /// later then.
+    /// As [`World::propose_for`].
     pub async fn propose(
         self: &Rc<Self>,
         node: &Node,
         command: impl Into<Command>,
         deadline_us: u64,
     ) -> Result<Outcome, Refusal> {
-        let (actor, command) = (Actor::node(node.id), command.into());
+        self.propose_for(node, Actor::node(node.id), command, deadline_us).await
+    }
+
+    /// Applies a command of an operator who asked this node.
+    ///
+    /// # Errors
+    /// As [`World::propose_for`].
+    pub async fn propose_for_operator(
+        self: &Rc<Self>,
+        node: &Node,
+        command: impl Into<Command>,
+        deadline_us: u64,
+    ) -> Result<Outcome, Refusal> {
+        let operator = Actor { role: Role::Operator, name: "operator".parse().expect("a name") };
+        self.propose_for(node, operator, command, deadline_us).await
+    }
+
+    /// Applies a command of `actor`, who asked this node.
+    ///
+    /// # Errors
+    /// The state's refusal, or `unavailable` where there was no leader and quorum by then; the command may be applied
+    /// later then.
+    async fn propose_for(
+        self: &Rc<Self>,
+        node: &Node,
+        actor: Actor,
+        command: impl Into<Command>,
+        deadline_us: u64,
+    ) -> Result<Outcome, Refusal> {
+        let command = command.into();
         self.follow(node, deadline_us, |leader| {
             let command = command.clone();
             async move {
@@ -235,8 +265,18 @@ impl World {
     }
 
     /// Takes a command that another node handed on, and answers it.
-    pub async fn serve_proposal(self: &Rc<Self>, node: &Node, actor: Actor, bytes: &[u8]) -> peer::Response {
+    pub async fn serve_proposal(
+        self: &Rc<Self>,
+        node: &Node,
+        from: Address,
+        actor: Actor,
+        bytes: &[u8],
+    ) -> peer::Response {
         let command: Command = codec::decode(bytes, PEER_FRAME_BYTES_MAX).expect("a command decodes");
+        let Address::Node(caller) = from else { unreachable!("gates propose nothing") };
+        if let Err(refusal) = authority::judge_command(caller, &actor, &command, Canaries::of_process()) {
+            panic!("P11: an honest proposal of {actor} is refused: {refusal}");
+        }
         if node.with(|process| process.raft.leads()) != Some(true) {
             return peer::Response::NotLeader(node.leader());
         }

@@ -282,7 +282,7 @@ async fn any_closed(warm: &[Arc<Node>]) {
 /// found here, too: in TLS 1.3 the connecting side ends its handshake before the other side judges.
 async fn greet(endpoint: Endpoint, address: SocketAddr) -> (SocketAddr, Result<(Connection, gate::Welcome), Failure>) {
     let greeting = async {
-        let connection = connect(&endpoint, address, GREETING_TIMEOUT).await.map_err(Failure::Link)?;
+        let (connection, _) = connect(&endpoint, address, GREETING_TIMEOUT).await.map_err(Failure::Link)?;
         let exchanged = exchange(&connection, address, Channel::Gate, &gate::Request::Hello);
         let timeout = GREETING_TIMEOUT;
         let answer = tokio::time::timeout(timeout, exchanged)

@@ -268,7 +268,7 @@ impl LocalCluster {
     /// # Errors
     /// [`Error::Identity`].
     pub fn operator(&self) -> Result<Identity, Error> {
-        self.load("operator")
+        self.identity("operator")
     }
 
     /// The identity of a new gate.
@@ -277,10 +277,14 @@ impl LocalCluster {
     /// [`Error`], where there is one of that name already, too.
     pub fn gate(&self, name: &str) -> Result<Identity, Error> {
         self.authority.issue(Role::Gate, name, Validity::Days(CERTIFICATE_DAYS))?;
-        self.load(name)
+        self.identity(name)
     }
 
-    fn load(&self, name: &str) -> Result<Identity, Error> {
+    /// The identity of a certificate that was issued.
+    ///
+    /// # Errors
+    /// [`Error::Identity`].
+    pub fn identity(&self, name: &str) -> Result<Identity, Error> {
         let file = |extension: &str| self.certs.join(format!("{name}.{extension}"));
         Ok(Identity::load(&self.authority.certificate(), &file("pem"), &file("key"))?)
     }

@@ -1,0 +1,218 @@
+//! P11: nobody acts beyond their identity. A node is believed while it is a member, and of itself alone.
+
+use std::collections::BTreeSet;
+
+use cluster_config::actor::{Actor, Role};
+use cluster_config::canary::Canaries;
+use cluster_config::gallery::{GalleryId, Modality, Segment, ShardId};
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, JourneyId, NodeId, UnixMs};
+use cluster_config::journey::{JourneyPlan, Listing};
+use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::member::Member;
+use cluster_config::policy::Policy;
+use cluster_config::versions::Version;
+use cluster_config::versions::shape::variants_of;
+use cluster_config::wire::peer::{self, BuildOrder, RaftCall, Request};
+use cluster_config::wire::{codec, operator};
+use coordinator_core::placement::{Change, Placement};
+use coordinator_core::{Command, Entry, Outcome, State, galleries, journeys, membership, placement, policy, retention};
+use node_core::authority;
+use node_population::model;
+
+use super::p10_clear_refusals::unclear;
+
+/// Commands that no node may hand on in the name of `name`, one of the node `victim`'s certificate among them.
+pub fn forged_commands(victim: NodeId, shard: ShardId) -> Vec<(Actor, Command)> {
+    let operator = Actor { role: Role::Operator, name: "operator".parse().expect("a name") };
+    let gate = Actor { role: Role::Gate, name: "gate-1".parse().expect("a name") };
+    let forged = Actor::node(victim);
+    let plan = placement::Command::Change { parent: Default::default(), changes: Vec::new() };
+    let start = |node| membership::Command::AnnounceStart {
+        node,
+        incarnation: Incarnation(u64::MAX),
+        version: Version::CURRENT,
+    };
+    let receipt = retention::Command::Receipt { shard, node: victim };
+    let policy = Policy { version: 2, ..Policy::default() };
+    vec![
+        (forged, start(victim).into()),
+        (operator, membership::Command::Remove(victim).into()),
+        (operator, plan.into()),
+        (forged, receipt.into()),
+        (forged, Command::record(Vec::new())),
+        (forged, policy::Command::Set(policy.clone()).into()),
+        (gate, policy::Command::Set(policy).into()),
+        (gate, membership::Command::SetDraining { node: victim, draining: true }.into()),
+        (gate, retention::Command::Attest(victim).into()),
+    ]
+}
+
+/// One request of each kind that a node can send, each of them forged: it speaks for `victim`, or asks for what only a
+/// holder of `shard` is given. The name says which it is.
+pub fn forged(victim: NodeId, shard: ShardId) -> Vec<(String, Request)> {
+    let version_min = GalleryVersion(1);
+    let hello = peer::Hello {
+        node: victim,
+        incarnation: Incarnation(u64::MAX),
+        fingerprint: 0,
+        initialised: true,
+        knows_you: false,
+        version: Version::CURRENT,
+    };
+    let report = peer::Report { node: victim, incarnation: Incarnation(u64::MAX), shards: Vec::new() };
+    let segment = Segment { shard, version: GalleryVersion(9), hash: ContentHash([9; 32]), bytes: vec![0; 8] };
+    let request = operator::Request::RemoveMember(victim);
+    let mut all = vec![
+        ("hello".to_owned(), Request::Hello(hello)),
+        ("report".to_owned(), Request::Report(report)),
+        ("store".to_owned(), Request::StoreSegment(segment)),
+        ("segment".to_owned(), Request::FetchSegment { shard, version_min }),
+        ("roster".to_owned(), Request::FetchRoster { shard, version_min }),
+        ("for the leader".to_owned(), Request::ForLeader { actor: Actor::node(victim), request }),
+    ];
+    for (actor, command) in forged_commands(victim, shard) {
+        let bytes = codec::encode_stamped(&command, Version::CURRENT, PEER_FRAME_BYTES_MAX).expect("it encodes");
+        all.push((format!("{actor}: {command:?}"), Request::Propose { actor, command: bytes }));
+    }
+    all
+}
+
+/// Requests that any member may send, and nobody else.
+pub fn members_only(shard: ShardId) -> Vec<(String, Request)> {
+    let search = peer::ShardSearch {
+        shard,
+        version_min: GalleryVersion(1),
+        model: model(),
+        probe: vec![1.0],
+        floor: 0.0,
+        priority: cluster_config::decision::Priority::Board,
+        wait_ms: 100,
+    };
+    let build = BuildOrder { shard, manifest: ContentHash([9; 32]), people: Vec::new(), listing: Listing::Whole };
+    vec![
+        ("raft".to_owned(), Request::Raft { call: RaftCall::Vote, body: Vec::new() }),
+        ("search".to_owned(), Request::Search(search)),
+        ("build".to_owned(), Request::Build(build)),
+        ("read index".to_owned(), Request::ReadIndex),
+        ("vouch".to_owned(), Request::Vouch(NodeId(1))),
+    ]
+}
+
+/// Walks every request of a node by the product's rules, sent by a member that forges it and by a stranger, and says
+/// how many were refused.
+///
+/// # Errors
+/// One that is let through, or refused without place, problem and fix, or one that a member may send and is refused.
+pub fn walk(canaries: Canaries) -> Result<usize, String> {
+    let (state, shard) = cluster();
+    let (victim, member, stranger) = (NodeId(1), NodeId(3), NodeId(9));
+    let (forged, open) = (forged(victim, shard), members_only(shard));
+    let kinds: BTreeSet<&str> = forged.iter().chain(&open).map(|(_, request)| kind(request)).collect();
+    let all = variants_of::<Request>().len();
+    if kinds.len() != all {
+        return Err(format!("P11: {} of {all} kinds of requests are walked", kinds.len()));
+    }
+    let mut judged = Vec::new();
+    for (name, request) in forged.iter().chain(&open) {
+        let name = format!("a stranger's {name}");
+        judged.push((name, authority::judge(&state, stranger, false, request, canaries)));
+    }
+    for (name, request) in forged.iter().filter(|(_, request)| !matches!(request, Request::Propose { .. })) {
+        judged.push((format!("a member's {name}"), authority::judge(&state, member, true, request, canaries)));
+    }
+    for (actor, command) in forged_commands(victim, shard) {
+        let name = format!("a member's {actor}: {command:?}");
+        judged.push((name, authority::judge_command(member, &actor, &command, canaries)));
+    }
+    let refused = judged.len();
+    for (name, judged) in judged {
+        let refusal = judged.err().ok_or_else(|| format!("P11: {name} was let through"))?;
+        if let Some(why) = unclear(&refusal) {
+            return Err(format!("P11: {name}: {why}: {refusal:?}"));
+        }
+    }
+    let may = |request| authority::judge(&state, member, true, request, canaries);
+    match open.iter().find_map(|(name, request)| may(request).err().map(|refusal| (name, refusal))) {
+        Some((name, refusal)) => Err(format!("P11: a member may not: {name}: {refusal}")),
+        None => Ok(refused),
+    }
+}
+
+fn kind(request: &Request) -> &'static str {
+    match request {
+        Request::Hello(_) => "hello",
+        Request::Raft { .. } => "raft",
+        Request::Propose { .. } => "propose",
+        Request::Report(_) => "report",
+        Request::Search(_) => "search",
+        Request::Build(_) => "build",
+        Request::StoreSegment(_) => "store",
+        Request::FetchSegment { .. } => "segment",
+        Request::ForLeader { .. } => "for the leader",
+        Request::FetchRoster { .. } => "roster",
+        Request::ReadIndex => "read index",
+        Request::Vouch(_) => "vouch",
+    }
+}
+
+/// Three members, of whom the first owns a gallery and the second stands by for it.
+fn cluster() -> (State, ShardId) {
+    let mut state = State::default();
+    let mut apply = |command: Command| {
+        let entry = Entry::new(Actor::node(NodeId(1)), UnixMs(1), command);
+        let outcome = state.apply(&entry, Canaries::default());
+        assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+    };
+    for id in 1..=3 {
+        let zone = "a".parse().expect("a zone");
+        let member = Member { id: NodeId(id), address: format!("10.0.0.{id}:7100"), zone };
+        apply(membership::Command::Register(member).into());
+    }
+    let id: JourneyId = "AA1".parse().expect("an id");
+    let port = |code: &str| code.parse().expect("a port");
+    apply(
+        journeys::Command::Open(JourneyPlan {
+            id,
+            carrier: "AA".to_owned(),
+            number: "1".to_owned(),
+            departure_port: port("JFK"),
+            arrival_port: port("VIE"),
+            departs_at: UnixMs(1_000_000),
+            people: 3,
+            parts: 1,
+            manifest: ContentHash([1; 32]),
+            model: model(),
+        })
+        .into(),
+    );
+    let shard = ShardId { gallery: GalleryId::passengers(id), modality: Modality::Face, model: model(), part: 0 };
+    let placement = Placement { epoch: Epoch(1), owner: NodeId(1), standbys: vec![NodeId(2)], rosters: Vec::new() };
+    let changes = vec![Change { shard, placement }];
+    apply(placement::Command::Change { parent: Default::default(), changes }.into());
+    apply(
+        galleries::Command::Commit(galleries::Commit {
+            shard,
+            epoch: Epoch(1),
+            node: NodeId(1),
+            version: GalleryVersion(1),
+            hash: ContentHash([1; 32]),
+            manifest: ContentHash([1; 32]),
+            counts: Default::default(),
+            made_from: None,
+            numbered_by: ContentHash::default(),
+        })
+        .into(),
+    );
+    (state, shard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_forged_request_and_no_request_of_a_stranger_is_let_through() {
+        let refused = walk(Canaries::default());
+        assert!(refused.as_ref().is_ok_and(|refused| *refused > 30), "{refused:?}");
+    }
+}
