@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
@@ -16,7 +17,7 @@ use cluster_config::wire::gate::{Answer, Capture, Request, Response, Sample, Wel
 use cluster_config::wire::{operator, peer};
 use node_link::certificates::{Authority, Validity};
 use node_link::endpoint::SERVER_NAME;
-use node_link::{GateClient, GateClientOptions, Handler, Identity, bind, bind_client, serve};
+use node_link::{Connections, GateClient, GateClientOptions, Handler, Identity, bind, bind_client, serve};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,6 +25,9 @@ const REQUEST_BYTES: usize = 2_150;
 const ANSWER_BYTES: usize = 96;
 const ALONE: usize = 10_000;
 const IN_FLIGHT: usize = 32;
+/// Gates that ask in turns of so many requests, since a node bounds what one certificate asks for within a minute.
+const GATES: usize = 64;
+const TURN: usize = 1_000;
 const SPELL: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 3;
 
@@ -142,7 +146,9 @@ async fn main() -> Result<(), Failure> {
         let issued = authority.issue(role, name, Validity::Days(1))?;
         Ok(Identity::load(&authority.certificate(), &issued.certificate, &issued.key)?)
     };
-    let (node, gate) = (identity(Role::Node, "node-1")?, identity(Role::Gate, "gate-1")?);
+    let (node, gate) = (identity(Role::Node, "node-1")?, identity(Role::Gate, "gate-0")?);
+    let gates = (1..=GATES).map(|number| identity(Role::Gate, &format!("gate-{number}")));
+    let gates: Vec<Identity> = gates.collect::<Result<_, _>>()?;
     std::fs::remove_dir_all(&folder)?;
 
     let bare = bind(([127, 0, 0, 1], 0).into(), &node)?;
@@ -153,9 +159,12 @@ async fn main() -> Result<(), Failure> {
 
     let framed = bind(([127, 0, 0, 1], 0).into(), &node)?;
     let framed_address = framed.local_addr()?;
-    tokio::spawn(serve(framed, Arc::new(Echo), std::future::pending()));
-    let one = GateClient::connect_to_one(framed_address, gate.clone(), Duration::from_secs(2)).await?;
-    let hedging = GateClient::connect(GateClientOptions::new(vec![framed_address], gate)).await?;
+    tokio::spawn(serve(framed, Arc::new(Echo), Connections::default(), std::future::pending()));
+    let (mut framed, mut hedging) = (Vec::new(), Vec::new());
+    for gate in gates {
+        framed.push(GateClient::connect_to_one(framed_address, gate.clone(), Duration::from_secs(2)).await?);
+        hedging.push(GateClient::connect(GateClientOptions::new(vec![framed_address], gate)).await?);
+    }
 
     for _ in 0..ROUNDS {
         measure("bare", {
@@ -163,10 +172,11 @@ async fn main() -> Result<(), Failure> {
             move || bare_call(connection.clone())
         })
         .await?;
-        for (name, client) in [("framed", &one), ("hedging", &hedging)] {
-            let client = client.clone();
+        for (name, clients) in [("framed", &framed), ("hedging", &hedging)] {
+            let (clients, next) = (clients.clone(), Arc::new(AtomicUsize::new(0)));
             measure(name, move || {
-                let client = client.clone();
+                let turn = next.fetch_add(1, Ordering::Relaxed) / TURN;
+                let client = clients[turn % GATES].clone();
                 async move {
                     client.identify(capture(1)?).await?;
                     Ok(())
@@ -175,6 +185,6 @@ async fn main() -> Result<(), Failure> {
             .await?;
         }
     }
-    println!("{:?}", hedging.statistics());
+    println!("{:?}", hedging[0].statistics());
     Ok(())
 }

@@ -8,7 +8,9 @@ pub(crate) const CODE_ABANDONED: VarInt = VarInt::from_u32(1);
 pub(crate) const CODE_DONE: VarInt = VarInt::from_u32(2);
 /// Connection closed: what came is not this protocol.
 pub(crate) const CODE_PROTOCOL: VarInt = VarInt::from_u32(3);
-/// Connection closed: the certificate does not name a usable role.
+/// Connection closed before it took a request: its certificate names no usable role, or is turned away.
 pub(crate) const CODE_IDENTITY: VarInt = VarInt::from_u32(4);
 /// Connection closed: a limit on connections is reached.
 pub(crate) const CODE_LIMIT: VarInt = VarInt::from_u32(5);
+/// Connection closed although it was taken before: its certificate is no longer good.
+pub(crate) const CODE_ENDED: VarInt = VarInt::from_u32(6);

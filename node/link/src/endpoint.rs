@@ -140,7 +140,7 @@ fn transport() -> TransportConfig {
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(limits::IDLE_TIMEOUT.as_millis() as u32))))
         .stream_receive_window(limits::STREAM_WINDOW_BYTES.into())
-        .receive_window(limits::CONNECTION_WINDOW_BYTES.into())
+        .receive_window(limits::WINDOW_BYTES_MIN.into())
         .send_window(limits::SEND_WINDOW_BYTES)
         .initial_rtt(limits::ROUND_TRIP_ASSUMED)
         .mtu_discovery_config(Some(discovery))

@@ -7,7 +7,9 @@ use std::time::Duration;
 use cluster_config::ids::NodeId;
 use cluster_config::versions::Version;
 use cluster_config::wire::{Refusal, codec};
-use quinn::{ConnectError, ConnectionError};
+use quinn::{ConnectError, ConnectionError, VarInt};
+
+use crate::codes::{CODE_ENDED, CODE_IDENTITY};
 
 /// Who has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +133,9 @@ impl LinkError {
         match tls_alert(error) {
             Some(NO_COMMON_VERSION) => Self::Version { address },
             Some(_) => Self::Certificate { address, reason: describe(error) },
+            None if closed_with(error, &[CODE_IDENTITY, CODE_ENDED]) => {
+                Self::Certificate { address, reason: describe(error) }
+            }
             None => Self::Unreachable { address, reason: describe(error) },
         }
     }
@@ -141,6 +146,8 @@ impl LinkError {
         match tls_alert(error) {
             Some(NO_COMMON_VERSION) => Self::Version { address },
             Some(_) => Self::Certificate { address, reason: describe(error) },
+            // A connection that is turned away takes no request.
+            None if closed_with(error, &[CODE_IDENTITY]) => Self::Certificate { address, reason: describe(error) },
             None => Self::Lost { address, reason: describe(error) },
         }
     }
@@ -163,6 +170,11 @@ impl From<codec::Error> for LinkError {
             _ => Self::Unsayable(error.to_string()),
         }
     }
+}
+
+/// Whether the other side closed the connection with one of these codes.
+fn closed_with(error: &ConnectionError, codes: &[VarInt]) -> bool {
+    matches!(error, ConnectionError::ApplicationClosed(close) if codes.contains(&close.error_code))
 }
 
 /// The TLS alert (RFC 8446, section 6) of either side that ended a handshake. QUIC carries alerts as error codes 0x100

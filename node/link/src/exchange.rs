@@ -15,7 +15,7 @@ use crate::codes::CODE_IDENTITY;
 use crate::endpoint::SERVER_NAME;
 use crate::error::LinkError;
 use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
-use crate::identity::actor_of_connection;
+use crate::identity::shown_by;
 use crate::version::version_of;
 
 /// Makes a connection to a node and checks that it is one. Gives whose certificate it shows.
@@ -32,11 +32,11 @@ pub(crate) async fn connect(
             return Err(LinkError::Unreachable { address, reason });
         }
     };
-    match actor_of_connection(&connection) {
-        Ok(found) if found.role == Role::Node => Ok((connection, found)),
-        Ok(found) => {
+    match shown_by(&connection) {
+        Ok(shown) if shown.actor.role == Role::Node => Ok((connection, shown.actor)),
+        Ok(shown) => {
             connection.close(CODE_IDENTITY, b"the certificate is not a node's");
-            Err(LinkError::NotANode { address, found })
+            Err(LinkError::NotANode { address, found: shown.actor })
         }
         Err(reason) => {
             connection.close(CODE_IDENTITY, reason.as_bytes());

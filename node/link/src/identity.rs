@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use cluster_config::actor::Actor;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::pki_types::pem::PemObject;
@@ -58,16 +58,28 @@ pub(crate) fn actor_of_certificate(certificate: &X509Certificate<'_>) -> Result<
     found.ok_or_else(|| "the certificate has no tvs://ROLE/NAME".to_owned())
 }
 
-/// Reads the identity of a connection's other side. This is done once for each connection.
-pub(crate) fn actor_of_connection(connection: &quinn::Connection) -> Result<Actor, String> {
+/// What names one certificate: the SHA-256 of its DER form.
+pub type Fingerprint = [u8; 32];
+
+/// What the certificate of a connection's other side says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) actor: Actor,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// Reads the certificate of a connection's other side. This is done once for each connection.
+pub(crate) fn shown_by(connection: &quinn::Connection) -> Result<Shown, String> {
     let chain = connection
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
         .ok_or("the other side showed no certificate")?;
-    let certificate = chain.first().ok_or("the other side showed an empty certificate chain")?;
+    let der = chain.first().ok_or("the other side showed an empty certificate chain")?;
     let (_, certificate) =
-        X509Certificate::from_der(certificate).map_err(|error| format!("the certificate does not parse: {error}"))?;
-    actor_of_certificate(&certificate)
+        X509Certificate::from_der(der).map_err(|error| format!("the certificate does not parse: {error}"))?;
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
+    Ok(Shown { actor: actor_of_certificate(&certificate)?, fingerprint })
 }
 
 /// A process's own certificate and key, and the authority that it trusts, for connections in both directions. Clones

@@ -3,13 +3,52 @@
 
 use std::time::Duration;
 
-/// Connections that a node holds at once. 1,500 journeys a day need a few hundred gates, and each gate connects to two
-/// nodes. 4,096 leave room for a restart of all gates while their old connections time out.
+/// Connections of gates and operators that a node holds at once. 1,500 journeys a day need a few hundred gates, and each
+/// gate connects to two nodes. 4,096 leave room for a restart of all gates while their old connections time out.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
-/// Connections that one certificate may hold at one node, so that one stolen or faulty gate cannot take them all. A
-/// node holds three (one for each lane), a gate one, a load generator with one certificate a few dozen.
-pub const CONNECTIONS_PER_IDENTITY_MAX: usize = 256;
+/// Connections beside these that only other nodes get: three lanes each way for every node of the largest cluster, and
+/// as many again that have not timed out yet.
+pub const CONNECTIONS_FOR_PEERS: usize = 12 * cluster_config::limits::NODES_MAX;
+
+/// Connections that one certificate may hold at one node. A node holds three (one for each lane), a gate one, or a few
+/// while it comes back through a broken network. 64 certificates would have to be stolen to take them all.
+pub const CONNECTIONS_PER_IDENTITY_MAX: usize = 64;
+
+/// Requests that one gate's certificate may have under way at one node. A gate has one traveller before it; 256 serve a
+/// terminal whose gates share a certificate, and 64 such certificates fill [`REQUESTS_IN_FLIGHT_MAX`].
+pub const GATE_REQUESTS_IN_FLIGHT_MAX: usize = 256;
+
+/// The same for an operator's certificate: a script that submits a day's 1,500 manifests has a few dozen under way.
+pub const OPERATOR_REQUESTS_IN_FLIGHT_MAX: usize = 256;
+
+/// The same for a node's certificate: as many as its three lanes have streams.
+pub const PEER_REQUESTS_IN_FLIGHT_MAX: usize = 3 * cluster_config::limits::STREAMS_PER_CONNECTION_MAX as usize;
+
+/// Requests of all gates and operators under way at once. It is twice the searches that a node works on
+/// ([`cluster_config::limits::SEARCHES_IN_FLIGHT_MAX`]), so that these are shed by their priority first. Their short
+/// bodies hold at most 256 MiB.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 2 * cluster_config::limits::SEARCHES_IN_FLIGHT_MAX;
+
+/// The same for all nodes: nobody else takes of it.
+pub const PEERS_REQUESTS_IN_FLIGHT_MAX: usize = 2 * cluster_config::limits::SEARCHES_IN_FLIGHT_MAX;
+
+/// Requests of one gate's certificate within a minute at one node. The whole nation's peak is 100 searches a second
+/// (the design, section 1), and no certificate needs more than the nation. They may come all at once.
+pub const GATE_REQUESTS_A_MINUTE_MAX: u32 = 6_000;
+
+/// Boardings among them. A gate boards 20 travellers a minute, so this is a terminal of 150 gates behind one
+/// certificate. A stolen one writes 50 records a second into the ledger, where a node can write thousands.
+pub const GATE_RECORDS_A_MINUTE_MAX: u32 = 3_000;
+
+/// Requests of one operator's certificate within a minute at one node: a script that asks a thousand times a second.
+pub const OPERATOR_REQUESTS_A_MINUTE_MAX: u32 = 60_000;
+
+/// Refusals at once to an identity that is over its budget, and how long each occupies its place. At 800 a second an
+/// honest client is refused at once, and a flood of requests costs a few hundredths of a core.
+pub const REFUSALS_AT_ONCE: usize = 8;
+/// See [`REFUSALS_AT_ONCE`].
+pub const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Handshakes under way at once. Each takes about a millisecond of one core, so more of them would only wait.
 pub const HANDSHAKES_MAX: usize = 512;
@@ -47,8 +86,15 @@ pub const DATAGRAM_BYTES_MAX: u16 = 4_096;
 /// Bytes that one stream may send before the other side reads: 2 MiB fill a 1 Gbit/s path of 16 ms.
 pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 
+/// The same for a whole connection before it is known whose it is: 30 captures with a template.
+pub const WINDOW_BYTES_MIN: u32 = 64 << 10;
+
 /// The same for a whole connection of a gate or an operator.
 pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Connections of one identity that get the whole window of their role. Further ones keep [`WINDOW_BYTES_MIN`], so that
+/// 64 connections of a gate hold 20 MiB that nobody has read, and not 256.
+pub const WHOLE_WINDOWS_PER_IDENTITY: u64 = 4;
 
 /// The same for a node's connection, which carries segments.
 pub const PEER_CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
@@ -63,14 +109,20 @@ pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Bodies up to this size are not counted: 1,024 streams with one each are 16 MiB.
 pub const SMALL_BODY_BYTES: usize = 16 << 10;
 
-/// Bodies above [`SMALL_BODY_BYTES`] that one gate's connection may have half-read at once, bytes: four photographs.
+/// Bodies above [`SMALL_BODY_BYTES`] that one gate's certificate may have half-read at once, bytes: four photographs.
 pub const GATE_BODIES_BYTES_MAX: usize = 4 * cluster_config::limits::GATE_FRAME_BYTES_MAX;
 
-/// The same for an operator's connection: four of the largest manifests.
+/// The same for an operator's certificate: four of the largest manifests.
 pub const OPERATOR_BODIES_BYTES_MAX: usize = 4 * cluster_config::limits::OPERATOR_FRAME_BYTES_MAX;
 
-/// The same for a node's connection: two of the largest segments.
+/// The same for a node's certificate: two of the largest segments.
 pub const PEER_BODIES_BYTES_MAX: usize = 2 * cluster_config::limits::PEER_FRAME_BYTES_MAX;
+
+/// The same for all gates and operators together: 32 certificates that take their whole share.
+pub const BODIES_BYTES_MAX: usize = 32 * GATE_BODIES_BYTES_MAX;
+
+/// The same for all nodes together, of which nobody else takes: four of the largest segments.
+pub const PEERS_BODIES_BYTES_MAX: usize = 4 * cluster_config::limits::PEER_FRAME_BYTES_MAX;
 
 /// How long a frame may take to arrive; [`FRAME_RATE_MIN`] gives more time to a long one. A gate waits no longer.
 pub const FRAME_TIMEOUT: Duration = Duration::from_millis(cluster_config::limits::GATE_DEADLINE_MS);
@@ -87,3 +139,6 @@ pub const SHUTDOWN_NOTICE: Duration = Duration::from_millis(50);
 
 const _: () = assert!(KEEP_ALIVE_INTERVAL.as_millis() * 4 < IDLE_TIMEOUT.as_millis());
 const _: () = assert!(SHUTDOWN_GRACE.as_millis() < cluster_config::limits::GATE_DEADLINE_MS as u128);
+const _: () = assert!(CONNECTIONS_PER_IDENTITY_MAX * 64 <= CONNECTIONS_MAX);
+const _: () = assert!(GATE_REQUESTS_IN_FLIGHT_MAX * 64 <= REQUESTS_IN_FLIGHT_MAX);
+const _: () = assert!(OPERATOR_BODIES_BYTES_MAX * 4 <= BODIES_BYTES_MAX);

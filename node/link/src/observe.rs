@@ -32,6 +32,7 @@ impl Metrics {
         describe_counter!("tvs_link_handshake_failures_total", "handshakes that failed, by reason");
         describe_counter!("tvs_link_protocol_errors_total", "connections closed because they speak another protocol");
         describe_counter!("tvs_link_refusals_total", "requests refused before or by the handler, by code");
+        describe_counter!("tvs_link_over_budget_total", "requests refused because a budget is used up, by budget");
         describe_counter!("tvs_link_frames_total", "frames, by channel and direction");
         describe_counter!("tvs_link_bytes_total", "bytes of frames, by channel and direction");
         describe_gauge!("tvs_link_requests_in_flight", "requests being handled now");
@@ -60,6 +61,11 @@ impl Metrics {
     /// Counts a refusal. Refusals are rare, so their counter is looked up each time.
     pub(crate) fn refused(&self, code: RefusalCode) {
         counter!("tvs_link_refusals_total", "code" => code.as_str()).increment(1);
+    }
+
+    /// Counts a request for which a budget had no place.
+    pub(crate) fn over_budget(&self, budget: &'static str) {
+        counter!("tvs_link_over_budget_total", "budget" => budget).increment(1);
     }
 
     /// Counts a connection that a limit turned away.

@@ -1,5 +1,6 @@
 //! Accepts connections, bounds them, and hands each request to the [`Handler`] in a task of its own.
 
+mod budget;
 mod registry;
 mod request;
 
@@ -15,17 +16,24 @@ use tokio::sync::Semaphore;
 
 use crate::codes::{CODE_DONE, CODE_IDENTITY, CODE_LIMIT};
 use crate::error::{describe, handshake_label};
-use crate::identity::actor_of_connection;
+use crate::identity::{Fingerprint, Shown, shown_by};
 use crate::limits;
 use crate::observe::{Metrics, Up};
 use crate::version::version_of;
+use budget::Account;
 use cluster_config::actor::Actor;
-use registry::Registry;
+use registry::{Full, Registry};
 
 /// What a node does with the requests that reach it. The role of the sender is checked before.
 ///
 /// A request runs to its end even if its sender has gone, so that no write is cut off half-way.
 pub trait Handler: Send + Sync + 'static {
+    /// Whether a connection with this certificate is turned away although the authority signed it, and why, such as
+    /// one that is revoked. It is asked when the connection has been entered into [`Connections`], so that one that is
+    /// revoked meanwhile is not missed.
+    fn turns_away(&self, _from: &Actor, _certificate: &Fingerprint) -> Option<String> {
+        None
+    }
     /// Answers a gate.
     fn gate(&self, from: &Actor, request: gate::Request) -> impl Future<Output = gate::Response> + Send;
     /// Answers another node.
@@ -34,11 +42,36 @@ pub trait Handler: Send + Sync + 'static {
     fn operator(&self, from: &Actor, request: operator::Request) -> impl Future<Output = operator::Response> + Send;
 }
 
+/// The open connections that a node has accepted, for those who end them. Clones share them.
+#[derive(Clone, Default)]
+pub struct Connections {
+    registry: Arc<Registry>,
+}
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Connections({})", self.registry.len())
+    }
+}
+
+impl Connections {
+    /// Closes every connection of `actor`; the other side is told the reason. Requests under way run to their end, but
+    /// nobody gets their answers. Gives the number of connections.
+    pub fn close_of(&self, actor: &Actor, reason: &str) -> usize {
+        self.registry.close(|from, _| from == actor, reason)
+    }
+
+    /// As [`Connections::close_of`], for the connections that were made with one certificate.
+    pub fn close_certificate(&self, certificate: &Fingerprint, reason: &str) -> usize {
+        self.registry.close(|_, fingerprint| fingerprint == certificate, reason)
+    }
+}
+
 /// What all connections of one server share.
 struct Shared<H> {
     handler: Arc<H>,
     metrics: Metrics,
-    registry: Registry,
+    registry: Arc<Registry>,
     handshakes: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -47,13 +80,27 @@ struct Shared<H> {
 struct Session {
     connection: Connection,
     from: Actor,
+    fingerprint: Fingerprint,
     /// The version that both sides understand. Refusals of what is no request have it.
     version: Version,
     /// One permit for each request that is being handled. QUIC bounds the open streams, but work may go on after its
     /// stream was given up. This bounds the work.
     permits: Arc<Semaphore>,
-    /// Bytes of long bodies that are held now.
-    bodies_bytes: AtomicUsize,
+    /// What its identity takes, over all of its connections.
+    account: Arc<Account>,
+}
+
+impl Session {
+    fn new(connection: Connection, shown: &Shown, account: Arc<Account>) -> Self {
+        Self {
+            version: version_of(&connection),
+            connection,
+            from: shown.actor,
+            fingerprint: shown.fingerprint,
+            permits: Arc::new(Semaphore::new(STREAMS_PER_CONNECTION_MAX as usize)),
+            account,
+        }
+    }
 }
 
 /// Serves `endpoint` until `shutdown` completes (or the endpoint is closed).
@@ -63,12 +110,18 @@ struct Session {
 /// accepted, but not those that the endpoint has made itself. Call [`Endpoint::wait_idle`] before the process ends, so
 /// that the other sides learn of it. Dropping the future closes the connections at once.
 ///
-/// Install a metrics recorder before the call: this looks the metrics up once.
-pub async fn serve<H: Handler>(endpoint: Endpoint, handler: Arc<H>, shutdown: impl Future<Output = ()> + Send) {
+/// `connections` is filled with what is open, and serves one call of this. Install a metrics recorder before the call:
+/// this looks the metrics up once.
+pub async fn serve<H: Handler>(
+    endpoint: Endpoint,
+    handler: Arc<H>,
+    connections: Connections,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let shared = Arc::new(Shared {
         handler,
         metrics: Metrics::new(),
-        registry: Registry::default(),
+        registry: connections.registry,
         handshakes: AtomicUsize::new(0),
         stopping: AtomicBool::new(false),
     });
@@ -117,7 +170,7 @@ fn admit<H: Handler>(shared: &Arc<Shared<H>>, incoming: Incoming) {
         shared.metrics.connection_refused("handshakes");
         return incoming.refuse();
     }
-    if shared.registry.len() >= limits::CONNECTIONS_MAX {
+    if shared.registry.len() >= limits::CONNECTIONS_MAX + limits::CONNECTIONS_FOR_PEERS {
         shared.metrics.connection_refused("connections");
         return incoming.refuse();
     }
@@ -147,28 +200,29 @@ async fn greet<H: Handler>(shared: Arc<Shared<H>>, incoming: Incoming) {
         }
         Err(_) => return shared.metrics.handshake_failed("timeout"),
     };
-    let from = match actor_of_connection(&connection) {
-        Ok(from) => from,
+    let shown = match shown_by(&connection) {
+        Ok(shown) => shown,
         Err(reason) => {
             shared.metrics.handshake_failed("identity");
             tracing::info!(%address, reason, "certificate refused");
             return connection.close(CODE_IDENTITY, reason.as_bytes());
         }
     };
-    if from.role == cluster_config::actor::Role::Node {
-        connection.set_receive_window(limits::PEER_CONNECTION_WINDOW_BYTES.into());
-    }
-    let session = Arc::new(Session {
-        version: version_of(&connection),
-        connection,
-        from,
-        permits: Arc::new(Semaphore::new(STREAMS_PER_CONNECTION_MAX as usize)),
-        bodies_bytes: AtomicUsize::new(0),
-    });
-    let Some(_entry) = shared.registry.enter(&session) else {
-        shared.metrics.connection_refused("identity");
-        return session.connection.close(CODE_LIMIT, b"too many connections with this certificate");
+    let (session, _entry) = match shared.registry.enter(connection.clone(), &shown) {
+        Ok(entered) => entered,
+        Err(full) => {
+            let (label, reason) = match full {
+                Full::Identity => ("identity", "too many connections with this certificate"),
+                Full::Node => ("connections", "too many connections at this node; ask another"),
+            };
+            shared.metrics.connection_refused(label);
+            return connection.close(CODE_LIMIT, reason.as_bytes());
+        }
     };
+    if let Some(reason) = shared.handler.turns_away(&shown.actor, &shown.fingerprint) {
+        shared.metrics.handshake_failed("turned_away");
+        return connection.close(CODE_IDENTITY, reason.as_bytes());
+    }
     if shared.stopping.load(Ordering::Acquire) {
         return session.connection.close(CODE_DONE, b"the node stops");
     }

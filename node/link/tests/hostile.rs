@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cluster_config::actor::Role;
-use cluster_config::limits::{GATE_FRAME_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
+use cluster_config::limits::GATE_FRAME_BYTES_MAX;
 use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, FrameHeader, codec, gate};
 use harness::{Server, World, capture, start, until};
@@ -188,9 +188,9 @@ async fn a_flood_of_abandoned_streams_stays_bounded() {
             let _ = receive.stop(VarInt::from_u32(0));
         }
     });
-    let most = u64::from(STREAMS_PER_CONNECTION_MAX);
+    let most = node_link::limits::GATE_REQUESTS_IN_FLIGHT_MAX as u64;
     let handler = server.handler.clone();
-    until("the connection's share is used up", || handler.captures.load(Ordering::SeqCst) == most).await;
+    until("the certificate's share is used up", || handler.captures.load(Ordering::SeqCst) == most).await;
     // Another gate's request gets through the flood, and the flood through no further.
     server.handler.set(harness::Mood::Answers);
     for _ in 0..50 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cluster_config::actor::Actor;
 use cluster_config::file::Configuration;
 use cluster_config::member::Member;
-use node_link::{Identity, PeerLinks};
+use node_link::{Connections, Identity, PeerLinks};
 use tokio::sync::{mpsc, watch};
 
 pub use error::Error;
@@ -71,7 +71,8 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     } = parts;
 
     let (stop, stopping) = watch::channel(false);
-    let serving = tokio::spawn(node_link::serve(endpoint.clone(), service, stopped(stopping)));
+    let connections = Connections::default();
+    let serving = tokio::spawn(node_link::serve(endpoint.clone(), service, connections, stopped(stopping)));
     let (caught_up, catching_up) = watch::channel(false);
     tokio::spawn(loops::reconcile(coordinator.clone(), keeper, catching_up));
     tokio::spawn(loops::report(coordinator.clone(), links, directory, incarnation, planner));

@@ -1,28 +1,71 @@
-//! The connections that are open now, bounded for each certificate.
+//! The connections that are open now, bounded for each identity, and what each identity takes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cluster_config::actor::{Actor, Role};
+use quinn::Connection;
 
 use super::Session;
-use crate::limits::CONNECTIONS_PER_IDENTITY_MAX;
-use cluster_config::actor::Actor;
+use super::budget::{Account, Whole};
+use crate::codes::CODE_ENDED;
+use crate::identity::{Fingerprint, Shown};
+use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_PER_IDENTITY_MAX, WINDOW_BYTES_MIN};
+
+/// How often identities are forgotten that have no connection and have earned back all that they took.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// An identity that has a connection, or took something within the last minute: who comes back gets no new budget.
+struct Holder {
+    account: Arc<Account>,
+    connections: usize,
+    windows_bytes: u64,
+}
 
 #[derive(Default)]
 struct Open {
-    sessions: HashMap<usize, Arc<Session>>,
-    by_identity: HashMap<Actor, usize>,
+    sessions: HashMap<u64, Arc<Session>>,
+    holders: HashMap<Actor, Holder>,
+    /// Connections of others than nodes.
+    others: usize,
+    swept_at: Duration,
+}
+
+/// Why a connection is not taken.
+pub(super) enum Full {
+    /// Its certificate has as many as it may.
+    Identity,
+    /// All gates and operators have as many as they may.
+    Node,
 }
 
 /// The open connections.
-#[derive(Default)]
 pub(super) struct Registry {
+    born: Instant,
     open: Mutex<Open>,
+    numbers: AtomicU64,
+    peers: Arc<Whole>,
+    others: Arc<Whole>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let (peers, others) = (Arc::new(Whole::of_peers()), Arc::new(Whole::of_others()));
+        Self { born: Instant::now(), open: Mutex::default(), numbers: AtomicU64::new(0), peers, others }
+    }
 }
 
 impl Registry {
     fn lock(&self) -> MutexGuard<'_, Open> {
         // No change under the lock can panic half-way.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time that budgets are reckoned in.
+    pub(super) fn now(&self) -> Duration {
+        self.born.elapsed()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -33,36 +76,70 @@ impl Registry {
         self.lock().sessions.values().cloned().collect()
     }
 
-    /// Enters a connection until the entry is dropped. None if its certificate has as many as it may.
-    pub(super) fn enter(&self, session: &Arc<Session>) -> Option<Entry<'_>> {
-        let mut open = self.lock();
-        let count = open.by_identity.entry(session.from).or_insert(0);
-        if *count >= CONNECTIONS_PER_IDENTITY_MAX {
-            return None;
+    /// Closes every open connection that `chosen` chooses. Gives their number.
+    pub(super) fn close(&self, chosen: impl Fn(&Actor, &Fingerprint) -> bool, reason: &str) -> usize {
+        let mut sessions = self.sessions();
+        sessions.retain(|session| chosen(&session.from, &session.fingerprint));
+        for session in &sessions {
+            session.connection.close(CODE_ENDED, reason.as_bytes());
         }
-        *count += 1;
-        let id = session.connection.stable_id();
-        open.sessions.insert(id, session.clone());
-        Some(Entry { registry: self, id, from: session.from })
+        sessions.len()
+    }
+
+    /// Enters a connection until the entry is dropped, and opens its window as far as its identity has share left.
+    pub(super) fn enter(&self, connection: Connection, shown: &Shown) -> Result<(Arc<Session>, Entry<'_>), Full> {
+        let now = self.now();
+        let peer = shown.actor.role == Role::Node;
+        let whole = if peer { &self.peers } else { &self.others };
+        let mut open = self.lock();
+        if now > open.swept_at + SWEEP_INTERVAL {
+            open.swept_at = now;
+            open.holders.retain(|_, holder| holder.connections > 0 || !holder.account.at_rest(now));
+        }
+        if !peer && open.others >= CONNECTIONS_MAX {
+            return Err(Full::Node);
+        }
+        let holder = open.holders.entry(shown.actor).or_insert_with(|| Holder {
+            account: Arc::new(Account::new(shown.actor, whole.clone())),
+            connections: 0,
+            windows_bytes: 0,
+        });
+        if holder.connections >= CONNECTIONS_PER_IDENTITY_MAX {
+            return Err(Full::Identity);
+        }
+        let share = holder.account.share();
+        let window_bytes = share.window_bytes_max.min(share.windows_bytes - holder.windows_bytes);
+        holder.connections += 1;
+        holder.windows_bytes += window_bytes;
+        connection.set_receive_window((window_bytes as u32).max(WINDOW_BYTES_MIN).into());
+        let session = Arc::new(Session::new(connection, shown, holder.account.clone()));
+        if !peer {
+            open.others += 1;
+        }
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        open.sessions.insert(number, session.clone());
+        Ok((session, Entry { registry: self, number, from: shown.actor, window_bytes }))
     }
 }
 
 /// One connection's place in the [`Registry`].
 pub(super) struct Entry<'a> {
     registry: &'a Registry,
-    id: usize,
+    number: u64,
     from: Actor,
+    window_bytes: u64,
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let mut open = self.registry.lock();
-        open.sessions.remove(&self.id);
-        if let Some(count) = open.by_identity.get_mut(&self.from) {
-            *count -= 1;
-            if *count == 0 {
-                open.by_identity.remove(&self.from);
-            }
+        open.sessions.remove(&self.number);
+        if self.from.role != Role::Node {
+            open.others -= 1;
+        }
+        if let Some(holder) = open.holders.get_mut(&self.from) {
+            holder.connections -= 1;
+            holder.windows_bytes -= self.window_bytes;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One request, from the first byte on its stream to the last byte of its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use quinn::{RecvStream, SendStream};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::budget::{Over, UnderWay};
 use super::{Handler, Session, Shared};
 use crate::codes::{CODE_ABANDONED, CODE_PROTOCOL};
 use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
@@ -23,6 +24,8 @@ enum Unread {
     Refused(Channel, Refusal),
     /// The channel is unknown: the other side does not speak this protocol.
     Foreign(Refusal),
+    /// The sender, or the node, has a budget used up.
+    Over(Over),
     /// Nobody waits for an answer.
     Gone,
 }
@@ -37,10 +40,18 @@ pub(super) async fn handle<H: Handler>(
 ) {
     let _up = Up::new(&shared.metrics.in_flight);
     let metrics = &shared.metrics;
-    let (FrameHeader { channel, version, .. }, body, _held) = match read(&shared, &session, &mut receive).await {
+    let read = match session.account.begin(shared.registry.now()) {
+        Ok(under_way) => read(&shared, &session, under_way, &mut receive).await,
+        Err(over) => Err(Unread::Over(over)),
+    };
+    let (FrameHeader { channel, version, .. }, body, _under_way) = match read {
         Ok(read) => read,
         Err(Unread::Refused(channel, refusal)) => {
             return refuse(metrics, (channel, session.version), refusal, &mut send).await;
+        }
+        Err(Unread::Over(over)) => {
+            drop(receive);
+            return shed(metrics, &session, over, &mut send).await;
         }
         Err(Unread::Foreign(refusal)) => {
             metrics.protocol_error();
@@ -57,6 +68,11 @@ pub(super) async fn handle<H: Handler>(
         Channel::Gate => match frame::decode(channel, version, &body) {
             Ok(request) => {
                 drop(body);
+                if matches!(request, gate::Request::Board(_))
+                    && let Err(over) = session.account.record(shared.registry.now())
+                {
+                    return shed(metrics, &session, over, &mut send).await;
+                }
                 let response = shared.handler.gate(from, request).await;
                 if let gate::Response::Refused(refusal) = &response {
                     metrics.refused(refusal.code);
@@ -91,11 +107,12 @@ pub(super) async fn handle<H: Handler>(
 }
 
 /// Reads a frame within the limits of time and memory, and checks that this sender may send it.
-async fn read<'a, H: Handler>(
+async fn read<H: Handler>(
     shared: &Shared<H>,
-    session: &'a Session,
+    session: &Session,
+    mut under_way: UnderWay,
     receive: &mut RecvStream,
-) -> Result<(FrameHeader, Bytes, Option<Held<'a>>), Unread> {
+) -> Result<(FrameHeader, Bytes, UnderWay), Unread> {
     let mut reader = Reader::new(receive);
     let header = match tokio::time::timeout(limits::FRAME_TIMEOUT, reader.header()).await {
         Ok(Ok(header)) => header,
@@ -124,20 +141,9 @@ async fn read<'a, H: Handler>(
         return Err(Unread::Refused(channel, refusal));
     }
     let length = header.body_bytes as usize;
-    let held = if length > limits::SMALL_BODY_BYTES {
-        let Some(held) = Held::take(&session.bodies_bytes, length, bodies_bytes_max(channel)) else {
-            let refusal = Refusal::new(
-                RefusalCode::Busy,
-                "frame header byte 4",
-                format!("{length} bytes on top of this connection's other requests are too many"),
-                "send fewer long requests at once",
-            );
-            return Err(Unread::Refused(channel, refusal));
-        };
-        Some(held)
-    } else {
-        None
-    };
+    if length > limits::SMALL_BODY_BYTES {
+        under_way.hold(length).map_err(Unread::Over)?;
+    }
     let time = limits::FRAME_TIMEOUT + Duration::from_secs(length as u64 / limits::FRAME_RATE_MIN);
     let body = match tokio::time::timeout(time, reader.body(length)).await {
         Ok(Ok(body)) => body,
@@ -148,7 +154,7 @@ async fn read<'a, H: Handler>(
     let metrics = shared.metrics.channel(channel);
     metrics.frames_in.increment(1);
     metrics.bytes_in.increment((FRAME_HEADER_BYTES + length) as u64);
-    Ok((header, body, held))
+    Ok((header, body, under_way))
 }
 
 fn late(part: &str, position: usize, time: Duration) -> Refusal {
@@ -160,33 +166,15 @@ fn late(part: &str, position: usize, time: Duration) -> Refusal {
     )
 }
 
-fn bodies_bytes_max(channel: Channel) -> usize {
-    match channel {
-        Channel::Gate => limits::GATE_BODIES_BYTES_MAX,
-        Channel::Peer => limits::PEER_BODIES_BYTES_MAX,
-        Channel::Operator => limits::OPERATOR_BODIES_BYTES_MAX,
-    }
-}
-
-/// The memory that a long body takes of its connection's share, until the request is answered.
-struct Held<'a> {
-    total: &'a AtomicUsize,
-    bytes: usize,
-}
-
-impl<'a> Held<'a> {
-    fn take(total: &'a AtomicUsize, bytes: usize, bytes_max: usize) -> Option<Self> {
-        let taken = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-            Some(held + bytes).filter(|sum| *sum <= bytes_max)
-        });
-        taken.ok().map(|_| Self { total, bytes })
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
+/// Refuses what is over a budget. A flood of such requests waits for its refusals, so that it costs others little.
+async fn shed(metrics: &Metrics, session: &Session, over: Over, send: &mut SendStream) {
+    metrics.over_budget(over.as_str());
+    let account = &session.account;
+    // The semaphore is never closed, so there is no error.
+    let _place = account.refusals().acquire().await;
+    let form = (Channel::of(session.from.role), session.version);
+    refuse(metrics, form, account.refusal(over), send).await;
+    tokio::time::sleep(limits::REFUSAL_PAUSE).await;
 }
 
 /// Refuses, in the answer's type of the channel that was used.

@@ -17,7 +17,7 @@ use cluster_config::wire::gate;
 use cluster_config::wire::gate::{Capture, Sample};
 use cluster_config::wire::{Refusal, RefusalCode, operator, peer};
 use node_link::certificates::{Authority, Validity};
-use node_link::{Endpoint, Handler, Identity, bind, serve};
+use node_link::{Connections, Endpoint, Fingerprint, Handler, Identity, bind, serve};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -64,6 +64,8 @@ pub struct Echo {
     pub begun: AtomicU64,
     /// Operators' requests that the handler has finished.
     pub finished: AtomicU64,
+    /// Gates by the name of their certificate that are turned away.
+    pub turned_away: Mutex<Vec<String>>,
     /// How long an operator's request takes here.
     pub operator_delay: Mutex<Duration>,
 }
@@ -77,6 +79,7 @@ impl Echo {
             captures: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             finished: AtomicU64::new(0),
+            turned_away: Mutex::default(),
             operator_delay: Mutex::default(),
         })
     }
@@ -87,6 +90,11 @@ impl Echo {
 }
 
 impl Handler for Echo {
+    fn turns_away(&self, from: &Actor, _: &Fingerprint) -> Option<String> {
+        let turned_away = self.turned_away.lock().expect("names");
+        turned_away.iter().any(|name| *name == from.name.as_str()).then(|| "the certificate is revoked".to_owned())
+    }
+
     async fn gate(&self, _: &Actor, request: gate::Request) -> gate::Response {
         let capture = match request {
             gate::Request::Hello => {
@@ -155,6 +163,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub endpoint: Endpoint,
     pub handler: Arc<Echo>,
+    pub connections: Connections,
     pub stop: Option<oneshot::Sender<()>>,
     pub task: JoinHandle<()>,
 }
@@ -167,11 +176,12 @@ pub fn start(world: &World, node: u64) -> Server {
 pub fn start_at(address: SocketAddr, identity: &Identity, handler: Arc<Echo>) -> Server {
     let endpoint = bind(address, identity).expect("an endpoint");
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = serve(endpoint.clone(), handler.clone(), async {
+    let connections = Connections::default();
+    let serving = serve(endpoint.clone(), handler.clone(), connections.clone(), async {
         let _ = stopped.await;
     });
     let address = endpoint.local_addr().expect("an address");
-    Server { address, endpoint, handler, stop: Some(stop), task: tokio::spawn(serving) }
+    Server { address, endpoint, handler, connections, stop: Some(stop), task: tokio::spawn(serving) }
 }
 
 impl Server {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use cluster_config::process::EngineChoice;
+use node_link::limits::GATE_REQUESTS_IN_FLIGHT_MAX;
 use node_stage::bench;
 
 use super::Failure;
@@ -41,8 +42,16 @@ impl Options {
     /// As the stage wants them, for nodes of this very binary.
     ///
     /// # Errors
-    /// Where the system does not say which binary that is.
+    /// Where more is asked of one connection than its certificate may, or the system does not say which binary that is.
     pub fn for_stage(&self) -> Result<bench::Options, Failure> {
+        let in_flight_max = usize::from(self.connections) * GATE_REQUESTS_IN_FLIGHT_MAX;
+        if let Some(over) = self.in_flight.iter().find(|count| **count > in_flight_max) {
+            return Err(Failure::usage(format!(
+                "--in-flight {over}: a certificate has {GATE_REQUESTS_IN_FLIGHT_MAX} requests under way at most; give \
+                 --connections {}",
+                over.div_ceil(GATE_REQUESTS_IN_FLIGHT_MAX)
+            )));
+        }
         Ok(bench::Options {
             binary: std::env::current_exe().map_err(|error| Failure::failure_of(&error))?,
             log: NODE_LOGS.to_owned(),

@@ -69,7 +69,6 @@ pub struct Report {
 /// Where it cannot be carried through.
 pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl Show) -> Result<Report, Error> {
     let scene = Scene::set(options, nodes, galleries, show).await?;
-    let gate = scene.cluster.gate("GATE-01")?;
     let mut people: Vec<(usize, usize)> = Vec::new();
     for (number, flight) in scene.bank.flights.iter().enumerate() {
         people.extend((0..flight.guests.len()).map(|place| (number, place)));
@@ -80,14 +79,14 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
     }
     show.step(&format!("taking {} captures", people.len()));
     let captures = Arc::new(scene.captures(people).await?);
-    let clients = scene.clients(&gate).await?;
+    let gates = scene.gates().await?;
     let next = Arc::new(AtomicU64::new(0));
     let board = {
         let (captures, next) = (captures.clone(), next.clone());
         move |number: usize| {
-            let (client, captures, next) = (clients[number % clients.len()].clone(), captures.clone(), next.clone());
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let (client, captures) = (gates.next(number, place), captures.clone());
             async move {
-                let place = next.fetch_add(1, Ordering::Relaxed);
                 let encounter = EncounterId(u128::from(place) + 1);
                 let capture = Capture { encounter, ..captures.get(place as usize)?.clone() };
                 Some(match client.board(capture).await {

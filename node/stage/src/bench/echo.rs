@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use node_link::endpoint::SERVER_NAME;
+use node_link::limits::CONNECTION_WINDOW_BYTES;
 use node_link::{Identity, bind, bind_client};
 
 use super::scene::Scene;
@@ -33,6 +34,7 @@ pub async fn serve<E: From<Error>>(
 
 async fn answer_all(incoming: quinn::Incoming, answer: Vec<u8>) {
     let Ok(connection) = incoming.await else { return };
+    connection.set_receive_window(CONNECTION_WINDOW_BYTES.into());
     while let Ok((mut send, mut receive)) = connection.accept_bi().await {
         let answer = answer.clone();
         tokio::spawn(async move {

@@ -66,7 +66,7 @@ pub struct Report {
 /// Where it cannot be carried through.
 pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl Show) -> Result<Report, Error> {
     let scene = Scene::set(options, nodes, galleries, show).await?;
-    let gate = scene.cluster.gate("GATE-01")?;
+    let gate = scene.cluster.gate("GATE-ECHO")?;
     let mut generator = ChaCha8Rng::seed_from_u64(options.seed);
     let mut pick = |count: usize| generator.next_u32() as usize % count;
     let mut people = Vec::with_capacity(CAPTURES);
@@ -76,8 +76,8 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
     }
     show.step(&format!("taking {} captures", people.len()));
     let captures = Arc::new(scene.captures(people).await?);
-    let clients = scene.clients(&gate).await?;
-    let first = clients[0].identify(captures[0].clone()).await?;
+    let gates = scene.gates().await?;
+    let first = gates.next(0, 0).identify(captures[0].clone()).await?;
     let request_bytes = frame_bytes(&Request::Identify(captures[0].clone()))?;
     let answer_bytes = frame_bytes(&Response::Answer(first))?;
     let echo = Echo::start(&scene, &gate, usize::from(options.connections), answer_bytes).await?;
@@ -85,11 +85,11 @@ pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl 
     let request = Arc::new(vec![7; request_bytes]);
     let next = Arc::new(AtomicU64::new(0));
     let identify = {
-        let (clients, captures) = (clients.clone(), captures.clone());
+        let captures = captures.clone();
         move |number: usize| {
-            let (client, captures, next) = (clients[number % clients.len()].clone(), captures.clone(), next.clone());
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let (client, captures) = (gates.next(number, place), captures.clone());
             async move {
-                let place = next.fetch_add(1, Ordering::Relaxed);
                 let encounter = EncounterId(u128::from(place) + 1);
                 let capture = Capture { encounter, ..captures[place as usize % captures.len()].clone() };
                 Some(client.identify(capture).await.map(|_| ()).map_err(|error| error.to_string()))

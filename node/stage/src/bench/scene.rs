@@ -8,7 +8,7 @@ use cluster_config::limits::GATE_DEADLINE_MS;
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::gate::Capture;
 use cluster_config::wire::operator::{ClusterStatus, Request, Response};
-use node_link::{GateClient, Identity, OperatorClient};
+use node_link::{GateClient, OperatorClient};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -23,6 +23,12 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Manifests on their way at once: enough that nodes build while others flush.
 const MANIFESTS_IN_FLIGHT: usize = 16;
+
+/// Gates, and what each asks before the next one's turn: at 25,000 requests a second the first one's turn comes again
+/// when its 1,000 are earned back ([`node_link::limits::GATE_REQUESTS_A_MINUTE_MAX`]).
+const GATES: usize = 256;
+/// See [`GATES`].
+const TURN: usize = 1_000;
 
 /// What both benchmarks are told.
 #[derive(Debug, Clone)]
@@ -180,19 +186,19 @@ impl Scene {
         Ok(())
     }
 
-    /// Gate clients, spread over the nodes, each with a connection of its own to one node.
+    /// Gates, spread over the nodes, each with a certificate of its own and a connection to one node.
     ///
     /// # Errors
     /// Where a node does not answer.
-    pub async fn clients(&self, gate: &Identity) -> Result<Arc<Vec<GateClient>>, Error> {
+    pub async fn gates(&self) -> Result<Arc<Gates>, Error> {
         let addresses = self.cluster.addresses();
         let deadline = Duration::from_millis(GATE_DEADLINE_MS);
         let mut clients = Vec::new();
-        for number in 0..usize::from(self.setting.connections) {
-            let address = addresses[number % addresses.len()];
-            clients.push(GateClient::connect_to_one(address, gate.clone(), deadline).await?);
+        for number in 0..GATES {
+            let gate = self.cluster.gate(&format!("GATE-{:03}", number + 1))?;
+            clients.push(GateClient::connect_to_one(addresses[number % addresses.len()], gate, deadline).await?);
         }
-        Ok(Arc::new(clients))
+        Ok(Arc::new(Gates { clients, at_a_time: usize::from(self.setting.connections) }))
     }
 
     /// Captures of these people, each by its flight and place in it, made by all processors.
@@ -213,5 +219,20 @@ impl Scene {
             captures.extend(part.await.map_err(Error::failed)?);
         }
         Ok(captures)
+    }
+}
+
+/// Gates that ask in turns: as many at a time as the setting has connections, since a node bounds what one certificate
+/// may ask for within a minute.
+pub struct Gates {
+    clients: Vec<GateClient>,
+    at_a_time: usize,
+}
+
+impl Gates {
+    /// The gate that asks next in loop `number`, where `asked` is what all have asked so far.
+    pub fn next(&self, number: usize, asked: u64) -> GateClient {
+        let turn = asked as usize / (TURN * self.at_a_time);
+        self.clients[(turn * self.at_a_time + number % self.at_a_time) % self.clients.len()].clone()
     }
 }
