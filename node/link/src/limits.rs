@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-/// Connections of gates and operators that a node holds at once. 1,500 journeys a day need a few hundred gates, and each
-/// gate connects to two nodes. 4,096 leave room for a restart of all gates while their old connections time out.
+/// Connections of gates and operators that a node holds at once. 1,500 journeys a day need a few hundred gates, and
+/// each gate connects to two nodes. 4,096 leave room for a restart of all gates while their old connections time out.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
 /// Connections beside these that only other nodes get: three lanes each way for every node of the largest cluster, and
@@ -53,9 +53,43 @@ pub const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 /// Handshakes under way at once. Each takes about a millisecond of one core, so more of them would only wait.
 pub const HANDSHAKES_MAX: usize = 512;
 
+/// Among them, only for addresses from where there was a good handshake before: gates that have to move when a node is
+/// lost.
+pub const HANDSHAKES_FOR_KNOWN: usize = 128;
+
+/// Among them, only for addresses from where nodes came before: three lanes of 21 nodes at once.
+pub const HANDSHAKES_FOR_PEERS: usize = 64;
+
+/// Handshakes under way from one address that is not known yet. An honest one takes a round trip or two, so 32 are 300
+/// a second over 100 ms; ten addresses would have to be used to take what is for strangers.
+pub const HANDSHAKES_PER_ADDRESS: usize = 32;
+
+/// The same from an address that is known: all gates of an airport come from one when their node is lost.
+pub const HANDSHAKES_PER_KNOWN_ADDRESS: usize = 128;
+
 /// Handshakes under way from which on a newcomer has to prove its address first (a stateless retry). Spoofed packets
 /// then cost no state.
 pub const HANDSHAKES_BEFORE_ADDRESS_PROOF: usize = 64;
+
+/// The same for those from one address, so that who forges somebody's address takes little of their share.
+pub const HANDSHAKES_OF_ADDRESS_BEFORE_PROOF: usize = 8;
+
+/// After so long a handshake under way is given up where another one needs its place: four round trips of 100 ms.
+pub const HANDSHAKE_GRACE: Duration = Duration::from_millis(400);
+
+/// Failed handshakes from one address within a minute; after these, newcomers from there are turned away before any
+/// cryptography until some are earned back. Twenty gates with expired certificates fail as often behind one address.
+pub const FAILED_HANDSHAKES_A_MINUTE_MAX: u32 = 600;
+
+/// The same where there was a good handshake before, since others are there, too: at 100 a second these cost a tenth of
+/// a core.
+pub const KNOWN_FAILED_HANDSHAKES_A_MINUTE_MAX: u32 = 6_000;
+
+/// Addresses that are remembered as good: twice the connections, 40 bytes each.
+pub const KNOWN_ADDRESSES_MAX: usize = 2 * CONNECTIONS_MAX;
+
+/// Addresses whose failures are remembered. Beyond these each still has its share of handshakes under way alone.
+pub const FAILING_ADDRESSES_MAX: usize = CONNECTIONS_MAX;
 
 /// How long a handshake may take. The idle timeout alone would let a peer stretch it for ever.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -142,3 +176,4 @@ const _: () = assert!(SHUTDOWN_GRACE.as_millis() < cluster_config::limits::GATE_
 const _: () = assert!(CONNECTIONS_PER_IDENTITY_MAX * 64 <= CONNECTIONS_MAX);
 const _: () = assert!(GATE_REQUESTS_IN_FLIGHT_MAX * 64 <= REQUESTS_IN_FLIGHT_MAX);
 const _: () = assert!(OPERATOR_BODIES_BYTES_MAX * 4 <= BODIES_BYTES_MAX);
+const _: () = assert!(HANDSHAKES_FOR_KNOWN + HANDSHAKES_FOR_PEERS + 8 * HANDSHAKES_PER_ADDRESS < HANDSHAKES_MAX);

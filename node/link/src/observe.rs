@@ -1,5 +1,10 @@
 //! The server's metrics. Each server looks them up once, because a look-up costs more than counting.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cluster_config::actor::Actor;
 use cluster_config::wire::{Channel, RefusalCode};
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
@@ -22,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     pub(crate) connections: Gauge,
     pub(crate) accepted: Counter,
+    untold: Tally,
 }
 
 impl Metrics {
@@ -47,6 +53,7 @@ impl Metrics {
             in_flight: gauge!("tvs_link_requests_in_flight"),
             connections: gauge!("tvs_link_connections"),
             accepted: counter!("tvs_link_connections_total"),
+            untold: Tally::default(),
         }
     }
 
@@ -64,23 +71,64 @@ impl Metrics {
     }
 
     /// Counts a request for which a budget had no place.
-    pub(crate) fn over_budget(&self, budget: &'static str) {
+    pub(crate) fn over_budget(&self, budget: &'static str, from: &Actor) {
         counter!("tvs_link_over_budget_total", "budget" => budget).increment(1);
+        self.untold.note("requests over a budget", budget, || from.to_string());
     }
 
     /// Counts a connection that a limit turned away.
-    pub(crate) fn connection_refused(&self, reason: &'static str) {
+    pub(crate) fn connection_refused(&self, reason: &'static str, address: SocketAddr) {
         counter!("tvs_link_connections_refused_total", "reason" => reason).increment(1);
+        self.untold.note("connections refused", reason, || address.to_string());
     }
 
     /// Counts a handshake that failed.
-    pub(crate) fn handshake_failed(&self, reason: &'static str) {
+    pub(crate) fn handshake_failed(&self, reason: &'static str, address: SocketAddr, words: &str) {
         counter!("tvs_link_handshake_failures_total", "reason" => reason).increment(1);
+        self.untold.note("handshakes failed", reason, || format!("{address}: {words}"));
     }
 
     /// Counts a connection closed because nothing on it could be understood.
-    pub(crate) fn protocol_error(&self) {
+    pub(crate) fn protocol_error(&self, from: &Actor, words: &str) {
         counter!("tvs_link_protocol_errors_total").increment(1);
+        self.untold.note("connections closed", "protocol", || format!("{from}: {words}"));
+    }
+
+    /// Tells the log what was counted since the last call: one line for each kind and reason.
+    pub(crate) fn tell(&self) {
+        for ((what, reason), Untold { count, example }) in self.untold.take() {
+            tracing::info!(count, reason, example, "{what}");
+        }
+    }
+}
+
+/// What was counted and is not in the log yet, with an example. Who sends much makes no more lines than who sends
+/// little.
+#[derive(Clone, Default)]
+struct Tally(Arc<Mutex<Counts>>);
+
+type Counts = BTreeMap<(&'static str, &'static str), Untold>;
+
+struct Untold {
+    count: u64,
+    example: String,
+}
+
+impl Tally {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // No change under the lock can panic half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one. The first since the last line is the example.
+    fn note(&self, what: &'static str, reason: &'static str, example: impl FnOnce() -> String) {
+        let mut counts = self.lock();
+        let untold = counts.entry((what, reason)).or_insert_with(|| Untold { count: 0, example: example() });
+        untold.count += 1;
+    }
+
+    fn take(&self) -> Counts {
+        std::mem::take(&mut *self.lock())
     }
 }
 

@@ -1,28 +1,33 @@
 //! Accepts connections, bounds them, and hands each request to the [`Handler`] in a task of its own.
 
 mod budget;
+mod greetings;
+mod newcomers;
 mod registry;
 mod request;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use cluster_config::actor::Actor;
 use cluster_config::limits::STREAMS_PER_CONNECTION_MAX;
 use cluster_config::versions::Version;
 use cluster_config::wire::{gate, operator, peer};
-use quinn::{Connection, Endpoint, Incoming};
+use quinn::{Connection, Endpoint};
 use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 
-use crate::codes::{CODE_DONE, CODE_IDENTITY, CODE_LIMIT};
-use crate::error::{describe, handshake_label};
-use crate::identity::{Fingerprint, Shown, shown_by};
+use crate::codes::CODE_DONE;
+use crate::error::describe;
+use crate::identity::{Fingerprint, Shown};
 use crate::limits;
-use crate::observe::{Metrics, Up};
+use crate::observe::Metrics;
 use crate::version::version_of;
 use budget::Account;
-use cluster_config::actor::Actor;
-use registry::{Full, Registry};
+use newcomers::Newcomers;
+use registry::Registry;
 
 /// What a node does with the requests that reach it. The role of the sender is checked before.
 ///
@@ -72,7 +77,7 @@ struct Shared<H> {
     handler: Arc<H>,
     metrics: Metrics,
     registry: Arc<Registry>,
-    handshakes: AtomicUsize,
+    newcomers: Newcomers,
     stopping: AtomicBool,
 }
 
@@ -122,20 +127,24 @@ pub async fn serve<H: Handler>(
         handler,
         metrics: Metrics::new(),
         registry: connections.registry,
-        handshakes: AtomicUsize::new(0),
+        newcomers: Newcomers::new(),
         stopping: AtomicBool::new(false),
     });
     let closing = CloseOnDrop(shared.clone());
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            incoming = endpoint.accept() => match incoming {
-                Some(incoming) => admit(&shared, incoming),
+            newcomer = endpoint.accept() => match newcomer {
+                Some(newcomer) => newcomers::admit(&shared, newcomer),
                 None => return,
             },
+            _ = seconds.tick() => shared.metrics.tell(),
         }
     }
+    shared.metrics.tell();
     shared.stopping.store(true, Ordering::Release);
     endpoint.set_server_config(None);
     let finished = async {
@@ -161,74 +170,6 @@ impl<H: Handler> Drop for CloseOnDrop<H> {
             session.connection.close(CODE_DONE, b"the node stops");
         }
     }
-}
-
-/// Takes or refuses a newcomer by the number of handshakes under way, before any cryptography.
-fn admit<H: Handler>(shared: &Arc<Shared<H>>, incoming: Incoming) {
-    let handshakes = shared.handshakes.load(Ordering::Relaxed);
-    if handshakes >= limits::HANDSHAKES_MAX {
-        shared.metrics.connection_refused("handshakes");
-        return incoming.refuse();
-    }
-    if shared.registry.len() >= limits::CONNECTIONS_MAX + limits::CONNECTIONS_FOR_PEERS {
-        shared.metrics.connection_refused("connections");
-        return incoming.refuse();
-    }
-    if handshakes >= limits::HANDSHAKES_BEFORE_ADDRESS_PROOF && incoming.may_retry() {
-        // `may_retry` has just said yes. On an error the newcomer is dropped.
-        let _ = incoming.retry();
-        return;
-    }
-    shared.handshakes.fetch_add(1, Ordering::Relaxed);
-    tokio::spawn(greet(shared.clone(), incoming));
-}
-
-/// Finishes the handshake and, if the certificate is in order, serves the connection.
-async fn greet<H: Handler>(shared: Arc<Shared<H>>, incoming: Incoming) {
-    let address = incoming.remote_address();
-    let result = match incoming.accept() {
-        Ok(connecting) => tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, connecting).await,
-        Err(error) => Ok(Err(error)),
-    };
-    shared.handshakes.fetch_sub(1, Ordering::Relaxed);
-    let connection = match result {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => {
-            shared.metrics.handshake_failed(handshake_label(&error));
-            tracing::info!(%address, error = describe(&error), "handshake failed");
-            return;
-        }
-        Err(_) => return shared.metrics.handshake_failed("timeout"),
-    };
-    let shown = match shown_by(&connection) {
-        Ok(shown) => shown,
-        Err(reason) => {
-            shared.metrics.handshake_failed("identity");
-            tracing::info!(%address, reason, "certificate refused");
-            return connection.close(CODE_IDENTITY, reason.as_bytes());
-        }
-    };
-    let (session, _entry) = match shared.registry.enter(connection.clone(), &shown) {
-        Ok(entered) => entered,
-        Err(full) => {
-            let (label, reason) = match full {
-                Full::Identity => ("identity", "too many connections with this certificate"),
-                Full::Node => ("connections", "too many connections at this node; ask another"),
-            };
-            shared.metrics.connection_refused(label);
-            return connection.close(CODE_LIMIT, reason.as_bytes());
-        }
-    };
-    if let Some(reason) = shared.handler.turns_away(&shown.actor, &shown.fingerprint) {
-        shared.metrics.handshake_failed("turned_away");
-        return connection.close(CODE_IDENTITY, reason.as_bytes());
-    }
-    if shared.stopping.load(Ordering::Acquire) {
-        return session.connection.close(CODE_DONE, b"the node stops");
-    }
-    shared.metrics.accepted.increment(1);
-    let _up = Up::new(&shared.metrics.connections);
-    accept_requests(&shared, &session).await;
 }
 
 async fn accept_requests<H: Handler>(shared: &Arc<Shared<H>>, session: &Arc<Session>) {

@@ -83,19 +83,28 @@ struct Taken {
 
 /// So many a minute, and all of them at once where there were none for a minute.
 #[derive(Debug, Default, Clone, Copy)]
-struct Pace {
+pub(super) struct Pace {
     /// When what was taken is earned back in full.
     whole_at: Duration,
 }
 
 impl Pace {
-    fn take(&mut self, now: Duration, a_minute: u32) -> bool {
-        let whole_at = self.whole_at.max(now) + MINUTE / a_minute;
-        if whole_at > now + MINUTE {
-            return false;
+    /// Takes one; gives whether there was one left.
+    pub(super) fn take(&mut self, now: Duration, a_minute: u32) -> bool {
+        let spent = self.is_spent(now, a_minute);
+        if !spent {
+            self.whole_at = self.whole_at.max(now) + MINUTE / a_minute;
         }
-        self.whole_at = whole_at;
-        true
+        !spent
+    }
+
+    pub(super) fn is_spent(&self, now: Duration, a_minute: u32) -> bool {
+        self.whole_at.max(now) + MINUTE / a_minute > now + MINUTE
+    }
+
+    /// Whether all is earned back.
+    pub(super) fn is_whole(&self, now: Duration) -> bool {
+        self.whole_at <= now
     }
 }
 
@@ -194,7 +203,7 @@ impl Account {
     /// Whether nothing is taken and everything earned back, so that nothing is lost if this is forgotten.
     pub(super) fn at_rest(&self, now: Duration) -> bool {
         let used = lock(&self.used);
-        used.taken.requests == 0 && used.requests.whole_at <= now && used.records.whole_at <= now
+        used.taken.requests == 0 && used.requests.is_whole(now) && used.records.is_whole(now)
     }
 
     /// What its owner is told whose request has no place.

@@ -54,8 +54,7 @@ pub(super) async fn handle<H: Handler>(
             return shed(metrics, &session, over, &mut send).await;
         }
         Err(Unread::Foreign(refusal)) => {
-            metrics.protocol_error();
-            tracing::info!(from = %session.from, %refusal, "connection closed");
+            metrics.protocol_error(&session.from, &refusal.to_string());
             // The connection is closed next, so an error does not matter.
             let _ = send.reset(CODE_PROTOCOL);
             return session.connection.close(CODE_PROTOCOL, refusal.to_string().as_bytes());
@@ -168,7 +167,7 @@ fn late(part: &str, position: usize, time: Duration) -> Refusal {
 
 /// Refuses what is over a budget. A flood of such requests waits for its refusals, so that it costs others little.
 async fn shed(metrics: &Metrics, session: &Session, over: Over, send: &mut SendStream) {
-    metrics.over_budget(over.as_str());
+    metrics.over_budget(over.as_str(), &session.from);
     let account = &session.account;
     // The semaphore is never closed, so there is no error.
     let _place = account.refusals().acquire().await;
