@@ -27,6 +27,8 @@ enum Place {
     Disk,
     /// In the walk over all requests by the rules of authority.
     Walk,
+    /// In the real raft group, in simulated time.
+    Group,
 }
 
 /// A fault, and how it has to be caught.
@@ -50,6 +52,10 @@ const fn disk(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) 
 
 const fn walk(canary: Canary, told_by: &'static [&'static str]) -> Case {
     Case { canary, place: Place::Walk, told_by, seeds_max: 1, from: 1 }
+}
+
+const fn group(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) -> Case {
+    Case { canary, place: Place::Group, told_by, seeds_max, from: 1 }
 }
 
 const CASES: [Case; Canary::ALL.len()] = [
@@ -85,6 +91,7 @@ const CASES: [Case; Canary::ALL.len()] = [
     disk(Canary::RenameBeforeSync, &["refused", "acknowledged"], 6),
     world(Canary::KeyWithoutDigest, &["P12"], 20),
     walk(Canary::AnyNodeCommands, &["P11"]),
+    group(Canary::UndecodableSnapshot, &["P13"], 5),
 ];
 
 /// Which canaries.
@@ -160,6 +167,10 @@ fn caught(case: &Case) -> Option<(u64, String)> {
             Place::Walk => {
                 plant(Some(case.canary));
                 p11_authority::walk(Canaries::of_process()).err().map(|said| (from, said)).into_iter().collect()
+            }
+            Place::Group => {
+                plant(Some(case.canary));
+                harness::group::run(from, SECONDS).failures.into_iter().map(|failure| (from, failure)).collect()
             }
             Place::Disk => {
                 // The fault is planted in the writer. The fault in reading frames is needed where the image is opened.

@@ -71,11 +71,13 @@ pub enum Canary {
     KeyWithoutDigest,
     /// Any node may command, member or not, and in anybody's name.
     AnyNodeCommands,
+    /// A snapshot that does not decode is kept, and the log behind it goes.
+    UndecodableSnapshot,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -108,6 +110,7 @@ impl Canary {
         Self::RenameBeforeSync,
         Self::KeyWithoutDigest,
         Self::AnyNodeCommands,
+        Self::UndecodableSnapshot,
     ];
 }
 

@@ -147,6 +147,7 @@ pub struct Segment {
     /// SHA-256 of `bytes`.
     pub hash: ContentHash,
     /// The content.
+    #[serde(with = "crate::raw")]
     pub bytes: Vec<u8>,
 }
 

@@ -18,6 +18,7 @@ pub mod member;
 pub mod person;
 pub mod policy;
 pub mod process;
+pub mod raw;
 pub mod rights;
 pub mod versions;
 pub mod wire;

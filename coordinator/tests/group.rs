@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::{Incarnation, NodeId};
-use cluster_config::limits::LEDGER_BATCH_RECORDS_MAX;
+use cluster_config::limits::{CHUNK_BYTES, LEDGER_BATCH_RECORDS_MAX};
 use cluster_config::wire::peer::Report;
 use coordinator::{Error, Planner, ProposeError};
 use coordinator_core::{Outcome, RecordOutcome, membership};
@@ -189,10 +189,23 @@ async fn a_node_that_was_away_for_long_catches_up_from_a_snapshot() {
     })
     .await;
     until("the leader has purged", || lead.purged_index() > left_at).await;
-    lead.record(record(1)).await.expect("recorded");
+    let rest: Vec<_> = nodes.iter().filter(|n| n.node_id() != away.node_id()).cloned().collect();
+    for first in (0..8_000).step_by(200) {
+        let records = (first..first + 200).map(record).collect::<Vec<_>>();
+        while leader(&rest).await.record_batch(records.clone()).await.is_err() {}
+    }
+    applied_everywhere(&rest, leader(&rest).await.applied_index()).await;
+    for node in &rest {
+        node.make_snapshot().await.expect("a snapshot with the records");
+    }
+    let lead = leader(&rest).await;
     let again = group.start(away.node_id().0);
     applied_everywhere(std::slice::from_ref(&again), lead.applied_index()).await;
     assert!(again.snapshot_index().is_some(), "it came by snapshot");
+    // F7: it came in one message, which took the longer the larger the state was.
+    let messages = group.network.snapshot_messages.lock().expect("lock").clone();
+    assert!(messages.len() >= 3, "{messages:?}");
+    assert!(messages.iter().all(|bytes| *bytes < CHUNK_BYTES + 1_024), "{messages:?}");
     assert_eq!(again.with_state(Clone::clone), lead.with_state(Clone::clone));
 
     group.kill(&again).await;

@@ -33,7 +33,7 @@ impl StoreBuilder<TypeConfig, Log, Machine, TempDir> for Builder {
         let folder = tempfile::tempdir().expect("temporary folder");
         let log = Log::open(&folder.path().join("log"), 1, no_fault()).expect("open log");
         let snapshots = Snapshots::open(&folder.path().join("snapshots")).expect("open snapshots");
-        Ok((folder, log, Machine::new(snapshots, None)))
+        Ok((folder, log, Machine::new(snapshots, None, None)))
     }
 }
 
@@ -354,12 +354,12 @@ fn a_damaged_snapshot_falls_back_to_the_one_before() {
     let folder = tempfile::tempdir().expect("folder");
     let snapshots = Snapshots::open(folder.path()).expect("open");
     for index in [10, 20, 30] {
-        snapshots.save(&snapshot(index)).expect("save");
+        snapshots.save(&snapshot(index), |_| Ok(())).expect("save");
     }
     assert!(!snapshot_file(folder.path(), 10).exists(), "two are kept");
     let newest = |snapshots: &Snapshots| {
-        let (stored, problems) = snapshots.newest().expect("list");
-        (stored.and_then(|s| s.meta.last_log_id).map(|id| id.index), problems.len())
+        let newest = snapshots.newest(|_| Ok(())).expect("list");
+        (newest.found.and_then(|(s, ())| s.meta.last_log_id).map(|id| id.index), newest.problems.len())
     };
     assert_eq!(newest(&snapshots), (Some(30), 0));
     let file = snapshot_file(folder.path(), 30);
@@ -404,7 +404,7 @@ async fn a_purged_log_without_a_readable_snapshot_is_refused_with_the_fix() {
         log.purge(log_id(3, 19)).await.expect("purge");
     }
     let snapshots = Snapshots::open(&folder.path().join("snapshots")).expect("open");
-    snapshots.save(&snapshot(25)).expect("save");
+    snapshots.save(&snapshot(25), |_| Ok(())).expect("save");
     flip(&snapshot_file(&folder.path().join("snapshots"), 25), 60);
     let options = Options {
         node_id: NodeId(1),

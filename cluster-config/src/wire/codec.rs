@@ -8,7 +8,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::limits::PEER_FRAME_BYTES_MAX;
+use crate::limits::{GATE_FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
 use crate::versions::{Unknown, Version, within};
 
 /// Why bytes are not a message, or a message does not become bytes.
@@ -40,10 +40,22 @@ pub enum Error {
     Encode(String),
 }
 
-type Wire = Configuration<LittleEndian, Varint, Limit<PEER_FRAME_BYTES_MAX>>;
+/// Bytes that bincode counts at most for one byte of a message: a small `u128` is one byte, and counts as 16.
+const CLAIM_PER_BYTE: usize = 16;
 
-fn wire() -> Wire {
-    bincode::config::standard().with_limit::<PEER_FRAME_BYTES_MAX>()
+/// A message up to here may claim [`SMALL_CLAIM_MAX`] and no more. Everything from outside the cluster is as short.
+const SMALL_BYTES_MAX: usize = OPERATOR_FRAME_BYTES_MAX;
+const SMALL_CLAIM_MAX: usize = CLAIM_PER_BYTE * SMALL_BYTES_MAX;
+
+/// The same of the longest message.
+const CLAIM_MAX: usize = CLAIM_PER_BYTE * PEER_FRAME_BYTES_MAX;
+
+const _: () = assert!(GATE_FRAME_BYTES_MAX <= SMALL_BYTES_MAX);
+
+type Wire<const CLAIM: usize> = Configuration<LittleEndian, Varint, Limit<CLAIM>>;
+
+fn wire<const CLAIM: usize>() -> Wire<CLAIM> {
+    bincode::config::standard().with_limit::<CLAIM>()
 }
 
 /// Encodes `message` in the newest version: for what does not leave this process, or has one form alone.
@@ -99,7 +111,9 @@ pub fn decode_stamped<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Re
 
 /// Encodes in the version that this thread is within.
 pub(crate) fn encode_here<T: Serialize>(message: &T, bytes_max: usize) -> Result<Vec<u8>, Error> {
-    let bytes = bincode::serde::encode_to_vec(message, wire()).map_err(|e| Error::Encode(e.to_string()))?;
+    let bytes_max = bytes_max.min(PEER_FRAME_BYTES_MAX);
+    let bytes = bincode::serde::encode_to_vec(message, wire::<CLAIM_MAX>());
+    let bytes = bytes.map_err(|e| Error::Encode(e.to_string()))?;
     if bytes.len() > bytes_max {
         return Err(Error::TooLarge { bytes: bytes.len(), bytes_max });
     }
@@ -108,11 +122,20 @@ pub(crate) fn encode_here<T: Serialize>(message: &T, bytes_max: usize) -> Result
 
 /// Decodes in the version that this thread is within.
 pub(crate) fn decode_here<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Error> {
+    let bytes_max = bytes_max.min(PEER_FRAME_BYTES_MAX);
     if bytes.len() > bytes_max {
         return Err(Error::TooLarge { bytes: bytes.len(), bytes_max });
     }
-    let (message, used) = bincode::serde::decode_from_slice(bytes, wire()).map_err(|e| Error::Malformed {
-        position: understood::<T>(bytes),
+    match bytes.len() {
+        ..=SMALL_BYTES_MAX => decode_claiming::<T, SMALL_CLAIM_MAX>(bytes),
+        _ => decode_claiming::<T, CLAIM_MAX>(bytes),
+    }
+}
+
+fn decode_claiming<T: DeserializeOwned, const CLAIM: usize>(bytes: &[u8]) -> Result<T, Error> {
+    let decoded = bincode::serde::decode_from_slice(bytes, wire::<CLAIM>());
+    let (message, used) = decoded.map_err(|e| Error::Malformed {
+        position: understood::<T, CLAIM>(bytes),
         bytes: bytes.len(),
         reason: e.to_string(),
     })?;
@@ -128,9 +151,63 @@ pub(crate) fn decode_here<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -
 
 /// Up to which byte `bytes` could be read as a message. bincode's errors do not say, so it is read once more, byte by
 /// counted byte; only malformed messages cost that.
-fn understood<T: DeserializeOwned>(bytes: &[u8]) -> usize {
+fn understood<T: DeserializeOwned, const CLAIM: usize>(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     // It fails again, at the place that is wanted.
-    let _ = bincode::serde::decode_from_std_read::<T, _, _>(&mut rest, wire());
+    let _ = bincode::serde::decode_from_std_read::<T, _, _>(&mut rest, wire::<CLAIM>());
     bytes.len() - rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::*;
+
+    /// One byte on the wire and 16 where bincode counts it; none in memory, so that a long message costs nothing here.
+    #[derive(Clone, Copy)]
+    struct Small;
+
+    impl Serialize for Small {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_u128(0)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Small {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            u128::deserialize(deserializer).map(|_| Self)
+        }
+    }
+
+    /// F1: a limit that counted otherwise in reading than in writing made a snapshot that no start could read.
+    #[test]
+    fn what_encodes_decodes_up_to_the_last_byte_of_the_limit() {
+        // One more than bincode's limit was good for, when it was that of the longest message.
+        let numbers = vec![Small; PEER_FRAME_BYTES_MAX / CLAIM_PER_BYTE + 1];
+        let bytes = encode(&numbers, PEER_FRAME_BYTES_MAX).expect("it is far below the limit");
+        assert!(bytes.len() < PEER_FRAME_BYTES_MAX / CLAIM_PER_BYTE + 16);
+        let read: Vec<Small> = decode(&bytes, PEER_FRAME_BYTES_MAX).expect("what encodes decodes");
+        assert_eq!(read.len(), numbers.len());
+        assert!(decode::<Vec<Small>>(&bytes, bytes.len()).is_ok(), "the limit itself is allowed");
+        assert!(matches!(decode::<Vec<Small>>(&bytes, bytes.len() - 1), Err(Error::TooLarge { .. })));
+        assert!(matches!(encode(&numbers, bytes.len() - 1), Err(Error::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_short_message_that_fills_its_limit_with_the_smallest_numbers_decodes() {
+        // The length takes five bytes.
+        let numbers = vec![Small; SMALL_BYTES_MAX - 5];
+        let bytes = encode(&numbers, SMALL_BYTES_MAX).expect("it fits exactly");
+        assert_eq!(bytes.len(), SMALL_BYTES_MAX);
+        assert_eq!(decode::<Vec<Small>>(&bytes, SMALL_BYTES_MAX).expect("it decodes").len(), numbers.len());
+    }
+
+    #[test]
+    fn a_short_message_cannot_ask_for_much_memory() {
+        // A text of 1 TiB, of which nothing follows.
+        let bytes = encode(&(1u64 << 40), 64).expect("a length");
+        let error = decode::<String>(&bytes, 64).expect_err("nothing follows");
+        assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    }
 }

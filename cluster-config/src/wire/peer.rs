@@ -19,7 +19,11 @@ pub enum Request {
     /// First request on each connection: who is there, and do both agree on the cluster?
     Hello(Hello),
     /// One remote procedure call of the raft group; the body belongs to `coordinator`.
-    Raft { call: RaftCall, body: Vec<u8> },
+    Raft {
+        call: RaftCall,
+        #[serde(with = "crate::raw")]
+        body: Vec<u8>,
+    },
     /// A command of the replicated state, forwarded to the leader.
     Propose {
         /// Who asked for the change.
@@ -60,7 +64,7 @@ pub enum Response {
     /// To [`Request::Hello`].
     Hello(Hello),
     /// To [`Request::Raft`]: the encoded result.
-    Raft(Vec<u8>),
+    Raft(#[serde(with = "crate::raw")] Vec<u8>),
     /// To [`Request::Propose`]: the encoded outcome.
     Proposed(Vec<u8>),
     /// To [`Request::Propose`] where this node does not lead: ask that one.
@@ -108,6 +112,7 @@ pub enum RaftCall {
     Vote,
     /// Would you vote for me? (Ongaro, Consensus: Bridging Theory and Practice, section 9.6)
     PreVote,
+    /// One chunk of a snapshot.
     Snapshot,
     /// Leader transfer (the same, section 3.10).
     TransferLeader,

@@ -91,8 +91,8 @@ impl State {
         self.passengers(journey).is_some_and(Gallery::is_open)
     }
 
-    /// A copy for a snapshot: everything but the ledger's indexes, which reading the snapshot back rebuilds. Its cost
-    /// does not grow with the ledger.
+    /// A copy for a snapshot: everything but the ledger's indexes, which reading the snapshot back rebuilds. Journeys,
+    /// galleries, placements and the ledger's full chunks are shared with it, since it is made on the raft thread.
     pub fn freeze(&self) -> Self {
         Self {
             members: self.members.clone(),

@@ -17,7 +17,7 @@ use cluster_config::wire::peer::RaftCall;
 use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, State, membership};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
-use openraft::storage::{RaftLogStorage, Snapshot};
+use openraft::storage::RaftLogStorage;
 use openraft::{ChangeMembers, ReadPolicy, ServerState};
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -27,7 +27,8 @@ use crate::error::{Error, ProposeError};
 use crate::group::opening::{Leadership, Parts, open};
 use crate::group::options::Options;
 use crate::group::raft::{self, Peer, TypeConfig};
-use crate::group::transport::{SnapshotMessage, Transport};
+use crate::group::transfer::{Answer, Incoming, Taken};
+use crate::group::transport::Transport;
 use crate::log::Log;
 use crate::machine::StateGuard;
 use crate::proposing::propose::submit;
@@ -46,6 +47,7 @@ pub struct Coordinator {
 
 struct Inner {
     parts: Parts,
+    incoming: Incoming,
     runtime: Handle,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     stopped: watch::Receiver<bool>,
@@ -105,7 +107,9 @@ impl Coordinator {
     }
 
     fn of(parts: Parts, runtime: Handle, stop: Option<oneshot::Sender<()>>, stopped: watch::Receiver<bool>) -> Self {
-        Self { inner: Arc::new(Inner { parts, runtime, stop: Mutex::new(stop), stopped }) }
+        Self {
+            inner: Arc::new(Inner { parts, incoming: Incoming::default(), runtime, stop: Mutex::new(stop), stopped }),
+        }
     }
 
     pub fn node_id(&self) -> NodeId {
@@ -304,10 +308,15 @@ impl Coordinator {
                 encode_answer(answer.await?, version)
             }
             RaftCall::Snapshot => {
-                let (message, version): (SnapshotMessage, _) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
-                let snapshot = Snapshot { meta: message.meta, snapshot: Arc::new(message.data) };
-                let answer = self.on_raft(async move { raft.install_full_snapshot(message.vote, snapshot).await });
-                encode_answer(answer.await?, version)
+                let (chunk, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                let answer = match self.inner.incoming.take(chunk)? {
+                    Taken::Answer(answer) => answer,
+                    Taken::Whole(vote, snapshot) => {
+                        let answer = self.on_raft(async move { raft.install_full_snapshot(vote, snapshot).await });
+                        Answer::Whole(answer.await?.map_err(|fatal| Error::Stopped(fatal.to_string()))?)
+                    }
+                };
+                Ok(codec::encode_stamped(&answer, version, PEER_FRAME_BYTES_MAX)?)
             }
         }
     }

@@ -4,4 +4,5 @@ pub(crate) mod coordinator;
 pub(crate) mod opening;
 pub(crate) mod options;
 pub mod raft;
+mod transfer;
 pub mod transport;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cluster_config::ids::NodeId;
+use coordinator_core::State;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::RaftLogStorage;
@@ -14,12 +15,12 @@ use tokio::task::AbortHandle;
 
 use crate::error::Error;
 use crate::group::options::Options;
-use crate::group::raft::{self, TypeConfig};
+use crate::group::raft::{self, SnapshotMeta, TypeConfig};
 use crate::group::transport::{Network, Transport};
 use crate::log::Log;
 use crate::log::durable;
 use crate::machine::snapshot::Snapshots;
-use crate::machine::{Machine, Raft, SharedState};
+use crate::machine::{Machine, Raft, SharedState, read_state};
 use crate::proposing::batcher::LedgerBatcher;
 use crate::{Now, OnFault};
 
@@ -74,8 +75,8 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     let log_folder = options.data_dir.join("log");
     let log = Log::open(&log_folder, node_id.0, options.on_fault.clone())?;
     let snapshots = Snapshots::open(&options.data_dir.join("snapshots"))?;
-    check_snapshots(&log, &snapshots)?;
-    let machine = Machine::new(snapshots, log.version());
+    let restored = restore(&log, &snapshots)?;
+    let machine = Machine::new(snapshots, restored, log.version());
     let shared = machine.shared();
     let network = Network::new(transport, shared.clone());
     let raft = Raft::new(node_id.0, Arc::new(config), network, wrap(log), machine)
@@ -97,23 +98,27 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     Ok(Parts { node_id, now, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
 }
 
-/// The log must go on where the newest readable snapshot ends.
-fn check_snapshots(log: &Log, snapshots: &Snapshots) -> Result<(), Error> {
-    let (newest, problems) = snapshots.newest()?;
-    let covered = newest.and_then(|snapshot| snapshot.meta.last_log_id);
+/// The state of the newest snapshot that can be used. The log must go on where it ends. Newer ones are set aside.
+fn restore(log: &Log, snapshots: &Snapshots) -> Result<Option<(SnapshotMeta, State)>, Error> {
+    let newest = snapshots.newest(read_state)?;
+    let covered = newest.found.as_ref().and_then(|(snapshot, _)| snapshot.meta.last_log_id);
     let next = covered.map_or(0, |id| id.index + 1);
     if log.bounds().0 > next {
         let mut problem = match covered {
-            Some(id) => format!("the newest readable snapshot ends at entry {id}"),
-            None => "no snapshot can be read".to_owned(),
+            Some(id) => format!("the newest snapshot that can be used ends at entry {id}"),
+            None => "no snapshot can be used".to_owned(),
         };
-        for detail in problems {
+        for (_, detail) in newest.problems {
             problem.push_str("; ");
             problem.push_str(&detail);
         }
         return Err(Error::SnapshotsLost { path: snapshots.folder().to_owned(), problem });
     }
-    Ok(())
+    for (path, problem) in newest.problems {
+        tracing::error!(problem, "a snapshot cannot be used and is set aside; the state is made of what is before it");
+        snapshots.set_aside(&path)?;
+    }
+    Ok(newest.found.map(|(stored, state)| (stored.meta, state)))
 }
 
 /// Tells who leads, and reports when openraft has stopped because of an error.

@@ -41,7 +41,7 @@ pub const ENTRIES_KEPT: u64 = SNAPSHOT_AFTER_ENTRIES + 4_000;
 /// Entries in one replication message; with batches of 256 records each that is 16 MiB at most.
 pub const APPEND_ENTRIES_MAX: u64 = 256;
 
-/// How long one transfer of a snapshot may take, milliseconds: enough for half a gibibyte on a 100 Mbit/s line.
+/// How long a follower may take to install a snapshot that it has, and a new member to catch up, milliseconds.
 pub const SNAPSHOT_TRANSFER_MS_MAX: u64 = 60_000;
 
 /// What an entry of the log says. It is shared: the log's tail, the message to each follower and the state machine hold

@@ -17,10 +17,11 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::group::raft::{Peer, SnapshotMeta, TypeConfig, Vote};
+use crate::group::raft::{Peer, TypeConfig, Vote};
+use crate::group::transfer::{Answer, Outgoing};
 use crate::machine::{RaftSnapshot, SharedState, SnapshotData};
 
 /// Shortest timeout of a call without entries, milliseconds. openraft gives it one heartbeat, and a busy machine can
@@ -68,24 +69,6 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 type AppendResult = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct SnapshotMessage {
-    /// The sender's leadership.
-    pub vote: Vote,
-    /// What the snapshot covers.
-    pub meta: SnapshotMeta,
-    /// The encoded state.
-    pub data: Vec<u8>,
-}
-
-/// The same, borrowed for sending.
-#[derive(Serialize)]
-struct SnapshotMessageRef<'a> {
-    vote: Vote,
-    meta: &'a SnapshotMeta,
-    data: &'a Vec<u8>,
-}
 
 /// Makes the connections of one node.
 #[derive(Clone)]
@@ -142,6 +125,30 @@ impl Connection {
             let answer = sent.map_err(refused)?.await?;
             codec::decode_stamped(&answer, PEER_FRAME_BYTES_MAX).map(|(answer, _)| answer).map_err(refused)
         }
+    }
+}
+
+impl Connection {
+    /// Sends a snapshot chunk by chunk. `whole` is how long the follower may take once it has all of it.
+    async fn send_in_chunks(
+        &self,
+        vote: Vote,
+        snapshot: &RaftSnapshot,
+        whole: Duration,
+    ) -> Result<SnapshotResponse<TypeConfig>, TransportError> {
+        let mut outgoing = Outgoing::new(vote, snapshot);
+        while let Some((chunk, timeout)) = outgoing.next(whole) {
+            match self.call::<Answer, _>(RaftCall::Snapshot, &chunk, timeout).await {
+                Ok(answer) => {
+                    if let Some(response) = outgoing.take(answer) {
+                        return Ok(response);
+                    }
+                }
+                Err(TransportError::Timeout(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(TransportError::Timeout(self.target))
     }
 }
 
@@ -226,9 +233,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let message = SnapshotMessageRef { vote, meta: &snapshot.meta, data: &snapshot.snapshot };
-        let call = self.call(RaftCall::Snapshot, &message, option.soft_ttl());
-        match select(Box::pin(call), Box::pin(cancel)).await {
+        let sending = self.send_in_chunks(vote, &snapshot, option.soft_ttl());
+        match select(Box::pin(sending), Box::pin(cancel)).await {
             Either::Left((answer, _)) => answer.map_err(|error| rpc_error(&error).into()),
             Either::Right((closed, _)) => Err(closed.into()),
         }

@@ -37,6 +37,19 @@ pub fn sync_folder(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Disk`]; then there is no such file, or the one from before.
 pub fn write_file(folder: &Path, name: &str, parts: &[&[u8]]) -> Result<(), Error> {
+    write_checked(folder, name, parts, |_| Ok(()))
+}
+
+/// As [`write_file`]; the file gets its name only where `check` finds it good, and is removed else.
+///
+/// # Errors
+/// [`Error::Disk`], those of `check`.
+pub fn write_checked(
+    folder: &Path,
+    name: &str,
+    parts: &[&[u8]],
+    check: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
     let target = folder.join(name);
     let temporary = folder.join(format!("{name}.{TEMPORARY_SUFFIX}"));
     let mut file = File::create(&temporary).map_err(Error::disk(&temporary, "create the file"))?;
@@ -45,6 +58,10 @@ pub fn write_file(folder: &Path, name: &str, parts: &[&[u8]]) -> Result<(), Erro
     }
     if !planted(Canary::RenameBeforeSync) {
         file.sync_all().map_err(Error::disk(&temporary, "sync"))?;
+    }
+    if let Err(error) = check(&temporary) {
+        fs::remove_file(&temporary).map_err(Error::disk(&temporary, "remove"))?;
+        return Err(error);
     }
     fs::rename(&temporary, &target).map_err(Error::disk(&target, "rename into place"))?;
     sync_folder(folder)

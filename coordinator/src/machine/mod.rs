@@ -1,13 +1,16 @@
 //! The state machine: the replicated state in memory, built from the last snapshot and the log behind it.
+//!
+//! openraft calls it on the raft thread, where nothing may take longer as the state grows. So a snapshot is encoded,
+//! written, read back and decoded on a thread that may block, and so is a state that is replaced let go.
 
 pub mod snapshot;
 
 use std::cell::Cell;
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use cluster_config::canary::Canaries;
+use cluster_config::canary::{Canaries, Canary, planted};
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::versions::Version;
 use cluster_config::wire::codec;
@@ -18,8 +21,8 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
-use crate::error::Error;
-use crate::group::raft::{LogId, Peer, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::error::{Error, chain};
+use crate::group::raft::{LogId, Peer, SNAPSHOT_AFTER_ENTRIES, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::machine::snapshot::{Snapshots, Stored};
 
 /// The handle of openraft.
@@ -138,15 +141,21 @@ impl SharedState {
 pub struct Machine {
     shared: Arc<SharedState>,
     snapshots: Snapshots,
+    /// No snapshot is made before this entry: the last one could not be kept.
+    deferred_until: Arc<AtomicU64>,
 }
 
 impl Machine {
-    /// An empty machine that keeps its snapshots in `snapshots`. openraft installs the last one and replays the log,
-    /// whose newest entries are of version `written`.
-    pub fn new(snapshots: Snapshots, written: Option<Version>) -> Self {
+    /// A machine that goes on from `restored`, or from nothing, and keeps its snapshots in `snapshots`. openraft
+    /// replays the log, whose newest entries are of version `written`.
+    pub fn new(snapshots: Snapshots, restored: Option<(SnapshotMeta, State)>, written: Option<Version>) -> Self {
         let shared = Arc::new(SharedState::default());
         shared.raise_version(written);
-        Self { shared, snapshots }
+        if let Some((meta, state)) = restored {
+            shared.raise_version(state.version());
+            *shared.write() = Applied { state, last: meta.last_log_id, membership: meta.last_membership };
+        }
+        Self { shared, snapshots, deferred_until: Arc::default() }
     }
 
     /// The part that readers use.
@@ -160,6 +169,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?.map_err(io::Error::from)
 }
 
+/// Reads the state of a snapshot.
+///
+/// # Errors
+/// [`Error::Message`], [`Error::Version`].
+pub(crate) fn read_state(data: &[u8]) -> Result<State, Error> {
+    let (state, _) = codec::decode_stamped(data, PEER_FRAME_BYTES_MAX)?;
+    Ok(state)
+}
+
 /// A copy of the state to make a snapshot of, while the state itself goes on.
 #[derive(Debug)]
 pub struct Frozen {
@@ -168,6 +186,21 @@ pub struct Frozen {
     version: Version,
     meta: SnapshotMeta,
     snapshots: Snapshots,
+    deferred_until: Arc<AtomicU64>,
+}
+
+/// Encodes the state and keeps it, once what was written has been read back and decodes. The log behind it goes only
+/// then.
+fn keep(state: State, version: Version, meta: SnapshotMeta, snapshots: &Snapshots) -> Result<Stored, Error> {
+    let mut data = codec::encode_stamped(&state, version, PEER_FRAME_BYTES_MAX)?;
+    drop(state);
+    let is_planted = planted(Canary::UndecodableSnapshot);
+    if is_planted {
+        data.pop();
+    }
+    let stored = Stored { meta, data: Arc::new(data) };
+    snapshots.save(&stored, |written| if is_planted { Ok(()) } else { read_state(written).map(drop) })?;
+    Ok(stored)
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Frozen {
@@ -175,13 +208,27 @@ impl RaftSnapshotBuilder<TypeConfig> for Frozen {
 
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
         let state = self.state.take().ok_or_else(|| io::Error::other("a snapshot builder is used once"))?;
-        let snapshots = self.snapshots.clone();
-        let (meta, version) = (self.meta.clone(), self.version);
+        let (meta, version, snapshots) = (self.meta.clone(), self.version, self.snapshots.clone());
+        let deferred_until = self.deferred_until.clone();
         let stored = blocking(move || {
-            let data = Arc::new(codec::encode_stamped(&state, version, PEER_FRAME_BYTES_MAX)?);
-            let stored = Stored { meta, data };
-            snapshots.save(&stored)?;
-            Ok(stored)
+            let index = meta.last_log_id.map_or(0, |id| id.index);
+            match keep(state, version, meta, &snapshots) {
+                // What a disk holds that fails is unknown: the node ends.
+                Err(error @ Error::Disk { .. }) => Err(error),
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(
+                        error,
+                        index,
+                        "a snapshot does not decode and is not kept; the log stays as it is, and the disk fills: \
+                         report this to who maintains the nodes"
+                    );
+                    deferred_until.store(index + SNAPSHOT_AFTER_ENTRIES, Ordering::Relaxed);
+                    // openraft takes a snapshot of nothing for no snapshot.
+                    Ok(Stored { meta: SnapshotMeta::default(), data: Arc::default() })
+                }
+                kept => kept,
+            }
         })
         .await?;
         Ok(Snapshot { meta: stored.meta, snapshot: stored.data })
@@ -244,6 +291,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Ok(())
     }
 
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Frozen> {
+        let is_deferred = self.shared.applied_index() < Some(self.deferred_until.load(Ordering::Relaxed));
+        if is_deferred && !force { None } else { Some(self.get_snapshot_builder().await) }
+    }
+
     async fn get_snapshot_builder(&mut self) -> Frozen {
         let guard = self.shared.read();
         let applied = &guard.applied;
@@ -252,24 +304,27 @@ impl RaftStateMachine<TypeConfig> for Machine {
             version: self.shared.version(),
             meta: SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() },
             snapshots: self.snapshots.clone(),
+            deferred_until: self.deferred_until.clone(),
         }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
         let snapshots = self.snapshots.clone();
         let stored = Stored { meta: meta.clone(), data: snapshot };
-        let state: State = blocking(move || {
-            let (state, _) = codec::decode_stamped(&stored.data, PEER_FRAME_BYTES_MAX)?;
-            // At a start openraft installs the snapshot that it has just read from the disk.
-            let known = snapshots.newest()?.0;
-            if known.is_none_or(|known| known.meta != stored.meta) {
-                snapshots.save(&stored)?;
-            }
+        let state = blocking(move || {
+            let state = read_state(&stored.data)?;
+            snapshots.save(&stored, |_| Ok(()))?;
             Ok(state)
         })
         .await?;
         self.shared.raise_version(state.version());
-        *self.shared.write() = Applied { state, last: meta.last_log_id, membership: meta.last_membership.clone() };
+        let next = Applied { state, last: meta.last_log_id, membership: meta.last_membership.clone() };
+        let before = std::mem::replace(&mut *self.shared.write(), next);
+        blocking(move || {
+            drop(before);
+            Ok(())
+        })
+        .await?;
         let index = meta.last_log_id.map_or(0, |id| id.index);
         self.shared.changes.send_replace(index);
         Ok(())
@@ -277,11 +332,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
 
     async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot>, io::Error> {
         let snapshots = self.snapshots.clone();
-        let (stored, problems) = blocking(move || snapshots.newest()).await?;
-        for problem in problems {
+        let newest = blocking(move || snapshots.newest(|_| Ok(()))).await?;
+        for (_, problem) in newest.problems {
             tracing::error!(problem, "a snapshot cannot be read; an older one is used");
         }
-        Ok(stored.map(|stored| Snapshot { meta: stored.meta, snapshot: stored.data }))
+        Ok(newest.found.map(|(stored, ())| Snapshot { meta: stored.meta, snapshot: stored.data }))
     }
 }
 

@@ -25,6 +25,8 @@ const WAIT: Duration = Duration::from_secs(60);
 pub struct Network {
     nodes: Mutex<BTreeMap<NodeId, Coordinator>>,
     cut: Mutex<BTreeSet<NodeId>>,
+    /// Length of each message that was part of a snapshot, bytes.
+    pub snapshot_messages: Mutex<Vec<usize>>,
 }
 
 struct Link {
@@ -51,6 +53,9 @@ impl Transport for Link {
         body: Vec<u8>,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<u8>, TransportError>> {
+        if call == RaftCall::Snapshot {
+            self.network.snapshot_messages.lock().expect("lock").push(body.len());
+        }
         let cut = self.network.cut.lock().expect("lock").clone();
         let node = self.network.nodes.lock().expect("lock").get(&target).cloned();
         let reachable = !cut.contains(&target) && !cut.contains(&self.from);

@@ -12,6 +12,14 @@ use node_link::{Lane, LinkError, PeerLinks};
 /// Carries the group's calls.
 pub struct RaftLinks(pub PeerLinks);
 
+/// A snapshot must not stand before a heartbeat.
+fn lane_of(call: RaftCall) -> Lane {
+    match call {
+        RaftCall::Append | RaftCall::Vote | RaftCall::PreVote | RaftCall::TransferLeader => Lane::Raft,
+        RaftCall::Snapshot => Lane::Bulk,
+    }
+}
+
 impl coordinator::Transport for RaftLinks {
     fn call(
         &self,
@@ -26,7 +34,7 @@ impl coordinator::Transport for RaftLinks {
         Box::pin(async move {
             let address = address.map_err(|_| Unreachable(target))?;
             let begun = Instant::now();
-            let answered = links.call((target, address), Lane::Raft, &Request::Raft { call, body }, timeout).await;
+            let answered = links.call((target, address), lane_of(call), &Request::Raft { call, body }, timeout).await;
             metrics::histogram!("tvs_raft_call_seconds").record(begun.elapsed().as_secs_f64());
             match answered {
                 Ok(Response::Raft(body)) => Ok(body),

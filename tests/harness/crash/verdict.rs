@@ -56,9 +56,9 @@ fn opened(folder: &Path, image: &Path, done: &Model, issued: &Model) -> Result<(
         return Err(format!("{} entries from {first} on, and the last is {last:?}", entries.len()));
     }
     let newest = Snapshots::open(&image.join("snapshots"))
-        .and_then(|snapshots| snapshots.newest())
+        .and_then(|snapshots| snapshots.newest(|_| Ok(())))
         .map_err(|error| format!("snapshots: {}", chain(&error)))?;
-    let newest = newest.0.and_then(|snapshot| snapshot.meta.last_log_id).map(|id| id.index);
+    let newest = newest.found.and_then(|(snapshot, ())| snapshot.meta.last_log_id).map(|id| id.index);
     if newest != done.snapshot && newest != issued.snapshot {
         return Err(format!("the newest snapshot ends at {newest:?}; acknowledged is {:?}", done.snapshot));
     }

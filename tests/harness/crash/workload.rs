@@ -178,7 +178,7 @@ pub fn write(folder: &Path, seed: u64, count: usize) {
                     let meta = SnapshotMeta { last_log_id: Some(last), ..SnapshotMeta::default() };
                     // A state begins with the version in which it is written.
                     let data = Arc::new([vec![Version::CURRENT.0], last.index.to_le_bytes().repeat(2_000)].concat());
-                    snapshots.save(&Stored { meta, data }).expect("saved");
+                    snapshots.save(&Stored { meta, data }, |_| Ok(())).expect("saved");
                 }
                 Step::Purge(last) => log.purge(last).await.expect("purged"),
                 Step::Rest => tokio::time::sleep(REST).await,

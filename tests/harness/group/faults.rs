@@ -1,4 +1,4 @@
-//! What strikes the group: deaths, cuts, bad weather, slow disks, and operators who change it meanwhile.
+//! What strikes the group: deaths, cuts, bad weather, slow disks, snapshots, and operators who change it meanwhile.
 
 use std::time::Duration;
 
@@ -27,9 +27,10 @@ enum Fault {
     Transfer,
     Join,
     Leave,
+    Snapshot,
 }
 
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::Flicker,
@@ -43,6 +44,7 @@ const FAULTS: [Fault; 13] = [
     Fault::Transfer,
     Fault::Join,
     Fault::Leave,
+    Fault::Snapshot,
 ];
 
 impl Group {
@@ -108,6 +110,11 @@ impl Group {
                 }
                 Fault::Join if self.join().await => {}
                 Fault::Leave if self.leave(node).await => {}
+                Fault::Snapshot => {
+                    let Some(node) = self.network.node(node) else { continue };
+                    let outcome = timeout(COMMAND_TIMEOUT, node.make_snapshot()).await;
+                    self.tell(format!("node {} makes a snapshot: {outcome:?}", node.node_id()));
+                }
                 Fault::Join | Fault::Leave => continue,
             }
             self.struck(&format!("{fault:?}"));

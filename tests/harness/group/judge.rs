@@ -1,5 +1,10 @@
-//! What must hold of the group once all is well: P1, and Raft's own promises.
+//! What must hold of the group once all is well: P1, P13, and Raft's own promises.
 
+use cluster_config::limits::PEER_FRAME_BYTES_MAX;
+use cluster_config::wire::codec;
+use coordinator::Error;
+use coordinator::machine::snapshot::Snapshots;
+use coordinator_core::State;
 use tokio::time::Instant;
 
 use super::{Group, HEALING};
@@ -49,6 +54,7 @@ impl Group {
             }
         }
         wrong_way_round(appends).into_iter().for_each(|wrong| self.fail(format!("P1: {wrong}")));
+        self.snapshots_decode();
         let leaders = self.leaders.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         for (term, leaders) in leaders.iter().filter(|(_, leaders)| leaders.len() > 1) {
             self.fail(format!("election safety: {leaders:?} led in term {term}"));
@@ -59,5 +65,20 @@ impl Group {
         report.counts.insert("promised".to_owned(), promised);
         report.counts.insert("in the ledger".to_owned(), ledger.len());
         report.counts.insert("terms with a leader".to_owned(), leaders.len() as u64);
+    }
+    /// P13: every snapshot that was kept can be read by whoever starts on it.
+    fn snapshots_decode(&self) {
+        for id in self.members.borrow().keys() {
+            let folder = self.folder.path().join(id.to_string()).join("snapshots");
+            let decode = |data: &[u8]| {
+                codec::decode_stamped::<State>(data, PEER_FRAME_BYTES_MAX).map(|_| ()).map_err(Error::from)
+            };
+            match Snapshots::open(&folder).and_then(|snapshots| snapshots.newest(decode)) {
+                Ok(newest) => {
+                    newest.problems.iter().for_each(|(_, problem)| self.fail(format!("P13: node {id}: {problem}")));
+                }
+                Err(error) => self.fail(format!("P13: node {id}: {error}")),
+            }
+        }
     }
 }

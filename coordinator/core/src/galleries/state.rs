@@ -1,6 +1,7 @@
 //! What is committed of each gallery.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::gallery::ShardId;
@@ -122,12 +123,13 @@ impl Gallery {
     }
 }
 
+/// All galleries. Each is shared with the copies that snapshots are made of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Galleries(pub(super) BTreeMap<GalleryId, Gallery>);
+pub struct Galleries(pub(super) BTreeMap<GalleryId, Arc<Gallery>>);
 
 impl Galleries {
     pub fn get(&self, gallery: GalleryId) -> Option<&Gallery> {
-        self.0.get(&gallery)
+        self.0.get(&gallery).map(Arc::as_ref)
     }
 
     /// The gallery of a journey's passengers.
@@ -144,7 +146,7 @@ impl Galleries {
 
     /// All of them, by id.
     pub fn iter(&self) -> impl Iterator<Item = (GalleryId, &Gallery)> {
-        self.0.iter().map(|(id, gallery)| (*id, gallery))
+        self.0.iter().map(|(id, gallery)| (*id, gallery.as_ref()))
     }
 
     /// The shards of one gallery, and what is committed of each.
@@ -161,7 +163,7 @@ impl Galleries {
     }
 
     pub(crate) fn open(&mut self, id: GalleryId, gallery: Gallery) {
-        self.0.insert(id, gallery);
+        self.0.insert(id, Arc::new(gallery));
     }
 
     pub(crate) fn forget(&mut self, id: GalleryId) {
@@ -169,7 +171,7 @@ impl Galleries {
     }
 
     pub(crate) fn get_mut(&mut self, id: GalleryId) -> Option<&mut Gallery> {
-        self.0.get_mut(&id)
+        self.0.get_mut(&id).map(Arc::make_mut)
     }
 
     /// From now on these nodes hold the shard, or its people.

@@ -1,5 +1,7 @@
 //! How commands about journeys are applied.
 
+use std::sync::Arc;
+
 use cluster_config::canary::Canaries;
 use cluster_config::gallery::{GalleryId, Modality};
 use cluster_config::ids::JourneyId;
@@ -44,7 +46,7 @@ fn open(state: &mut State, plan: &JourneyPlan) -> Outcome {
         if let Some(known) = state.galleries.get_mut(gallery) {
             known.grow(plan.parts);
         }
-        state.journeys.0.insert(plan.id, plan.clone());
+        state.journeys.0.insert(plan.id, Arc::new(plan.clone()));
         return Outcome::Done;
     }
     if state.journeys.len() >= JOURNEYS_MAX {
@@ -60,7 +62,7 @@ fn open(state: &mut State, plan: &JourneyPlan) -> Outcome {
         state.galleries.forget(GalleryId::passengers(oldest));
     }
     state.galleries.open(gallery, Gallery::new(Modality::Face, plan.model, plan.parts));
-    state.journeys.0.insert(plan.id, plan.clone());
+    state.journeys.0.insert(plan.id, Arc::new(plan.clone()));
     Outcome::Done
 }
 

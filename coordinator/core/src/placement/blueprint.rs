@@ -1,6 +1,7 @@
 //! The blueprint: one placement of all shards on nodes, with a generation and a parent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{Epoch, Generation, NodeId};
@@ -41,7 +42,8 @@ impl Placement {
 pub struct Blueprint {
     generation: Generation,
     parent: Generation,
-    placements: BTreeMap<ShardId, Placement>,
+    /// Shared with the copies that snapshots are made of.
+    placements: BTreeMap<ShardId, Arc<Placement>>,
 }
 
 impl Blueprint {
@@ -57,12 +59,12 @@ impl Blueprint {
 
     /// Where a shard lives; absent where it is not placed.
     pub fn placement(&self, shard: ShardId) -> Option<&Placement> {
-        self.placements.get(&shard)
+        self.placements.get(&shard).map(Arc::as_ref)
     }
 
     /// All shards that are placed, and where they live.
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, &Placement)> {
-        self.placements.iter().map(|(shard, placement)| (*shard, placement))
+        self.placements.iter().map(|(shard, placement)| (*shard, placement.as_ref()))
     }
 
     /// How many shards are placed.
@@ -76,7 +78,7 @@ impl Blueprint {
     }
 
     pub(crate) fn place(&mut self, shard: ShardId, placement: Placement) {
-        self.placements.insert(shard, placement);
+        self.placements.insert(shard, Arc::new(placement));
     }
 
     /// Takes these shards off all nodes.
