@@ -46,11 +46,11 @@ async fn attempt(node: Arc<Node>, frame: Frame) -> (SocketAddr, Result<Response,
 }
 
 /// The request in a version: one of `frames`, or a new one.
-fn frame_of(request: &Request, version: Version, frames: &mut Vec<Frame>) -> Result<Frame, ClientError> {
+fn frame_of(request: &Request, version: Version, frames: &mut Vec<Frame>) -> Result<Frame, LinkError> {
     if let Some(known) = frames.iter().find(|frame| frame.version == version) {
         return Ok(known.clone());
     }
-    let frame = Frame::encode(Channel::Gate, version, request).map_err(|error| ClientError::Request(error.into()))?;
+    let frame = Frame::encode(Channel::Gate, version, request)?;
     frames.push(frame.clone());
     Ok(frame)
 }
@@ -100,18 +100,26 @@ pub(super) async fn run(
                 };
                 match picked {
                     Some(_) if !running.is_empty() && !client.budget.spend() => launch_at = now + hedge_after,
-                    Some(node) => {
-                        if !running.is_empty() {
-                            client.hedges.fetch_add(1, Ordering::Relaxed);
-                        } else if launches > 0 {
-                            client.retries.fetch_add(1, Ordering::Relaxed);
+                    Some(node) => match frame_of(request, version_of(&node.connection), &mut frames) {
+                        Err(error) if running.is_empty() => return Err(ClientError::Request(error)),
+                        // Only what this node understands cannot hold it. Those that were asked may still answer.
+                        Err(error) => {
+                            refusing.push(node.address);
+                            note(&mut tried, node.address, Failure::Link(error));
+                            launch_at = now;
                         }
-                        launches += 1;
-                        let frame = frame_of(request, version_of(&node.connection), &mut frames)?;
-                        answers.push(attempt(node.clone(), frame));
-                        running.push(Attempt { node, launched: now });
-                        launch_at = now + hedge_after;
-                    }
+                        Ok(frame) => {
+                            if !running.is_empty() {
+                                client.hedges.fetch_add(1, Ordering::Relaxed);
+                            } else if launches > 0 {
+                                client.retries.fetch_add(1, Ordering::Relaxed);
+                            }
+                            launches += 1;
+                            answers.push(attempt(node.clone(), frame));
+                            running.push(Attempt { node, launched: now });
+                            launch_at = now + hedge_after;
+                        }
+                    },
                     None if running.is_empty() => {
                         launch_at = now + pause;
                         // What nodes refused then they may do now. Without a warm node, looking costs nothing.
@@ -157,8 +165,13 @@ pub(super) async fn run(
                 Failure::Link(error)
             }
         };
-        tried.retain(|before| before.address != address);
-        tried.push(Tried { address, failure });
+        note(&mut tried, address, failure);
         launch_at = Instant::now();
     }
+}
+
+/// Keeps the last failure of each node.
+fn note(tried: &mut Vec<Tried>, address: SocketAddr, failure: Failure) {
+    tried.retain(|before| before.address != address);
+    tried.push(Tried { address, failure });
 }
