@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 use cluster_config::actor::Role;
-use cluster_config::ids::DeviceId;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType,
@@ -15,6 +14,7 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use crate::endpoint::SERVER_NAME;
+use crate::{identity, limits};
 use cluster_config::actor::Actor;
 
 /// How long an authority lives, days: ten years, longer than the machines that trust it.
@@ -22,8 +22,6 @@ const AUTHORITY_DAYS: u64 = 3_653;
 
 /// How long before it is issued a certificate becomes valid, so that a machine with a slow clock takes it.
 const CLOCK_SKEW: Duration = Duration::from_secs(3_600);
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Why a certificate was not made.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +35,36 @@ pub enum Error {
     /// The folder holds no usable authority.
     #[error("{path}: is not an authority's file ({reason}); make one with `tvs certs init`")]
     Authority { path: PathBuf, reason: String },
+    /// There is no certificate to renew.
+    #[error("{path}: is not a certificate to renew ({reason}); issue one with `tvs certs issue`")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The name cannot stand in a certificate.
     #[error("certificate name")]
     Name(#[from] cluster_config::ids::Error),
     /// The validity ends before it begins, or is out of range.
     #[error("validity {0}; choose at least one day, or an end after the beginning, before the year 9999")]
     Validity(String),
+    /// A certificate of this role may not be valid for so long.
+    #[error("validity of {days} days; choose at most {days_max} for the role {role}, and renew in time")]
+    TooLong {
+        /// What was asked for.
+        days: u64,
+        /// The role.
+        role: Role,
+        /// The most.
+        days_max: u32,
+    },
+    /// Others than its owner can read the authority's key.
+    #[error("{path}: others can read this key; run `chmod 600 {path}`, and make a new authority if it was copied")]
+    Exposed {
+        /// The key's file.
+        path: PathBuf,
+    },
     /// The certificate library failed: a fault of ours.
     #[error("certificate could not be made: {0}")]
     Making(String),
@@ -71,7 +93,7 @@ impl Validity {
             Self::Days(0) => (None, None),
             Self::Days(days) => {
                 let now = SystemTime::now();
-                (now.checked_sub(CLOCK_SKEW), now.checked_add(DAY.saturating_mul(days)))
+                (now.checked_sub(CLOCK_SKEW), now.checked_add(limits::DAY.saturating_mul(days)))
             }
             Self::Between { from, until } => (Some(from), Some(until)),
         };
@@ -150,6 +172,9 @@ impl Authority {
             }
         };
         let (key_path, key) = read("ca.key")?;
+        if is_exposed(&key_path) {
+            return Err(Error::Exposed { path: key_path });
+        }
         let (certificate_path, certificate) = read("ca.pem")?;
         let key =
             KeyPair::from_pem(&key).map_err(|error| Error::Authority { path: key_path, reason: error.to_string() })?;
@@ -167,25 +192,70 @@ impl Authority {
     /// be used on both sides of a connection.
     ///
     /// # Errors
-    /// [`Error::Name`], [`Error::Validity`], [`Error::Exists`], [`Error::File`].
+    /// [`Error::Name`], [`Error::Validity`], [`Error::TooLong`], [`Error::Exists`], [`Error::File`].
     pub fn issue(&self, role: Role, name: &str, validity: Validity) -> Result<Issued, Error> {
-        let name: DeviceId = name.parse()?;
-        let certificate_path = self.folder.join(format!("{name}.pem"));
-        let key_path = self.folder.join(format!("{name}.key"));
-        absent(&[&certificate_path, &key_path])?;
+        let actor = Actor { role, name: name.parse()? };
+        let issued = self.files(&actor);
+        absent(&[&issued.certificate, &issued.key])?;
+        let (certificate, key) = self.make(&actor, validity)?;
+        write_new(&issued.key, &key, true)?;
+        write_new(&issued.certificate, &certificate, false)?;
+        Ok(issued)
+    }
+
+    /// Issues the certificate `NAME.pem` again, with a new key, for the same role and name. Processes that use the files
+    /// find the new ones by themselves.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`], and [`Error::Certificate`] where there is none of that name.
+    pub fn renew(&self, name: &str, validity: Validity) -> Result<Issued, Error> {
+        let actor = self.holder_of(name)?;
+        let issued = self.files(&actor);
+        let (certificate, key) = self.make(&actor, validity)?;
+        // Each file is whole at any time. Who reads one of each before both are there takes the next look.
+        replace(&issued.key, &key, true)?;
+        replace(&issued.certificate, &certificate, false)?;
+        Ok(issued)
+    }
+
+    /// The role of the certificate `NAME.pem`.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`] where there is none of that name.
+    pub fn role_of(&self, name: &str) -> Result<Role, Error> {
+        Ok(self.holder_of(name)?.role)
+    }
+
+    fn holder_of(&self, name: &str) -> Result<Actor, Error> {
+        let path = self.folder.join(format!("{name}.pem"));
+        let no_certificate = |reason: String| Error::Certificate { path: path.clone(), reason };
+        let text = std::fs::read(&path).map_err(|error| no_certificate(error.to_string()))?;
+        identity::actor_of_pem(&text).map_err(no_certificate)
+    }
+
+    fn files(&self, actor: &Actor) -> Issued {
+        let file = |extension| self.folder.join(format!("{}.{extension}", actor.name));
+        Issued { certificate: file("pem"), key: file("key") }
+    }
+
+    /// A certificate and its key, PEM.
+    fn make(&self, actor: &Actor, validity: Validity) -> Result<(String, String), Error> {
+        let (from, until) = validity.bounds()?;
+        let (days, days_max) = ((until - from - CLOCK_SKEW).whole_days(), limits::validity_days_max(actor.role));
+        if days > i64::from(days_max) {
+            return Err(Error::TooLong { days: days as u64, role: actor.role, days_max });
+        }
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        (params.not_before, params.not_after) = validity.bounds()?;
-        params.distinguished_name.push(DnType::CommonName, name.as_str());
+        (params.not_before, params.not_after) = (from, until);
+        params.distinguished_name.push(DnType::CommonName, actor.name.as_str());
         params.subject_alt_names =
-            vec![SanType::URI(Actor { role, name }.to_string().try_into()?), SanType::DnsName(SERVER_NAME.try_into()?)];
+            vec![SanType::URI(actor.to_string().try_into()?), SanType::DnsName(SERVER_NAME.try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        write_new(&key_path, &key.serialize_pem(), true)?;
-        write_new(&certificate_path, &certificate.pem(), false)?;
-        Ok(Issued { certificate: certificate_path, key: key_path })
+        Ok((certificate.pem(), key.serialize_pem()))
     }
 }
 
@@ -217,4 +287,33 @@ fn write_new(path: &Path, text: &str, private: bool) -> Result<(), Error> {
         io::ErrorKind::AlreadyExists => Error::Exists(path.into()),
         _ => Error::File { path: path.into(), reason },
     })
+}
+
+/// Puts a file in the place of another, whole at once.
+fn replace(path: &Path, text: &str, private: bool) -> Result<(), Error> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let failed = |reason| Error::File { path: path.into(), reason };
+    match std::fs::remove_file(&new) {
+        // An earlier renewal was broken off.
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    write_new(&new, text, private)?;
+    std::fs::rename(&new, path).map_err(failed)
+}
+
+fn is_exposed(key: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        key.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = key;
+        false
+    }
 }

@@ -125,7 +125,7 @@ impl GateClient {
         let GateClientOptions { addresses, identity, deadline } = options;
         let first = *addresses.first().ok_or(ClientError::Request(LinkError::NoAddress))?;
         let endpoint = bind_client(first, &identity)?;
-        let pool = Arc::new(Pool::new(endpoint.clone(), addresses, wanted));
+        let pool = Arc::new(Pool::new(endpoint.clone(), identity, addresses, wanted));
         let until = Instant::now() + deadline;
         loop {
             // If time runs out here, the error below tells what has failed so far.

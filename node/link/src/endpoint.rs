@@ -152,7 +152,8 @@ fn server_config(tls: Arc<QuicServerConfig>) -> quinn::ServerConfig {
     let mut config = quinn::ServerConfig::with_crypto(tls);
     config
         .transport_config(Arc::new(transport()))
-        .migration(false)
+        // A gate behind a NAT that forgets it goes on from another port. Who it is, its certificate says.
+        .migration(true)
         .max_incoming(limits::HANDSHAKES_MAX)
         .incoming_buffer_size(16 << 10)
         .incoming_buffer_size_total((limits::HANDSHAKES_MAX as u64) << 14);

@@ -98,6 +98,19 @@ impl LinkError {
         }
     }
 
+    /// A short name of what went wrong, for logs that tell changes.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } | Self::Lost { .. } | Self::TimedOut { .. } | Self::NoAddress => "unreachable",
+            Self::Certificate { .. } => "certificate",
+            Self::Version { .. } => "version",
+            Self::NotANode { .. } => "not_a_node",
+            Self::OtherNode { .. } => "other_node",
+            Self::Answer { .. } => "answer",
+            Self::Unsayable(_) | Self::Request(_) => "request",
+        }
+    }
+
     /// What who has to act can do.
     pub fn fix(&self) -> &'static str {
         match self {
@@ -218,10 +231,12 @@ fn alert_label(alert: u8) -> &'static str {
     }
 }
 
-/// The error in words; TLS alerts by name instead of by number.
+/// The error in words; TLS alerts by name instead of by number, with the side whose certificate it is about.
 pub(crate) fn describe(error: &ConnectionError) -> String {
-    match tls_alert(error) {
-        Some(alert) => format!("{}: {error}", alert_label(alert)),
-        None => error.to_string(),
-    }
+    let Some(alert) = tls_alert(error) else { return error.to_string() };
+    let whose = match error {
+        ConnectionError::ConnectionClosed(_) => "the other side does not accept this one",
+        _ => "this side does not accept the other",
+    };
+    format!("{}: {whose}: {error}", alert_label(alert))
 }

@@ -1,7 +1,7 @@
 //! One request and its answer on one stream of one connection: what all three client libraries share.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cluster_config::actor::{Actor, Role};
@@ -15,15 +15,28 @@ use crate::codes::CODE_IDENTITY;
 use crate::endpoint::SERVER_NAME;
 use crate::error::LinkError;
 use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
-use crate::identity::shown_by;
+use crate::identity::{Identity, shown_by};
+use crate::lifetime::Lifetime;
 use crate::version::version_of;
 
-/// Makes a connection to a node and checks that it is one. Gives whose certificate it shows.
+/// A connection to a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub(crate) connection: Connection,
+    /// Whose certificate the other side shows.
+    pub(crate) node: Actor,
+    /// It lasts as long as both certificates.
+    pub(crate) lifetime: Lifetime,
+}
+
+/// Makes a connection to a node and checks that it is one.
 pub(crate) async fn connect(
     endpoint: &Endpoint,
+    identity: &Identity,
     address: SocketAddr,
     timeout: Duration,
-) -> Result<(Connection, Actor), LinkError> {
+) -> Result<Made, LinkError> {
+    let own_end = identity.expires_at();
     let connecting = endpoint.connect(address, SERVER_NAME).map_err(|error| LinkError::connect(address, &error))?;
     let connection = match tokio::time::timeout(timeout, connecting).await {
         Ok(result) => result.map_err(|error| LinkError::before_sending(address, &error))?,
@@ -33,7 +46,10 @@ pub(crate) async fn connect(
         }
     };
     match shown_by(&connection) {
-        Ok(shown) if shown.actor.role == Role::Node => Ok((connection, shown.actor)),
+        Ok(shown) if shown.actor.role == Role::Node => {
+            let lifetime = Lifetime::new(SystemTime::now(), own_end.min(shown.expires_at));
+            Ok(Made { connection, node: shown.actor, lifetime })
+        }
         Ok(shown) => {
             connection.close(CODE_IDENTITY, b"the certificate is not a node's");
             Err(LinkError::NotANode { address, found: shown.actor })

@@ -1,19 +1,26 @@
 //! Who a process is, and who the other side of a connection is: certificates say both.
 
+mod keys;
+mod shown;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::hmac;
 use cluster_config::actor::Actor;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::version;
+use crate::{lifetime, limits, version};
+use keys::{Files, Keys, Pair};
+
+pub use shown::Fingerprint;
+pub(crate) use shown::{Shown, shown_by};
 
 /// Why files do not make an identity. An operator can mend all of these.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +35,17 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Others than its owner can read the key.
+    #[error(
+        "{path}: others can read this key (mode {mode:04o}); run `chmod 600 {path}`, and issue it again if somebody may \
+         have copied it"
+    )]
+    Exposed {
+        /// The key's file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// Certificate and key do not make a usable pair.
     #[error("{certificate} and {key} do not work together ({reason}); use the pair that `tvs certs issue` wrote")]
     Pair {
@@ -38,49 +56,8 @@ pub enum Error {
     },
 }
 
-/// Reads the identity out of a certificate's subject alternative names.
-///
-/// # Errors
-/// Text that says what is missing: exactly one `tvs://ROLE/NAME` has to be there.
-pub(crate) fn actor_of_certificate(certificate: &X509Certificate<'_>) -> Result<Actor, String> {
-    let names = certificate
-        .subject_alternative_name()
-        .map_err(|error| format!("subject alternative names do not parse: {error}"))?
-        .ok_or("the certificate has no subject alternative names")?;
-    let mut found = None;
-    for name in &names.value.general_names {
-        let GeneralName::URI(uri) = name else { continue };
-        if found.is_some() {
-            return Err("the certificate has more than one URI".to_owned());
-        }
-        found = Some(uri.parse()?);
-    }
-    found.ok_or_else(|| "the certificate has no tvs://ROLE/NAME".to_owned())
-}
-
-/// What names one certificate: the SHA-256 of its DER form.
-pub type Fingerprint = [u8; 32];
-
-/// What the certificate of a connection's other side says.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown {
-    pub(crate) actor: Actor,
-    pub(crate) fingerprint: Fingerprint,
-}
-
-/// Reads the certificate of a connection's other side. This is done once for each connection.
-pub(crate) fn shown_by(connection: &quinn::Connection) -> Result<Shown, String> {
-    let chain = connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .ok_or("the other side showed no certificate")?;
-    let der = chain.first().ok_or("the other side showed an empty certificate chain")?;
-    let (_, certificate) =
-        X509Certificate::from_der(der).map_err(|error| format!("the certificate does not parse: {error}"))?;
-    let mut fingerprint = [0; 32];
-    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
-    Ok(Shown { actor: actor_of_certificate(&certificate)?, fingerprint })
-}
+/// How often [`Identity::watch`] looks.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A process's own certificate and key, and the authority that it trusts, for connections in both directions. Clones
 /// share everything.
@@ -91,7 +68,7 @@ pub struct Identity {
 
 struct Inner {
     peer: Actor,
-    expires_at: SystemTime,
+    keys: Arc<Keys>,
     server: Arc<QuicServerConfig>,
     client: Arc<QuicClientConfig>,
     restart_key: hmac::Key,
@@ -105,7 +82,8 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Loads an identity from PEM files: the authority's certificate, the own certificate, and its key.
+    /// Loads an identity from PEM files: the authority's certificate, the own certificate, and its key. Certificate and
+    /// key are read again when the files change: from then on handshakes are made with the new ones.
     ///
     /// An expired certificate is loaded with a warning in the log: the peers will refuse it.
     ///
@@ -116,24 +94,22 @@ impl Identity {
         for root in certificates(authority)? {
             roots.add(root).map_err(|error| Error::Invalid { path: authority.into(), reason: error.to_string() })?;
         }
-        let chain = certificates(certificate)?;
-        let (peer, expires_at) =
-            inspect(&chain[0]).map_err(|reason| Error::Invalid { path: certificate.into(), reason })?;
-        if expires_at < SystemTime::now() {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let files = Files { certificate: certificate.into(), key: key.into() };
+        let (pair, private) = Pair::read(&files, &provider)?;
+        let peer = pair.shown.actor;
+        if pair.shown.expires_at < SystemTime::now() {
             tracing::warn!(%peer, file = %certificate.display(), "the certificate has expired; issue it again");
         }
-        let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| Error::Invalid {
-            path: key.into(),
-            reason: format!("is not a private key in PEM: {error}"),
-        })?;
         let restart_key = hmac::Key::new(hmac::HMAC_SHA256, private.secret_der());
-        let (server, client) = tls(Arc::new(roots), chain, private).map_err(|reason| Error::Pair {
+        let keys = Arc::new(Keys::new(files, provider.clone(), pair));
+        let (server, client) = tls(Arc::new(roots), keys.clone(), provider).map_err(|reason| Error::Pair {
             certificate: certificate.into(),
             key: key.into(),
             reason,
         })?;
         let (server, client) = (Arc::new(server), Arc::new(client));
-        Ok(Self { inner: Arc::new(Inner { peer, expires_at, server, client, restart_key }) })
+        Ok(Self { inner: Arc::new(Inner { peer, keys, server, client, restart_key }) })
     }
 
     /// What the own certificate says.
@@ -141,9 +117,39 @@ impl Identity {
         self.inner.peer
     }
 
-    /// When the own certificate expires.
+    /// When the own certificate expires with which handshakes are made now.
     pub fn expires_at(&self) -> SystemTime {
-        self.inner.expires_at
+        self.inner.keys.look();
+        self.inner.keys.pair().shown.expires_at
+    }
+
+    /// Whole days until the own certificate expires; 0 on its last day and from then on.
+    pub fn days_left(&self) -> u64 {
+        self.expires_at().duration_since(SystemTime::now()).unwrap_or_default().as_secs() / limits::DAY.as_secs()
+    }
+
+    /// Looks for renewed files, keeps the metric of the days left, and warns in the log before the certificate ends.
+    /// It runs for as long as it is polled.
+    pub async fn watch(self) {
+        metrics::describe_gauge!("tvs_certificate_days_left", "days until the own certificate expires");
+        let days_left = metrics::gauge!("tvs_certificate_days_left");
+        let mut said = None;
+        loop {
+            self.inner.keys.look();
+            let shown = self.inner.keys.pair().shown;
+            let left = shown.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
+            days_left.set(left.as_secs_f64() / limits::DAY.as_secs_f64());
+            let due = lifetime::warning(left, shown.validity());
+            if due != said
+                && let Some(days) = due
+            {
+                let left_hours = left.as_secs() / 3_600;
+                let fix = "renew it with `tvs certs renew`; a restart is not needed";
+                tracing::warn!(peer = %self.inner.peer, left_hours, days, "the certificate ends soon; {fix}");
+            }
+            said = due;
+            tokio::time::sleep(WATCH_INTERVAL).await;
+        }
     }
 
     /// A key that only this identity has, and that is the same after a restart at the same address.
@@ -163,10 +169,17 @@ impl Identity {
     }
 }
 
+/// Whose certificate this is, in PEM.
+pub(crate) fn actor_of_pem(pem: &[u8]) -> Result<Actor, String> {
+    let der = CertificateDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
+    Ok(Shown::by(&der)?.actor)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| Error::Unreadable { path: path.into(), reason: error.to_string() })
 }
 
+/// The certificates of a PEM file, one at least.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let invalid = |reason| Error::Invalid { path: path.into(), reason };
     let bytes = read(path)?;
@@ -179,22 +192,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(chain)
 }
 
-fn inspect(certificate: &CertificateDer<'_>) -> Result<(Actor, SystemTime), String> {
-    let (_, certificate) =
-        X509Certificate::from_der(certificate).map_err(|error| format!("the certificate does not parse: {error}"))?;
-    let expires_at_s = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-    let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(expires_at_s);
-    Ok((actor_of_certificate(&certificate)?, expires_at))
-}
-
 /// TLS 1.3 with certificates on both sides. Sessions are never resumed, because a resumed one could outlive the
 /// certificate that began it. Nothing is sent before the handshake is done.
 fn tls(
     roots: Arc<rustls::RootCertStore>,
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    keys: Arc<Keys>,
+    provider: Arc<CryptoProvider>,
 ) -> Result<(QuicServerConfig, QuicClientConfig), String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let versions = &[&rustls::version::TLS13];
     let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
         .build()
@@ -203,8 +207,7 @@ fn tls(
         .with_protocol_versions(versions)
         .map_err(|error| error.to_string())?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain.clone(), key.clone_key())
-        .map_err(|error| error.to_string())?;
+        .with_cert_resolver(keys.clone());
     server.alpn_protocols = version::names();
     server.send_tls13_tickets = 0;
     server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -212,8 +215,7 @@ fn tls(
         .with_protocol_versions(versions)
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .map_err(|error| error.to_string())?;
+        .with_client_cert_resolver(keys);
     client.alpn_protocols = version::names();
     client.resumption = rustls::client::Resumption::disabled();
     let server = QuicServerConfig::try_from(server).map_err(|error| error.to_string())?;

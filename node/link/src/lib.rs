@@ -16,6 +16,7 @@ pub mod server;
 mod codes;
 mod exchange;
 mod frame;
+mod lifetime;
 mod observe;
 mod version;
 

@@ -91,6 +91,29 @@ pub const KNOWN_ADDRESSES_MAX: usize = 2 * CONNECTIONS_MAX;
 /// Addresses whose failures are remembered. Beyond these each still has its share of handshakes under way alone.
 pub const FAILING_ADDRESSES_MAX: usize = CONNECTIONS_MAX;
 
+/// A day.
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+/// Days for which a certificate of a role may be valid at most. Machines renew theirs by themselves, and browsers take
+/// no more than 398 days of anybody (CA/Browser Forum, ballot SC22). People come and go.
+pub fn validity_days_max(role: cluster_config::actor::Role) -> u32 {
+    use cluster_config::actor::Role;
+    match role {
+        Role::Gate | Role::Node => 398,
+        Role::Operator => 100,
+    }
+}
+
+/// How long before a certificate ends a connection that was made with it is replaced: time for a thousand gates to do
+/// so one after the other, and for a renewal that comes late.
+pub const RENEWAL_EARLY: Duration = Duration::from_secs(3_600);
+
+/// A connection of which less is left is not replaced early any more.
+pub const RENEWAL_MIN: Duration = Duration::from_secs(1);
+
+/// How often who waits for a wall-clock time looks whether the clock was set.
+pub const CLOCK_LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long a handshake may take. The idle timeout alone would let a peer stretch it for ever.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -100,6 +123,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_millis(2_000);
 
 /// How often the connecting side sends a sign of life: four of them may be lost before [`IDLE_TIMEOUT`].
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(400);
+
+/// Silence on a gate's connection after which its node is asked last: two signs of life were not answered.
+pub const UNANSWERED_MAX: Duration = Duration::from_millis(1_000);
 
 /// Pause between two stateless resets. A restarted node tells 1,000 gates within two seconds, and forged packets cause
 /// no more traffic than they are.
@@ -172,6 +198,7 @@ pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(1_500);
 pub const SHUTDOWN_NOTICE: Duration = Duration::from_millis(50);
 
 const _: () = assert!(KEEP_ALIVE_INTERVAL.as_millis() * 4 < IDLE_TIMEOUT.as_millis());
+const _: () = assert!(KEEP_ALIVE_INTERVAL.as_millis() * 2 < UNANSWERED_MAX.as_millis());
 const _: () = assert!(SHUTDOWN_GRACE.as_millis() < cluster_config::limits::GATE_DEADLINE_MS as u128);
 const _: () = assert!(CONNECTIONS_PER_IDENTITY_MAX * 64 <= CONNECTIONS_MAX);
 const _: () = assert!(GATE_REQUESTS_IN_FLIGHT_MAX * 64 <= REQUESTS_IN_FLIGHT_MAX);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
 use cluster_config::wire::{Channel, RefusalCode};
@@ -94,13 +95,27 @@ impl Metrics {
         self.untold.note("connections closed", "protocol", || format!("{from}: {words}"));
     }
 
-    /// Tells the log what was counted since the last call: one line for each kind and reason.
+    /// Tells the log what is new at the first call after it, and then what was counted once a minute: a line for each
+    /// kind and reason.
     pub(crate) fn tell(&self) {
-        for ((what, reason), Untold { count, example }) in self.untold.take() {
+        let now = Instant::now();
+        self.untold.lock().retain(|(what, reason), untold| {
+            if now < untold.quiet_until {
+                return true;
+            }
+            let Untold { count, example, .. } = untold;
+            if *count == 0 {
+                return false;
+            }
             tracing::info!(count, reason, example, "{what}");
-        }
+            *untold = Untold { count: 0, example: String::new(), quiet_until: now + TOLD_INTERVAL };
+            true
+        });
     }
 }
+
+/// How often the log is told what goes on.
+const TOLD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What was counted and is not in the log yet, with an example. Who sends much makes no more lines than who sends
 /// little.
@@ -112,6 +127,7 @@ type Counts = BTreeMap<(&'static str, &'static str), Untold>;
 struct Untold {
     count: u64,
     example: String,
+    quiet_until: Instant,
 }
 
 impl Tally {
@@ -123,12 +139,12 @@ impl Tally {
     /// Counts one. The first since the last line is the example.
     fn note(&self, what: &'static str, reason: &'static str, example: impl FnOnce() -> String) {
         let mut counts = self.lock();
-        let untold = counts.entry((what, reason)).or_insert_with(|| Untold { count: 0, example: example() });
+        let new = || Untold { count: 0, example: String::new(), quiet_until: Instant::now() };
+        let untold = counts.entry((what, reason)).or_insert_with(new);
+        if untold.count == 0 {
+            untold.example = example();
+        }
         untold.count += 1;
-    }
-
-    fn take(&self) -> Counts {
-        std::mem::take(&mut *self.lock())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cluster_config::wire::{Channel, operator};
 use quinn::{Connection, Endpoint};
@@ -11,8 +11,9 @@ use tokio::sync::Mutex;
 use crate::codes::CODE_DONE;
 use crate::endpoint::bind_client;
 use crate::error::LinkError;
-use crate::exchange::{connect, exchange};
+use crate::exchange::{Made, connect, exchange};
 use crate::identity::Identity;
+use crate::lifetime::Lifetime;
 
 /// How long each node gets for its handshake before the next address is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
@@ -26,8 +27,17 @@ pub struct OperatorClient {
 #[derive(Debug)]
 struct Inner {
     endpoint: Endpoint,
+    identity: Identity,
     addresses: Vec<SocketAddr>,
-    current: Mutex<Option<(usize, Connection)>>,
+    current: Mutex<Option<Current>>,
+}
+
+/// The connection in use, and to which of the addresses it goes.
+#[derive(Debug)]
+struct Current {
+    index: usize,
+    connection: Connection,
+    lifetime: Lifetime,
 }
 
 impl Drop for Inner {
@@ -45,7 +55,8 @@ impl OperatorClient {
         let first = *addresses.first().ok_or(LinkError::NoAddress)?;
         let endpoint = bind_client(first, identity)
             .map_err(|error| LinkError::Unreachable { address: first, reason: error.to_string() })?;
-        let client = Self { inner: Arc::new(Inner { endpoint, addresses, current: Mutex::new(None) }) };
+        let (identity, current) = (identity.clone(), Mutex::new(None));
+        let client = Self { inner: Arc::new(Inner { endpoint, identity, addresses, current }) };
         client.connection(0).await?;
         Ok(client)
     }
@@ -92,17 +103,19 @@ impl OperatorClient {
     /// The current connection, or a new one to the first address at or after `from`, in a circle.
     async fn connection(&self, from: usize) -> Result<(usize, Connection), LinkError> {
         let mut current = self.inner.current.lock().await;
-        if let Some((index, connection)) = &*current
+        if let Some(Current { index, connection, lifetime }) = &*current
             && connection.close_reason().is_none()
+            && !lifetime.is_to_be_renewed(SystemTime::now())
         {
             return Ok((*index, connection.clone()));
         }
         let count = self.inner.addresses.len();
         let mut last = LinkError::NoAddress;
         for index in (0..count).map(|step| (from + step) % count) {
-            match connect(&self.inner.endpoint, self.inner.addresses[index], CONNECT_TIMEOUT).await {
-                Ok((connection, _)) => {
-                    *current = Some((index, connection.clone()));
+            let Inner { endpoint, identity, addresses, .. } = &*self.inner;
+            match connect(endpoint, identity, addresses[index], CONNECT_TIMEOUT).await {
+                Ok(Made { connection, lifetime, .. }) => {
+                    *current = Some(Current { index, connection: connection.clone(), lifetime });
                     return Ok((index, connection));
                 }
                 Err(error) => last = error,

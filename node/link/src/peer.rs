@@ -1,35 +1,25 @@
 //! Calls between nodes: one warm connection to each node for each kind of traffic.
 
+mod link;
+mod trouble;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use cluster_config::actor::Actor;
 use cluster_config::ids::NodeId;
 use cluster_config::wire::{Channel, peer};
 use quinn::{Connection, Endpoint};
-use tokio::sync::watch;
-use tokio::time::Instant;
 
-use crate::codes::CODE_DONE;
 use crate::error::LinkError;
-use crate::exchange::{connect, exchange};
+use crate::exchange::exchange;
+use crate::identity::Identity;
+use link::Link;
+use trouble::Troubles;
 
 /// How long a connection to a node may take to come up: a few round trips of any distance within a country.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// First pause after a failed connection, doubled up to [`BACK_OFF_MAX`]: a restarted node is found again quickly.
-const BACK_OFF_MIN: Duration = Duration::from_millis(20);
-
-/// Longest pause after a failed connection. It is shorter than the time after which a node counts as lost, so that the
-/// first report after a restart comes in time.
-const BACK_OFF_MAX: Duration = Duration::from_millis(320);
-
-/// After so long a silence on a link and a call that timed out, the next call makes a new connection. If the node is
-/// paused or cut off, the handshake fails, and from then on calls to it fail at once instead of after their timeout.
-const SILENCE_MAX: Duration = Duration::from_millis(300);
 
 /// Kinds of traffic. Each has its own connection to each node, with flow and congestion control of its own. So a
 /// segment of 100 MiB delays no heartbeat.
@@ -46,40 +36,17 @@ pub enum Lane {
 #[derive(Debug, Clone)]
 pub struct PeerLinks {
     endpoint: Endpoint,
+    identity: Identity,
     links: Arc<RwLock<Links>>,
+    troubles: Troubles,
 }
 
 type Links = HashMap<(SocketAddr, Lane), Arc<Link>>;
 
-#[derive(Debug)]
-struct Link {
-    state: Mutex<State>,
-    born: Instant,
-    /// When the other side last answered or took a connection, milliseconds after `born`.
-    heard_ms: AtomicU64,
-}
-
-type Outcome = Option<Result<(Connection, Actor), LinkError>>;
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Idle,
-    /// One task connects; everybody who needs the connection waits for it.
-    Connecting(watch::Receiver<Outcome>),
-    Up(Connection, Actor),
-    /// The last attempt failed. Until this instant no new one is made.
-    Down {
-        until: Instant,
-        pause: Duration,
-        error: LinkError,
-    },
-}
-
 impl PeerLinks {
-    /// Links that go out from `endpoint`. It may be the one that the node listens on.
-    pub fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, links: Arc::default() }
+    /// Links that go out from `endpoint`, which was opened with `identity`. It may be the one that the node listens on.
+    pub fn new(endpoint: Endpoint, identity: Identity) -> Self {
+        Self { endpoint, identity, links: Arc::default(), troubles: Troubles::default() }
     }
 
     /// Asks a node at its address and waits at most `timeout` for its answer, connecting included. Another node that
@@ -123,17 +90,17 @@ impl PeerLinks {
     ) -> Result<peer::Response, LinkError> {
         let link = self.link(address, lane);
         let exchanged = async {
-            let connection = link.connection_to(wanted, &self.endpoint, address).await?;
+            let connection = link.connection_to(wanted, self, address).await?;
             match exchange(&connection, address, Channel::Peer, request).await {
                 // A connection that was dead before anything was written is replaced at once, but only once.
-                Err(LinkError::Unreachable { .. }) => {
-                    link.forget(&connection);
-                    let connection = link.connection_to(wanted, &self.endpoint, address).await?;
+                Err(error @ LinkError::Unreachable { .. }) => {
+                    self.lost(&link, &connection, address, &error);
+                    let connection = link.connection_to(wanted, self, address).await?;
                     exchange(&connection, address, Channel::Peer, request).await
                 }
                 Err(error) => {
                     if connection.close_reason().is_some() {
-                        link.forget(&connection);
+                        self.lost(&link, &connection, address, &error);
                     }
                     Err(error)
                 }
@@ -145,22 +112,28 @@ impl PeerLinks {
             return Err(LinkError::TimedOut { address, timeout });
         };
         let answer = result?;
-        link.heard();
+        if link.answered() {
+            self.troubles.over(address);
+        }
         answer.read()
+    }
+
+    fn lost(&self, link: &Link, connection: &Connection, address: SocketAddr, error: &LinkError) {
+        if link.forget(connection, error) {
+            self.troubles.failed(address, error);
+        }
     }
 
     /// Closes and forgets the connections to `address`: the node has left, or is known to be gone.
     pub fn disconnect(&self, address: SocketAddr) {
         let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
         links.retain(|(other, _), link| {
-            if *other != address {
-                return true;
+            if *other == address {
+                link.close();
             }
-            if let State::Up(connection, _) = &*link.state.lock().unwrap_or_else(PoisonError::into_inner) {
-                connection.close(CODE_DONE, b"not needed any more");
-            }
-            false
+            *other != address
         });
+        self.troubles.forget(address);
     }
 
     fn link(&self, address: SocketAddr, lane: Lane) -> Arc<Link> {
@@ -169,109 +142,5 @@ impl PeerLinks {
             let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
             links.entry((address, lane)).or_insert_with(|| Arc::new(Link::new())).clone()
         })
-    }
-}
-
-impl Link {
-    fn new() -> Self {
-        Self { state: Mutex::default(), born: Instant::now(), heard_ms: AtomicU64::new(0) }
-    }
-
-    fn heard(&self) {
-        self.heard_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    /// A call timed out: forgets the connection if nothing was heard on it for too long. Other calls that wait on it
-    /// keep it alive.
-    fn unanswered(&self) {
-        let silence_ms = (self.born.elapsed().as_millis() as u64).saturating_sub(self.heard_ms.load(Ordering::Relaxed));
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*state, State::Up(..)) && silence_ms > SILENCE_MAX.as_millis() as u64 {
-            *state = State::Idle;
-        }
-    }
-
-    /// The connection, where the certificate at its other end is that of the node that is wanted.
-    async fn connection_to(
-        self: &Arc<Self>,
-        wanted: Option<NodeId>,
-        endpoint: &Endpoint,
-        address: SocketAddr,
-    ) -> Result<Connection, LinkError> {
-        let (connection, found) = self.connection(endpoint, address).await?;
-        match wanted {
-            Some(wanted) if found.as_node() != Some(wanted) => {
-                let error = LinkError::OtherNode { address, found, wanted };
-                // The right node may come to this address: it is looked for again, but not with every call.
-                let down =
-                    State::Down { until: Instant::now() + BACK_OFF_MAX, pause: BACK_OFF_MAX, error: error.clone() };
-                self.replace(&connection, down);
-                Err(error)
-            }
-            _ => Ok(connection),
-        }
-    }
-
-    /// The connection; it is made if there is none. However many callers ask, one attempt is under way at a time. It
-    /// goes on if the caller who began it stops waiting.
-    async fn connection(
-        self: &Arc<Self>,
-        endpoint: &Endpoint,
-        address: SocketAddr,
-    ) -> Result<(Connection, Actor), LinkError> {
-        let mut outcome = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*state {
-                State::Up(connection, found) => return Ok((connection.clone(), *found)),
-                State::Connecting(outcome) => outcome.clone(),
-                State::Down { until, error, .. } if Instant::now() < *until => return Err(error.clone()),
-                State::Down { pause, .. } => self.begin(endpoint, address, (*pause * 2).min(BACK_OFF_MAX), &mut state),
-                State::Idle => self.begin(endpoint, address, BACK_OFF_MIN, &mut state),
-            }
-        };
-        let gone = || LinkError::Unreachable { address, reason: "the attempt was given up".to_owned() };
-        let result = outcome.wait_for(Option::is_some).await.map_err(|_| gone())?;
-        result.clone().unwrap_or_else(|| Err(gone()))
-    }
-
-    fn begin(
-        self: &Arc<Self>,
-        endpoint: &Endpoint,
-        address: SocketAddr,
-        pause: Duration,
-        state: &mut State,
-    ) -> watch::Receiver<Outcome> {
-        let (sender, receiver) = watch::channel(None);
-        *state = State::Connecting(receiver.clone());
-        let (link, endpoint) = (self.clone(), endpoint.clone());
-        tokio::spawn(async move {
-            let result = connect(&endpoint, address, CONNECT_TIMEOUT).await;
-            let next = match &result {
-                Ok((connection, found)) => {
-                    link.heard();
-                    State::Up(connection.clone(), *found)
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "no link to a node");
-                    State::Down { until: Instant::now() + pause, pause, error: error.clone() }
-                }
-            };
-            *link.state.lock().unwrap_or_else(PoisonError::into_inner) = next;
-            // An error means that nobody waits any more.
-            let _ = sender.send(Some(result));
-        });
-        receiver
-    }
-
-    /// Drops a dead connection, unless somebody has replaced it already.
-    fn forget(&self, dead: &Connection) {
-        self.replace(dead, State::Idle);
-    }
-
-    fn replace(&self, old: &Connection, next: State) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(&*state, State::Up(connection, _) if connection.stable_id() == old.stable_id()) {
-            *state = next;
-        }
     }
 }

@@ -43,7 +43,7 @@ async fn each_channel_echoes() {
     assert_eq!(gate.hello().await.expect("a welcome").node.0, 1);
 
     let identity = world.identity(Role::Node, "node-2");
-    let links = PeerLinks::new(bind(([127, 0, 0, 1], 0).into(), &identity).expect("an endpoint"));
+    let links = PeerLinks::new(bind(([127, 0, 0, 1], 0).into(), &identity).expect("an endpoint"), identity);
     for lane in [Lane::Raft, Lane::Search, Lane::Bulk] {
         let request = Request::Raft { call: RaftCall::Append, body: vec![7; 300] };
         let response = links.call((NODE, server.address), lane, &request, TIMEOUT).await.expect("an answer");
@@ -61,7 +61,7 @@ async fn a_large_segment_travels_and_delays_no_heartbeat() {
     let world = World::new();
     let server = start(&world, 1);
     let identity = world.identity(Role::Node, "node-2");
-    let links = PeerLinks::new(bind_client(server.address, &identity).expect("an endpoint"));
+    let links = PeerLinks::new(bind_client(server.address, &identity).expect("an endpoint"), identity);
     let segment = Segment {
         shard: ShardId {
             gallery: GalleryId::passengers("AA100".parse().expect("a journey")),
@@ -115,7 +115,7 @@ async fn the_wrong_role_is_refused_in_the_type_it_used() {
         "{response:?}"
     );
 
-    let links = PeerLinks::new(bind_client(server.address, &gate).expect("an endpoint"));
+    let links = PeerLinks::new(bind_client(server.address, &gate).expect("an endpoint"), gate);
     // Long enough that a peer's frame would be allocated, were the role not looked at before.
     let request = propose(vec![0; 1 << 20]);
     let response = links.call((NODE, server.address), Lane::Raft, &request, TIMEOUT).await.expect("an answer");
@@ -127,8 +127,8 @@ async fn who_answers_must_be_a_node() {
     let world = World::new();
     let impostor = world.identity(Role::Gate, "gate-1");
     let server = start_at(([127, 0, 0, 1], 0).into(), &impostor, harness::Echo::new(1));
-    let links =
-        PeerLinks::new(bind_client(server.address, &world.identity(Role::Node, "node-2")).expect("an endpoint"));
+    let node = world.identity(Role::Node, "node-2");
+    let links = PeerLinks::new(bind_client(server.address, &node).expect("an endpoint"), node);
     let error = links.call((NODE, server.address), Lane::Raft, &propose(vec![]), TIMEOUT).await;
     assert!(matches!(error, Err(LinkError::NotANode { .. })), "{error:?}");
     let error = GateClient::connect(GateClientOptions::new(vec![server.address], world.identity(Role::Gate, "gate-2")));
@@ -141,14 +141,13 @@ async fn who_answers_must_be_a_node() {
 async fn who_answers_must_be_the_node_that_is_meant() {
     let world = World::new();
     let server = start(&world, 1);
-    let links =
-        PeerLinks::new(bind_client(server.address, &world.identity(Role::Node, "node-2")).expect("an endpoint"));
+    let node = world.identity(Role::Node, "node-2");
+    let links = PeerLinks::new(bind_client(server.address, &node).expect("an endpoint"), node.clone());
     let error = links.call((NodeId(3), server.address), Lane::Raft, &propose(vec![1]), TIMEOUT).await;
     let error = error.expect_err("node 1 is not node 3");
     assert!(matches!(&error, LinkError::OtherNode { wanted: NodeId(3), .. }) && error.nothing_done(), "{error:?}");
     assert!(error.to_string().contains("tvs://node/node-1"), "{error}");
-    let fresh =
-        PeerLinks::new(bind_client(server.address, &world.identity(Role::Node, "node-2")).expect("an endpoint"));
+    let fresh = PeerLinks::new(bind_client(server.address, &node).expect("an endpoint"), node);
     let greeted = fresh.greet(server.address, &propose(vec![1]), TIMEOUT).await;
     assert_eq!(greeted.expect("a greeting is for whoever is there"), Response::Raft(vec![1]));
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cluster_config::actor::Role;
 use cluster_config::ids::NodeId;
+use cluster_config::limits::OPERATOR_FRAME_BYTES_MAX;
 use cluster_config::wire::operator;
 use cluster_config::wire::peer::{RaftCall, Request, Response};
 use harness::{Echo, Mood, Server, World, capture, start, start_at, until};
@@ -214,7 +215,8 @@ async fn with_nobody_there_the_error_names_whom_it_tried() {
 async fn links_notice_a_restart_at_once_and_a_black_hole_soon() {
     let world = World::new();
     let identity = world.identity(Role::Node, "node-1");
-    let links = PeerLinks::new(bind_client(ANY, &world.identity(Role::Node, "node-2")).expect("an endpoint"));
+    let node = world.identity(Role::Node, "node-2");
+    let links = PeerLinks::new(bind_client(ANY, &node).expect("an endpoint"), node);
     let request = Request::Raft { call: RaftCall::Append, body: vec![1] };
     let short = Duration::from_millis(100);
     let (runtime, address) = start_apart(&identity, ANY);
@@ -256,4 +258,22 @@ async fn an_operator_asks_the_next_node_where_one_is_gone() {
     assert_eq!(ask().await.expect("an answer"), operator::Response::Metrics("node 1".to_owned()));
     one.stop().await;
     assert_eq!(ask().await.expect("an answer"), operator::Response::Metrics("node 2".to_owned()));
+}
+
+#[tokio::test]
+async fn an_operators_request_that_is_too_large_says_so_whichever_node_is_there() {
+    let world = World::new();
+    let hole = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let one = start(&world, 1);
+    let addresses = vec![one.address, hole.local_addr().expect("an address")];
+    let client = OperatorClient::connect(addresses, &world.identity(Role::Operator, "ada")).await.expect("connected");
+    let manifest = operator::Request::SubmitManifest(vec![0; OPERATOR_FRAME_BYTES_MAX]);
+    let error = client.call(&manifest, Duration::from_secs(3)).await.expect_err("too large");
+    assert!(matches!(error, LinkError::Request(_)), "{error}");
+    let said = error.to_string();
+    assert!(said.contains(&format!("over the limit of {OPERATOR_FRAME_BYTES_MAX}")), "{said}");
+    assert!(said.contains("send a smaller message"), "{said}");
+    assert_eq!(one.handler.begun.load(Ordering::SeqCst), 0);
+    let answer = client.call(&operator::Request::Metrics, Duration::from_secs(3)).await.expect("an answer");
+    assert_eq!(answer, operator::Response::Metrics("node 1".to_owned()));
 }

@@ -8,13 +8,16 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use cluster_config::actor::Role;
+use cluster_config::ids::NodeId;
 use cluster_config::versions::Version;
+use cluster_config::wire::peer::{RaftCall, Request};
 use harness::{World, capture, start, until};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use node_link::certificates::Validity;
 use node_link::client::ClientError;
 use node_link::endpoint::SERVER_NAME;
-use node_link::{GateClient, GateClientOptions, Identity};
+use node_link::error::LinkError;
+use node_link::{GateClient, GateClientOptions, Identity, Lane, PeerLinks, bind_client};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -154,4 +157,68 @@ async fn a_node_of_a_release_too_far_away() {
     let error = GateClient::connect(options).await.expect_err("no version in common").to_string();
     assert!(error.contains("no version of the protocol is understood on both sides"), "{error}");
     assert!(error.contains("run releases that are next to each other"), "{error}");
+}
+
+/// Keeps the messages of all events of its thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn count(&self, part: &str) -> usize {
+        self.0.lock().expect("lines").iter().filter(|line| line.contains(part)).count()
+    }
+}
+
+impl tracing::field::Visit for Lines {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0.lock().expect("lines").push(format!("{value:?}"));
+        }
+    }
+}
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("node_link") && *metadata.level() <= tracing::Level::INFO
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// F33: a node whose certificate is refused was tried 125 times a second, each with a line in the log.
+#[tokio::test]
+async fn a_refused_peer_is_tried_ever_more_rarely_and_logged_once() {
+    let lines = Lines::default();
+    let _lines = tracing::subscriber::set_default(lines.clone());
+    let (world, foreign) = (World::new(), World::new());
+    let server = start(&world, 1);
+    let issued = foreign.authority.issue(Role::Node, "node-2", Validity::Days(1)).expect("a certificate");
+    let stranger =
+        Identity::load(&world.authority.certificate(), &issued.certificate, &issued.key).expect("an identity");
+    let endpoint = bind_client(server.address, &stranger).expect("an endpoint");
+    let connects = || endpoint.stats().outgoing_handshakes;
+    let links = PeerLinks::new(endpoint.clone(), stranger);
+    let begun = std::time::Instant::now();
+    let mut calls = 0;
+    while begun.elapsed() < Duration::from_secs(3) {
+        let append = Request::Raft { call: RaftCall::Append, body: vec![7] };
+        let error = links.call((NodeId(1), server.address), Lane::Raft, &append, Duration::from_millis(500)).await;
+        let error = error.expect_err("refused");
+        assert!(matches!(error, LinkError::Certificate { .. }), "{error}");
+        assert!(error.to_string().contains("the other side does not accept this one"), "{error}");
+        calls += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(calls > 100, "{calls}");
+    assert!((3..=12).contains(&connects()), "tried {} times in 3 s", connects());
+    assert_eq!(lines.count("no link to a node"), 1);
+    assert!((1..=2).contains(&lines.count("handshakes failed")), "{:?}", lines.0);
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Role;
-use harness::relay::Relay;
+use harness::relay::{Relay, everything};
 use harness::{Server, World, capture, start};
 use node_link::endpoint::SERVER_NAME;
 use node_link::{Endpoint, GateClient, GateClientOptions, Identity, bind_client};
@@ -24,10 +24,6 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// A stateless retry (RFC 9000, section 17.2.5), with which a stranger proves its address.
 fn is_retry(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|byte| byte & 0xf0 == 0xf0)
-}
-
-fn everything(_: &[u8]) -> bool {
-    true
 }
 
 /// Leaves handshakes unfinished, each begun anew when it is refused or out of time.

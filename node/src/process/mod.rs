@@ -55,7 +55,8 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     let listen = node.listen.parse().map_err(|_| Error::Fault(format!("node.listen {:?}", node.listen)))?;
     let endpoint = node_link::bind(listen, &identity)?;
     let (fault, mut faults) = mpsc::unbounded_channel();
-    let parts = Parts::start(configuration, PeerLinks::new(endpoint.clone()), metrics.clone(), fault)?;
+    let parts =
+        Parts::start(configuration, PeerLinks::new(endpoint.clone(), identity.clone()), metrics.clone(), fault)?;
     let Parts {
         coordinator,
         planner,
@@ -77,6 +78,7 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     tokio::spawn(loops::reconcile(coordinator.clone(), keeper, catching_up));
     tokio::spawn(loops::report(coordinator.clone(), links, directory, incarnation, planner));
     tokio::spawn(observe::upkeep(metrics));
+    tokio::spawn(identity.watch());
     tracing::info!(node = %me, listen = %node.listen, "listening");
 
     let member = Member { id: me, address: node.address().to_owned(), zone: node.zone };

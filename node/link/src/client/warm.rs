@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cluster_config::limits::NODES_MAX;
 use cluster_config::wire::{Channel, RefusalCode, gate};
@@ -15,7 +15,10 @@ use tokio::time::Instant;
 use super::error::{Failure, Tried};
 use crate::codes::CODE_DONE;
 use crate::error::LinkError;
-use crate::exchange::{connect, exchange};
+use crate::exchange::{Made, connect, exchange};
+use crate::identity::Identity;
+use crate::lifetime::{self, Lifetime};
+use crate::limits::{KEEP_ALIVE_INTERVAL, UNANSWERED_MAX};
 
 /// How long a node gets for its handshake, and again for its first answer.
 const GREETING_TIMEOUT: Duration = Duration::from_millis(500);
@@ -30,6 +33,9 @@ const REVIEW_INTERVAL: Duration = Duration::from_millis(100);
 const COOLING_MIN: Duration = Duration::from_millis(100);
 const COOLING_MAX: Duration = Duration::from_millis(2_000);
 
+/// Pause after a connection that ends soon could not be made anew.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
+
 /// Lost races in a row after which a node is asked second instead of first.
 const STRIKES_TO_DEMOTE: u32 = 2;
 
@@ -41,10 +47,21 @@ const STRIKES_TO_EVICT: u32 = 8;
 pub(super) struct Node {
     pub(super) address: SocketAddr,
     pub(super) connection: Connection,
+    lifetime: Lifetime,
     /// Races lost in a row: another node, asked later, answered sooner.
     strikes: AtomicU32,
     /// Whether the node was silent for the delay of a hedge and has not answered since.
     silent: AtomicBool,
+    heard: Mutex<Heard>,
+}
+
+/// What came of a node, signs of life included.
+#[derive(Debug)]
+struct Heard {
+    datagrams: u64,
+    at: Instant,
+    /// Whether too many signs of life were not answered.
+    nothing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +85,7 @@ struct Cooling {
 #[derive(Debug)]
 pub(super) struct Pool {
     endpoint: Endpoint,
+    identity: Identity,
     given: Vec<SocketAddr>,
     wanted: usize,
     state: Mutex<State>,
@@ -77,9 +95,10 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(endpoint: Endpoint, given: Vec<SocketAddr>, wanted: usize) -> Self {
+    pub(super) fn new(endpoint: Endpoint, identity: Identity, given: Vec<SocketAddr>, wanted: usize) -> Self {
         Self {
             endpoint,
+            identity,
             given,
             wanted,
             state: Mutex::default(),
@@ -173,10 +192,11 @@ impl Pool {
         }
     }
 
-    /// Forgets a node whose connection failed, so that a new one is made.
+    /// Forgets a node whose connection failed, so that a new one is made, unless that has been done already.
     pub(super) fn remove(&self, node: &Arc<Node>, failure: Failure) {
         let mut state = self.lock();
-        state.warm.retain(|other| !Arc::ptr_eq(other, node));
+        let Some(place) = state.warm.iter().position(|other| Arc::ptr_eq(other, node)) else { return };
+        state.warm.remove(place);
         cool(&mut state, node.address, failure);
         drop(state);
         self.lost.notify_one();
@@ -189,13 +209,13 @@ impl Pool {
         let mut greetings = JoinSet::new();
         while !self.enough(count) {
             if let Some(address) = waiting.next() {
-                greetings.spawn(greet(self.endpoint.clone(), address));
+                greetings.spawn(greet(self.endpoint.clone(), self.identity.clone(), address));
             } else if greetings.is_empty() {
                 return;
             }
             let stagger = if waiting.len() > 0 { STAGGER } else { 2 * GREETING_TIMEOUT };
             match tokio::time::timeout(stagger, greetings.join_next()).await {
-                Ok(Some(Ok((address, Ok((connection, welcome)))))) => self.install(address, connection, &welcome),
+                Ok(Some(Ok((address, Ok(greeted))))) => self.install(address, greeted),
                 Ok(Some(Ok((address, Err(failure))))) => cool(&mut self.lock(), address, failure),
                 // It is time for the next address. A greeting that panicked counts as a failed one.
                 Ok(Some(Err(_)) | None) | Err(_) => {}
@@ -207,13 +227,18 @@ impl Pool {
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
             self.bury();
+            self.listen();
+            self.renew().await;
             self.fill(self.wanted).await;
             let warm = self.lock().warm.clone();
             let missing = !self.enough(self.wanted);
+            let first_end = warm.iter().map(|node| node.lifetime.renew_at).min();
             tokio::select! {
                 () = self.lost.notified() => {}
                 () = any_closed(&warm) => {}
+                () = end_of(first_end) => {}
                 () = tokio::time::sleep(REVIEW_INTERVAL), if missing => {}
+                () = tokio::time::sleep(KEEP_ALIVE_INTERVAL) => {}
             }
         }
     }
@@ -225,6 +250,67 @@ impl Pool {
             if let Some(error) = node.connection.close_reason() {
                 self.remove(&node, Failure::Link(LinkError::before_sending(node.address, &error)));
             }
+        }
+    }
+
+    /// Asks nodes last that answer no sign of life. Nobody has to wait for them to learn that the path is cut.
+    fn listen(&self) {
+        let warm = self.lock().warm.clone();
+        for node in warm {
+            let datagrams = node.connection.stats().udp_rx.datagrams;
+            let mut heard = node.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if heard.datagrams != datagrams {
+                if heard.nothing {
+                    node.silent.store(false, Ordering::Relaxed);
+                }
+                *heard = Heard { datagrams, at: Instant::now(), nothing: false };
+            } else if !heard.nothing && heard.at.elapsed() > UNANSWERED_MAX {
+                heard.nothing = true;
+                self.demote(&node);
+                self.doubt(&node);
+            }
+        }
+    }
+
+    /// Makes connections anew whose certificates end soon, each before the old one goes.
+    async fn renew(&self) {
+        let now = SystemTime::now();
+        let mut ending = self.lock().warm.clone();
+        ending.retain(|node| node.lifetime.is_to_be_renewed(now));
+        let greetings = ending.into_iter().map(|old| async {
+            let (_, greeted) = greet(self.endpoint.clone(), self.identity.clone(), old.address).await;
+            (old, greeted)
+        });
+        for (old, greeted) in futures::future::join_all(greetings).await {
+            match greeted {
+                Ok(greeted) => self.replace(&old, greeted),
+                Err(failure) if old.lifetime.has_ended(SystemTime::now()) => {
+                    old.connection.close(CODE_DONE, b"the certificate has expired");
+                    self.remove(&old, failure);
+                }
+                Err(failure) => {
+                    tracing::debug!(address = %old.address, ?failure, "a connection that ends soon is not renewed yet");
+                    self.postpone(&old);
+                }
+            }
+        }
+    }
+
+    /// Puts a new connection in the place of an old one. Requests under way on the old one hold it until they are
+    /// answered.
+    fn replace(&self, old: &Arc<Node>, Greeted { connection, lifetime, .. }: Greeted) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(place) = self.lock().warm.iter_mut().find(|node| Arc::ptr_eq(node, old)) {
+            *place = Arc::new(Node::new(old.address, connection, lifetime));
+        }
+    }
+
+    /// Tries a renewal again a little later.
+    fn postpone(&self, old: &Arc<Node>) {
+        let renew_at = (SystemTime::now() + RENEWAL_PAUSE).min(old.lifetime.ends_at);
+        let lifetime = Lifetime { renew_at, ..old.lifetime };
+        if let Some(place) = self.lock().warm.iter_mut().find(|node| Arc::ptr_eq(node, old)) {
+            *place = Arc::new(Node::new(old.address, old.connection.clone(), lifetime));
         }
     }
 
@@ -244,7 +330,7 @@ impl Pool {
         candidates
     }
 
-    fn install(&self, address: SocketAddr, connection: Connection, welcome: &gate::Welcome) {
+    fn install(&self, address: SocketAddr, Greeted { connection, lifetime, welcome }: Greeted) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         state.cooling.remove(&address);
@@ -254,12 +340,27 @@ impl Pool {
         if state.warm.iter().any(|node| node.address == address) {
             return;
         }
-        state.warm.push(Arc::new(Node {
+        state.warm.push(Arc::new(Node::new(address, connection, lifetime)));
+    }
+}
+
+impl Node {
+    fn new(address: SocketAddr, connection: Connection, lifetime: Lifetime) -> Self {
+        Self {
             address,
             connection,
+            lifetime,
             strikes: AtomicU32::new(0),
             silent: AtomicBool::new(false),
-        }));
+            heard: Mutex::new(Heard { datagrams: 0, at: Instant::now(), nothing: false }),
+        }
+    }
+}
+
+async fn end_of(lifetime: Option<SystemTime>) {
+    match lifetime {
+        Some(renew_at) => lifetime::until(renew_at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -278,11 +379,19 @@ async fn any_closed(warm: &[Arc<Node>]) {
     }
 }
 
+/// A node that has answered.
+struct Greeted {
+    connection: Connection,
+    lifetime: Lifetime,
+    welcome: gate::Welcome,
+}
+
 /// Connects and asks for a welcome: only a node that answers is warm. A node that refuses this gate's certificate is
 /// found here, too: in TLS 1.3 the connecting side ends its handshake before the other side judges.
-async fn greet(endpoint: Endpoint, address: SocketAddr) -> (SocketAddr, Result<(Connection, gate::Welcome), Failure>) {
+async fn greet(endpoint: Endpoint, identity: Identity, address: SocketAddr) -> (SocketAddr, Result<Greeted, Failure>) {
     let greeting = async {
-        let (connection, _) = connect(&endpoint, address, GREETING_TIMEOUT).await.map_err(Failure::Link)?;
+        let connected = connect(&endpoint, &identity, address, GREETING_TIMEOUT).await;
+        let Made { connection, lifetime, .. } = connected.map_err(Failure::Link)?;
         let exchanged = exchange(&connection, address, Channel::Gate, &gate::Request::Hello);
         let timeout = GREETING_TIMEOUT;
         let answer = tokio::time::timeout(timeout, exchanged)
@@ -290,7 +399,7 @@ async fn greet(endpoint: Endpoint, address: SocketAddr) -> (SocketAddr, Result<(
             .map_err(|_| Failure::Link(LinkError::TimedOut { address, timeout }))?
             .map_err(Failure::Link)?;
         match answer.read().map_err(Failure::Link)? {
-            gate::Response::Welcome(welcome) => Ok((connection, welcome)),
+            gate::Response::Welcome(welcome) => Ok(Greeted { connection, lifetime, welcome }),
             gate::Response::Refused(refusal) if refusal.code != RefusalCode::MalformedFrame => {
                 Err(Failure::Refused(refusal))
             }

@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 use super::greetings::{Greetings, Outcome, Source, Verdict};
 use super::registry::Full;
 use super::{Handler, Shared, accept_requests};
-use crate::codes::{CODE_DONE, CODE_IDENTITY, CODE_LIMIT};
+use crate::codes::{CODE_DONE, CODE_ENDED, CODE_IDENTITY, CODE_LIMIT};
 use crate::error::{describe, handshake_label};
 use crate::identity::{Shown, shown_by};
-use crate::limits;
 use crate::observe::Up;
+use crate::{lifetime, limits};
 
 /// The handshakes under way.
 pub(super) struct Newcomers {
@@ -147,5 +147,11 @@ async fn welcome<H: Handler>(shared: &Arc<Shared<H>>, connection: Connection, sh
     }
     shared.metrics.accepted.increment(1);
     let _up = Up::new(&shared.metrics.connections);
-    accept_requests(shared, &session).await;
+    tokio::select! {
+        () = accept_requests(shared, &session) => {}
+        () = lifetime::until(shown.expires_at) => {
+            shared.metrics.connection_refused("expired", address);
+            connection.close(CODE_ENDED, b"the certificate has expired");
+        }
+    }
 }

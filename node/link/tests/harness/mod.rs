@@ -54,7 +54,12 @@ pub enum Mood {
     Unavailable,
     BadValue,
     Panics,
+    /// Answers, but after [`SLOW`].
+    Slow,
 }
+
+/// See [`Mood::Slow`].
+pub const SLOW: Duration = Duration::from_millis(400);
 
 pub struct Echo {
     pub node: NodeId,
@@ -109,6 +114,9 @@ impl Handler for Echo {
         let mood = self.mood.load(Ordering::SeqCst);
         if mood == Mood::Silent as u8 {
             std::future::pending::<()>().await;
+        }
+        if mood == Mood::Slow as u8 {
+            tokio::time::sleep(SLOW).await;
         }
         if mood == Mood::Unavailable as u8 {
             return gate::Response::Refused(Refusal::new(

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
@@ -15,7 +16,13 @@ pub struct Relay {
     /// Where clients connect to.
     pub address: SocketAddr,
     rebind: Arc<Notify>,
+    mute: Arc<AtomicBool>,
     task: JoinHandle<()>,
+}
+
+/// Lets all datagrams pass.
+pub fn everything(_: &[u8]) -> bool {
+    true
 }
 
 impl Drop for Relay {
@@ -30,8 +37,15 @@ impl Relay {
         let inner = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
         let address = inner.local_addr().expect("an address");
         let rebind = Arc::new(Notify::new());
-        let task = tokio::spawn(pass(inner, server, from.into(), passes, rebind.clone()));
-        Self { address, rebind, task }
+        let mute = Arc::new(AtomicBool::new(false));
+        let outer = outer(server, from.into()).await;
+        let task = tokio::spawn(pass(inner, outer, passes, (rebind.clone(), mute.clone())));
+        Self { address, rebind, mute, task }
+    }
+
+    /// Drops everything from now on, both ways.
+    pub fn mute(&self) {
+        self.mute.store(true, Ordering::SeqCst);
     }
 
     /// Goes on from another port, as a NAT does that has forgotten a connection.
@@ -46,8 +60,12 @@ async fn outer(server: SocketAddr, from: IpAddr) -> UdpSocket {
     socket
 }
 
-async fn pass(inner: UdpSocket, server: SocketAddr, from: IpAddr, passes: fn(&[u8]) -> bool, rebind: Arc<Notify>) {
-    let mut socket = outer(server, from).await;
+async fn pass(
+    inner: UdpSocket,
+    mut socket: UdpSocket,
+    passes: fn(&[u8]) -> bool,
+    (rebind, mute): (Arc<Notify>, Arc<AtomicBool>),
+) {
     let mut client = None;
     let (mut out, mut back) = (vec![0; DATAGRAM_BYTES_MAX], vec![0; DATAGRAM_BYTES_MAX]);
     loop {
@@ -55,14 +73,20 @@ async fn pass(inner: UdpSocket, server: SocketAddr, from: IpAddr, passes: fn(&[u
         tokio::select! {
             Ok((bytes, sender)) = inner.recv_from(&mut out) => {
                 client = Some(sender);
-                let _ = socket.send(&out[..bytes]).await;
+                if !mute.load(Ordering::SeqCst) {
+                    let _ = socket.send(&out[..bytes]).await;
+                }
             }
             Ok(bytes) = socket.recv(&mut back) => {
-                if let Some(client) = client && passes(&back[..bytes]) {
+                let heard = !mute.load(Ordering::SeqCst) && passes(&back[..bytes]);
+                if let Some(client) = client.filter(|_| heard) {
                     let _ = inner.send_to(&back[..bytes], client).await;
                 }
             }
-            () = rebind.notified() => socket = outer(server, from).await,
+            () = rebind.notified() => {
+                let local = socket.local_addr().expect("an address").ip();
+                socket = outer(socket.peer_addr().expect("a server"), local).await;
+            }
         }
     }
 }
