@@ -203,8 +203,8 @@ impl Authority {
         Ok(issued)
     }
 
-    /// Issues the certificate `NAME.pem` again, with a new key, for the same role and name. Processes that use the files
-    /// find the new ones by themselves.
+    /// Issues the certificate `NAME.pem` again, with a new key, for the same role and name. Processes that use the
+    /// files find the new ones by themselves.
     ///
     /// # Errors
     /// As [`Authority::issue`], and [`Error::Certificate`] where there is none of that name.

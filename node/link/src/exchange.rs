@@ -1,7 +1,7 @@
 //! One request and its answer on one stream of one connection: what all three client libraries share.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cluster_config::actor::{Actor, Role};
@@ -10,13 +10,14 @@ use cluster_config::wire::{Channel, Fix, Refusal, RefusalCode};
 use quinn::{Connection, Endpoint, ReadError, WriteError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::codes::CODE_IDENTITY;
 use crate::endpoint::SERVER_NAME;
 use crate::error::LinkError;
 use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
 use crate::identity::{Identity, shown_by};
-use crate::lifetime::Lifetime;
+use crate::lifetime::{self, Lifetime};
 use crate::version::version_of;
 
 /// A connection to a node.
@@ -47,7 +48,7 @@ pub(crate) async fn connect(
     };
     match shown_by(&connection) {
         Ok(shown) if shown.actor.role == Role::Node => {
-            let lifetime = Lifetime::new(SystemTime::now(), own_end.min(shown.expires_at));
+            let lifetime = Lifetime::new(Instant::now(), lifetime::left_of(own_end.min(shown.expires_at)));
             Ok(Made { connection, node: shown.actor, lifetime })
         }
         Ok(shown) => {

@@ -37,8 +37,8 @@ pub enum Error {
     },
     /// Others than its owner can read the key.
     #[error(
-        "{path}: others can read this key (mode {mode:04o}); run `chmod 600 {path}`, and issue it again if somebody may \
-         have copied it"
+        "{path}: others can read this key (mode {mode:04o}); run `chmod 600 {path}`, and issue it again if it may have \
+         been copied"
     )]
     Exposed {
         /// The key's file.
@@ -125,7 +125,7 @@ impl Identity {
 
     /// Whole days until the own certificate expires; 0 on its last day and from then on.
     pub fn days_left(&self) -> u64 {
-        self.expires_at().duration_since(SystemTime::now()).unwrap_or_default().as_secs() / limits::DAY.as_secs()
+        lifetime::left_of(self.expires_at()).as_secs() / limits::DAY.as_secs()
     }
 
     /// Looks for renewed files, keeps the metric of the days left, and warns in the log before the certificate ends.
@@ -137,7 +137,7 @@ impl Identity {
         loop {
             self.inner.keys.look();
             let shown = self.inner.keys.pair().shown;
-            let left = shown.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
+            let left = lifetime::left_of(shown.expires_at);
             days_left.set(left.as_secs_f64() / limits::DAY.as_secs_f64());
             let due = lifetime::warning(left, shown.validity());
             if due != said

@@ -111,9 +111,6 @@ pub const RENEWAL_EARLY: Duration = Duration::from_secs(3_600);
 /// A connection of which less is left is not replaced early any more.
 pub const RENEWAL_MIN: Duration = Duration::from_secs(1);
 
-/// How often who waits for a wall-clock time looks whether the clock was set.
-pub const CLOCK_LOOK_INTERVAL: Duration = Duration::from_secs(10);
-
 /// How long a handshake may take. The idle timeout alone would let a peer stretch it for ever.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 

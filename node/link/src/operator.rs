@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cluster_config::wire::{Channel, operator};
 use quinn::{Connection, Endpoint};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::codes::CODE_DONE;
 use crate::endpoint::bind_client;
@@ -105,7 +106,7 @@ impl OperatorClient {
         let mut current = self.inner.current.lock().await;
         if let Some(Current { index, connection, lifetime }) = &*current
             && connection.close_reason().is_none()
-            && !lifetime.is_to_be_renewed(SystemTime::now())
+            && !lifetime.is_to_be_renewed(Instant::now())
         {
             return Ok((*index, connection.clone()));
         }

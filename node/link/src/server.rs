@@ -174,6 +174,14 @@ impl<H: Handler> Drop for CloseOnDrop<H> {
 
 async fn accept_requests<H: Handler>(shared: &Arc<Shared<H>>, session: &Arc<Session>) {
     loop {
+        let (send, receive) = match session.connection.accept_bi().await {
+            Ok(streams) => streams,
+            Err(error) => {
+                tracing::debug!(from = %session.from, error = describe(&error), "connection ended");
+                return;
+            }
+        };
+        // It is taken for a request that is there, so that a connection without one keeps no node from stopping.
         let permit = match session.permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => tokio::select! {
@@ -182,14 +190,6 @@ async fn accept_requests<H: Handler>(shared: &Arc<Shared<H>>, session: &Arc<Sess
                 _ = session.connection.closed() => return,
             },
         };
-        match session.connection.accept_bi().await {
-            Ok((send, receive)) => {
-                tokio::spawn(request::handle(shared.clone(), session.clone(), permit, send, receive));
-            }
-            Err(error) => {
-                tracing::debug!(from = %session.from, error = describe(&error), "connection ended");
-                return;
-            }
-        }
+        tokio::spawn(request::handle(shared.clone(), session.clone(), permit, send, receive));
     }
 }

@@ -183,3 +183,16 @@ async fn stopping_lets_requests_finish_and_refuses_new_ones() {
     stopping.await.expect("stopped");
     until("the gate has noticed", || gate.statistics().warm.is_empty()).await;
 }
+
+/// F37: connections on which nobody asks anything hold nobody up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_server_stops_at_once() {
+    let world = World::new();
+    let server = start(&world, 1);
+    let gate = GateClient::connect_to_one(server.address, world.identity(Role::Gate, "gate-1"), TIMEOUT);
+    let gate = gate.await.expect("connected");
+    gate.identify(capture(1)).await.expect("an answer");
+    let begun = std::time::Instant::now();
+    server.stop().await;
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+}

@@ -268,7 +268,10 @@ async fn an_operators_request_that_is_too_large_says_so_whichever_node_is_there(
     let addresses = vec![one.address, hole.local_addr().expect("an address")];
     let client = OperatorClient::connect(addresses, &world.identity(Role::Operator, "ada")).await.expect("connected");
     let manifest = operator::Request::SubmitManifest(vec![0; OPERATOR_FRAME_BYTES_MAX]);
+    let asked = Instant::now();
     let error = client.call(&manifest, Duration::from_secs(3)).await.expect_err("too large");
+    // Another node, which would not be reached for a second, is not asked.
+    assert!(asked.elapsed() < Duration::from_millis(700), "{:?}", asked.elapsed());
     assert!(matches!(error, LinkError::Request(_)), "{error}");
     let said = error.to_string();
     assert!(said.contains(&format!("over the limit of {OPERATOR_FRAME_BYTES_MAX}")), "{said}");

@@ -23,11 +23,15 @@ use crate::observe;
 /// (`nice(1)` goes from -20 to 19).
 const NICENESS: i32 = -10;
 
-/// How long a leader that stops may take to give its office away.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a leader that stops may take to give its office away: longer than an election. Where nobody takes it, there
+/// is nobody to wait for either.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// How long a node that stops waits for its connections to be closed.
-const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a node that stops waits until the other sides know that their connections are closed.
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long work on further threads may take to end when nobody waits for it any more, such as half a gallery.
+const THREADS_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Runs a node until it is told to stop (SIGTERM, SIGINT) or cannot go on.
 ///
@@ -41,7 +45,7 @@ pub fn run(configuration: &Configuration) -> Result<(), Error> {
     }
     let network = builder.enable_all().thread_name("network").build().map_err(Error::Thread)?;
     let result = network.block_on(run_on(configuration));
-    network.shutdown_timeout(Duration::from_secs(2));
+    network.shutdown_timeout(THREADS_TIMEOUT);
     result
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cluster_config::limits::NODES_MAX;
 use cluster_config::wire::{Channel, RefusalCode, gate};
@@ -17,7 +17,7 @@ use crate::codes::CODE_DONE;
 use crate::error::LinkError;
 use crate::exchange::{Made, connect, exchange};
 use crate::identity::Identity;
-use crate::lifetime::{self, Lifetime};
+use crate::lifetime::Lifetime;
 use crate::limits::{KEEP_ALIVE_INTERVAL, UNANSWERED_MAX};
 
 /// How long a node gets for its handshake, and again for its first answer.
@@ -274,7 +274,7 @@ impl Pool {
 
     /// Makes connections anew whose certificates end soon, each before the old one goes.
     async fn renew(&self) {
-        let now = SystemTime::now();
+        let now = Instant::now();
         let mut ending = self.lock().warm.clone();
         ending.retain(|node| node.lifetime.is_to_be_renewed(now));
         let greetings = ending.into_iter().map(|old| async {
@@ -284,7 +284,7 @@ impl Pool {
         for (old, greeted) in futures::future::join_all(greetings).await {
             match greeted {
                 Ok(greeted) => self.replace(&old, greeted),
-                Err(failure) if old.lifetime.has_ended(SystemTime::now()) => {
+                Err(failure) if old.lifetime.has_ended(Instant::now()) => {
                     old.connection.close(CODE_DONE, b"the certificate has expired");
                     self.remove(&old, failure);
                 }
@@ -307,7 +307,7 @@ impl Pool {
 
     /// Tries a renewal again a little later.
     fn postpone(&self, old: &Arc<Node>) {
-        let renew_at = (SystemTime::now() + RENEWAL_PAUSE).min(old.lifetime.ends_at);
+        let renew_at = (Instant::now() + RENEWAL_PAUSE).min(old.lifetime.ends_at);
         let lifetime = Lifetime { renew_at, ..old.lifetime };
         if let Some(place) = self.lock().warm.iter_mut().find(|node| Arc::ptr_eq(node, old)) {
             *place = Arc::new(Node::new(old.address, old.connection.clone(), lifetime));
@@ -357,9 +357,9 @@ impl Node {
     }
 }
 
-async fn end_of(lifetime: Option<SystemTime>) {
+async fn end_of(lifetime: Option<Instant>) {
     match lifetime {
-        Some(renew_at) => lifetime::until(renew_at).await,
+        Some(renew_at) => tokio::time::sleep_until(renew_at).await,
         None => std::future::pending().await,
     }
 }

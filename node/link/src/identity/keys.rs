@@ -127,7 +127,8 @@ impl Keys {
             }
             Ok((pair, _)) => {
                 let (is, was) = (pair.shown.actor, before.shown.actor);
-                tracing::warn!(%certificate, %is, %was, "the new certificate is somebody else's; the old one stays in use");
+                let problem = "the new certificate is somebody else's; the old one stays in use";
+                tracing::warn!(%certificate, %is, %was, "{problem}");
                 looks.read = stamp;
             }
             Err(error) if looks.doubted == Some(stamp) => {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cluster_config::ids::NodeId;
 use quinn::Connection;
@@ -128,7 +128,7 @@ impl Link {
             let mut state = self.lock();
             match &mut *state {
                 State::Up { made, .. } => {
-                    let now = SystemTime::now();
+                    let now = Instant::now();
                     if !made.lifetime.has_ended(now) {
                         if made.lifetime.is_to_be_renewed(now) {
                             made.lifetime.renew_at = now + RENEWAL_PAUSE;

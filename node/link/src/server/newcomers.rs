@@ -149,7 +149,7 @@ async fn welcome<H: Handler>(shared: &Arc<Shared<H>>, connection: Connection, sh
     let _up = Up::new(&shared.metrics.connections);
     tokio::select! {
         () = accept_requests(shared, &session) => {}
-        () = lifetime::until(shown.expires_at) => {
+        () = tokio::time::sleep(lifetime::left_of(shown.expires_at)) => {
             shared.metrics.connection_refused("expired", address);
             connection.close(CODE_ENDED, b"the certificate has expired");
         }
