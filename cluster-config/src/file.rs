@@ -61,7 +61,8 @@ impl Configuration {
         configuration.check().map_err(|source| Error::Value { path: path.to_owned(), source })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let node = &mut configuration.node;
-        for entry in [&mut node.data_dir, &mut node.ca_certificate, &mut node.certificate, &mut node.private_key] {
+        let files = [&mut node.data_dir, &mut node.ca_certificate, &mut node.certificate, &mut node.private_key];
+        for entry in files.into_iter().chain(&mut node.key_dir) {
             *entry = folder.join(&entry);
         }
         if let HoldingsSettings::File { path } = &mut configuration.holdings {
@@ -85,6 +86,11 @@ impl Configuration {
                 let problem = format!("{:?} is not IP:PORT", self.node.address());
                 return Err(cluster::Error::new("node.advertise", problem));
             }
+        }
+        let key_dir = self.node.key_dir();
+        if key_dir.starts_with(&self.node.data_dir) || self.node.data_dir.starts_with(&key_dir) {
+            let problem = "must stand apart from node.data_dir: a copy of the data would have the keys";
+            return Err(cluster::Error::new("node.key_dir", problem));
         }
         if self.node.id.0 == 0 {
             return Err(cluster::Error::new("node.id", "0 is reserved; count from 1"));

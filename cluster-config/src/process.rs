@@ -21,6 +21,10 @@ pub struct NodeSettings {
     pub advertise: Option<String>,
     /// Folder of everything that the node keeps.
     pub data_dir: PathBuf,
+    /// Folder of the keys without which nothing that lies in `data_dir` opens: on another volume, so that no copy or
+    /// backup of the data has them. Where it is not named it stands beside `data_dir`, with `.keys` after the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_dir: Option<PathBuf>,
     /// Certificate of the authority that all parties trust, PEM.
     pub ca_certificate: PathBuf,
     /// This node's certificate, PEM.
@@ -36,6 +40,16 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
+    /// See [`NodeSettings::key_dir`].
+    pub fn key_dir(&self) -> PathBuf {
+        let beside = || {
+            let mut path = self.data_dir.clone().into_os_string();
+            path.push(".keys");
+            path.into()
+        };
+        self.key_dir.clone().unwrap_or_else(beside)
+    }
+
     /// The address under which others reach the node.
     pub fn address(&self) -> &str {
         self.advertise.as_deref().unwrap_or(&self.listen)

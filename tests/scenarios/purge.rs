@@ -2,6 +2,7 @@
 //! closes its galleries are destroyed on every node that held one.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,19 +22,39 @@ use node_link::client::ClientError;
 fn find(folder: &Path, words: &[String]) -> (Vec<(PathBuf, String)>, usize) {
     let mut found = Vec::new();
     let mut read = 0;
-    // Every word begins with one of two marks that are nowhere else, so that most files are searched only twice.
-    let marks = [b"ZWQ", b"QX0"];
     harness::binary::visit(folder, &mut |path| {
         // A node may replace a file while its folder is read.
         let Ok(bytes) = std::fs::read(path) else { return };
         read += 1;
-        for window in bytes.windows(3).enumerate().filter(|(_, w)| marks.iter().any(|mark| w == mark)) {
-            let rest = &bytes[window.0..];
-            let word = words.iter().find(|word| rest.starts_with(word.as_bytes()));
-            found.extend(word.map(|word| (path.to_owned(), word.clone())));
-        }
+        found.extend(words_in(&bytes, words).into_iter().map(|word| (path.to_owned(), word)));
     });
     (found, read)
+}
+
+/// Those of `words` that stand in `bytes`, as often as they do.
+fn words_in(bytes: &[u8], words: &[String]) -> Vec<String> {
+    // Every word begins with one of two marks that are nowhere else, so that most bytes are looked at only twice.
+    let marks = [b"ZWQ", b"QX0"];
+    let marked = bytes.windows(3).enumerate().filter(|(_, window)| marks.iter().any(|mark| window == mark));
+    let word_at = |(place, _)| words.iter().find(|word| bytes[place..].starts_with(word.as_bytes()));
+    marked.filter_map(word_at).cloned().collect()
+}
+
+/// Those of `words` that stand in the memory that a process can write to.
+fn in_memory(process: u32, words: &[String]) -> std::io::Result<Vec<String>> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps"))?;
+    let memory = std::fs::File::open(format!("/proc/{process}/mem"))?;
+    let mut found = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let range = line.split_whitespace().next().and_then(|range| range.split_once('-')).expect("a range");
+        let [begin, end] = [range.0, range.1].map(|bound| u64::from_str_radix(bound, 16).expect("an address"));
+        let mut bytes = vec![0; (end - begin) as usize];
+        // A device's memory cannot be read this way.
+        if memory.read_exact_at(&mut bytes, begin).is_ok() {
+            found.extend(words_in(&bytes, words));
+        }
+    }
+    Ok(found)
 }
 
 #[test]
@@ -62,7 +83,11 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
     let (found, read) = find(live.cluster.folder(), &words);
     assert!(found.is_empty(), "personal data in the clear: {found:?}");
     assert!(read > 30, "{read} files");
-    assert_eq!(files_of(&live, &journey.to_string()).len(), 6, "a segment and a key on each of three nodes");
+    assert_eq!(
+        files_of(&live, &journey.to_string()).len(),
+        9,
+        "a segment and the halves of a key on each of three nodes"
+    );
 
     live.ask(node, Request::CloseJourney(journey)).await.expect("closed");
     wait_for("the journey is purged", LEVEL_DEADLINE, async || {
@@ -75,7 +100,25 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
     assert_eq!(receipts, live.running().into_iter().collect(), "every holder has answered with its receipt");
     assert!(gallery.shards[0].holders.is_empty());
     assert_eq!(files_of(&live, &journey.to_string()), Vec::<PathBuf>::new());
-    assert_eq!(files_of(&live, &bank.flights[1].journey.to_string()).len(), 6, "the other flights keep theirs");
+    assert_eq!(files_of(&live, &bank.flights[1].journey.to_string()).len(), 9, "the other flights keep theirs");
+
+    // Nor does the memory of a node have anything of its people any more.
+    let people = bank.flights[0].personal_data();
+    for node in live.running() {
+        let process = live.cluster.process_id(node).expect("it runs");
+        match in_memory(process, &words) {
+            Ok(found) => assert!(!found.is_empty(), "the other flights' people are searched"),
+            Err(error) => {
+                println!("skipped: the memory of node {node} cannot be read ({error}); run this as root");
+                break;
+            }
+        }
+        wait_for("nobody of a purged journey stands in memory", LEVEL_DEADLINE, async || {
+            let left = in_memory(process, &people).map_err(|error| error.to_string())?;
+            if left.is_empty() { Ok(()) } else { Err(format!("node {node}: {} words, {:?}", left.len(), left.first())) }
+        })
+        .await;
+    }
 
     // Nobody boards a closed journey; a retry of what was answered before is answered the same.
     let gate = live.gate(0).await;
@@ -145,7 +188,7 @@ async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
 fn files_of(live: &Live, journey: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for node in live.cluster.ids() {
-        let folder = &live.cluster.node(node).expect("a node").data_dir;
+        let folder = live.cluster.node(node).expect("a node").data_dir.parent().expect("the folder of the node");
         harness::binary::visit(folder, &mut |path| {
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(journey)) {
                 found.push(path.to_owned());

@@ -1,12 +1,13 @@
 //! The keys under which everything personal lies on this node's disk.
 //!
-//! Each shard replica has a random data key of its own, in a file of its own, wrapped by the node's master key.
-//! Destroying that file makes whatever was sealed under it unreadable, in backups too (cryptographic erase,
+//! Each shard replica has a random data key, and a random wrapping key that seals it. The data key lies in the data
+//! folder, the wrapping key in a folder apart, which a copy of the data folder does not have. Destroying the wrapping
+//! key makes whatever was sealed unreadable, in earlier copies and backups of the data folder too (cryptographic erase,
 //! NIST SP 800-88 Rev. 1, section 2.6). Sealing is AES-256-GCM with a random 96-bit nonce (NIST SP 800-38D).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -27,6 +28,9 @@ pub enum Error {
         /// What was to be opened.
         what: String,
     },
+    /// A volume that is not there, or a copy of the data folder alone.
+    #[error("node.key_dir {wrapping:?} has no key, but {data:?} has keys that were wrapped by some")]
+    KeysGone { data: PathBuf, wrapping: PathBuf },
     /// The system gives no randomness, or the cipher failed.
     #[error("the cryptographic library failed to {0}")]
     Crypto(&'static str),
@@ -38,6 +42,9 @@ impl Error {
         match self {
             Self::Io { .. } => "check the disk and its permissions",
             Self::DoesNotOpen { .. } => "remove it and let it be fetched",
+            Self::KeysGone { .. } => {
+                "mount the volume of node.key_dir; where the keys are lost, remove the second folder"
+            }
             Self::Crypto(_) => "look at what the operating system says of its randomness",
         }
     }
@@ -87,36 +94,38 @@ impl DataKey {
 
 /// The keys of a node.
 pub struct Keys {
-    folder: PathBuf,
-    master: DataKey,
+    /// Wrapped data keys, by shard: in the data folder.
+    data: PathBuf,
+    /// What wraps them, by shard: apart from the data folder.
+    wrapping: PathBuf,
     /// Held while a key is looked for and made, so that two who need the same one at once get the same one.
     making: Mutex<()>,
 }
 
 impl Keys {
-    /// Opens the key folder below `data_dir`, and makes the master key where there is none.
+    /// Opens the keys of what lies below `data_dir`; what wraps them lies in `key_dir`.
     ///
     /// # Errors
     /// [`Error`] with the file.
-    pub fn open(data_dir: &Path) -> Result<Self, Error> {
-        let folder = data_dir.join("keys");
-        fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), action: "created", source })?;
-        let swept = remove_unfinished(&folder);
-        swept.map_err(|source| Error::Io { path: folder.clone(), action: "swept", source })?;
-        let path = folder.join("master.key");
-        let bytes = match read_exact(&path)? {
-            Some(bytes) => bytes.try_into().map_err(|_| Error::DoesNotOpen { what: path.display().to_string() })?,
-            None => {
-                let bytes = random_key()?;
-                write_durably(&path, &bytes)?;
-                bytes
-            }
-        };
-        Ok(Self { master: DataKey::new(&bytes)?, folder, making: Mutex::new(()) })
+    pub fn open(data_dir: &Path, key_dir: &Path) -> Result<Self, Error> {
+        let keys = Self { data: data_dir.join("keys"), wrapping: key_dir.to_owned(), making: Mutex::new(()) };
+        for folder in [&keys.data, &keys.wrapping] {
+            let failed = |action| move |source| Error::Io { path: folder.clone(), action, source };
+            fs::create_dir_all(folder).map_err(failed("created"))?;
+            remove_unfinished(folder).map_err(failed("swept"))?;
+        }
+        if has_keys(&keys.data)? && !has_keys(&keys.wrapping)? {
+            return Err(Error::KeysGone { data: keys.data, wrapping: keys.wrapping });
+        }
+        if volume_of(&keys.data)? == volume_of(&keys.wrapping)? {
+            let fix = "set node.key_dir to a folder on another volume";
+            tracing::warn!(key_dir = ?keys.wrapping, fix, "keys lie on the volume of the data: a copy of it has both");
+        }
+        Ok(keys)
     }
 
-    fn path(&self, shard: ShardId) -> PathBuf {
-        self.folder.join(format!("{}.key", shard.file_name()))
+    fn name(shard: ShardId) -> String {
+        format!("{}.{ENDING}", shard.file_name())
     }
 
     fn context(shard: ShardId) -> String {
@@ -130,40 +139,76 @@ impl Keys {
     /// [`Error::Io`] with the file, [`Error::Crypto`].
     pub fn data_key(&self, shard: ShardId) -> Result<DataKey, Error> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.path(shard);
-        let context = Self::context(shard);
-        if let Some(wrapped) = read_exact(&path)? {
-            let opened = self.master.open(&context, wrapped).ok().and_then(|bytes| bytes.try_into().ok());
-            if let Some(bytes) = opened {
-                return DataKey::new(&bytes);
+        let (name, context) = (Self::name(shard), Self::context(shard));
+        let (data, wrapping) = (self.data.join(&name), self.wrapping.join(&name));
+        if let Some(wrapped) = read_whole(&data)? {
+            match unwrap(&context, wrapped, read_whole(&wrapping)?) {
+                Some(bytes) => return DataKey::new(&bytes),
+                None => self.give_up(shard)?,
             }
-            metrics::counter!("tvs_store_damaged_keys_total").increment(1);
-            tracing::warn!(%shard, "its data key was changed on disk and is replaced: what is kept is fetched again");
-            self.destroy(shard)?;
         }
-        let bytes = random_key()?;
-        write_durably(&path, &self.master.seal(&context, bytes.to_vec())?)?;
+        let (key, bytes) = (random_key()?, random_key()?);
+        write_durably(&wrapping, &key)?;
+        write_durably(&data, &DataKey::new(&key)?.seal(&context, bytes.to_vec())?)?;
         DataKey::new(&bytes)
     }
 
-    /// Destroys the shard's data key: overwritten, flushed, removed. Nothing happens where there is none.
+    fn give_up(&self, shard: ShardId) -> Result<(), Error> {
+        metrics::counter!("tvs_store_damaged_keys_total").increment(1);
+        tracing::warn!(%shard, "its key was changed on disk and is replaced: what is kept is fetched again");
+        self.destroy(shard)
+    }
+
+    /// Destroys the shard's keys, what wraps first: overwritten, flushed, removed. Nothing happens where there is none.
     ///
     /// # Errors
     /// [`Error::Io`] with the file.
     pub fn destroy(&self, shard: ShardId) -> Result<(), Error> {
-        let path = self.path(shard);
-        let failed = |action| move |source| Error::Io { path: self.path(shard), action, source };
-        let mut file = match OpenOptions::new().write(true).open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed("opened")(error)),
-        };
-        let length = file.metadata().map_err(failed("measured"))?.len();
-        file.write_all(&vec![0; usize::try_from(length).unwrap_or(KEY_BYTES)]).map_err(failed("overwritten"))?;
-        file.sync_all().map_err(failed("flushed"))?;
-        fs::remove_file(&path).map_err(failed("removed"))?;
-        sync_folder(&self.folder).map_err(failed("removed"))
+        let name = Self::name(shard);
+        erase(&self.wrapping.join(&name))?;
+        erase(&self.data.join(&name))
     }
+}
+
+/// How the name of a key's file ends.
+const ENDING: &str = "key";
+
+/// The data key in `wrapped`; absent where either half is gone or was changed.
+fn unwrap(context: &str, wrapped: Vec<u8>, key: Option<Vec<u8>>) -> Option<[u8; KEY_BYTES]> {
+    let wrapping = DataKey::new(&key?.try_into().ok()?).ok()?;
+    wrapping.open(context, wrapped).ok()?.try_into().ok()
+}
+
+/// Whether there is any key in a folder.
+fn has_keys(folder: &Path) -> Result<bool, Error> {
+    let failed = |source| Error::Io { path: folder.to_owned(), action: "listed", source };
+    for file in fs::read_dir(folder).map_err(failed)? {
+        if file.map_err(failed)?.path().extension().is_some_and(|ending| ending == ENDING) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The number of the volume that a folder lies on.
+fn volume_of(folder: &Path) -> Result<u64, Error> {
+    let failed = |source| Error::Io { path: folder.to_owned(), action: "looked at", source };
+    Ok(fs::metadata(folder).map_err(failed)?.dev())
+}
+
+/// Overwrites a file, flushes it and removes it; nothing happens where there is none.
+fn erase(path: &Path) -> Result<(), Error> {
+    let failed = |action| move |source| Error::Io { path: path.to_owned(), action, source };
+    let mut file = match OpenOptions::new().write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("opened")(error)),
+    };
+    let length = file.metadata().map_err(failed("measured"))?.len();
+    file.write_all(&vec![0; usize::try_from(length).unwrap_or(KEY_BYTES)]).map_err(failed("overwritten"))?;
+    file.sync_all().map_err(failed("flushed"))?;
+    fs::remove_file(path).map_err(failed("removed"))?;
+    sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(failed("removed"))
 }
 
 fn random_key() -> Result<[u8; KEY_BYTES], Error> {
@@ -172,7 +217,7 @@ fn random_key() -> Result<[u8; KEY_BYTES], Error> {
     Ok(bytes)
 }
 
-fn read_exact(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+fn read_whole(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let failed = |source| Error::Io { path: path.to_owned(), action: "read", source };
     match File::open(path) {
         Ok(mut file) => {

@@ -3,12 +3,13 @@
 //! Either holds a whole gallery, or its roster: the people alone, on nodes without a replica.
 //!
 //! A segment is a file, since it is larger than what sled takes well; the index entry is written after the file is
-//! durable and removed before the file is, so that an entry always has its file. What cannot be opened is dropped:
-//! it is fetched again from a replica.
+//! durable and removed before the file is, so that an entry always has its file. What cannot be opened is dropped: it is
+//! fetched again from a replica. So is everything where the index is damaged: it is set aside, and begun anew.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,8 +33,8 @@ pub enum Error {
         action: &'static str,
         source: std::io::Error,
     },
-    #[error("gallery store: the index in {path:?} failed")]
-    Index { path: PathBuf, source: sled::Error },
+    #[error("gallery store: the index in {path:?} failed: {problem}")]
+    Index { path: PathBuf, problem: String },
     /// An index entry has no meaning.
     #[error("gallery store: an index entry does not read")]
     Entry(#[from] codec::Error),
@@ -103,26 +104,32 @@ pub struct Store {
     busy: [Mutex<()>; LOCKS],
 }
 
+/// Bytes of a file that is written for trial: a block, so that it needs room.
+const TRIAL_BYTES: usize = 4_096;
+
 /// Locks: enough that shards rarely wait for each other.
 const LOCKS: usize = 64;
 
 impl Store {
-    /// Opens the store below `data_dir`.
+    /// Opens the store below `data_dir`; what wraps its keys lies in `key_dir`.
     ///
     /// # Errors
     /// [`Error`] with the place.
-    pub fn open(data_dir: &Path) -> Result<Self, Error> {
+    pub fn open(data_dir: &Path, key_dir: &Path) -> Result<Self, Error> {
         let folder = data_dir.join("galleries");
         let segments = folder.join("segments");
         fs::create_dir_all(&segments).map_err(|source| Error::Io { path: segments, action: "created", source })?;
-        let database = sled::Config::new()
-            .path(folder.join("index"))
-            .cache_capacity(4 << 20)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|source| Error::Index { path: folder.join("index"), source })?;
+        let keys = Keys::open(data_dir, key_dir)?;
+        let index = folder.join("index");
+        let database = match open_index(&index) {
+            Ok(database) => database,
+            Err(problem) => {
+                set_aside(&index, &problem)?;
+                open_index(&index).map_err(|problem| Error::Index { path: index, problem })?
+            }
+        };
         let busy = std::array::from_fn(|_| Mutex::new(()));
-        let store = Self { database, keys: Keys::open(data_dir)?, folder, busy };
+        let store = Self { database, keys, folder, busy };
         store.remove_unnamed()?;
         Ok(store)
     }
@@ -152,7 +159,7 @@ impl Store {
     }
 
     fn index(&self, source: sled::Error) -> Error {
-        Error::Index { path: self.folder.join("index"), source }
+        Error::Index { path: self.folder.join("index"), problem: source.to_string() }
     }
 
     fn path(&self, kept: Kept) -> PathBuf {
@@ -186,6 +193,16 @@ impl Store {
         let entry = codec::encode(&kept, SLED_VALUE_BYTES_MAX)?;
         self.database.insert(kept.entry_key(), entry).map_err(|source| self.index(source))?;
         self.flush()
+    }
+
+    /// Tries whether a file can be written: there is room, an inode, and permission.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the file.
+    pub fn check(&self) -> Result<(), Error> {
+        let path = self.folder.join("trial");
+        let tried = fs::write(&path, [0; TRIAL_BYTES]).and_then(|()| fs::remove_file(&path));
+        tried.map_err(|source| Error::Io { path, action: "written", source })
     }
 
     /// Reads a segment back; absent where it is not kept or does not open any more.
@@ -288,11 +305,48 @@ impl Store {
     }
 }
 
+/// Opens the index and reads each of its entries.
+fn open_index(path: &Path) -> Result<sled::Db, String> {
+    // sled answers some damage with a panic.
+    let opened = catch_unwind(|| -> Result<sled::Db, String> {
+        let configuration = sled::Config::new().path(path).cache_capacity(4 << 20).flush_every_ms(None);
+        let database = configuration.open().map_err(|error| error.to_string())?;
+        for entry in database.iter().values() {
+            let entry = entry.map_err(|error| error.to_string())?;
+            codec::decode::<Kept>(&entry, SLED_VALUE_BYTES_MAX).map_err(|error| error.to_string())?;
+        }
+        Ok(database)
+    });
+    opened.unwrap_or_else(|_| Err("it is damaged".to_owned()))
+}
+
+/// Moves a damaged index out of the way; the one that was set aside before goes.
+fn set_aside(index: &Path, problem: &str) -> Result<(), Error> {
+    let aside = index.with_extension("damaged");
+    let failed = |source| Error::Io { path: index.to_owned(), action: "set aside", source };
+    match fs::remove_dir_all(&aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    fs::rename(index, &aside).map_err(failed)?;
+    metrics::counter!("tvs_store_damaged_indexes_total").increment(1);
+    tracing::warn!(?aside, problem, "the index of galleries was set aside; what was kept is fetched again");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use cluster_config::gallery::{GalleryId, Modality};
 
     use super::*;
+
+    fn open(folder: &Path) -> Result<Store, Error> {
+        Store::open(&folder.join("data"), &folder.join("keys"))
+    }
+
+    fn segment(shard: ShardId) -> Segment {
+        Segment { shard, version: GalleryVersion(1), hash: ContentHash([1; 32]), bytes: vec![7; 100] }
+    }
 
     fn shard(journey: &str) -> ShardId {
         let (gallery, model) = (GalleryId::passengers(journey.parse().unwrap()), "model-1".parse().unwrap());
@@ -303,32 +357,31 @@ mod tests {
     fn what_a_killed_process_had_half_written_is_gone_after_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         let shard = shard("ZT1-20261125-JFK");
-        let segment = Segment { shard, version: GalleryVersion(1), hash: ContentHash([1; 32]), bytes: vec![7; 100] };
-        Store::open(folder.path()).unwrap().put(Kind::Gallery, &segment).unwrap();
+        let segment = segment(shard);
+        open(folder.path()).unwrap().put(Kind::Gallery, &segment).unwrap();
         let left = [
-            "galleries/segments/ZT1-20261125-JFK+face+model-1+0.2.ab.segment.new",
-            "galleries/segments/ZT1-20261125-JFK+face+model-1+0.1.ab.roster.sealed",
-            "keys/ZT1-20261125-JFK+face+model-1+0.new",
+            "data/galleries/segments/ZT1-20261125-JFK+face+model-1+0.2.ab.segment.new",
+            "data/galleries/segments/ZT1-20261125-JFK+face+model-1+0.1.ab.roster.sealed",
+            "data/keys/ZT1-20261125-JFK+face+model-1+0.new",
         ];
         let left = left.map(|name| folder.path().join(name));
         left.iter().for_each(|path| fs::write(path, [7; 10]).unwrap());
-        let store = Store::open(folder.path()).unwrap();
+        let store = open(folder.path()).unwrap();
         assert_eq!(store.get(Kept::of(Kind::Gallery, &segment)).unwrap(), Some(segment), "what is named is kept");
         assert!(!left.iter().any(|path| path.exists()));
-        assert!(folder.path().join("keys/master.key").exists());
     }
 
     #[test]
     fn a_shard_whose_key_was_damaged_can_be_kept_again() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = open(folder.path()).unwrap();
         let shard = shard("ZT1157-20261125-JFK");
-        let segment = Segment { shard, version: GalleryVersion(1), hash: ContentHash([1; 32]), bytes: vec![7; 100] };
+        let segment = segment(shard);
         store.put(Kind::Gallery, &segment).unwrap();
         let kept = Kept::of(Kind::Gallery, &segment);
         assert_eq!(store.get(kept).unwrap().as_ref(), Some(&segment));
 
-        let key = folder.path().join("keys").join("ZT1157-20261125-JFK+face+model-1+0.key");
+        let key = folder.path().join("data/keys").join("ZT1157-20261125-JFK+face+model-1+0.key");
         let mut damaged = fs::read(&key).unwrap();
         damaged[54] ^= 8;
         fs::write(&key, damaged).unwrap();
@@ -336,5 +389,49 @@ mod tests {
         assert_eq!(store.list().unwrap(), [], "and is not offered any more");
         store.put(Kind::Gallery, &segment).unwrap();
         assert_eq!(store.get(kept).unwrap(), Some(segment));
+    }
+
+    /// P6.
+    #[test]
+    fn a_copy_of_the_data_folder_from_before_the_purge_opens_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, copy, keys) = (folder.path().join("data"), folder.path().join("copy"), folder.path().join("keys"));
+        let (gone, stays) = (segment(shard("ZT1-20261125-JFK")), segment(shard("ZT2-20261125-JFK")));
+        let store = Store::open(&data, &keys).unwrap();
+        [&gone, &stays].into_iter().for_each(|segment| store.put(Kind::Gallery, segment).unwrap());
+        let copied = std::process::Command::new("cp").arg("-a").args([&data, &copy]).status().unwrap();
+        assert!(copied.success());
+        store.destroy(gone.shard).unwrap();
+        let copy = Store::open(&copy, &keys).unwrap();
+        assert_eq!(copy.list().unwrap().len(), 2, "the copy was made before");
+        assert_eq!(copy.get(Kept::of(Kind::Gallery, &gone)).unwrap(), None);
+        assert_eq!(copy.get(Kept::of(Kind::Gallery, &stays)).unwrap(), Some(stays), "it is the keys that are gone");
+
+        let alone = Store::open(&data, &folder.path().join("elsewhere")).map(|_| ()).expect_err("it has no keys");
+        assert!(alone.to_string().contains("has no key") && alone.fix().contains("mount the volume"), "{alone}");
+    }
+
+    #[test]
+    fn a_damaged_index_is_set_aside_and_begun_anew() {
+        let mut aside = 0;
+        for (name, is_cut) in [("conf", false), ("conf", true), ("db", false), ("db", true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let segment = segment(shard("ZT1-20261125-JFK"));
+            open(folder.path()).unwrap().put(Kind::Gallery, &segment).unwrap();
+            let index = folder.path().join("data/galleries/index");
+            let mut bytes = fs::read(index.join(name)).unwrap();
+            if is_cut {
+                bytes.truncate(bytes.len() / 2)
+            } else {
+                bytes.iter_mut().for_each(|byte| *byte ^= 8)
+            }
+            fs::write(index.join(name), bytes).unwrap();
+            let store = open(folder.path()).unwrap();
+            assert_eq!(store.list().unwrap(), []);
+            aside += usize::from(index.with_extension("damaged").exists());
+            store.put(Kind::Gallery, &segment).unwrap();
+            assert_eq!(store.get(Kept::of(Kind::Gallery, &segment)).unwrap(), Some(segment));
+        }
+        assert!(aside > 0, "some damage sled mends by forgetting");
     }
 }

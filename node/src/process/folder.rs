@@ -1,6 +1,7 @@
 //! The folder of a node's data: one process at a time, and each start has a number.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use cluster_config::ids::Incarnation;
@@ -8,6 +9,9 @@ use cluster_config::ids::Incarnation;
 use super::error::Error;
 use crate::clock;
 use crate::gallery::keys::replace_file;
+
+/// Nobody but the owner looks into the folder.
+const OWNER_ALONE: u32 = 0o700;
 
 /// Keeps two processes out of one folder, as long as the file is open: both would write to the same log.
 ///
@@ -17,6 +21,7 @@ pub fn lock(path: &Path) -> Result<fs::File, Error> {
     let name = path.display().to_string();
     let failed = |source| Error::DataFolder { path: name.clone(), source };
     fs::create_dir_all(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ALONE)).map_err(failed)?;
     let file = fs::File::create(path.join("lock")).map_err(failed)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),

@@ -11,6 +11,8 @@ use cluster_config::actor::Actor;
 use cluster_config::file::Configuration;
 use cluster_config::member::Member;
 use node_link::{Connections, Identity, PeerLinks};
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::sync::{mpsc, watch};
 
 pub use error::Error;
@@ -39,6 +41,7 @@ const THREADS_TIMEOUT: Duration = Duration::from_millis(100);
 /// [`Error`] with the place and the fix.
 pub fn run(configuration: &Configuration) -> Result<(), Error> {
     raise_priority();
+    keep_to_itself()?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if configuration.node.worker_threads > 0 {
         builder.worker_threads(configuration.node.worker_threads);
@@ -52,7 +55,7 @@ pub fn run(configuration: &Configuration) -> Result<(), Error> {
 async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     let node = &configuration.node;
     let me = node.id;
-    let _lock = folder::lock(&node.data_dir)?;
+    let _locks = (folder::lock(&node.data_dir)?, folder::lock(&node.key_dir())?);
     let metrics = observe::install_metrics()?;
     let identity = Identity::load(&node.ca_certificate, &node.certificate, &node.private_key)?;
     check_certificate(&identity, configuration)?;
@@ -148,6 +151,16 @@ fn raise_priority() {
         Ok(()) => tracing::debug!(niceness = NICENESS, "runs before batch work"),
         Err(error) => tracing::debug!(%error, niceness = present, "keeps its priority"),
     }
+}
+
+/// Lets nobody else read what a node writes, nor its memory: its files are the owner's alone, it leaves no core dump, and
+/// no process but the superuser's may look into it. Names and templates pass through that memory.
+fn keep_to_itself() -> Result<(), Error> {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let kept = rustix::process::setrlimit(Resource::Core, none)
+        .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    kept.map_err(|error| Error::Fault(format!("core dumps cannot be switched off: {error}")))
 }
 
 /// A node's certificate has the role `node` and the name `node-ID`.

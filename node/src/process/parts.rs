@@ -76,7 +76,7 @@ impl Parts {
         let (node, cluster) = (&configuration.node, &configuration.cluster);
         let network = Handle::current();
         let engine = EngineHandle::start(node.engine, node.id, &node.data_dir)?;
-        let store = Store::open(&node.data_dir)?;
+        let store = Store::open(&node.data_dir, &node.key_dir())?;
         let on_disk = store.shards()?;
         let holdings = holdings::open(configuration)?;
         let options = coordinator::Options {
@@ -105,7 +105,7 @@ impl Parts {
             coordinator: coordinator.clone(),
             links: links.clone(),
             proposer: proposer.clone(),
-            contents: contents.clone(),
+            contents,
             holdings,
             model: cluster.model,
             dims: cluster.template_dims,

@@ -42,6 +42,13 @@ pub struct Itinerary {
 }
 
 impl Flight {
+    /// What identifies its people: family names and document numbers.
+    pub fn personal_data(&self) -> Vec<String> {
+        let documents = self.guests.iter().filter_map(|guest| guest.person.document.as_ref());
+        let names = self.guests.iter().map(|guest| &guest.person.family_name);
+        documents.map(|document| &document.number).chain(names).cloned().collect()
+    }
+
     /// A flight with made-up people, in the order of its manifest.
     ///
     /// # Panics

@@ -31,7 +31,7 @@ pub async fn check(live: &Live, journeys: &[JourneyId]) -> usize {
     .await;
     let closed: BTreeSet<String> = journeys.iter().map(ToString::to_string).collect();
     for node in live.running() {
-        let folder = &live.cluster.node(node).expect("a node").data_dir;
+        let folder = live.cluster.node(node).expect("a node").data_dir.parent().expect("the folder of the node");
         visit(folder, &mut |path| {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let left = closed.iter().find(|journey| name.starts_with(journey.as_str()));

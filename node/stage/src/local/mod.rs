@@ -196,6 +196,7 @@ impl LocalCluster {
                 listen: listen.to_string(),
                 advertise: Some(member.address.clone()).filter(|address| *address != listen.to_string()),
                 data_dir: folder.join("data"),
+                key_dir: None,
                 ca_certificate: self.authority.certificate(),
                 certificate: issued.certificate,
                 private_key: issued.key,
