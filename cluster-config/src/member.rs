@@ -14,3 +14,21 @@ pub struct Member {
     /// Its failure domain.
     pub zone: Zone,
 }
+
+/// What a node cannot do, as it finds out by itself. Such a node is given no gallery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// It cannot keep galleries on its disk.
+    Store,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Store => {
+                "cannot keep galleries; make room and inodes on the disk of node.data_dir, and let it write there"
+            }
+        })
+    }
+}

@@ -10,6 +10,7 @@ use cluster_config::decision::{Directive, Priority, Reason, Recording};
 use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::*;
 use cluster_config::journey::{JourneyStatus, Listing};
+use cluster_config::member::Trouble;
 use cluster_config::policy::Policy;
 use cluster_config::versions::Version;
 use cluster_config::versions::golden::Golden;
@@ -109,8 +110,12 @@ fn peers(golden: &mut Golden) {
         hash: ContentHash([7; 32]),
         bytes: vec![1, 2, 3],
     };
-    let report =
-        peer::Report { node: NodeId(1), incarnation: Incarnation(2), shards: vec![(shard(), GalleryVersion(1))] };
+    let report = peer::Report {
+        node: NodeId(1),
+        incarnation: Incarnation(2),
+        shards: vec![(shard(), GalleryVersion(1))],
+        troubles: vec![Trouble::Store],
+    };
     let search = peer::ShardSearch {
         shard: shard(),
         version_min: GalleryVersion(1),
@@ -219,6 +224,7 @@ fn operators(golden: &mut Golden) {
             draining: false,
             version: Some(Version(1)),
             silent_ms: Some(12),
+            troubles: vec![Trouble::Store],
             owner_of: 1,
             standby_of: 2,
         }],
@@ -312,6 +318,7 @@ fn every_message_has_the_bytes_that_are_written_down() {
     golden.order_of::<Listing>();
     golden.order_of::<List>();
     golden.order_of::<Modality>();
+    golden.order_of::<Trouble>();
     golden.order_of::<GalleryId>();
     golden.order_of::<gate::Sample>();
     golden.order_of::<peer::RaftCall>();

@@ -228,7 +228,7 @@ async fn the_planner_announces_members_places_shards_and_moves_them_off_a_lost_n
     for phase in 0..2 {
         until("the shard is placed on live nodes", || {
             for node in nodes.iter().map(|n| n.node_id()).filter(|id| Some(*id) != silent) {
-                let report = Report { node, incarnation: Incarnation(1), shards: Vec::new() };
+                let report = Report { node, incarnation: Incarnation(1), shards: Vec::new(), troubles: Vec::new() };
                 planners.iter().for_each(|planner| planner.report(report.clone()));
             }
             let placed = lead.with_state(|s| s.blueprint().iter().next().map(|(_, placement)| placement.clone()));

@@ -1,6 +1,7 @@
 //! Decay of a node's disk while it does not run.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,21 @@ impl SmallDisk {
     /// Where they do not fit.
     pub fn fill(&self, mebibytes: usize) {
         std::fs::write(self.folder.join("filler"), vec![7; mebibytes << 20]).expect("room for the filler");
+    }
+
+    /// Fills all of it up with one file.
+    ///
+    /// # Panics
+    /// Where there is no room for its first byte.
+    pub fn fill_up(&self) {
+        let mut file = std::fs::File::create(self.folder.join("filler")).expect("room for a file");
+        let mut bytes = 1 << 20;
+        // Smaller and smaller pieces, until not even a byte fits.
+        while bytes > 0 {
+            if file.write_all(&vec![7; bytes]).is_err() {
+                bytes /= 2;
+            }
+        }
     }
 
     /// Removes that file.

@@ -96,5 +96,10 @@ async fn neither_a_stranger_nor_a_removed_node_nor_a_forging_member_is_obeyed() 
 }
 
 fn report(node: NodeId) -> peer::Request {
-    peer::Request::Report(peer::Report { node, incarnation: Default::default(), shards: Vec::new() })
+    peer::Request::Report(peer::Report {
+        node,
+        incarnation: Default::default(),
+        shards: Vec::new(),
+        troubles: Vec::new(),
+    })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::NodeId;
+use cluster_config::member::Trouble;
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::operator::Request;
 use harness::disk::SmallDisk;
@@ -208,6 +209,60 @@ async fn a_leader_stands_down_before_its_disk_is_full_and_takes_part_again_when_
     })
     .await;
     // The processes have to go before their disk.
+    for node in live.running() {
+        live.strike(Fault::Kill(node)).await;
+    }
+}
+
+/// MiB of a small disk for galleries alone.
+const SMALL_STORE: u64 = 64;
+
+/// F29: a node that cannot keep galleries says so, and flights are built elsewhere within seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_keep_galleries_is_given_none() {
+    let mut live = Live::prepare(&Setting::new("machines", 4));
+    let full = NodeId(2);
+    let folder = live.cluster.node(full).expect("a node").data_dir.join("galleries");
+    let disk = match SmallDisk::mount(&folder, SMALL_STORE) {
+        Ok(disk) => disk,
+        Err(reason) => {
+            println!("skipped: no small disk can be mounted here: {reason}");
+            return;
+        }
+    };
+    for node in live.cluster.ids() {
+        live.strike(Fault::Start(node)).await;
+    }
+    live.ready(4).await;
+    let holds = async |live: &Live| {
+        let status = live.status(live.leader().await).await.map_err(|failure| failure.to_string())?;
+        status.members.into_iter().find(|member| member.member.id == full).ok_or("not a member".to_owned())
+    };
+    let told = async |live: &Live, wanted: &[Trouble]| {
+        wait_for("the leader knows what the node cannot do", LEVEL_DEADLINE, async || {
+            let member = holds(live).await?;
+            if member.troubles == wanted { Ok(()) } else { Err(format!("{member:?}")) }
+        })
+        .await;
+    };
+    disk.fill_up();
+    told(&live, &[Trouble::Store]).await;
+    let leader = live.connection(live.leader().await, "operator");
+    let words = ["cluster", "status"].into_iter().chain(leader.iter().map(String::as_str));
+    let shown = live.tvs(&words.collect::<Vec<_>>());
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("node 2 cannot keep galleries; make room"), "{shown}");
+    let bank = Arc::new(Bank::new(harness::seed(), 8, 40));
+    workload::submit(&live, &bank).await;
+    let member = holds(&live).await.expect("a member");
+    assert_eq!((member.owner_of, member.standby_of), (0, 0), "{member:?}");
+
+    disk.clear();
+    told(&live, &[]).await;
+    let later = Arc::new(Bank::numbered(harness::seed(), 20, 8, 40));
+    workload::submit(&live, &later).await;
+    let member = holds(&live).await.expect("a member");
+    assert!(member.owner_of + member.standby_of > 0, "{member:?}");
     for node in live.running() {
         live.strike(Fault::Kill(node)).await;
     }

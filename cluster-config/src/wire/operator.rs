@@ -13,7 +13,7 @@ use crate::ids::{
     ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, Generation, JourneyId, NodeId, PortCode, SubjectId,
     UnixMs,
 };
-use crate::member::Member;
+use crate::member::{Member, Trouble};
 use crate::policy::Policy;
 use crate::versions::Version;
 
@@ -128,6 +128,8 @@ pub struct MemberStatus {
     pub version: Option<Version>,
     /// Milliseconds since its last report to the leader; known at the leader alone.
     pub silent_ms: Option<u64>,
+    /// What it cannot do; known at the leader alone.
+    pub troubles: Vec<Trouble>,
     /// Shards that it owns.
     pub owner_of: u32,
     /// Shards that it stands by for.

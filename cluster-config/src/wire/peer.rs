@@ -10,6 +10,7 @@ use crate::gallery::Segment;
 use crate::gallery::ShardId;
 use crate::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, ModelVersion, NodeId};
 use crate::journey::Listing;
+use crate::member::Trouble;
 use crate::person::Person;
 use crate::versions::Version;
 
@@ -126,6 +127,8 @@ pub struct Report {
     pub incarnation: Incarnation,
     /// The shards whose galleries it can search, and at which version.
     pub shards: Vec<(ShardId, GalleryVersion)>,
+    /// What it cannot do.
+    pub troubles: Vec<Trouble>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

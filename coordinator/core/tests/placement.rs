@@ -1,15 +1,15 @@
 //! Placement as promised: P4 and section 7 of the design. R92, R94.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_config::canary::Canaries;
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
 use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, NodeId, StandingId, UnixMs};
 use cluster_config::journey::{JourneyPlan, JourneyStatus};
 use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
-use cluster_config::member::Member;
+use cluster_config::member::{Member, Trouble};
 use cluster_config::wire::peer::Report;
-use coordinator_core::placement::{Change, Command, Inventory, Placement};
+use coordinator_core::placement::{Change, Command, Inventory, MOVES_IN_FLIGHT_MAX, Placement};
 use coordinator_core::{Outcome, State, galleries, journeys, membership, retention};
 
 mod support;
@@ -17,6 +17,9 @@ use support::apply;
 
 const NOW: UnixMs = UnixMs(1_800_000_000_000);
 const HOUR_MS: u64 = 3_600_000;
+
+/// Rounds of planning after which nothing may change any more: a few hundred shards, of which some move at once.
+const ROUNDS_MAX: usize = 200;
 
 fn member(id: u64) -> Member {
     let zone = ["a", "b", "c"][(id % 3) as usize].parse().expect("zone");
@@ -47,16 +50,22 @@ struct World {
     state: State,
     inventory: Inventory,
     silent: Vec<NodeId>,
+    unfit: Vec<NodeId>,
     now: UnixMs,
 }
 
 impl World {
     fn new(nodes: u64) -> Self {
+        Self::of((1..=nodes).map(member))
+    }
+
+    fn of(members: impl IntoIterator<Item = Member>) -> Self {
         let mut state = State::default();
-        for id in 1..=nodes {
-            assert_eq!(apply(&mut state, membership::Command::Register(member(id))), Outcome::Done);
+        for member in members {
+            assert_eq!(apply(&mut state, membership::Command::Register(member)), Outcome::Done);
         }
-        let mut world = Self { state, inventory: Inventory::default(), silent: Vec::new(), now: NOW };
+        let (silent, unfit) = (Vec::new(), Vec::new());
+        let mut world = Self { state, inventory: Inventory::default(), silent, unfit, now: NOW };
         world.report();
         world
     }
@@ -67,13 +76,14 @@ impl World {
             let shards = held
                 .map(|(shard, _)| (shard, self.state.part(shard).map(|part| part.version).unwrap_or_default()))
                 .collect();
-            self.inventory.take(Report { node, incarnation: Incarnation(1), shards });
+            let troubles = self.unfit.iter().filter(|unfit| **unfit == node).map(|_| Trouble::Store).collect();
+            self.inventory.take(Report { node, incarnation: Incarnation(1), shards, troubles });
         }
     }
 
-    /// Plans and applies until nothing changes, and checks that this is soon.
+    /// Plans and applies until nothing changes, and checks that this is soon, and that little is copied at once.
     fn settle(&mut self) {
-        for _ in 0..8 {
+        for _ in 0..ROUNDS_MAX {
             let commands = self.plan();
             if commands.is_empty() {
                 return;
@@ -82,6 +92,9 @@ impl World {
                 assert_eq!(apply(&mut self.state, command.clone()), Outcome::Done, "{command:?}");
             }
             assert_eq!(self.plan(), [], "plan(plan(x)) == plan(x)");
+            let replicas = usize::from(self.state.policy().replicas_boarding);
+            let copied = self.state.blueprint().iter().filter(|(_, placement)| placement.replicas().count() > replicas);
+            assert!(copied.count() <= MOVES_IN_FLIGHT_MAX, "too much is copied at once");
             self.report();
         }
         panic!("the planner does not come to rest");
@@ -321,4 +334,137 @@ fn a_standing_gallery_is_placed_like_a_boarding_flight_grows_by_parts_and_ends_w
     }
     let status = world.state.galleries().get(GalleryId::Standing(id)).expect("a gallery").status();
     assert_eq!(status, JourneyStatus::Purged);
+}
+
+/// Two zones: the last node stands alone in the second.
+fn lopsided(nodes: u64) -> World {
+    World::of((1..=nodes).map(|id| {
+        let zone = if id == nodes { "b" } else { "a" };
+        Member { zone: zone.parse().expect("a zone"), ..member(id) }
+    }))
+}
+
+/// Journeys of later, several in each bucket, all built.
+fn announce(world: &mut World, count: u64) {
+    for number in 0..count {
+        let shard =
+            world.open(journey(number, 5 * HOUR_MS + (number / 4) * HOUR_MS / 4, 100 + 10 * (number as u32 % 7)));
+        world.commit(shard);
+    }
+    world.settle();
+}
+
+/// Nodes fall silent for so long, and are back; everything comes to rest before and after.
+fn lose(world: &mut World, nodes: &[NodeId], silence_ms: u64) {
+    world.silent.extend(nodes);
+    world.pass(silence_ms);
+    world.settle();
+    world.silent.clear();
+    world.pass(1);
+    world.settle();
+}
+
+/// In how many journeys replicas stand in one zone alone; and the people whom each node owns.
+fn quality(world: &World) -> (usize, BTreeMap<NodeId, u64>) {
+    let mut alone = 0;
+    let mut owned: BTreeMap<NodeId, u64> = world.state.members().ids().map(|node| (node, 0)).collect();
+    for (shard, placement) in world.state.blueprint().iter() {
+        let zone = |node| world.state.members().get(node).expect("a member").member.zone;
+        let zones: BTreeSet<_> = placement.replicas().map(zone).collect();
+        alone += usize::from(zones.len() == 1);
+        let journey = shard.journey().and_then(|id| world.state.journeys().get(id)).expect("a journey");
+        *owned.entry(placement.owner).or_default() += u64::from(journey.people);
+    }
+    (alone, owned)
+}
+
+/// Nobody owns a third more or less than the others, give or take one journey: buckets come before totals.
+fn assert_even(owned: &BTreeMap<NodeId, u64>) {
+    let mean = owned.values().sum::<u64>() / owned.len() as u64;
+    assert!(owned.values().all(|people| people.abs_diff(mean) <= mean / 3 + 160), "{owned:?}");
+}
+
+/// F30.
+#[test]
+fn zones_and_owners_come_back_after_any_loss_and_return() {
+    for (nodes, seed) in [(3, 1), (4, 2), (5, 3), (7, 4), (7, 5)] {
+        for make in [World::new as fn(u64) -> World, lopsided] {
+            let mut world = make(nodes);
+            announce(&mut world, 60);
+            assert_eq!(quality(&world).0, 0, "a fresh plan uses distinct zones");
+            for turn in 0..6 {
+                // Any one or two nodes, the only one of its zone included, for a moment or for good.
+                let dice = seed * 31 + turn * 7;
+                let first = NodeId(if turn == 0 { nodes } else { dice % nodes + 1 });
+                let second = NodeId((dice / 3) % nodes + 1);
+                let lost = if nodes > 4 && turn % 2 == 1 { vec![first, second] } else { vec![first] };
+                lose(&mut world, &lost, if turn % 3 == 2 { NODE_LOST_AFTER_MS } else { REPLACE_AFTER_MS });
+            }
+            let (alone, owned) = quality(&world);
+            assert_eq!(alone, 0, "{nodes} nodes: journeys stay in one zone");
+            assert_even(&owned);
+        }
+    }
+}
+
+/// F30: nearly all of the work is the owners'.
+#[test]
+fn owners_are_even_from_the_start_where_zones_are_not() {
+    let mut world = World::of(
+        [(1, "a"), (2, "a"), (3, "b")].map(|(id, zone)| Member { zone: zone.parse().expect("a zone"), ..member(id) }),
+    );
+    announce(&mut world, 90);
+    assert_even(&quality(&world).1);
+}
+
+#[test]
+fn what_boards_is_not_moved_for_the_sake_of_zones_or_loads() {
+    let mut world = lopsided(4);
+    announce(&mut world, 12);
+    world.silent.push(NodeId(4));
+    world.pass(REPLACE_AFTER_MS);
+    world.settle();
+    // Meanwhile all of them board.
+    world.pass(10 * HOUR_MS);
+    world.settle();
+    let during = world.state.blueprint().clone();
+    world.silent.clear();
+    world.pass(1);
+    world.settle();
+    let kept = |node| {
+        let owners = during.iter().filter(|(_, placement)| placement.owner == node).count();
+        (owners, world.state.blueprint().iter().filter(|(_, placement)| placement.owner == node).count())
+    };
+    for node in [1, 2, 3] {
+        let (before, after) = kept(NodeId(node));
+        assert_eq!(before, after, "node {node}");
+    }
+}
+
+/// F29.
+#[test]
+fn a_node_that_cannot_keep_galleries_is_given_none_and_what_it_builds_moves() {
+    let mut world = World::new(4);
+    let boarding = world.open(journey(1, HOUR_MS / 2, 100));
+    world.commit(boarding);
+    let unfit = world.placement(boarding).owner;
+    let building = (2..).map(|number| world.open(journey(number, 10 * HOUR_MS, 100)));
+    let building = building.take(40).collect::<Vec<_>>();
+    let owned: Vec<ShardId> = building.into_iter().filter(|shard| world.placement(*shard).owner == unfit).collect();
+    assert!(!owned.is_empty());
+    world.unfit.push(unfit);
+    world.pass(1);
+    world.settle();
+    assert_eq!(world.placement(boarding).owner, unfit, "a gallery in memory can be searched");
+    for shard in owned {
+        assert!(!world.placement(shard).has(unfit), "{:?}", world.placement(shard));
+        world.commit(shard);
+    }
+    let later = world.open(journey(90, 10 * HOUR_MS, 100));
+    assert!(!world.placement(later).has(unfit));
+    world.unfit.clear();
+    world.pass(1);
+    world.settle();
+    let fit = world.state.blueprint().iter().filter(|(_, placement)| placement.has(unfit)).count();
+    assert!(fit > 1, "it is given galleries again");
 }

@@ -236,7 +236,7 @@ mod tests {
         };
         let report = |node| {
             let (node, incarnation, shards) = (NodeId(node), Incarnation(1), Vec::new());
-            peer::Request::Report(peer::Report { node, incarnation, shards })
+            peer::Request::Report(peer::Report { node, incarnation, shards, troubles: Vec::new() })
         };
         let judged = |is_member, request: &peer::Request| code(judge(&state, NodeId(9), is_member, request, PLAIN()));
         assert_eq!(judged(false, &hello(9)), None);

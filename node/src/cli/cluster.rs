@@ -131,10 +131,15 @@ fn describe(status: &ClusterStatus) -> String {
             member.silent_ms.map_or("?".to_owned(), |ms| ms.to_string()),
         ]);
     }
+    let troubles: Vec<String> = status
+        .members
+        .iter()
+        .flat_map(|member| member.troubles.iter().map(|trouble| format!("node {} {trouble}\n", member.member.id)))
+        .collect();
     let replicated = status.shards_replicated.map_or("?".to_owned(), |shards| shards.to_string());
     format!(
         "cluster {:?} as node {} sees it: leader {}, term {}, version {}, blueprint {}, engine {}\n\
-         {} journeys open, {} shards ({replicated} with all replicas), {} ledger records\n{}",
+         {} journeys open, {} shards ({replicated} with all replicas), {} ledger records\n{}{}",
         status.cluster,
         status.node,
         status.leader.map_or("unknown".to_owned(), |leader| leader.to_string()),
@@ -145,6 +150,7 @@ fn describe(status: &ClusterStatus) -> String {
         status.journeys,
         status.shards,
         status.ledger_records,
+        troubles.concat(),
         output::table(&rows),
     )
 }

@@ -41,6 +41,7 @@ pub fn status(cluster: String, engine: String, coordinator: &Coordinator, invent
                         draining: member.draining,
                         version: member.version,
                         silent_ms: leads.then(|| inventory.silent_ms(id)),
+                        troubles: if leads { inventory.troubles(id).to_vec() } else { Vec::new() },
                         owner_of: placed(&|p| p.owner == id),
                         standby_of: placed(&|p| p.standbys.contains(&id)),
                     }

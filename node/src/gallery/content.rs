@@ -212,6 +212,16 @@ impl Contents {
         }
     }
 
+    /// Whether galleries can be kept on the disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn check_store(self: &Arc<Self>) -> Result<(), String> {
+        let here = self.clone();
+        let checked = self.network.spawn_blocking(move || here.store.check()).await;
+        told(checked).map_err(|fault| fault.to_string())
+    }
+
     fn me(&self) -> NodeId {
         self.coordinator.node_id()
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use actix::Recipient;
 use cluster_config::ids::Incarnation;
 use cluster_config::limits::REPORT_INTERVAL_MS;
+use cluster_config::member::Trouble;
 use cluster_config::wire::peer::{self, Report};
 use coordinator::{Coordinator, Planner};
 use node_core::reconcile::RECONCILE_INTERVAL;
 use node_link::Lane;
 use tokio::sync::watch;
 
+use crate::gallery::content::Contents;
 use crate::gallery::directory::Directory;
 use crate::gallery::keeper::Reconcile;
 use crate::peers::links::Links;
@@ -31,20 +33,45 @@ pub async fn reconcile(coordinator: Coordinator, keeper: Recipient<Reconcile>, c
     }
 }
 
-/// Tells the leader what this node holds.
+/// How often a node looks whether it can do its work.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Finds out what this node cannot do, for its reports. Only a change is logged.
+pub async fn look_for_trouble(contents: Arc<Contents>, troubles: watch::Sender<Vec<Trouble>>) {
+    let mut ticks = tokio::time::interval(TROUBLE_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let checked = contents.check_store().await;
+        let present = checked.as_ref().err().map(|_| Trouble::Store).into_iter().collect::<Vec<_>>();
+        metrics::gauge!("tvs_node_troubles").set(present.len() as f64);
+        if *troubles.borrow() == present {
+            continue;
+        }
+        match checked {
+            Ok(()) => tracing::info!("galleries can be kept again"),
+            Err(problem) => tracing::error!(problem, "galleries cannot be kept: this node is given none"),
+        }
+        troubles.send_replace(present);
+    }
+}
+
+/// Tells the leader what this node holds, and what it cannot do.
 pub async fn report(
     coordinator: Coordinator,
     links: Links,
     directory: Arc<Directory>,
     incarnation: Incarnation,
     planner: Arc<Planner>,
+    troubles: watch::Receiver<Vec<Trouble>>,
 ) {
     let (me, interval) = (coordinator.node_id(), Duration::from_millis(REPORT_INTERVAL_MS));
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        let report = Report { node: me, incarnation, shards: directory.versions() };
+        let report =
+            Report { node: me, incarnation, shards: directory.versions(), troubles: troubles.borrow().clone() };
         match coordinator.leader() {
             Some(leader) if leader == me => planner.report(report),
             Some(leader) => {

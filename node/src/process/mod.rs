@@ -73,6 +73,7 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         standing,
         proposer,
         leader,
+        contents,
         directory,
         keeper,
         service,
@@ -83,7 +84,9 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     let serving = tokio::spawn(node_link::serve(endpoint.clone(), service, connections, stopped(stopping)));
     let (caught_up, catching_up) = watch::channel(false);
     tokio::spawn(loops::reconcile(coordinator.clone(), keeper, catching_up));
-    tokio::spawn(loops::report(coordinator.clone(), links, directory, incarnation, planner));
+    let (found, troubles) = watch::channel(Vec::new());
+    tokio::spawn(loops::look_for_trouble(contents, found));
+    tokio::spawn(loops::report(coordinator.clone(), links, directory, incarnation, planner, troubles));
     tokio::spawn(observe::upkeep(metrics));
     tokio::spawn(identity.watch());
     tracing::info!(node = %me, listen = %node.listen, "listening");

@@ -54,6 +54,8 @@ pub struct Parts {
     pub proposer: Proposer,
     /// The way to the leader.
     pub leader: Leader,
+    /// What is kept of shards on the disk.
+    pub contents: Arc<Contents>,
     /// The shards that run here.
     pub directory: Arc<Directory>,
     /// What makes these fit the replicated state.
@@ -105,7 +107,7 @@ impl Parts {
             coordinator: coordinator.clone(),
             links: links.clone(),
             proposer: proposer.clone(),
-            contents,
+            contents: contents.clone(),
             holdings,
             model: cluster.model,
             dims: cluster.template_dims,
@@ -132,7 +134,7 @@ impl Parts {
             searches,
             orders: orders.clone(),
             directory: directory.clone(),
-            contents,
+            contents: contents.clone(),
         };
         let submissions = Submissions {
             coordinator: coordinator.clone(),
@@ -162,6 +164,7 @@ impl Parts {
             standing,
             proposer,
             leader,
+            contents,
             directory,
             keeper,
             service,

@@ -59,7 +59,8 @@ pub fn forged(victim: NodeId, shard: ShardId) -> Vec<(String, Request)> {
         knows_you: false,
         version: Version::CURRENT,
     };
-    let report = peer::Report { node: victim, incarnation: Incarnation(u64::MAX), shards: Vec::new() };
+    let report =
+        peer::Report { node: victim, incarnation: Incarnation(u64::MAX), shards: Vec::new(), troubles: Vec::new() };
     let segment = Segment { shard, version: GalleryVersion(9), hash: ContentHash([9; 32]), bytes: vec![0; 8] };
     let request = operator::Request::RemoveMember(victim);
     let mut all = vec![

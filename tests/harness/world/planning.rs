@@ -22,7 +22,7 @@ impl World {
     pub fn report(self: &Rc<Self>, node: &Node) {
         let report = node.with(|process| {
             let shards = process.running.iter().map(|(shard, running)| (*shard, running.version())).collect();
-            Report { node: node.id, incarnation: process.incarnation, shards }
+            Report { node: node.id, incarnation: process.incarnation, shards, troubles: Vec::new() }
         });
         match (node.leader(), report) {
             (Some(leader), Some(report)) if leader == node.id => self.take_report(node, report),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{GalleryVersion, Incarnation, NodeId};
 use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
+use cluster_config::member::Trouble;
 use cluster_config::wire::peer::Report;
 
 /// The reports of all nodes, as this leader received them.
@@ -23,6 +24,7 @@ struct Seen {
     at_ms: u64,
     incarnation: Incarnation,
     shards: BTreeMap<ShardId, GalleryVersion>,
+    troubles: Vec<Trouble>,
 }
 
 impl Inventory {
@@ -35,8 +37,9 @@ impl Inventory {
     pub fn take(&mut self, report: Report) {
         let older = self.nodes.get(&report.node).is_some_and(|seen| seen.incarnation > report.incarnation);
         if !older {
-            let shards = report.shards.into_iter().collect();
-            self.nodes.insert(report.node, Seen { at_ms: self.now_ms, incarnation: report.incarnation, shards });
+            let Report { node, incarnation, shards, troubles } = report;
+            let shards = shards.into_iter().collect();
+            self.nodes.insert(node, Seen { at_ms: self.now_ms, incarnation, shards, troubles });
         }
     }
 
@@ -60,6 +63,16 @@ impl Inventory {
         self.silent_ms(node) >= REPLACE_AFTER_MS
     }
 
+    /// What the node says that it cannot do; empty for one that has not reported.
+    pub fn troubles(&self, node: NodeId) -> &[Trouble] {
+        self.nodes.get(&node).map_or(&[], |seen| &seen.troubles)
+    }
+
+    /// Whether the node says that it cannot do its work.
+    pub fn is_unfit(&self, node: NodeId) -> bool {
+        !self.troubles(node).is_empty()
+    }
+
     /// The version of a shard that the node can search.
     pub fn version(&self, node: NodeId, shard: ShardId) -> GalleryVersion {
         self.nodes.get(&node).and_then(|seen| seen.shards.get(&shard)).copied().unwrap_or_default()
@@ -73,8 +86,12 @@ mod tests {
     #[test]
     fn silence_is_counted_from_the_last_report_or_from_the_beginning() {
         let mut inventory = Inventory::default();
-        let report =
-            |incarnation| Report { node: NodeId(1), incarnation: Incarnation(incarnation), shards: Vec::new() };
+        let report = |incarnation| Report {
+            node: NodeId(1),
+            incarnation: Incarnation(incarnation),
+            shards: Vec::new(),
+            troubles: Vec::new(),
+        };
         inventory.pass(NODE_LOST_AFTER_MS - 1);
         assert!(!inventory.is_alive(NodeId(1)) && !inventory.is_lost(NodeId(1)), "it could not have reported yet");
         inventory.take(report(2));

@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn report(node: u64, incarnation: u64) -> Report {
-        Report { node: NodeId(node), incarnation: Incarnation(incarnation), shards: Vec::new() }
+        Report { node: NodeId(node), incarnation: Incarnation(incarnation), shards: Vec::new(), troubles: Vec::new() }
     }
 
     fn group(members: &[Member]) -> BTreeMap<NodeId, Option<Member>> {

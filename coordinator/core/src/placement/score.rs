@@ -1,11 +1,9 @@
-//! Which node is best for a replica: an order, the best first, the id last so that there is never a tie.
+//! How loaded nodes are, and which one is best for a replica: an order, the best first, the id last so that there is
+//! never a tie.
 
 use std::collections::BTreeMap;
 
 use cluster_config::ids::{NodeId, UnixMs};
-
-use super::demand::Demand;
-use crate::state::State;
 
 /// Departures this close together load a node at the same time (design, section 7).
 const BUCKET_MS: u64 = 15 * 60 * 1_000;
@@ -18,22 +16,20 @@ pub fn bucket(departs_at: Option<UnixMs>) -> Bucket {
     departs_at.map_or(0, |at| at.0 / BUCKET_MS)
 }
 
-/// Work of an owner against that of a standby: it builds and answers first, a standby only hedged requests.
-const OWNER_WEIGHT: u64 = 2;
-
 /// Why one node is preferred over another; the least is best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Preference {
     /// Another replica stands in the same zone.
     pub shares_zone: bool,
-    /// Predicted work in the departure's bucket, in person-replicas.
-    pub bucket_load: u64,
-    /// Predicted work over all buckets.
-    pub total_load: u64,
+    /// People of the departure's bucket.
+    pub bucket: u64,
+    /// People of all buckets.
+    pub total: u64,
     pub node: NodeId,
 }
 
-/// Predicted work of every node.
+/// People by node. Those whom a node holds and those whom it owns are counted apart: an owner does nearly all of the
+/// work, but any replica may become one.
 #[derive(Debug, Clone, Default)]
 pub struct Loads {
     buckets: BTreeMap<(NodeId, Bucket), u64>,
@@ -41,34 +37,33 @@ pub struct Loads {
 }
 
 impl Loads {
-    /// The loads under the current blueprint.
-    pub fn of(state: &State) -> Self {
-        let mut loads = Self::default();
-        for (shard, placement) in state.blueprint.iter() {
-            let Some(demand) = Demand::of_shard(state, shard) else { continue };
-            let departure = bucket(demand.departs_at);
-            loads.add(placement.owner, departure, demand.people, true);
-            for standby in &placement.standbys {
-                loads.add(*standby, departure, demand.people, false);
-            }
-        }
-        loads
+    fn of(&self, node: NodeId, bucket: Bucket) -> (u64, u64) {
+        let of_bucket = self.buckets.get(&(node, bucket)).copied().unwrap_or(0);
+        (of_bucket, self.totals.get(&node).copied().unwrap_or(0))
     }
 
-    /// Counts a replica in.
-    pub fn add(&mut self, node: NodeId, bucket: Bucket, people: u64, owner: bool) {
-        let work = people.max(1) * if owner { OWNER_WEIGHT } else { 1 };
-        *self.buckets.entry((node, bucket)).or_default() += work;
-        *self.totals.entry(node).or_default() += work;
+    pub fn add(&mut self, node: NodeId, bucket: Bucket, people: u64) {
+        *self.buckets.entry((node, bucket)).or_default() += people;
+        *self.totals.entry(node).or_default() += people;
     }
 
-    /// How good `node` is for one more replica in `bucket`.
+    /// Takes off what was added before.
+    pub fn remove(&mut self, node: NodeId, bucket: Bucket, people: u64) {
+        let less = |load: &mut u64| *load = load.saturating_sub(people);
+        self.buckets.get_mut(&(node, bucket)).map(less);
+        self.totals.get_mut(&node).map(less);
+    }
+
+    /// How good `node` is for one more in `bucket`.
     pub fn preference(&self, node: NodeId, bucket: Bucket, shares_zone: bool) -> Preference {
-        Preference {
-            shares_zone,
-            bucket_load: self.buckets.get(&(node, bucket)).copied().unwrap_or(0),
-            total_load: self.totals.get(&node).copied().unwrap_or(0),
-            node,
-        }
+        let (of_bucket, total) = self.of(node, bucket);
+        Preference { shares_zone, bucket: of_bucket, total, node }
+    }
+
+    /// Whether so many people are better at `to` than at `from`. Each such move makes the sum of the squares of all
+    /// loads smaller, in the bucket or else over all of them, so that moves come to an end.
+    pub fn improves(&self, from: NodeId, to: NodeId, bucket: Bucket, people: u64) -> bool {
+        let ((here, here_total), (there, there_total)) = (self.of(from, bucket), self.of(to, bucket));
+        here > there + people || (here == there + people && here_total > there_total + people)
     }
 }
