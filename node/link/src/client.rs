@@ -125,7 +125,7 @@ impl GateClient {
         let GateClientOptions { addresses, identity, deadline } = options;
         let first = *addresses.first().ok_or(ClientError::Request(LinkError::NoAddress))?;
         let endpoint = bind_client(first, &identity)?;
-        let pool = Arc::new(Pool::new(endpoint.clone(), identity, addresses, wanted));
+        let pool = Arc::new(Pool::new(endpoint.clone(), identity.clone(), addresses, wanted));
         let until = Instant::now() + deadline;
         loop {
             // If time runs out here, the error below tells what has failed so far.
@@ -140,7 +140,10 @@ impl GateClient {
             }
             tokio::time::sleep_until(until.min(Instant::now() + race::RETRY_PAUSE)).await;
         }
-        let keeper = tokio::spawn(pool.clone().keep());
+        let keeping = futures::future::join(pool.clone().keep(), identity.watch());
+        let keeper = tokio::spawn(async move {
+            keeping.await;
+        });
         let inner = Inner {
             pool,
             keeper,

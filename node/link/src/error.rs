@@ -60,6 +60,11 @@ pub enum LinkError {
         /// What is wrong with it.
         refusal: Refusal,
     },
+    /// This process closes its connections. Nothing was sent.
+    Stopping {
+        /// The other side.
+        address: SocketAddr,
+    },
     /// The request cannot be said in the version that both sides understand. Nothing was sent.
     Unsayable(String),
     /// The request is over its channel's limit. Nothing was sent.
@@ -90,6 +95,7 @@ impl LinkError {
             Self::Answer { address, refusal } => {
                 format!("{address}: the answer cannot be read ({}: {})", refusal.place, refusal.problem)
             }
+            Self::Stopping { address } => format!("{address}: not asked, because this process stops"),
             Self::Unsayable(problem) => {
                 format!("the request has no form in the version that is spoken here: {problem}")
             }
@@ -102,6 +108,7 @@ impl LinkError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } | Self::Lost { .. } | Self::TimedOut { .. } | Self::NoAddress => "unreachable",
+            Self::Stopping { .. } => "stopping",
             Self::Certificate { .. } => "certificate",
             Self::Version { .. } => "version",
             Self::NotANode { .. } => "not_a_node",
@@ -121,6 +128,7 @@ impl LinkError {
             Self::OtherNode { .. } => "run each node at the address under which it was added",
             Self::Lost { .. } | Self::TimedOut { .. } => "ask again where repeating is safe",
             Self::Answer { .. } => "run the same version on both sides",
+            Self::Stopping { .. } => "ask again when it runs",
             Self::Unsayable(_) => "ask for it once every node runs the new release",
             Self::Request(_) => "send a smaller message",
             Self::NoAddress => "name at least one node as IP:PORT",
@@ -166,7 +174,10 @@ impl LinkError {
     }
 
     pub(crate) fn connect(address: SocketAddr, error: &ConnectError) -> Self {
-        Self::Unreachable { address, reason: error.to_string() }
+        match error {
+            ConnectError::EndpointStopping => Self::Stopping { address },
+            _ => Self::Unreachable { address, reason: error.to_string() },
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cluster_config::actor::{Actor, Role};
 use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, Fix, Refusal, RefusalCode};
-use quinn::{Connection, Endpoint, ReadError, WriteError};
+use quinn::{Connection, ConnectionError, Endpoint, ReadError, WriteError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -16,8 +16,8 @@ use crate::codes::CODE_IDENTITY;
 use crate::endpoint::SERVER_NAME;
 use crate::error::LinkError;
 use crate::frame::{self, BodyError, Frame, HeaderError, Reader};
-use crate::identity::{Identity, shown_by};
-use crate::lifetime::{self, Lifetime};
+use crate::identity::{Identity, left_of, shown_by};
+use crate::lifetime::Lifetime;
 use crate::version::version_of;
 
 /// A connection to a node.
@@ -40,6 +40,7 @@ pub(crate) async fn connect(
     let own_end = identity.expires_at();
     let connecting = endpoint.connect(address, SERVER_NAME).map_err(|error| LinkError::connect(address, &error))?;
     let connection = match tokio::time::timeout(timeout, connecting).await {
+        Ok(Err(ConnectionError::LocallyClosed)) => return Err(LinkError::Stopping { address }),
         Ok(result) => result.map_err(|error| LinkError::before_sending(address, &error))?,
         Err(_) => {
             let reason = format!("no handshake within {} ms", timeout.as_millis());
@@ -48,7 +49,7 @@ pub(crate) async fn connect(
     };
     match shown_by(&connection) {
         Ok(shown) if shown.actor.role == Role::Node => {
-            let lifetime = Lifetime::new(Instant::now(), lifetime::left_of(own_end.min(shown.expires_at)));
+            let lifetime = Lifetime::new(Instant::now(), left_of(own_end.min(shown.expires_at)));
             Ok(Made { connection, node: shown.actor, lifetime })
         }
         Ok(shown) => {

@@ -125,7 +125,7 @@ impl Identity {
 
     /// Whole days until the own certificate expires; 0 on its last day and from then on.
     pub fn days_left(&self) -> u64 {
-        lifetime::left_of(self.expires_at()).as_secs() / limits::DAY.as_secs()
+        left_of(self.expires_at()).as_secs() / limits::DAY.as_secs()
     }
 
     /// Looks for renewed files, keeps the metric of the days left, and warns in the log before the certificate ends.
@@ -137,7 +137,7 @@ impl Identity {
         loop {
             self.inner.keys.look();
             let shown = self.inner.keys.pair().shown;
-            let left = lifetime::left_of(shown.expires_at);
+            let left = left_of(shown.expires_at);
             days_left.set(left.as_secs_f64() / limits::DAY.as_secs_f64());
             let due = lifetime::warning(left, shown.validity());
             if due != said
@@ -167,6 +167,11 @@ impl Identity {
     pub(crate) fn client_tls(&self) -> Arc<QuicClientConfig> {
         self.inner.client.clone()
     }
+}
+
+/// What is left until then by the wall clock.
+pub(crate) fn left_of(expires_at: SystemTime) -> Duration {
+    expires_at.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 /// Whose certificate this is, in PEM.

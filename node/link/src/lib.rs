@@ -18,6 +18,7 @@ mod exchange;
 mod frame;
 mod lifetime;
 mod observe;
+mod pause;
 mod version;
 
 pub use client::{GateClient, GateClientOptions};

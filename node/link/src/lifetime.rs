@@ -1,9 +1,9 @@
 //! How long a connection lasts: not longer than the certificates with which it was made.
 //!
-//! The wall clock is asked once, at the handshake, where TLS asks it as well. From then on time is counted: a clock that
-//! is set wrong later ends no connection.
+//! The wall clock is asked once, at the handshake, where TLS asks it as well. From then on time is counted: a clock
+//! that is set wrong later ends no connection.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,11 +16,6 @@ pub(crate) struct Lifetime {
     pub(crate) renew_at: Instant,
     /// From then on it is not used.
     pub(crate) ends_at: Instant,
-}
-
-/// What is left of a certificate by the wall clock.
-pub(crate) fn left_of(expires_at: SystemTime) -> Duration {
-    expires_at.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
 impl Lifetime {

@@ -222,3 +222,33 @@ async fn a_refused_peer_is_tried_ever_more_rarely_and_logged_once() {
     assert_eq!(lines.count("no link to a node"), 1);
     assert!((1..=2).contains(&lines.count("handshakes failed")), "{:?}", lines.0);
 }
+
+/// F37: who waits for a node is told whether it is not there, foreign, or refuses.
+#[tokio::test]
+async fn what_keeps_a_link_from_a_node_is_told_apart_and_logged_once() {
+    let lines = Lines::default();
+    let _lines = tracing::subscriber::set_default(lines.clone());
+    let (world, foreign) = (World::new(), World::new());
+    let hole = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let (server, other, no_node) = (start(&world, 1), start(&foreign, 1), world.identity(Role::Gate, "gate-1"));
+    let no_node = harness::start_at(([127, 0, 0, 1], 0).into(), &no_node, harness::Echo::new(3));
+    let mine = world.identity(Role::Node, "node-2");
+    let links = PeerLinks::new(bind_client(server.address, &mine).expect("an endpoint"), mine);
+    server.handler.turned_away.lock().expect("names").push("node-2".to_owned());
+    let cases = [
+        (hole.local_addr().expect("an address"), "unreachable", "no handshake within 500 ms"),
+        (other.address, "certificate", "this side does not accept the other"),
+        (no_node.address, "not_a_node", "answered by tvs://gate/gate-1"),
+        (server.address, "certificate", "the certificate is revoked"),
+    ];
+    for (number, (address, kind, words)) in (1..).zip(cases) {
+        for _ in 0..3 {
+            let append = Request::Raft { call: RaftCall::Append, body: vec![7] };
+            let error = links.call((NodeId(1), address), Lane::Raft, &append, Duration::from_secs(2)).await;
+            let error = error.expect_err("no link");
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        assert_eq!(lines.count("no link to a node"), number);
+    }
+}

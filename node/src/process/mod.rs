@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cluster_config::actor::Actor;
 use cluster_config::file::Configuration;
+use cluster_config::limits::RAFT_ELECTION_MS_MAX;
 use cluster_config::member::Member;
 use node_link::{Connections, Identity, PeerLinks};
 use rustix::fs::Mode;
@@ -25,12 +26,12 @@ use crate::observe;
 /// (`nice(1)` goes from -20 to 19).
 const NICENESS: i32 = -10;
 
-/// How long a leader that stops may take to give its office away: longer than an election. Where nobody takes it, there
+/// How long a leader that stops may take to give its office away: as long as an election. Where nobody takes it, there
 /// is nobody to wait for either.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(250);
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(RAFT_ELECTION_MS_MAX);
 
 /// How long a node that stops waits until the other sides know that their connections are closed.
-const FAREWELL_TIMEOUT: Duration = Duration::from_millis(100);
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How long work on further threads may take to end when nobody waits for it any more, such as half a gallery.
 const THREADS_TIMEOUT: Duration = Duration::from_millis(100);

@@ -19,6 +19,7 @@ use crate::exchange::{Made, connect, exchange};
 use crate::identity::Identity;
 use crate::lifetime::Lifetime;
 use crate::limits::{KEEP_ALIVE_INTERVAL, UNANSWERED_MAX};
+use crate::pause::jittered;
 
 /// How long a node gets for its handshake, and again for its first answer.
 const GREETING_TIMEOUT: Duration = Duration::from_millis(500);
@@ -366,7 +367,7 @@ async fn end_of(lifetime: Option<Instant>) {
 
 fn cool(state: &mut State, address: SocketAddr, failure: Failure) {
     let pause = state.cooling.get(&address).map_or(COOLING_MIN, |cooling| (cooling.pause * 2).min(COOLING_MAX));
-    state.cooling.insert(address, Cooling { until: Instant::now() + pause, pause, failure });
+    state.cooling.insert(address, Cooling { until: Instant::now() + jittered(pause), pause, failure });
 }
 
 async fn any_closed(warm: &[Arc<Node>]) {

@@ -14,6 +14,7 @@ use super::{CONNECT_TIMEOUT, PeerLinks};
 use crate::codes::CODE_DONE;
 use crate::error::LinkError;
 use crate::exchange::{Made, connect};
+use crate::pause::jittered;
 
 /// First pause after a failed connection, doubled up to [`BACK_OFF_MAX`]: a restarted node is found again quickly.
 const BACK_OFF_MIN: Duration = Duration::from_millis(20);
@@ -230,12 +231,4 @@ fn back_off_max(error: &LinkError) -> Duration {
         LinkError::Certificate { .. } | LinkError::NotANode { .. } | LinkError::Version { .. } => REFUSED_BACK_OFF_MAX,
         _ => BACK_OFF_MAX,
     }
-}
-
-/// The pause, a quarter longer or shorter by chance, so that those who failed together do not come back together.
-fn jittered(pause: Duration) -> Duration {
-    let mut chance = [128];
-    // Without randomness from the system the pause is as it is.
-    let _ = aws_lc_rs::rand::fill(&mut chance);
-    pause * (384 + u32::from(chance[0])) / 512
 }

@@ -31,6 +31,10 @@ impl Troubles {
 
     /// An attempt has failed.
     pub(super) fn failed(&self, address: SocketAddr, error: &LinkError) {
+        // A process that stops has no trouble.
+        if matches!(error, LinkError::Stopping { .. }) {
+            return;
+        }
         let (mut troubles, now, kind) = (self.lock(), Instant::now(), error.kind());
         match troubles.get_mut(&address) {
             Some(trouble) if trouble.kind == kind => {

@@ -15,9 +15,9 @@ use super::registry::Full;
 use super::{Handler, Shared, accept_requests};
 use crate::codes::{CODE_DONE, CODE_ENDED, CODE_IDENTITY, CODE_LIMIT};
 use crate::error::{describe, handshake_label};
-use crate::identity::{Shown, shown_by};
+use crate::identity::{Shown, left_of, shown_by};
+use crate::limits;
 use crate::observe::Up;
-use crate::{lifetime, limits};
 
 /// The handshakes under way.
 pub(super) struct Newcomers {
@@ -149,7 +149,7 @@ async fn welcome<H: Handler>(shared: &Arc<Shared<H>>, connection: Connection, sh
     let _up = Up::new(&shared.metrics.connections);
     tokio::select! {
         () = accept_requests(shared, &session) => {}
-        () = tokio::time::sleep(lifetime::left_of(shown.expires_at)) => {
+        () = tokio::time::sleep(left_of(shown.expires_at)) => {
             shared.metrics.connection_refused("expired", address);
             connection.close(CODE_ENDED, b"the certificate has expired");
         }

@@ -103,6 +103,10 @@ pub(super) async fn handle<H: Handler>(
             Err(refusal) => refuse(metrics, (channel, version), refusal, &mut send).await,
         },
     }
+    if shared.stopping.load(Ordering::Acquire) {
+        // The connection is closed as soon as no request is under way: this one is until its answer has arrived.
+        let _ = tokio::time::timeout(limits::SHUTDOWN_GRACE, send.stopped()).await;
+    }
 }
 
 /// Reads a frame within the limits of time and memory, and checks that this sender may send it.
