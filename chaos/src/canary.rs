@@ -92,6 +92,7 @@ const CASES: [Case; Canary::ALL.len()] = [
     world(Canary::KeyWithoutDigest, &["P12"], 20),
     walk(Canary::AnyNodeCommands, &["P11"]),
     group(Canary::UndecodableSnapshot, &["P13"], 5),
+    walk(Canary::RevokedServed, &["P11"]),
 ];
 
 /// Which canaries.

@@ -73,11 +73,13 @@ pub enum Canary {
     AnyNodeCommands,
     /// A snapshot that does not decode is kept, and the log behind it goes.
     UndecodableSnapshot,
+    /// Who is revoked is served on.
+    RevokedServed,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -111,6 +113,7 @@ impl Canary {
         Self::KeyWithoutDigest,
         Self::AnyNodeCommands,
         Self::UndecodableSnapshot,
+        Self::RevokedServed,
     ];
 }
 

@@ -163,6 +163,18 @@ text_id!(
     PortCode, "port code", 8
 );
 text_id!(
+    /// A part of a port: an airport, a terminal, a gate, a lane.
+    PlaceName, "place name", 16
+);
+text_id!(
+    /// Whoever owns a device: a carrier, an airport, an agency.
+    OwnerName, "owner", 24
+);
+text_id!(
+    /// A carrier: IATA or ICAO code.
+    CarrierCode, "carrier code", 8
+);
+text_id!(
     /// A failure domain: machines that may die together share it.
     Zone, "zone", 24
 );
@@ -307,6 +319,22 @@ impl fmt::Debug for ContentHash {
     }
 }
 
+impl FromStr for ContentHash {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::Number { kind: "hash (64 hexadecimal digits)", text: text.to_owned() };
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
 impl Serialize for ContentHash {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
@@ -318,15 +346,7 @@ impl<'de> Deserialize<'de> for ContentHash {
         if !deserializer.is_human_readable() {
             return <[u8; 32]>::deserialize(deserializer).map(Self);
         }
-        let text = String::deserialize(deserializer)?;
-        let mut bytes = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(de::Error::custom("a content hash has 64 hexadecimal digits"));
-        }
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(de::Error::custom)?;
-        }
-        Ok(Self(bytes))
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

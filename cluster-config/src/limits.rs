@@ -42,6 +42,15 @@ pub const TEMPLATE_DIMS_STEP: usize = 4;
 /// Journeys held at once: three days of the national schedule (1,500 a day), with room.
 pub const JOURNEYS_MAX: usize = 16_384;
 
+/// Devices that are registered at once: ten for each journey of a day.
+pub const DEVICES_MAX: usize = 16_384;
+
+/// Devices in one request: a port's worth, and an entry of the log stays far below its limit.
+pub const DEVICES_AT_ONCE_MAX: usize = 256;
+
+/// Certificates and names that are revoked at once: a certificate's row can go once it has expired.
+pub const REVOCATIONS_MAX: usize = 16_384;
+
 /// Nodes of one cluster. The peak of 100 searches a second needs one; 64 covers every port with its own.
 pub const NODES_MAX: usize = 64;
 

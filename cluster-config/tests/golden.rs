@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
-use cluster_config::actor::{Actor, Role};
+use cluster_config::actor::{Actor, Revoked, Role};
 use cluster_config::decision::{Directive, Priority, Reason, Recording};
+use cluster_config::device::{Device, DeviceKind, Ownership, Place, Registered, Touchpoint};
 use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::*;
 use cluster_config::journey::{JourneyStatus, Listing};
@@ -186,6 +187,19 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.response.vouched", &peer::Response::Vouched(true));
 }
 
+fn registered() -> Registered {
+    let place = Place { port: port("JFK"), terminal: None, gate: Some("B32".parse().expect("a name")), lane: None };
+    let device = Device {
+        id: "JFK-T4-B32-1".parse().expect("a name"),
+        place,
+        owner: "AA".parse().expect("a name"),
+        ownership: Ownership::Partner,
+        kind: DeviceKind::Egate,
+        touchpoints: [Touchpoint::Boarding].into(),
+    };
+    Registered { device, since: UnixMs(7), retired: Some(UnixMs(8)) }
+}
+
 fn operators(golden: &mut Golden) {
     let policy = Policy { calibration: Policy::default().calibration[..2].to_vec(), ..Policy::default() };
     golden.add("operator.request.status", &operator::Request::ClusterStatus);
@@ -202,6 +216,18 @@ fn operators(golden: &mut Golden) {
     golden.add("operator.request.policy", &operator::Request::PolicyShow);
     golden.add("operator.request.set_policy", &operator::Request::PolicySet(policy.clone()));
     golden.add("operator.request.metrics", &operator::Request::Metrics);
+    let known = registered();
+    golden.add("operator.request.device_add", &operator::Request::DeviceAdd(vec![known.device.clone()]));
+    golden.add("operator.request.device_list", &operator::Request::DeviceList);
+    golden.add("operator.request.device_show", &operator::Request::DeviceShow(known.device.id));
+    golden.add("operator.request.device_retire", &operator::Request::DeviceRetire(known.device.id));
+    golden.add("operator.response.devices", &operator::Response::Devices(vec![known.clone()]));
+    golden.add("operator.response.device", &operator::Response::Device(known));
+    let what = Revoked::Certificate(ContentHash([5; 32]));
+    golden.add("operator.request.revoke", &operator::Request::Revoke { what, revoked: true });
+    golden.add("operator.request.revocation_list", &operator::Request::RevocationList);
+    let name = operator::Revocation { what: Revoked::Name(actor()), since: UnixMs(3) };
+    golden.add("operator.response.revocations", &operator::Response::Revocations(vec![name]));
     #[cfg(feature = "next")]
     {
         let amendment = cluster_config::decision::Amendment { encounter: EncounterId(2), attempt: 3 };
@@ -277,6 +303,7 @@ fn operators(golden: &mut Golden) {
             encounter: EncounterId(2),
             journey: journey(),
             device: "JFK-T4".parse().expect("device"),
+            entry: NodeId(1),
             at: UnixMs(3),
             directive: cluster_config::decision::Directive::Wait,
             reason: cluster_config::decision::Reason::AlreadyBoarded,

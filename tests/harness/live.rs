@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{NodeId, PortCode};
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::operator::{LedgerRecord, Request, Response};
 use node_link::{GateClient, GateClientOptions, Identity};
@@ -216,13 +216,31 @@ impl Live {
         self.cluster.node(node).expect("a node of this cluster").address
     }
 
-    /// A new gate's identity.
+    /// The identity of a new gate, registered where the flights of a bank board.
     ///
     /// # Panics
-    /// Where it cannot be issued.
-    pub fn gate_identity(&self) -> Identity {
+    /// Where it cannot be issued or registered.
+    pub async fn gate_identity(&self) -> Identity {
+        self.gate_identity_at(port()).await
+    }
+
+    async fn gate_identity_at(&self, port: PortCode) -> Identity {
         let number = self.gates.fetch_add(1, Ordering::Relaxed);
-        self.cluster.gate(&format!("GATE-{number}")).expect("a gate's certificate")
+        let identity = self.cluster.gate(&format!("GATE-{number}"), port).expect("a gate's certificate");
+        self.operator.register_gates([identity.caller().actor().name], port).await.expect("it is registered");
+        identity
+    }
+
+    /// A new gate at a port that knows all nodes; the `nearest`th is its first choice.
+    ///
+    /// # Panics
+    /// Where it cannot connect.
+    pub async fn gate_of(&self, port: PortCode, nearest: usize) -> GateClient {
+        let mut addresses = self.cluster.addresses();
+        let count = addresses.len();
+        addresses.rotate_left(nearest % count);
+        let options = GateClientOptions::new(addresses, self.gate_identity_at(port).await);
+        GateClient::connect(options).await.expect("a gate connects")
     }
 
     /// An operator who knows the members.
@@ -249,13 +267,6 @@ impl Live {
     fn cables(&self) -> &Cables {
         self.cables.as_ref().expect("a cluster whose setting says `cables`")
     }
-
-    fn connect_options(&self, nearest: usize) -> GateClientOptions {
-        let mut addresses = self.cluster.addresses();
-        let count = addresses.len();
-        addresses.rotate_left(nearest % count);
-        GateClientOptions::new(addresses, self.gate_identity())
-    }
 }
 
 impl Drop for Live {
@@ -268,6 +279,11 @@ impl Drop for Live {
             eprintln!("logs, data and journal are kept in {}", kept.display());
         }
     }
+}
+
+/// Where the flights of a bank board.
+pub fn port() -> PortCode {
+    node_stage::bank::PORT.parse().expect("a port")
 }
 
 /// Runs `tvs` with these arguments, to its end.
@@ -295,12 +311,12 @@ impl Target for Live {
     }
 
     async fn gate(&self, nearest: usize) -> GateClient {
-        GateClient::connect(self.connect_options(nearest)).await.expect("a gate connects")
+        self.gate_of(port(), nearest).await
     }
 
     async fn gate_at(&self, node: NodeId) -> GateClient {
         let (address, deadline) = (self.address(node), Duration::from_secs(2));
-        let connected = GateClient::connect_to_one(address, self.gate_identity(), deadline).await;
+        let connected = GateClient::connect_to_one(address, self.gate_identity().await, deadline).await;
         connected.expect("a gate connects")
     }
 

@@ -55,17 +55,14 @@ impl Raw {
         tokio::time::timeout(TIMEOUT, exchange).await.expect("a node answers hostile bytes in time")
     }
 
-    /// As [`Raw::send`], and reads the answer as a refusal on `channel`.
+    /// As [`Raw::send`], and reads the answer on `channel`; absent where it is no refusal.
     ///
     /// # Errors
     /// The words with which the connection was closed.
-    ///
-    /// # Panics
-    /// Where the answer is no refusal.
-    pub async fn refusal(&self, channel: Channel, bytes: &[u8]) -> Result<Refusal, String> {
+    pub async fn refused(&self, channel: Channel, bytes: &[u8]) -> Result<Option<Refusal>, String> {
         let answer = self.send(bytes).await?;
         let body = answer.get(FRAME_HEADER_BYTES..).expect("a frame comes back");
-        let refusal = match channel {
+        Ok(match channel {
             Channel::Gate => match decode(body) {
                 gate::Response::Refused(refusal) => Some(refusal),
                 _ => None,
@@ -78,8 +75,18 @@ impl Raw {
                 operator::Response::Refused(refusal) => Some(refusal),
                 _ => None,
             },
-        };
-        Ok(refusal.expect("a refusal"))
+        })
+    }
+
+    /// As [`Raw::refused`], where nothing but a refusal may come.
+    ///
+    /// # Errors
+    /// The words with which the connection was closed.
+    ///
+    /// # Panics
+    /// Where the answer is no refusal.
+    pub async fn refusal(&self, channel: Channel, bytes: &[u8]) -> Result<Refusal, String> {
+        Ok(self.refused(channel, bytes).await?.expect("a refusal"))
     }
 }
 

@@ -1,18 +1,21 @@
 //! R23, R97; P11: a node acts only as itself and only while it is a member. What a stranger, a node that was taken out
 //! and a member that forges ask for on a live cluster is refused, and changes nothing.
 
-use cluster_config::actor::Role;
+use std::time::{Duration, Instant};
+
+use cluster_config::actor::{Revoked, Role};
 use cluster_config::ids::NodeId;
 use cluster_config::wire::operator::{Request, Response};
-use cluster_config::wire::{Channel, RefusalCode, peer};
+use cluster_config::wire::{Channel, RefusalCode, gate, peer};
 use harness::invariants::{p10_clear_refusals, p11_authority};
 use harness::level::wait_for;
 use harness::live::Live;
 use harness::raw::{Raw, frame};
 use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
-use node_link::Identity;
 use node_link::certificates::Validity;
+use node_link::endpoint::SERVER_NAME;
+use node_link::{Identity, bind_client};
 
 /// Sends a request with this certificate to a node; it has to be refused, clearly.
 async fn refused(live: &Live, node: NodeId, who: &Identity, name: &str, request: &peer::Request) -> RefusalCode {
@@ -93,6 +96,57 @@ async fn neither_a_stranger_nor_a_removed_node_nor_a_forging_member_is_obeyed() 
         panic!("galleries answered by something else");
     };
     assert_eq!(galleries.len(), 1);
+}
+
+/// How long a connection of who is revoked may live on.
+const CUT_OFF: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_revoked_is_cut_off_by_every_node_and_nobody_else_is() {
+    let live = Live::start("authority", 3).await;
+    let bank = Bank::new(harness::seed(), 1, 20);
+    workload::submit(&live, &bank).await;
+    let [by_name, by_certificate, other] =
+        [live.gate_identity().await, live.gate_identity().await, live.gate_identity().await];
+    let connect = async |identity: &Identity| {
+        let mut connections = Vec::new();
+        for node in live.running() {
+            let address = live.address(node);
+            let endpoint = bind_client(address, identity).expect("an endpoint");
+            let connection = endpoint.connect(address, SERVER_NAME).expect("an attempt").await.expect("a connection");
+            connections.push((node, endpoint, connection));
+        }
+        connections
+    };
+    let (named, certified, others) = (connect(&by_name).await, connect(&by_certificate).await, connect(&other).await);
+    // Whoever has asked once is known to be served.
+    let hello = frame(Channel::Gate, &gate::Request::Hello);
+    for node in live.running() {
+        for identity in [&by_name, &by_certificate, &other] {
+            Raw::new(live.address(node), identity).send(&hello).await.expect("it is served");
+        }
+    }
+    let begun = Instant::now();
+    let what = [Revoked::Name(*by_name.caller().actor()), Revoked::Certificate(by_certificate.caller().certificate)];
+    for what in what {
+        live.ask(NodeId(2), Request::Revoke { what, revoked: true }).await.expect("revoked");
+    }
+    for (node, _, connection) in named.iter().chain(&certified) {
+        let closed = tokio::time::timeout(CUT_OFF, connection.closed()).await;
+        let closed = closed.unwrap_or_else(|_| panic!("node {node} still serves what is revoked"));
+        assert!(closed.to_string().contains("the certificate is revoked"), "{closed}");
+    }
+    println!("cut off by all nodes after {:?}", begun.elapsed());
+    for node in live.running() {
+        for identity in [&by_name, &by_certificate] {
+            let refused = Raw::new(live.address(node), identity).send(&hello).await.expect_err("it is cut off");
+            assert!(refused.contains("it is revoked"), "{refused}");
+        }
+        Raw::new(live.address(node), &other).send(&hello).await.expect("another gate is served");
+    }
+    assert!(others.iter().all(|(_, _, connection)| connection.close_reason().is_none()), "another gate is cut off");
+    live.ask(NodeId(1), Request::Revoke { what: what[0], revoked: false }).await.expect("taken back");
+    Raw::new(live.address(NodeId(1)), &by_name).send(&hello).await.expect("it is served again");
 }
 
 fn report(node: NodeId) -> peer::Request {

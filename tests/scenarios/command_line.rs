@@ -52,8 +52,20 @@ async fn a_traveller_boards_by_the_command_line_alone() {
     let node = live.running()[0];
     let folder = tempfile::tempdir().expect("a folder");
     let certs = live.cluster.certs().display().to_string();
-    let issued = tvs(&["certs", "issue", "--dir", &certs, "--role", "gate", "--name", "JFK-B32-1"]);
+    let issued = tvs(&["certs", "issue", "--dir", &certs, "--role", "gate", "--name", "JFK-B32-1", "--port", "JFK"]);
     assert!(issued.status.success());
+    let refused = {
+        let connection = live.connection(node, "JFK-B32-1");
+        let probe = folder.path().join("none.json").display().to_string();
+        std::fs::write(&probe, "[1.0]").expect("a file");
+        let words = ["gate", "identify", "--journey", "ZT1-20300101-JFK", "--template", &probe];
+        tvs(&words.into_iter().chain(connection.iter().map(String::as_str)).collect::<Vec<_>>())
+    };
+    p10_clear_refusals::check_command("an unregistered gate", &refused, "tvs device add JFK-B32-1 --port JFK");
+    let added = ["device", "add", "JFK-B32-1", "--port", "JFK", "--owner", "AA", "--touchpoint", "boarding"];
+    let connection = live.connection(node, "operator");
+    let added = tvs(&added.into_iter().chain(connection.iter().map(String::as_str)).collect::<Vec<_>>());
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
     let bank = Bank::new(harness::seed(), 1, 20);
     let flight = &bank.flights[0];
     let manifest = folder.path().join("flight.edi").display().to_string();
@@ -96,12 +108,20 @@ async fn a_traveller_boards_by_the_command_line_alone() {
     take("board");
     assert_eq!(json(&run("operator", &["ledger", "export", "--json"])).as_array().map(Vec::len), Some(1));
 
+    let shown = json(&run("operator", &["device", "show", "JFK-B32-1", "--json"]));
+    assert_eq!((&shown["device"]["place"]["port"], &shown["retired"]), (&"JFK".into(), &serde_json::Value::Null));
     for words in [&["cluster", "status", "--json"][..], &["cluster", "metrics", "--json"], &["policy", "show"]] {
         json(&run("operator", words));
     }
     let refused = run("operator", &["gallery", "show", "XX1-20300101-JFK"]);
     p10_clear_refusals::check_command("unknown journey", &refused, "XX1-20300101-JFK");
     p10_clear_refusals::check_command("a gate asks as operator", &run("JFK-B32-1", &["gallery", "list"]), "gate");
+    let words = shot("board");
+    let refused = run("operator", &words.iter().map(String::as_str).collect::<Vec<_>>());
+    p10_clear_refusals::check_command("an operator boards", &refused, "use a certificate of role gate");
+    assert!(run("operator", &["device", "retire", "JFK-B32-1"]).status.success());
+    let refused = run("JFK-B32-1", &words.iter().map(String::as_str).collect::<Vec<_>>());
+    p10_clear_refusals::check_command("a retired gate", &refused, "it is retired");
     let unreachable = tvs(&["cluster", "status", "--node", "127.0.0.1:9", "--certs", &certs]);
     assert_eq!(unreachable.status.code(), Some(1));
     p10_clear_refusals::check_text(

@@ -27,7 +27,7 @@ async fn each_hostile_frame_gets_one_clear_error_while_others_board() {
     let node = live.running()[0];
     let bank = Arc::new(Bank::new(harness::seed(), 2, 60));
     workload::submit(&live, &bank).await;
-    let raw = Raw::new(live.address(node), &live.gate_identity());
+    let raw = Raw::new(live.address(node), &live.gate_identity().await);
     let good = bank.capture(0, 0, 7, 1);
     let whole = frame(Channel::Gate, &Request::Identify(good.clone()));
     let changed = |place: usize, byte: u8| {
@@ -89,7 +89,7 @@ async fn noise_closes_its_own_connection_with_a_reason_and_no_other() {
     let bank = Bank::new(harness::seed(), 1, 10);
     workload::submit(&live, &bank).await;
     let gate = live.gate(0).await;
-    let raw = Raw::new(live.address(node), &live.gate_identity());
+    let raw = Raw::new(live.address(node), &live.gate_identity().await);
     let mut state = harness::seed() | 1;
     let mut byte = || {
         // xorshift64 (Marsaglia 2003)

@@ -243,6 +243,15 @@ fn the_readme_s_map_names_every_folder() {
 }
 
 #[test]
+fn the_document_for_operators_prints_the_table_of_rights() {
+    let document = text_of("node/README.md").expect("a document");
+    for [request, who] in cluster_config::rights::table() {
+        let row = format!("| {request} | {who} |");
+        assert!(document.contains(&row), "node/README.md lacks the row {row}");
+    }
+}
+
+#[test]
 fn no_file_names_a_path_of_some_machine() {
     let home = [["/", "work/"].concat(), ["/", "root/"].concat(), ["/tmp/", "bash_jobs"].concat()];
     for file in files() {

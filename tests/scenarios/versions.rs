@@ -155,7 +155,11 @@ fn attempts(live: &Live, node: NodeId) -> Vec<(String, u64)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_goes_to_the_next_version_node_by_node_while_gates_of_both_board() {
     let mut live = Live::start("versions", 3).await;
-    live.cluster.gate(ITS_NAME).expect("a certificate");
+    live.cluster.gate(ITS_NAME, harness::live::port()).expect("a certificate");
+    live.operator()
+        .register_gates([ITS_NAME.parse().expect("a name")], harness::live::port())
+        .await
+        .expect("registered");
     let bank = Arc::new(Bank::new(harness::seed(), 4, 120));
     let (mut boarding, its_gate) = begin(&live, &bank).await;
     boarding.reached(10).await;

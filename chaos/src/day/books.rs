@@ -152,6 +152,7 @@ mod tests {
             encounter: EncounterId(number),
             journey: journey(),
             device: "GATE-1".parse().expect("a device"),
+            entry: NodeId(1),
             at: UnixMs(0),
             directive: Directive::Proceed,
             reason: Reason::Matched,

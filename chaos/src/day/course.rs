@@ -1,11 +1,12 @@
 //! The day's course: every flight is announced, boards and is closed at its time, on a clock that runs fast.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cluster_config::decision::Directive;
-use cluster_config::ids::EncounterId;
+use cluster_config::ids::{EncounterId, PortCode};
 use cluster_config::wire::operator::Request;
 use node_link::GateClient;
 use node_link::client::ClientError;
@@ -139,7 +140,7 @@ pub struct Course {
     pub seed: u64,
     pub population: Population,
     /// Gates. Flights at different times share them.
-    pub gates: Vec<GateClient>,
+    pub gates: BTreeMap<PortCode, Vec<GateClient>>,
     /// Who announces and closes.
     pub operator: Operator,
     /// Promises and records.
@@ -266,7 +267,7 @@ async fn board(
         let begins = leaves - BOARDING_MIN;
         course.clock.wait(begins + share * (BOARDING_MIN - BOARDED_MIN)).await;
         let moved = completion.gate_changed && share > 0.5;
-        let gate = (unique as usize + usize::from(moved)) % course.gates.len();
+        let gate = unique as usize + usize::from(moved);
         let slot = at_once.clone().acquire_owned().await;
         let (course, flight) = (course.clone(), flight.clone());
         inside.spawn(async move {
@@ -332,7 +333,8 @@ async fn ask(
     for _ in 0..TRIES_MAX {
         let begun = Instant::now();
         let capture = capture::of_template(flight.journey, encounter, attempt, values.clone(), clock::now());
-        let answered = course.gates[gate].board(capture).await;
+        let gates = &course.gates[&flight.port];
+        let answered = gates[gate % gates.len()].board(capture).await;
         let at_ms = begun.duration_since(course.clock.begun).as_millis() as u32;
         lock(&course.samples).push((at_ms, begun.elapsed().as_micros() as u32));
         match answered {

@@ -13,11 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{NodeId, PortCode};
 use cluster_config::wire::operator::{Request, Response};
 use harness::fault::Fault;
 use harness::live::{Live, Setting};
 use harness::target::Target;
+use node_link::GateClient;
 use node_population::{Population, TEMPLATE_DIMS};
 use tokio::time::Instant;
 
@@ -103,10 +104,7 @@ pub async fn run(arguments: &Arguments) -> Result<bool, String> {
         ..Setting::new("day", arguments.nodes)
     })
     .await;
-    let mut gates = Vec::new();
-    for gate in 0..arguments.gates {
-        gates.push(live.gate(gate as usize).await);
-    }
+    let gates = gates(&live, &departures, arguments.gates).await;
     let first = departures.iter().map(|departure| departure.at_min).min().unwrap_or(0);
     let now = live.status(live.leader().await).await;
     let engine = now.map(|status| status.engine).unwrap_or_default();
@@ -129,7 +127,8 @@ pub async fn run(arguments: &Arguments) -> Result<bool, String> {
     let looking = tokio::spawn(look(course.clone(), looks.clone()));
     let reader = Arc::new(AtomicU64::new(0));
     let reading = tokio::spawn(read_ledger(course.clone(), reader.clone()));
-    println!("{} flights, {} nodes, {} gates", departures.len(), arguments.nodes, arguments.gates);
+    let gates: usize = course.gates.values().map(Vec::len).sum();
+    println!("{} flights, {} nodes, {gates} gates", departures.len(), arguments.nodes);
 
     let flying = {
         let (course, departures) = (course.clone(), departures.clone());
@@ -234,6 +233,23 @@ async fn read_ledger(course: Arc<Course>, position: Arc<AtomicU64>) {
         }
         lock(&course.books).close(false);
     }
+}
+
+/// Gates for all ports, as many at each as it has of the departures, but one at least.
+async fn gates(live: &Live, departures: &[Departure], gates: u32) -> BTreeMap<PortCode, Vec<GateClient>> {
+    let mut flights: BTreeMap<PortCode, usize> = BTreeMap::new();
+    for departure in departures {
+        *flights.entry(departure.from.parse().expect("a port")).or_default() += 1;
+    }
+    let (mut all, mut nearest) = (BTreeMap::new(), 0);
+    for (port, count) in flights {
+        let at_port: &mut Vec<GateClient> = all.entry(port).or_default();
+        for _ in 0..(gates as usize * count / departures.len()).max(1) {
+            at_port.push(live.gate_of(port, nearest).await);
+            nearest += 1;
+        }
+    }
+    all
 }
 
 /// Takes one page of the ledger into the books, and says where the next begins.

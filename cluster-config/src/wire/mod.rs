@@ -19,25 +19,25 @@ pub use refusal::{Fix, Refusal, RefusalCode};
 /// First two bytes of each frame.
 pub const FRAME_MAGIC: [u8; 2] = *b"TV";
 
-/// Which family of messages a frame's body belongs to; it also says which role may send it.
+/// Which family of messages a frame's body belongs to. Who may use it follows from [`crate::rights`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Channel {
-    /// [`gate::Request`], from gate certificates.
+    /// [`gate::Request`], of gates.
     Gate = 1,
-    /// [`peer::Request`], from node certificates.
+    /// [`peer::Request`], of nodes.
     Peer = 2,
-    /// [`operator::Request`], from operator certificates.
+    /// [`operator::Request`], of operators, carriers and whoever else works with the service.
     Operator = 3,
 }
 
 impl Channel {
-    /// The channel that a role may use.
+    /// The channel on which somebody of a role is answered who has not said which: of machines their own.
     pub fn of(role: Role) -> Self {
         match role {
             Role::Gate => Self::Gate,
             Role::Node => Self::Peer,
-            Role::Operator => Self::Operator,
+            _ => Self::Operator,
         }
     }
 

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::actor::Revoked;
 use crate::journey::JourneyStatus;
 
 use super::Refusal;
 #[cfg(feature = "next")]
 use crate::decision::Amendment;
 use crate::decision::{Directive, Reason};
+use crate::device::{Device, Registered};
 use crate::gallery::ShardId;
 use crate::ids::{
     ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, Generation, JourneyId, NodeId, PortCode, SubjectId,
@@ -57,6 +59,23 @@ pub enum Request {
     PolicySet(Policy),
     /// The node's metrics in the Prometheus text format.
     Metrics,
+    /// Register devices: all of them or none.
+    DeviceAdd(Vec<Device>),
+    /// All devices, those that are retired as well.
+    DeviceList,
+    /// One device.
+    DeviceShow(DeviceId),
+    /// Retire a device: it is refused from now on.
+    DeviceRetire(DeviceId),
+    /// Revoke a certificate or a name, or take that back.
+    Revoke {
+        /// What.
+        what: Revoked,
+        /// On or off.
+        revoked: bool,
+    },
+    /// What is revoked.
+    RevocationList,
     /// Correct how often the traveller of a record was captured.
     #[cfg(feature = "next")]
     Amend(#[serde(with = "crate::versions::OnlySince::<2>")] Amendment),
@@ -79,12 +98,27 @@ pub enum Response {
     Policy(Policy),
     /// To [`Request::Metrics`].
     Metrics(String),
+    /// To [`Request::DeviceList`].
+    Devices(Vec<Registered>),
+    /// To [`Request::DeviceShow`].
+    Device(Registered),
+    /// To [`Request::RevocationList`].
+    Revocations(Vec<Revocation>),
     /// To requests that change something and have nothing to tell.
     Done,
     Refused(Refusal),
     /// To [`Request::Amend`].
     #[cfg(feature = "next")]
     Amended(#[serde(with = "crate::versions::OnlySince::<2>")] Amendment),
+}
+
+/// Something that is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// What.
+    pub what: Revoked,
+    /// Since when.
+    pub since: UnixMs,
 }
 
 /// The cluster as one node sees it.
@@ -241,6 +275,8 @@ pub struct LedgerRecord {
     pub encounter: EncounterId,
     pub journey: JourneyId,
     pub device: DeviceId,
+    /// The node that the device asked.
+    pub entry: NodeId,
     /// When it was decided.
     pub at: UnixMs,
     /// What the gate was told.

@@ -33,6 +33,10 @@ pub enum RefusalCode {
     Internal,
     /// The node that asks is no member of the cluster.
     NotMember,
+    /// The device that asks is not registered, or retired.
+    NotRegistered,
+    /// The certificate is revoked.
+    Revoked,
 }
 
 impl RefusalCode {
@@ -51,6 +55,8 @@ impl RefusalCode {
             Self::Conflict => "conflict",
             Self::Internal => "internal",
             Self::NotMember => "not_member",
+            Self::NotRegistered => "not_registered",
+            Self::Revoked => "revoked",
         }
     }
 

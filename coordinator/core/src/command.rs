@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{galleries, journeys, ledger, membership, placement, policy, retention};
+use crate::{devices, galleries, journeys, ledger, membership, placement, policy, retention, revocations};
 
 /// One change of the replicated state. A repeated command is answered like the first and changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub enum Command {
     Ledger(ledger::Command),
     /// What was held is destroyed.
     Retention(retention::Command),
+    /// Devices are registered and retired.
+    Devices(devices::Command),
+    /// Certificates are revoked.
+    Revocations(revocations::Command),
 }
 
 impl Command {
@@ -46,5 +50,5 @@ macro_rules! of_room {
 
 of_room! {
     Membership(membership) Policy(policy) Journeys(journeys) Galleries(galleries) Placement(placement) Ledger(ledger)
-    Retention(retention)
+    Retention(retention) Devices(devices) Revocations(revocations)
 }

@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod command;
+pub mod devices;
 pub mod entry;
 pub mod galleries;
 pub mod journeys;
@@ -18,6 +19,7 @@ pub mod outcome;
 pub mod placement;
 pub mod policy;
 pub mod retention;
+pub mod revocations;
 pub mod state;
 
 pub use command::Command;

@@ -8,11 +8,13 @@ use cluster_config::policy::Policy;
 use cluster_config::versions::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::devices::Devices;
 use crate::galleries::{Galleries, Gallery, Part};
 use crate::journeys::Journeys;
 use crate::ledger::Ledger;
 use crate::membership::Members;
 use crate::placement::{Blueprint, Placement};
+use crate::revocations::Revocations;
 
 /// Everything that is replicated.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub struct State {
     pub(crate) galleries: Galleries,
     pub(crate) blueprint: Blueprint,
     pub(crate) ledger: Ledger,
+    pub(crate) devices: Devices,
+    pub(crate) revocations: Revocations,
 }
 
 impl State {
@@ -59,6 +63,16 @@ impl State {
     /// What happened.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// The capture devices.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// What is revoked.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// What is committed of a shard.
@@ -101,6 +115,8 @@ impl State {
             galleries: self.galleries.clone(),
             blueprint: self.blueprint.clone(),
             ledger: self.ledger.freeze(),
+            devices: self.devices.clone(),
+            revocations: self.revocations.clone(),
         }
     }
 }

@@ -4,10 +4,12 @@
 //! A deliberate change writes the newest version's file anew with `TVS_BLESS=1`. Once a version has been released, the
 //! change first counts `Version::CURRENT` up, and the released version's file stays as it is.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use cluster_config::actor::{Actor, Role};
+use cluster_config::actor::{Actor, Revoked, Role};
 use cluster_config::decision::{Directive, Reason};
+use cluster_config::device::{Device, DeviceKind, Ownership, Place, Touchpoint};
 use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::{
     ContentHash, EncounterId, Epoch, GalleryVersion, Generation, Incarnation, NodeId, RequestDigest, SubjectId, UnixMs,
@@ -21,8 +23,8 @@ use cluster_config::wire::codec::{decode, encode};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::{Change, Placement};
 use coordinator_core::{
-    Command, Entry, Outcome, Record, RecordOutcome, State, galleries, journeys, ledger, membership, placement, policy,
-    retention,
+    Command, Entry, Outcome, Record, RecordOutcome, State, devices, galleries, journeys, ledger, membership, placement,
+    policy, retention, revocations,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,6 +60,7 @@ fn record() -> Record {
         request: RequestDigest([6; 16]),
         journey: plan().id,
         device: "JFK-T4-B32-1".parse().expect("a device"),
+        entry: NodeId(1),
         at: UnixMs(1_800_000_000_123),
         directive: Directive::Proceed,
         reason: Reason::Matched,
@@ -73,6 +76,22 @@ fn record() -> Record {
 fn placed(shard: ShardId) -> Change {
     let (standbys, rosters) = (vec![NodeId(2)], vec![NodeId(3)]);
     Change { shard, placement: Placement { epoch: Epoch(1), owner: NodeId(1), standbys, rosters } }
+}
+
+fn device() -> Device {
+    Device {
+        id: "JFK-T4-B32-1".parse().expect("a name"),
+        place: Place {
+            port: "JFK".parse().expect("a port"),
+            terminal: Some("4".parse().expect("a name")),
+            gate: Some("B32".parse().expect("a name")),
+            lane: None,
+        },
+        owner: "AA".parse().expect("a name"),
+        ownership: Ownership::Partner,
+        kind: DeviceKind::Egate,
+        touchpoints: BTreeSet::from([Touchpoint::BagDrop, Touchpoint::Boarding]),
+    }
 }
 
 /// Adds the entry of a command, by the command's room and name.
@@ -134,6 +153,12 @@ fn entries(golden: &mut Golden) {
     }
     entry(golden, "retention.receipt", retention::Command::Receipt { shard: passengers(), node });
     entry(golden, "retention.attest", retention::Command::Attest(node));
+    entry(golden, "devices.register", devices::Command::Register(vec![device()]));
+    entry(golden, "devices.retire", devices::Command::Retire(device().id));
+    let certificate = Revoked::Certificate(ContentHash([5; 32]));
+    entry(golden, "revocations.revoke", revocations::Command::Revoke(certificate));
+    let name = Revoked::Name("tvs://gate/JFK-T4-B32-1".parse().expect("an actor"));
+    entry(golden, "revocations.restore", revocations::Command::Restore(name));
 }
 
 fn outcomes(golden: &mut Golden) {
@@ -165,6 +190,8 @@ fn state() -> State {
     add(Command::record(vec![record()]));
     add(journeys::Command::Close(plan().id).into());
     add(retention::Command::Receipt { shard: passengers(), node: NodeId(3) }.into());
+    add(devices::Command::Register(vec![device()]).into());
+    add(revocations::Command::Revoke(Revoked::Certificate(ContentHash([5; 32]))).into());
     state
 }
 
@@ -183,6 +210,8 @@ fn what_the_log_is_made_of_has_the_bytes_that_are_written_down() {
     golden.is_complete_for::<placement::Command>();
     golden.is_complete_for::<ledger::Command>();
     golden.is_complete_for::<retention::Command>();
+    golden.is_complete_for::<devices::Command>();
+    golden.is_complete_for::<revocations::Command>();
     golden.is_complete_for::<Outcome>();
     golden.is_complete_for::<RecordOutcome>();
     golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "golden");

@@ -11,12 +11,12 @@ use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, PROPOSE_MS_MAX};
 use cluster_config::member::Member;
 use cluster_config::versions::Version;
-use cluster_config::wire::RefusalCode;
-use cluster_config::wire::codec;
 use cluster_config::wire::peer::RaftCall;
+use cluster_config::wire::{Refusal, RefusalCode, codec};
 use coordinator_core::{Command, Entry, Outcome, Record, RecordOutcome, State, membership};
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use openraft::storage::RaftLogStorage;
 use openraft::{ChangeMembers, ReadPolicy, ServerState};
 use serde::Serialize;
@@ -26,8 +26,8 @@ use tokio::sync::{oneshot, watch};
 use crate::error::{Error, ProposeError};
 use crate::group::opening::{Leadership, Parts, open};
 use crate::group::options::Options;
-use crate::group::raft::{self, Peer, TypeConfig};
-use crate::group::transfer::{Answer, Incoming, Taken};
+use crate::group::raft::{self, Peer, TypeConfig, Vote};
+use crate::group::transfer::{Answer, Chunk, Incoming, Taken};
 use crate::group::transport::Transport;
 use crate::log::Log;
 use crate::machine::StateGuard;
@@ -280,35 +280,43 @@ impl Coordinator {
         }
     }
 
-    /// Answers a call that another node's [`Transport`] has carried here, in the version of the call.
+    /// Answers a call that the [`Transport`] of the node `from` has carried here, in the version of the call. Whoever
+    /// calls stands for itself: it is the candidate, or the leader.
     ///
     /// # Errors
-    /// [`Error::Message`], [`Error::Version`], [`Error::Stopped`].
-    pub async fn handle(&self, call: RaftCall, body: &[u8]) -> Result<Vec<u8>, Error> {
+    /// [`Error::Message`], [`Error::Version`], [`Error::Stopped`]; [`Error::Refused`] where the vote is another node's.
+    pub async fn handle(&self, from: NodeId, call: RaftCall, body: &[u8]) -> Result<Vec<u8>, Error> {
         let raft = self.inner.parts.raft.clone();
         match call {
             RaftCall::Append => {
-                let (rpc, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                let (rpc, version): (AppendEntriesRequest<TypeConfig>, _) =
+                    codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                its_own(from, &rpc.vote)?;
                 let answer = self.on_raft(async move { raft.append_entries(rpc).await });
                 encode_answer(answer.await?, version)
             }
             RaftCall::Vote => {
-                let (rpc, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                let (rpc, version): (VoteRequest<TypeConfig>, _) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                its_own(from, &rpc.vote)?;
                 let answer = self.on_raft(async move { raft.vote(rpc).await });
                 encode_answer(answer.await?, version)
             }
             RaftCall::PreVote => {
-                let (rpc, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                let (rpc, version): (VoteRequest<TypeConfig>, _) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                its_own(from, &rpc.vote)?;
                 let answer = self.on_raft(async move { raft.pre_vote(rpc).await });
                 encode_answer(answer.await?, version)
             }
             RaftCall::TransferLeader => {
-                let (rpc, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                let (rpc, version): (TransferLeaderRequest<TypeConfig>, _) =
+                    codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                its_own(from, rpc.from_leader())?;
                 let answer = self.on_raft(async move { raft.handle_transfer_leader(rpc).await });
                 encode_answer(answer.await?, version)
             }
             RaftCall::Snapshot => {
-                let (chunk, version) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                let (chunk, version): (Chunk, _) = codec::decode_stamped(body, PEER_FRAME_BYTES_MAX)?;
+                its_own(from, chunk.vote())?;
                 let answer = match self.inner.incoming.take(chunk)? {
                     Taken::Answer(answer) => answer,
                     Taken::Whole(vote, snapshot) => {
@@ -475,6 +483,17 @@ impl Coordinator {
         // An error means that the thread is gone, which is what we wait for.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
+}
+
+/// A vote counts as that of the node that sends it, and of no other.
+fn its_own(from: NodeId, vote: &Vote) -> Result<(), Error> {
+    let of = NodeId(vote.leader_id.node_id);
+    if of == from {
+        return Ok(());
+    }
+    let problem = format!("node {from} shows a vote of node {of}");
+    let fix = "send a node's votes from that node alone";
+    Err(Error::Refused(Refusal::new(RefusalCode::WrongRole, "request.vote", problem, fix)))
 }
 
 fn encode_answer<T: Serialize, E: std::fmt::Display>(answer: Result<T, E>, version: Version) -> Result<Vec<u8>, Error> {

@@ -34,6 +34,13 @@ pub struct Chunk {
     data: Vec<u8>,
 }
 
+impl Chunk {
+    /// The sender's leadership.
+    pub fn vote(&self) -> &Vote {
+        &self.vote
+    }
+}
+
 /// What a follower says to a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {

@@ -58,10 +58,11 @@ impl Transport for Link {
         }
         let cut = self.network.cut.lock().expect("lock").clone();
         let node = self.network.nodes.lock().expect("lock").get(&target).cloned();
+        let from = self.from;
         let reachable = !cut.contains(&target) && !cut.contains(&self.from);
         Box::pin(async move {
             let node = node.filter(|_| reachable).ok_or(TransportError::Unreachable(target))?;
-            match tokio::time::timeout(timeout, node.handle(call, &body)).await {
+            match tokio::time::timeout(timeout, node.handle(from, call, &body)).await {
                 Err(_) => Err(TransportError::Timeout(target)),
                 Ok(Err(error)) => Err(TransportError::Refused(target, error.to_string())),
                 Ok(Ok(answer)) => Ok(answer),

@@ -7,7 +7,7 @@ use cluster_config::gallery::ShardId;
 use cluster_config::ids::NodeId;
 use cluster_config::rights::{Ask, Right};
 use cluster_config::wire::{Fix, Refusal, RefusalCode, operator, peer};
-use coordinator_core::{Command, State, galleries, journeys, ledger, membership, policy, retention};
+use coordinator_core::{Command, Record, State, devices, galleries, journeys, ledger, membership, policy, retention};
 
 /// What to do for a node that is no member.
 const ADD: &str = "add it with `tvs cluster add`; where it was removed, set its data aside and add it under a new id";
@@ -105,18 +105,18 @@ fn may_be_led(caller: NodeId, actor: &Actor, request: &operator::Request) -> Res
 }
 
 /// By whom a command may come over the wire.
-enum By {
+enum By<'a> {
     /// That node, of itself.
     Node(NodeId),
-    /// Any member, in its own name.
-    Itself,
+    /// The member that vouches for all of these records.
+    Records(&'a [Record]),
     /// Any member, for somebody who may ask for this.
     Right(Ask),
     /// Nobody: the leader alone decides it.
     Leader,
 }
 
-fn by(command: &Command) -> By {
+fn by(command: &Command) -> By<'_> {
     match command {
         Command::Membership(command) => match command {
             membership::Command::Register(member) => By::Node(member.id),
@@ -132,11 +132,14 @@ fn by(command: &Command) -> By {
             galleries::Command::OpenStanding { .. } | galleries::Command::CloseStanding(_) => By::Leader,
         },
         Command::Placement(_) => By::Leader,
-        Command::Ledger(ledger::Command::Record(_)) => By::Itself,
+        Command::Ledger(ledger::Command::Record(records)) => By::Records(records),
         #[cfg(feature = "next")]
         Command::Ledger(ledger::Command::Amend(_)) => By::Right(Ask::Amend),
         Command::Retention(retention::Command::Receipt { node, .. }) => By::Node(*node),
         Command::Retention(retention::Command::Attest(_)) => By::Right(Ask::AttestDestruction),
+        Command::Devices(devices::Command::Register(_)) => By::Right(Ask::DeviceAdd),
+        Command::Devices(devices::Command::Retire(_)) => By::Right(Ask::DeviceRetire),
+        Command::Revocations(_) => By::Right(Ask::Revoke),
     }
 }
 
@@ -153,7 +156,10 @@ pub fn judge_command(caller: NodeId, actor: &Actor, command: &Command, canaries:
             speaks_for_itself(caller, node)?;
             in_its_own_name(caller, actor)
         }
-        By::Itself => in_its_own_name(caller, actor),
+        By::Records(records) => {
+            records.iter().try_for_each(|record| speaks_for_itself(caller, record.entry))?;
+            in_its_own_name(caller, actor)
+        }
         By::Right(ask) => has_right(caller, actor, ask),
         By::Leader => {
             let (place, fix) = (format!("command of {actor}"), "leave it to the leader, which does it by itself");
@@ -174,9 +180,10 @@ fn in_its_own_name(caller: NodeId, actor: &Actor) -> Result<(), Refusal> {
 
 fn has_right(caller: NodeId, actor: &Actor, ask: Ask) -> Result<(), Refusal> {
     match ask.right_of(actor.role) {
-        Right::Yes => Ok(()),
-        Right::No => {
-            let problem = format!("{actor}, handed on by node {caller}, may not ask for {ask:?}");
+        // How far a right reaches, the member has judged by the certificate.
+        Right::Yes | Right::OwnPort | Right::OwnJourneys => Ok(()),
+        Right::No | Right::TwoPeople => {
+            let problem = format!("{actor}, handed on by node {caller}, may not {}", ask.what());
             let fix = "hand on what somebody asked for who may";
             Err(Refusal::new(RefusalCode::WrongRole, "request.actor", problem, fix))
         }
@@ -257,9 +264,15 @@ mod tests {
             incarnation: Incarnation(1),
             version: Version::CURRENT,
         };
+        let record = |entry| {
+            let capture = fixture::capture();
+            let device = "g".parse().expect("a name");
+            let record = Record::waiting(capture.encounter, capture.journey, device, capture.captured_at);
+            Record { entry: NodeId(entry), ..record }
+        };
         let plan = placement::Command::Change { parent: Default::default(), changes: Vec::new() };
         let set: Command = policy::Command::Set(Policy::default()).into();
-        let cases: [(Actor, Command, bool); 11] = [
+        let cases: [(Actor, Command, bool); 13] = [
             (operator, set.clone(), true),
             (me, set.clone(), false),
             ("tvs://gate/g".parse().expect("an actor"), set, false),
@@ -271,6 +284,8 @@ mod tests {
             (operator, membership::Command::Remove(NodeId(1)).into(), false),
             (me, plan.into(), false),
             (other, Command::record(Vec::new()), false),
+            (me, Command::record(vec![record(2), record(2)]), true),
+            (me, Command::record(vec![record(2), record(3)]), false),
         ];
         for (actor, command, may) in cases {
             let judged = code(judge_command(NodeId(2), &actor, &command, PLAIN()));

@@ -10,8 +10,8 @@ use std::time::Duration;
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Confirmed, Directive, Recording};
 use cluster_config::gallery::{GalleryId, ShardId};
-use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, ModelVersion, NodeId, RequestDigest, UnixMs};
-use cluster_config::journey::JourneyStatus;
+use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, ModelVersion, NodeId, PortCode, RequestDigest, UnixMs};
+use cluster_config::journey::{JourneyPlan, JourneyStatus};
 use cluster_config::limits::GATE_DEADLINE_MS;
 use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::{Fix, Refusal, RefusalCode};
@@ -19,6 +19,7 @@ use coordinator_core::placement::Placement;
 use coordinator_core::{Record, RecordOutcome, State};
 
 use crate::decide::{self, Verdict};
+use crate::reach::Reach;
 use crate::search::Merged;
 
 /// A shard of a journey's gallery, its committed version, and where it is, at one moment.
@@ -27,8 +28,8 @@ pub type Route = (ShardId, GalleryVersion, Placement);
 /// Why a journey cannot be searched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
-    /// It is closed, and stays so.
-    Closed(Refusal),
+    /// It is closed or boards elsewhere, and that stays so.
+    Never(Refusal),
     /// It is unknown or not built as far as this node's state goes, which may be behind.
     NotYet(Refusal),
 }
@@ -42,7 +43,7 @@ impl Missing {
                 let problem = format!("{}, by a state that may be an old one", refusal.problem);
                 Refusal::new(RefusalCode::Unavailable, refusal.place, problem, "ask another node")
             }
-            Self::Closed(refusal) | Self::NotYet(refusal) => refusal,
+            Self::Never(refusal) | Self::NotYet(refusal) => refusal,
         }
     }
 }
@@ -81,19 +82,22 @@ pub struct Question {
     pub floor: f32,
 }
 
-/// What a capture of this journey asks of its shards.
+/// What a capture of this journey, made where journeys within `reach` board, asks of its shards.
 ///
 /// # Errors
-/// Where the journey is unknown, closed, or not built yet.
-pub fn question(state: &State, id: JourneyId, canaries: Canaries) -> Result<Question, Missing> {
+/// Where the journey is unknown, closed, or not built yet, or boards elsewhere.
+pub fn question(state: &State, id: JourneyId, reach: Reach, canaries: Canaries) -> Result<Question, Missing> {
     let Some(gallery) = state.passengers(id) else {
         let (place, problem) = ("capture.journey", format!("{id} is not known"));
         return Err(Missing::NotYet(Refusal::new(RefusalCode::NotFound, place, problem, "submit its manifest first")));
     };
+    if let Some(port) = state.journeys().get(id).and_then(|plan| boards_elsewhere(plan, reach)) {
+        return Err(Missing::Never(elsewhere(id, port)));
+    }
     match gallery.status() {
         JourneyStatus::Building => return Err(Missing::NotYet(not_built(id))),
         JourneyStatus::Ready => {}
-        JourneyStatus::Closing | JourneyStatus::Purged => return Err(Missing::Closed(not_open(id))),
+        JourneyStatus::Closing | JourneyStatus::Purged => return Err(Missing::Never(not_open(id))),
     }
     let mut shards = Vec::with_capacity(gallery.parts().len());
     // A gallery that has grown is searched as far as it is built: nobody of a new part has been promised anything yet.
@@ -104,6 +108,15 @@ pub fn question(state: &State, id: JourneyId, canaries: Canaries) -> Result<Ques
     }
     let templates = u64::from(gallery.counts().rows);
     Ok(Question { shards, floor: decide::floor(state.policy(), templates, canaries) })
+}
+
+/// The port at which a journey boards, where that is beyond the reach of a gate.
+fn boards_elsewhere(plan: &JourneyPlan, reach: Reach) -> Option<PortCode> {
+    match reach {
+        Reach::Port(port) if port != plan.departure_port => Some(plan.departure_port),
+        Reach::Carrier(_) => Some(plan.departure_port),
+        Reach::Port(_) | Reach::All => None,
+    }
 }
 
 /// Decides a capture whose gallery was searched down to `floor`; absent where the policy or the gallery has changed
@@ -140,8 +153,9 @@ pub enum Next {
     Record(Record),
 }
 
-/// What follows the search of a capture that was decided at `at`.
+/// What follows the search of a capture that was decided at `at` by node `me`.
 pub fn after_search(
+    me: NodeId,
     capture: &Capture,
     purpose: Purpose,
     at: UnixMs,
@@ -161,6 +175,7 @@ pub fn after_search(
         request,
         journey: capture.journey,
         device,
+        entry: me,
         at,
         directive: verdict.directive,
         reason: verdict.reason,
@@ -233,6 +248,17 @@ fn other_request(capture: &Capture) -> Refusal {
     let problem = format!("{} is the id of another request", capture.encounter);
     let fix = "give each capture a new random id; a retry has to repeat its request as it was";
     Refusal::new(RefusalCode::Conflict, "capture.encounter", problem, fix)
+}
+
+/// The refusal of a capture for a journey that boards at another port than the gate's.
+fn elsewhere(journey: JourneyId, port: PortCode) -> Refusal {
+    let problem = format!("{journey} boards at {port}, and this gate is not there");
+    Refusal::new(
+        RefusalCode::WrongRole,
+        "capture.journey",
+        problem,
+        "give a journey that boards at the gate's own port",
+    )
 }
 
 /// The refusal of a capture for a journey that is closed.

@@ -18,6 +18,7 @@ pub mod incarnation;
 pub mod keeper;
 pub mod proposal;
 pub mod queue;
+pub mod reach;
 pub mod rebuild;
 pub mod reconcile;
 pub mod roster;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cluster_config::actor::Actor;
+use cluster_config::actor::Caller;
 use cluster_config::actor::Role;
 use cluster_config::decision::{Directive, Reason, Recording};
 use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
@@ -34,7 +34,7 @@ const ROUNDS: usize = 3;
 struct Echo;
 
 impl Handler for Echo {
-    async fn gate(&self, _: &Actor, request: Request) -> Response {
+    async fn gate(&self, _: &Caller, request: Request) -> Response {
         let (Request::Identify(capture) | Request::Board(capture)) = request else {
             return Response::Welcome(Welcome { node: NodeId(1), members: Vec::new() });
         };
@@ -50,11 +50,11 @@ impl Handler for Echo {
         })
     }
 
-    async fn peer(&self, _: &Actor, _: peer::Request) -> peer::Response {
+    async fn peer(&self, _: &Caller, _: peer::Request) -> peer::Response {
         peer::Response::Done
     }
 
-    async fn operator(&self, _: &Actor, _: operator::Request) -> operator::Response {
+    async fn operator(&self, _: &Caller, _: operator::Request) -> operator::Response {
         operator::Response::Done
     }
 }

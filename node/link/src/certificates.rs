@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
-use cluster_config::actor::Role;
+use cluster_config::actor::{Actor, Holder, Role};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType,
@@ -15,7 +15,6 @@ use time::OffsetDateTime;
 
 use crate::endpoint::SERVER_NAME;
 use crate::{identity, limits};
-use cluster_config::actor::Actor;
 
 /// How long an authority lives, days: ten years, longer than the machines that trust it.
 const AUTHORITY_DAYS: u64 = 3_653;
@@ -188,30 +187,37 @@ impl Authority {
         self.folder.join("ca.pem")
     }
 
-    /// Issues `NAME.pem` and `NAME.key` into the authority's folder. The certificate says `tvs://ROLE/NAME` and may
+    /// Issues `NAME.pem` and `NAME.key` into the authority's folder. The certificate says `tvs://ROLE/NAME?…` and may
     /// be used on both sides of a connection.
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::Validity`], [`Error::TooLong`], [`Error::Exists`], [`Error::File`].
     pub fn issue(&self, role: Role, name: &str, validity: Validity) -> Result<Issued, Error> {
-        let actor = Actor { role, name: name.parse()? };
-        let issued = self.files(&actor);
+        self.issue_to(&Actor { role, name: name.parse()? }.into(), validity)
+    }
+
+    /// As [`Authority::issue`], with the place that bounds the holder's rights.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`].
+    pub fn issue_to(&self, holder: &Holder, validity: Validity) -> Result<Issued, Error> {
+        let issued = self.files(&holder.actor);
         absent(&[&issued.certificate, &issued.key])?;
-        let (certificate, key) = self.make(&actor, validity)?;
+        let (certificate, key) = self.make(holder, validity)?;
         write_new(&issued.key, &key, true)?;
         write_new(&issued.certificate, &certificate, false)?;
         Ok(issued)
     }
 
-    /// Issues the certificate `NAME.pem` again, with a new key, for the same role and name. Processes that use the
+    /// Issues the certificate `NAME.pem` again, with a new key, for the same holder. Processes that use the
     /// files find the new ones by themselves.
     ///
     /// # Errors
     /// As [`Authority::issue`], and [`Error::Certificate`] where there is none of that name.
     pub fn renew(&self, name: &str, validity: Validity) -> Result<Issued, Error> {
-        let actor = self.holder_of(name)?;
-        let issued = self.files(&actor);
-        let (certificate, key) = self.make(&actor, validity)?;
+        let holder = self.holder_of(name)?;
+        let issued = self.files(&holder.actor);
+        let (certificate, key) = self.make(&holder, validity)?;
         // Each file is whole at any time. Who reads one of each before both are there takes the next look.
         replace(&issued.key, &key, true)?;
         replace(&issued.certificate, &certificate, false)?;
@@ -223,14 +229,14 @@ impl Authority {
     /// # Errors
     /// [`Error::Certificate`] where there is none of that name.
     pub fn role_of(&self, name: &str) -> Result<Role, Error> {
-        Ok(self.holder_of(name)?.role)
+        Ok(self.holder_of(name)?.actor.role)
     }
 
-    fn holder_of(&self, name: &str) -> Result<Actor, Error> {
+    fn holder_of(&self, name: &str) -> Result<Holder, Error> {
         let path = self.folder.join(format!("{name}.pem"));
         let no_certificate = |reason: String| Error::Certificate { path: path.clone(), reason };
         let text = std::fs::read(&path).map_err(|error| no_certificate(error.to_string()))?;
-        identity::actor_of_pem(&text).map_err(no_certificate)
+        identity::holder_of_pem(&text).map_err(no_certificate)
     }
 
     fn files(&self, actor: &Actor) -> Issued {
@@ -239,7 +245,8 @@ impl Authority {
     }
 
     /// A certificate and its key, PEM.
-    fn make(&self, actor: &Actor, validity: Validity) -> Result<(String, String), Error> {
+    fn make(&self, holder: &Holder, validity: Validity) -> Result<(String, String), Error> {
+        let actor = &holder.actor;
         let (from, until) = validity.bounds()?;
         let (days, days_max) = ((until - from - CLOCK_SKEW).whole_days(), limits::validity_days_max(actor.role));
         if days > i64::from(days_max) {
@@ -250,7 +257,7 @@ impl Authority {
         (params.not_before, params.not_after) = (from, until);
         params.distinguished_name.push(DnType::CommonName, actor.name.as_str());
         params.subject_alt_names =
-            vec![SanType::URI(actor.to_string().try_into()?), SanType::DnsName(SERVER_NAME.try_into()?)];
+            vec![SanType::URI(holder.to_string().try_into()?), SanType::DnsName(SERVER_NAME.try_into()?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;

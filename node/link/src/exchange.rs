@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_config::actor::{Actor, Role};
+use cluster_config::actor::{Caller, Role};
 use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, Fix, Refusal, RefusalCode};
 use quinn::{Connection, ConnectionError, Endpoint, ReadError, WriteError};
@@ -25,7 +25,7 @@ use crate::version::version_of;
 pub(crate) struct Made {
     pub(crate) connection: Connection,
     /// Whose certificate the other side shows.
-    pub(crate) node: Actor,
+    pub(crate) node: Caller,
     /// It lasts as long as both certificates.
     pub(crate) lifetime: Lifetime,
 }
@@ -48,13 +48,13 @@ pub(crate) async fn connect(
         }
     };
     match shown_by(&connection) {
-        Ok(shown) if shown.actor.role == Role::Node => {
+        Ok(shown) if shown.caller.actor().role == Role::Node => {
             let lifetime = Lifetime::new(Instant::now(), left_of(own_end.min(shown.expires_at)));
-            Ok(Made { connection, node: shown.actor, lifetime })
+            Ok(Made { connection, node: shown.caller, lifetime })
         }
         Ok(shown) => {
             connection.close(CODE_IDENTITY, b"the certificate is not a node's");
-            Err(LinkError::NotANode { address, found: shown.actor })
+            Err(LinkError::NotANode { address, found: *shown.caller.actor() })
         }
         Err(reason) => {
             connection.close(CODE_IDENTITY, reason.as_bytes());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::hmac;
-use cluster_config::actor::Actor;
+use cluster_config::actor::{Caller, Holder};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
@@ -19,7 +19,6 @@ use rustls::pki_types::pem::PemObject;
 use crate::{lifetime, limits, version};
 use keys::{Files, Keys, Pair};
 
-pub use shown::Fingerprint;
 pub(crate) use shown::{Shown, shown_by};
 
 /// Why files do not make an identity. An operator can mend all of these.
@@ -67,7 +66,7 @@ pub struct Identity {
 }
 
 struct Inner {
-    peer: Actor,
+    holder: Holder,
     keys: Arc<Keys>,
     server: Arc<QuicServerConfig>,
     client: Arc<QuicClientConfig>,
@@ -77,7 +76,7 @@ struct Inner {
 impl fmt::Debug for Identity {
     /// Prints no key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({})", self.inner.peer)
+        write!(f, "Identity({})", self.inner.holder)
     }
 }
 
@@ -97,9 +96,9 @@ impl Identity {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let files = Files { certificate: certificate.into(), key: key.into() };
         let (pair, private) = Pair::read(&files, &provider)?;
-        let peer = pair.shown.actor;
+        let holder = pair.shown.caller.holder;
         if pair.shown.expires_at < SystemTime::now() {
-            tracing::warn!(%peer, file = %certificate.display(), "the certificate has expired; issue it again");
+            tracing::warn!(%holder, file = %certificate.display(), "the certificate has expired; issue it again");
         }
         let restart_key = hmac::Key::new(hmac::HMAC_SHA256, private.secret_der());
         let keys = Arc::new(Keys::new(files, provider.clone(), pair));
@@ -109,12 +108,12 @@ impl Identity {
             reason,
         })?;
         let (server, client) = (Arc::new(server), Arc::new(client));
-        Ok(Self { inner: Arc::new(Inner { peer, keys, server, client, restart_key }) })
+        Ok(Self { inner: Arc::new(Inner { holder, keys, server, client, restart_key }) })
     }
 
-    /// What the own certificate says.
-    pub fn peer(&self) -> Actor {
-        self.inner.peer
+    /// What the own certificate says with which handshakes are made now.
+    pub fn caller(&self) -> Caller {
+        self.inner.keys.pair().shown.caller
     }
 
     /// When the own certificate expires with which handshakes are made now.
@@ -145,7 +144,7 @@ impl Identity {
             {
                 let left_hours = left.as_secs() / 3_600;
                 let fix = "renew it with `tvs certs renew`; a restart is not needed";
-                tracing::warn!(peer = %self.inner.peer, left_hours, days, "the certificate ends soon; {fix}");
+                tracing::warn!(holder = %self.inner.holder, left_hours, days, "the certificate ends soon; {fix}");
             }
             said = due;
             tokio::time::sleep(WATCH_INTERVAL).await;
@@ -174,10 +173,20 @@ pub(crate) fn left_of(expires_at: SystemTime) -> Duration {
     expires_at.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
-/// Whose certificate this is, in PEM.
-pub(crate) fn actor_of_pem(pem: &[u8]) -> Result<Actor, String> {
+/// What a certificate says, in PEM.
+pub(crate) fn holder_of_pem(pem: &[u8]) -> Result<Holder, String> {
     let der = CertificateDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
-    Ok(Shown::by(&der)?.actor)
+    Ok(Shown::by(&der)?.caller.holder)
+}
+
+/// What the certificate in a file says, and when it expires.
+///
+/// # Errors
+/// [`Error`] names the file.
+pub fn inspect(path: &Path) -> Result<(Caller, SystemTime), Error> {
+    let shown = Shown::by(&certificates(path)?[0]);
+    let shown = shown.map_err(|reason| Error::Invalid { path: path.into(), reason })?;
+    Ok((shown.caller, shown.expires_at))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod limits;
 pub mod operator;
 pub mod peer;
+pub mod revoked;
 pub mod server;
 
 mod codes;
@@ -24,8 +25,9 @@ mod version;
 pub use client::{GateClient, GateClientOptions};
 pub use endpoint::{bind, bind_client};
 pub use error::LinkError;
-pub use identity::{Fingerprint, Identity};
+pub use identity::Identity;
 pub use operator::OperatorClient;
 pub use peer::{Lane, PeerLinks};
 pub use quinn::Endpoint;
+pub use revoked::RevokedSet;
 pub use server::{Connections, Handler, serve};

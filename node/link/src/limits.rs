@@ -99,8 +99,8 @@ pub const DAY: Duration = Duration::from_secs(86_400);
 pub fn validity_days_max(role: cluster_config::actor::Role) -> u32 {
     use cluster_config::actor::Role;
     match role {
-        Role::Gate | Role::Node => 398,
-        Role::Operator => 100,
+        Role::Gate | Role::Node | Role::System => 398,
+        _ => 100,
     }
 }
 

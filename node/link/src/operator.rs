@@ -135,6 +135,9 @@ fn reads_only(request: &operator::Request) -> bool {
         | Request::GalleryShow(_)
         | Request::LedgerPage { .. }
         | Request::PolicyShow
+        | Request::DeviceList
+        | Request::DeviceShow(_)
+        | Request::RevocationList
         | Request::Metrics => true,
         Request::AddMember { .. }
         | Request::RemoveMember(_)
@@ -143,7 +146,10 @@ fn reads_only(request: &operator::Request) -> bool {
         | Request::TransferLeader(_)
         | Request::SubmitManifest(_)
         | Request::CloseJourney(_)
-        | Request::PolicySet(_) => false,
+        | Request::PolicySet(_)
+        | Request::DeviceAdd(_)
+        | Request::DeviceRetire(_)
+        | Request::Revoke { .. } => false,
         #[cfg(feature = "next")]
         Request::Amend(_) => false,
     }

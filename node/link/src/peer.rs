@@ -15,6 +15,7 @@ use quinn::{Connection, Endpoint};
 use crate::error::LinkError;
 use crate::exchange::exchange;
 use crate::identity::Identity;
+use crate::revoked::RevokedSet;
 use link::Link;
 use trouble::Troubles;
 
@@ -37,6 +38,7 @@ pub enum Lane {
 pub struct PeerLinks {
     endpoint: Endpoint,
     identity: Identity,
+    revoked: RevokedSet,
     links: Arc<RwLock<Links>>,
     troubles: Troubles,
 }
@@ -46,7 +48,12 @@ type Links = HashMap<(SocketAddr, Lane), Arc<Link>>;
 impl PeerLinks {
     /// Links that go out from `endpoint`, which was opened with `identity`. It may be the one that the node listens on.
     pub fn new(endpoint: Endpoint, identity: Identity) -> Self {
-        Self { endpoint, identity, links: Arc::default(), troubles: Troubles::default() }
+        Self::refusing(endpoint, identity, RevokedSet::default())
+    }
+
+    /// The same, but none to who is revoked.
+    pub fn refusing(endpoint: Endpoint, identity: Identity, revoked: RevokedSet) -> Self {
+        Self { endpoint, identity, revoked, links: Arc::default(), troubles: Troubles::default() }
     }
 
     /// Asks a node at its address and waits at most `timeout` for its answer, connecting included. Another node that

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cluster_config::actor::Actor;
+use cluster_config::actor::{Actor, Caller};
+use cluster_config::ids::ContentHash;
 use cluster_config::limits::STREAMS_PER_CONNECTION_MAX;
 use cluster_config::versions::Version;
 use cluster_config::wire::{gate, operator, peer};
@@ -21,7 +22,6 @@ use tokio::time::MissedTickBehavior;
 
 use crate::codes::CODE_DONE;
 use crate::error::describe;
-use crate::identity::{Fingerprint, Shown};
 use crate::limits;
 use crate::observe::Metrics;
 use crate::version::version_of;
@@ -36,15 +36,15 @@ pub trait Handler: Send + Sync + 'static {
     /// Whether a connection with this certificate is turned away although the authority signed it, and why, such as
     /// one that is revoked. It is asked when the connection has been entered into [`Connections`], so that one that is
     /// revoked meanwhile is not missed.
-    fn turns_away(&self, _from: &Actor, _certificate: &Fingerprint) -> Option<String> {
+    fn turns_away(&self, _from: &Caller) -> Option<String> {
         None
     }
     /// Answers a gate.
-    fn gate(&self, from: &Actor, request: gate::Request) -> impl Future<Output = gate::Response> + Send;
+    fn gate(&self, from: &Caller, request: gate::Request) -> impl Future<Output = gate::Response> + Send;
     /// Answers another node.
-    fn peer(&self, from: &Actor, request: peer::Request) -> impl Future<Output = peer::Response> + Send;
+    fn peer(&self, from: &Caller, request: peer::Request) -> impl Future<Output = peer::Response> + Send;
     /// Answers an operator.
-    fn operator(&self, from: &Actor, request: operator::Request) -> impl Future<Output = operator::Response> + Send;
+    fn operator(&self, from: &Caller, request: operator::Request) -> impl Future<Output = operator::Response> + Send;
 }
 
 /// The open connections that a node has accepted, for those who end them. Clones share them.
@@ -63,12 +63,12 @@ impl Connections {
     /// Closes every connection of `actor`; the other side is told the reason. Requests under way run to their end, but
     /// nobody gets their answers. Gives the number of connections.
     pub fn close_of(&self, actor: &Actor, reason: &str) -> usize {
-        self.registry.close(|from, _| from == actor, reason)
+        self.registry.close(|from| from.actor() == actor, reason)
     }
 
     /// As [`Connections::close_of`], for the connections that were made with one certificate.
-    pub fn close_certificate(&self, certificate: &Fingerprint, reason: &str) -> usize {
-        self.registry.close(|_, fingerprint| fingerprint == certificate, reason)
+    pub fn close_certificate(&self, certificate: &ContentHash, reason: &str) -> usize {
+        self.registry.close(|from| from.certificate == *certificate, reason)
     }
 }
 
@@ -84,8 +84,7 @@ struct Shared<H> {
 /// What all requests of one connection share.
 struct Session {
     connection: Connection,
-    from: Actor,
-    fingerprint: Fingerprint,
+    from: Caller,
     /// The version that both sides understand. Refusals of what is no request have it.
     version: Version,
     /// One permit for each request that is being handled. QUIC bounds the open streams, but work may go on after its
@@ -96,12 +95,11 @@ struct Session {
 }
 
 impl Session {
-    fn new(connection: Connection, shown: &Shown, account: Arc<Account>) -> Self {
+    fn new(connection: Connection, from: Caller, account: Arc<Account>) -> Self {
         Self {
             version: version_of(&connection),
             connection,
-            from: shown.actor,
-            fingerprint: shown.fingerprint,
+            from,
             permits: Arc::new(Semaphore::new(STREAMS_PER_CONNECTION_MAX as usize)),
             account,
         }

@@ -11,7 +11,7 @@ fn an_authority_loads_again_and_issues_what_loads_as_an_identity() {
     let authority = Authority::load(&folder.path().join("new")).expect("loaded");
     let issued = authority.issue(Role::Operator, "ada.l", Validity::Days(30)).expect("issued");
     let identity = Identity::load(&authority.certificate(), &issued.certificate, &issued.key).expect("an identity");
-    assert_eq!(identity.peer().to_string(), "tvs://operator/ada.l");
+    assert_eq!(identity.caller().to_string(), "tvs://operator/ada.l");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

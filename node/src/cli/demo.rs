@@ -92,6 +92,7 @@ fn given(file: &Path) -> Result<Given, Failure> {
     let announced = read::read(&bytes, node_population::model()).map(|announced| {
         let journeys = announced.journeys.into_iter().map(|one| Announced {
             journey: one.plan.id,
+            port: one.plan.departure_port,
             departs_at: one.plan.departs_at,
             people: one.people,
             is_removal: one.listing == Listing::Removed,

@@ -10,6 +10,7 @@ mod cluster;
 mod connect;
 #[cfg(feature = "demo")]
 mod demo;
+mod device;
 mod gallery;
 mod gate;
 mod ledger;
@@ -19,6 +20,7 @@ mod output;
 mod policy;
 #[cfg(feature = "demo")]
 mod progress;
+mod rights;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,8 @@ enum Command {
     /// Make a certificate authority and certificates
     #[command(subcommand)]
     Certs(certs::Command),
+    /// Say what each role may ask for
+    Rights(rights::Arguments),
     /// Look at the cluster and change its members
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -55,6 +59,9 @@ enum Command {
     /// Look at galleries, and close journeys
     #[command(subcommand)]
     Gallery(gallery::Command),
+    /// Register capture devices, look at them and retire them
+    #[command(subcommand)]
+    Device(device::Command),
     /// Do what a gate does: identify and board
     #[command(subcommand)]
     Gate(gate::Command),
@@ -84,9 +91,11 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Node(command) => node::run(command),
         Command::Certs(command) => certs::run(command),
+        Command::Rights(arguments) => rights::run(&arguments),
         Command::Cluster(command) => cluster::run(command),
         Command::Manifest(command) => manifest::run(command),
         Command::Gallery(command) => gallery::run(command),
+        Command::Device(command) => device::run(command),
         Command::Gate(command) => gate::run(command),
         Command::Ledger(command) => ledger::run(command),
         Command::Policy(command) => policy::run(command),

@@ -6,19 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
+use cluster_config::actor::Holder;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{DeviceId, ModelVersion, NodeId, RequestDigest};
 use cluster_config::limits::{IDENTIFICATIONS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX};
+use cluster_config::rights::Ask;
 use cluster_config::wire::gate::{Answer, Capture, Sample, Welcome};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator::Coordinator;
 use coordinator_core::Record;
+use coordinator_core::devices::{self, Unfit};
 use futures::stream::{FuturesUnordered, StreamExt};
-use node_core::encounter::machine::Machine;
+use node_core::encounter::machine::{CATCH_UP_US, Machine};
 use node_core::encounter::step::{Effect, Event, Here, Moment};
 use node_core::encounter::{self, Presented, Purpose};
 use node_core::hedge::Hedge;
+use node_core::reach::Reach;
 use node_link::Lane;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -116,10 +120,10 @@ impl Entry {
     ///
     /// # Errors
     /// A refusal with the place and the fix.
-    pub async fn identify(&self, capture: Capture) -> Result<Answer, Refusal> {
+    pub async fn identify(&self, capture: Capture, reach: Reach) -> Result<Answer, Refusal> {
         let started = Instant::now();
         let _slots = (self.admit(&self.identify_slots)?, self.admit(&self.slots)?);
-        let answer = self.present(capture, Purpose::Identify, started).await?;
+        let answer = self.present(capture, (Purpose::Identify, reach), started).await?;
         self.identify_seconds.record(started.elapsed().as_secs_f64());
         Ok(answer)
     }
@@ -128,13 +132,29 @@ impl Entry {
     ///
     /// # Errors
     /// As [`Entry::identify`].
-    pub async fn board(&self, capture: Capture, device: DeviceId) -> Result<Answer, Refusal> {
+    pub async fn board(&self, capture: Capture, reach: Reach, device: DeviceId) -> Result<Answer, Refusal> {
         let started = Instant::now();
         let _slot = self.admit(&self.slots)?;
         let request = request_digest(&capture, device);
-        let answer = self.present(capture, Purpose::Board(Presented { device, request }), started).await?;
+        let purpose = Purpose::Board(Presented { device, request });
+        let answer = self.present(capture, (purpose, reach), started).await?;
         self.board_seconds.record(started.elapsed().as_secs_f64());
         Ok(answer)
+    }
+
+    /// Judges a request of a device by what is registered of it. One that this node does not know may have been
+    /// registered at another a moment ago.
+    ///
+    /// # Errors
+    /// A refusal with the place and the fix.
+    pub async fn judge(&self, device: &Holder, ask: Ask) -> Result<(), Refusal> {
+        let judge = || self.coordinator.with_state(|state| devices::judge(state.devices(), device, ask));
+        let Err(unfit) = judge() else { return Ok(()) };
+        if let Unfit::Refused(refusal) = unfit {
+            return Err(refusal);
+        }
+        let caught_up = self.freshness.catch_up(Instant::now() + Duration::from_micros(CATCH_UP_US)).await;
+        judge().map_err(|unfit| unfit.into_refusal(caught_up.is_ok()))
     }
 
     fn me(&self) -> NodeId {
@@ -163,10 +183,10 @@ impl Entry {
         }
     }
 
-    async fn present(&self, capture: Capture, purpose: Purpose, started: Instant) -> Result<Answer, Refusal> {
+    async fn present(&self, capture: Capture, asked: (Purpose, Reach), started: Instant) -> Result<Answer, Refusal> {
         let wait = self.check(&capture)?;
         let deadline_us = ((started - self.began) + wait).as_micros() as u64;
-        let mut machine = Machine::new(self.me(), capture, purpose, deadline_us, Canaries::of_process());
+        let mut machine = Machine::new(self.me(), capture, asked, deadline_us, Canaries::of_process());
         let mut effects = VecDeque::new();
         let mut works = FuturesUnordered::new();
         let mut event = Event::Began;

@@ -1,4 +1,5 @@
-//! The door: every request comes in here, of gates, of other nodes and of operators.
+//! The door: every request comes in here, of gates, of other nodes and of operators. Each is judged by the table of
+//! rights before anything else.
 
 pub mod entry;
 pub mod operators;
@@ -6,9 +7,11 @@ mod pages;
 pub mod peers;
 mod status;
 
-use cluster_config::actor::Actor;
-use cluster_config::rights::{Ask, Right};
-use cluster_config::wire::{Refusal, RefusalCode, gate, operator, peer};
+use cluster_config::actor::Caller;
+use cluster_config::canary::Canaries;
+use cluster_config::rights::Ask;
+use cluster_config::wire::{Refusal, gate, operator, peer};
+use node_core::reach::{Reach, reach};
 use node_link::Handler;
 
 use entry::Entry;
@@ -25,17 +28,15 @@ pub struct Service {
 }
 
 impl Handler for Service {
-    async fn gate(&self, from: &Actor, request: gate::Request) -> gate::Response {
-        if let Err(refusal) = allowed(from, Ask::from(&request)) {
-            return gate::Response::Refused(refusal);
-        }
-        let answered = match request {
-            gate::Request::Hello => return gate::Response::Welcome(self.entry.welcome()),
-            gate::Request::Identify(capture) => self.entry.identify(capture).await,
-            gate::Request::Board(capture) => self.entry.board(capture, from.name).await,
-        };
-        match answered {
-            Ok(answer) => gate::Response::Answer(answer),
+    fn turns_away(&self, from: &Caller) -> Option<String> {
+        let canaries = Canaries::of_process();
+        let judged = self.operators.coordinator.with_state(|state| state.revocations().judge(from, canaries));
+        judged.err().map(|refusal| refusal.to_string())
+    }
+
+    async fn gate(&self, from: &Caller, request: gate::Request) -> gate::Response {
+        match self.try_gate(from, request).await {
+            Ok(response) => response,
             Err(refusal) => {
                 metrics::counter!("tvs_gate_refusals_total", "code" => refusal.code.as_str()).increment(1);
                 gate::Response::Refused(refusal)
@@ -43,10 +44,9 @@ impl Handler for Service {
         }
     }
 
-    async fn peer(&self, from: &Actor, request: peer::Request) -> peer::Response {
-        let allowed = allowed(from, Ask::from(&request));
-        let answered = match allowed {
-            Ok(()) => self.peers.answer(from, request).await,
+    async fn peer(&self, from: &Caller, request: peer::Request) -> peer::Response {
+        let answered = match self.judge(from, Ask::from(&request)) {
+            Ok(_) => self.peers.answer(from.actor(), request).await,
             Err(refusal) => Err(refusal),
         };
         match answered {
@@ -55,21 +55,32 @@ impl Handler for Service {
         }
     }
 
-    async fn operator(&self, from: &Actor, request: operator::Request) -> operator::Response {
-        match allowed(from, Ask::from(&request)) {
-            Ok(()) => self.operators.answer(*from, request).await,
+    async fn operator(&self, from: &Caller, request: operator::Request) -> operator::Response {
+        match self.judge(from, Ask::from(&request)) {
+            Ok(reach) => self.operators.answer(*from.actor(), reach, request).await,
             Err(refusal) => operator::Response::Refused(refusal),
         }
     }
 }
 
-/// Asks the table of rights: the one door through which every request comes.
-fn allowed(from: &Actor, ask: Ask) -> Result<(), Refusal> {
-    match ask.right_of(from.role) {
-        Right::Yes => Ok(()),
-        Right::No => {
-            let (place, problem) = (format!("{ask:?} from {from}"), format!("role {} may not ask for it", from.role));
-            Err(Refusal::new(RefusalCode::WrongRole, place, problem, "use a certificate of a role that may"))
-        }
+impl Service {
+    /// Judges who asks by what is revoked, and what is asked for by the table of rights.
+    fn judge(&self, from: &Caller, ask: Ask) -> Result<Reach, Refusal> {
+        let canaries = Canaries::of_process();
+        self.operators.coordinator.with_state(|state| state.revocations().judge(from, canaries))?;
+        reach(&from.holder, ask)
+    }
+
+    async fn try_gate(&self, from: &Caller, request: gate::Request) -> Result<gate::Response, Refusal> {
+        let ask = Ask::from(&request);
+        let reach = self.judge(from, ask)?;
+        self.entry.judge(&from.holder, ask).await?;
+        Ok(match request {
+            gate::Request::Hello => gate::Response::Welcome(self.entry.welcome()),
+            gate::Request::Identify(capture) => gate::Response::Answer(self.entry.identify(capture, reach).await?),
+            gate::Request::Board(capture) => {
+                gate::Response::Answer(self.entry.board(capture, reach, from.actor().name).await?)
+            }
+        })
     }
 }

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cluster_config::actor::Actor;
-use cluster_config::wire::Refusal;
+use cluster_config::actor::{Actor, Revoked};
+use cluster_config::ids::JourneyId;
 use cluster_config::wire::operator::{Request, Response};
+use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator::{Coordinator, Planner};
-use coordinator_core::{Command, journeys, membership, policy, retention};
+use coordinator_core::{Command, devices, journeys, membership, policy, retention, revocations};
 use metrics_exporter_prometheus::PrometheusHandle;
+use node_core::reach::Reach;
 
-use super::pages::{gallery, page, unknown};
+use super::pages::{gallery, page, unknown, unknown_device};
 use super::status::status;
 use crate::engine::EngineHandle;
 use crate::gallery::directory::Directory;
@@ -41,25 +43,28 @@ pub struct Operators {
 }
 
 impl Operators {
-    /// Answers one request of `actor`.
-    pub async fn answer(&self, actor: Actor, request: Request) -> Response {
-        self.try_answer(actor, request).await.unwrap_or_else(Response::Refused)
+    /// Answers one request of `actor`, whose right reaches so far.
+    pub async fn answer(&self, actor: Actor, reach: Reach, request: Request) -> Response {
+        self.try_answer(actor, reach, request).await.unwrap_or_else(Response::Refused)
     }
 
-    async fn try_answer(&self, actor: Actor, request: Request) -> Result<Response, Refusal> {
+    async fn try_answer(&self, actor: Actor, reach: Reach, request: Request) -> Result<Response, Refusal> {
         let (coordinator, directory) = (&self.coordinator, self.directory.as_ref());
         Ok(match request {
             Request::ClusterStatus => {
                 let (cluster, engine) = (self.cluster.clone(), self.engine.describe());
                 Response::ClusterStatus(status(cluster, engine, coordinator, &self.planner.inventory()))
             }
-            Request::SubmitManifest(bytes) => Response::Submitted(self.submissions.submit(actor, bytes).await?),
+            Request::SubmitManifest(bytes) => Response::Submitted(self.submissions.submit(actor, reach, bytes).await?),
             Request::GalleryList => Response::Galleries(coordinator.with_state(|state| {
-                state.journeys().iter().filter_map(|plan| gallery(directory, state, plan.id)).collect()
+                let own = state.journeys().iter().filter(|plan| reach.covers(plan));
+                own.filter_map(|plan| gallery(directory, state, plan.id)).collect()
             })),
-            Request::GalleryShow(id) => Response::Gallery(
-                coordinator.with_state(|state| gallery(directory, state, id).ok_or_else(|| unknown(id)))?,
-            ),
+            Request::GalleryShow(id) => {
+                self.check_reach(reach, id)?;
+                let shown = coordinator.with_state(|state| gallery(directory, state, id));
+                Response::Gallery(shown.ok_or_else(|| unknown(id))?)
+            }
             Request::LedgerPage { from, limit } => {
                 Response::LedgerPage(coordinator.with_state(|s| page(s, from, limit)))
             }
@@ -68,7 +73,23 @@ impl Operators {
                 self.gauge_memory();
                 Response::Metrics(self.metrics.render())
             }
-            Request::CloseJourney(id) => self.change(actor, journeys::Command::Close(id)).await?,
+            Request::CloseJourney(id) => {
+                self.check_reach(reach, id)?;
+                self.change(actor, journeys::Command::Close(id)).await?
+            }
+            Request::DeviceAdd(devices) => self.change(actor, devices::Command::Register(devices)).await?,
+            Request::DeviceRetire(device) => self.change(actor, devices::Command::Retire(device)).await?,
+            Request::DeviceList => {
+                Response::Devices(coordinator.with_state(|state| state.devices().iter().cloned().collect()))
+            }
+            Request::DeviceShow(id) => {
+                let known = coordinator.with_state(|state| state.devices().get(id).cloned());
+                Response::Device(known.ok_or_else(|| unknown_device(id))?)
+            }
+            Request::Revoke { what, revoked } => self.revoke(actor, what, revoked).await?,
+            Request::RevocationList => {
+                Response::Revocations(coordinator.with_state(|state| state.revocations().iter().collect()))
+            }
             Request::PolicySet(policy) => self.change(actor, policy::Command::Set(policy)).await?,
             Request::AttestDestruction(node) => self.change(actor, retention::Command::Attest(node)).await?,
             Request::Drain { node, draining } => {
@@ -87,6 +108,21 @@ impl Operators {
                 self.leader.carry_out(actor, request).await?
             }
         })
+    }
+
+    async fn revoke(&self, actor: Actor, what: Revoked, revoked: bool) -> Result<Response, Refusal> {
+        if what == Revoked::Name(actor) && revoked {
+            let (problem, fix) = ("it is your own name", "ask somebody else to revoke it");
+            return Err(Refusal::new(RefusalCode::Conflict, format!("{what}"), problem, fix));
+        }
+        let command = if revoked { revocations::Command::Revoke(what) } else { revocations::Command::Restore(what) };
+        self.change(actor, command).await
+    }
+
+    /// A journey beyond somebody's reach is one that they do not know, and so is one of which this node cannot tell.
+    fn check_reach(&self, reach: Reach, id: JourneyId) -> Result<(), Refusal> {
+        let covers = || self.coordinator.with_state(|s| s.journeys().get(id).is_some_and(|plan| reach.covers(plan)));
+        if reach == Reach::All || covers() { Ok(()) } else { Err(unknown(id)) }
     }
 
     /// What is measured when somebody asks.

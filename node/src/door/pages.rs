@@ -1,7 +1,7 @@
 //! What operators read of journeys and of the ledger.
 
 use cluster_config::gallery::GalleryId;
-use cluster_config::ids::JourneyId;
+use cluster_config::ids::{DeviceId, JourneyId};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::wire::operator::{Gallery, LedgerPage, LedgerRecord, Receipt, Shard};
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -16,6 +16,12 @@ const PAGE_RECORDS_MAX: u32 = 10_000;
 pub fn unknown(id: JourneyId) -> Refusal {
     let fix = "see `tvs gallery list` for the journeys";
     Refusal::new(RefusalCode::NotFound, format!("journey {id}"), "it is not known", fix)
+}
+
+/// The refusal of a device that is not known.
+pub fn unknown_device(id: DeviceId) -> Refusal {
+    let fix = "see `tvs device list` for the devices";
+    Refusal::new(RefusalCode::NotFound, format!("device {id}"), "it is not known", fix)
 }
 
 /// The gallery of a journey's passengers; absent where the journey is not known.

@@ -42,7 +42,10 @@ pub struct Peers {
     pub contents: Arc<Contents>,
 }
 
-fn broken(me: NodeId, error: &coordinator::Error) -> Refusal {
+fn broken(me: NodeId, error: coordinator::Error) -> Refusal {
+    if let coordinator::Error::Refused(refusal) = error {
+        return refusal;
+    }
     let fix = Fix::with(format!("look at that node's log; {}", error.fix()));
     Refusal::new(RefusalCode::Internal, format!("node {me}"), error.problem(), fix)
 }
@@ -64,9 +67,9 @@ impl Peers {
                     return Err(Refusal::new(RefusalCode::Unavailable, place, problem, "ask again in a moment"));
                 }
                 let begun = Instant::now();
-                let answered = self.coordinator.handle(call, &body).await;
+                let answered = self.coordinator.handle(caller, call, &body).await;
                 metrics::histogram!("tvs_raft_answer_seconds").record(begun.elapsed().as_secs_f64());
-                peer::Response::Raft(answered.map_err(|error| broken(me, &error))?)
+                peer::Response::Raft(answered.map_err(|error| broken(me, error))?)
             }
             peer::Request::Propose { actor, command } => {
                 proposer::serve(&self.coordinator, caller, actor, &command).await

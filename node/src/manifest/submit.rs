@@ -12,6 +12,7 @@ use cluster_config::wire::peer::BuildOrder;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator::Coordinator;
 use coordinator_core::{Outcome, State, journeys};
+use node_core::reach::Reach;
 
 use super::read::{self, Announcement};
 use crate::gallery::orders::Orders;
@@ -35,18 +36,21 @@ pub struct Submissions {
 }
 
 impl Submissions {
-    /// Reads a manifest file and has the galleries of its journeys built.
+    /// Reads a manifest file and has the galleries of its journeys built, all of which have to be within `reach`.
     ///
     /// # Errors
     /// A refusal with the place in the file, the journey or the gallery. Some of the file's journeys may be open and
     /// built then; the same file submitted again goes on with the others.
-    pub async fn submit(&self, actor: Actor, bytes: Vec<u8>) -> Result<Submitted, Refusal> {
+    pub async fn submit(&self, actor: Actor, reach: Reach, bytes: Vec<u8>) -> Result<Submitted, Refusal> {
         let model = self.model;
         let read = tokio::task::spawn_blocking(move || read::read(&bytes, model)).await;
         let announced = read.map_err(|error| {
             let problem = format!("the parser broke off: {error}");
             Refusal::new(RefusalCode::Internal, "manifest", problem, "report the file")
         })??;
+        for announcement in &announced.journeys {
+            reach.check(&announcement.plan)?;
+        }
         let deadline = Instant::now() + BUILD_TIMEOUT;
         let journeys = announced.journeys.iter().map(|announcement| self.submit_journey(actor, announcement, deadline));
         let journeys = futures::future::try_join_all(journeys).await?;

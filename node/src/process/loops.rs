@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
+use cluster_config::actor::Revoked;
 use cluster_config::ids::Incarnation;
 use cluster_config::limits::REPORT_INTERVAL_MS;
 use cluster_config::member::Trouble;
 use cluster_config::wire::peer::{self, Report};
 use coordinator::{Coordinator, Planner};
 use node_core::reconcile::RECONCILE_INTERVAL;
-use node_link::Lane;
+use node_link::{Connections, Lane, RevokedSet};
 use tokio::sync::watch;
 
 use crate::gallery::content::Contents;
@@ -82,6 +83,27 @@ pub async fn report(
                 });
             }
             None => {}
+        }
+    }
+}
+
+/// Why a connection ends whose certificate is revoked.
+pub const REVOKED: &str = "the certificate is revoked; have another one issued";
+
+/// Ends the connections of those who come to be revoked, whoever made them.
+pub async fn cut_off_revoked(coordinator: Coordinator, revoked: RevokedSet, connections: Connections) {
+    let mut changes = coordinator.changes();
+    loop {
+        let all = coordinator.with_state(|state| state.revocations().iter().map(|one| one.what).collect());
+        for what in revoked.set(all) {
+            let closed = match what {
+                Revoked::Name(actor) => connections.close_of(&actor, REVOKED),
+                Revoked::Certificate(certificate) => connections.close_certificate(&certificate, REVOKED),
+            };
+            tracing::info!(%what, closed, "revoked");
+        }
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -11,7 +11,7 @@ use cluster_config::actor::Actor;
 use cluster_config::file::Configuration;
 use cluster_config::limits::RAFT_ELECTION_MS_MAX;
 use cluster_config::member::Member;
-use node_link::{Connections, Identity, PeerLinks};
+use node_link::{Connections, Identity, PeerLinks, RevokedSet};
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::sync::{mpsc, watch};
@@ -63,8 +63,9 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     let listen = node.listen.parse().map_err(|_| Error::Fault(format!("node.listen {:?}", node.listen)))?;
     let endpoint = node_link::bind(listen, &identity)?;
     let (fault, mut faults) = mpsc::unbounded_channel();
-    let parts =
-        Parts::start(configuration, PeerLinks::new(endpoint.clone(), identity.clone()), metrics.clone(), fault)?;
+    let revoked = RevokedSet::default();
+    let peer_links = PeerLinks::refusing(endpoint.clone(), identity.clone(), revoked.clone());
+    let parts = Parts::start(configuration, peer_links, metrics.clone(), fault)?;
     let Parts {
         coordinator,
         planner,
@@ -82,12 +83,13 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
 
     let (stop, stopping) = watch::channel(false);
     let connections = Connections::default();
-    let serving = tokio::spawn(node_link::serve(endpoint.clone(), service, connections, stopped(stopping)));
+    let serving = tokio::spawn(node_link::serve(endpoint.clone(), service, connections.clone(), stopped(stopping)));
     let (caught_up, catching_up) = watch::channel(false);
     tokio::spawn(loops::reconcile(coordinator.clone(), keeper, catching_up));
     let (found, troubles) = watch::channel(Vec::new());
     tokio::spawn(loops::look_for_trouble(contents, found));
     tokio::spawn(loops::report(coordinator.clone(), links, directory, incarnation, planner, troubles));
+    tokio::spawn(loops::cut_off_revoked(coordinator.clone(), revoked, connections));
     tokio::spawn(observe::upkeep(metrics));
     tokio::spawn(identity.watch());
     tracing::info!(node = %me, listen = %node.listen, "listening");
@@ -169,7 +171,8 @@ fn keep_to_itself() -> Result<(), Error> {
 
 /// A node's certificate has the role `node` and the name `node-ID`.
 fn check_certificate(identity: &Identity, configuration: &Configuration) -> Result<(), Error> {
-    let peer = identity.peer();
+    let caller = identity.caller();
+    let peer = caller.actor();
     let wanted = format!("node-{}", configuration.node.id);
     if peer.role == cluster_config::actor::Role::Node && peer.name.as_str() == wanted {
         return Ok(());

@@ -7,10 +7,13 @@ use node_population::{Population, TEMPLATE_DIMS};
 use crate::flight::{Flight, Itinerary};
 use crate::{capture, clock};
 
-/// Ports that flights leave from, and how many leave from each before the next one's turn: flight numbers have four
+/// The port that all flights of a bank leave from. A gate boards nothing that leaves from elsewhere.
+pub const PORT: &str = "JFK";
+
+/// Carriers of numbered flights, and how many flights each has before the next one's turn: flight numbers have four
 /// digits.
-const PORTS: [&str; 10] = ["JFK", "MIA", "LAX", "EWR", "ORD", "ATL", "SFO", "IAH", "DFW", "BOS"];
-const FLIGHTS_OF_PORT: u32 = 900;
+const NUMBERED_CARRIERS: [&str; 10] = ["ZT", "ZU", "ZV", "ZW", "ZX", "ZY", "ZA", "ZB", "ZC", "ZD"];
+const FLIGHTS_OF_CARRIER: u32 = 900;
 
 /// How long before departure a bank boards: within the hour in which journeys get all their replicas.
 const DEPARTS_IN_S: i64 = 30 * 60;
@@ -51,9 +54,9 @@ impl Bank {
         let population = Population::new(seed, TEMPLATE_DIMS);
         let departs_at_s = (clock::now().0 / 1_000) as i64 + DEPARTS_IN_S;
         let itinerary = |number: u32| Itinerary {
-            carrier: "ZT".to_owned(),
-            number: number % FLIGHTS_OF_PORT + 100 * (1 + seed as u32 % 90),
-            from: PORTS[(number / FLIGHTS_OF_PORT) as usize % PORTS.len()].to_owned(),
+            carrier: NUMBERED_CARRIERS[(number / FLIGHTS_OF_CARRIER) as usize % NUMBERED_CARRIERS.len()].to_owned(),
+            number: number % FLIGHTS_OF_CARRIER + 100 * (1 + seed as u32 % 90),
+            from: PORT.to_owned(),
             to: "VIE".to_owned(),
             departs_at_s,
             travellers_before: number * TRAVELLERS_APART,
@@ -71,7 +74,7 @@ impl Bank {
             Itinerary {
                 carrier: CARRIERS[flight as usize % CARRIERS.len()].to_owned(),
                 number: 100 + flight,
-                from: "JFK".to_owned(),
+                from: PORT.to_owned(),
                 to: DESTINATIONS[flight as usize % DESTINATIONS.len()].to_owned(),
                 departs_at_s: ((now.0 / 60_000 + minutes) * 60) as i64,
                 travellers_before: flight * travellers,

@@ -2,7 +2,7 @@
 
 use std::ops::RangeBounds;
 
-use cluster_config::ids::JourneyId;
+use cluster_config::ids::{JourneyId, PortCode};
 use cluster_config::person::Person;
 use node_intake::{
     Date, Document, Leg, LocalDateTime, LocalTime, Manifest, MessageKind, Role, Sex, Traveller, compose, parse,
@@ -16,6 +16,8 @@ use crate::guest::Guest;
 #[derive(Debug, Clone)]
 pub struct Flight {
     pub journey: JourneyId,
+    /// Where it boards.
+    pub port: PortCode,
     /// Its manifest, as it is submitted.
     pub manifest: Vec<u8>,
     /// Its travellers.
@@ -71,6 +73,7 @@ impl Flight {
         let listed = people.iter().map(|person| traveller(person, &leg)).collect();
         Self {
             journey: format!("{carrier}{number}-{day}-{from}").parse().expect("an itinerary makes a journey"),
+            port: from.parse().expect("an itinerary leaves from a port"),
             manifest: compose(&Manifest::air_passenger_list(leg, listed)),
             guests: people.into_iter().map(|person| Guest::new(population, person, day)).collect(),
         }

@@ -1,10 +1,13 @@
 //! An operator who knows several nodes of a cluster: one question, its answer, and what a whole cluster is waited for.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cluster_config::device::{Device, DeviceKind, Ownership, Place, Touchpoint};
+use cluster_config::ids::{DeviceId, PortCode};
 use cluster_config::wire::operator::{ClusterStatus, LedgerRecord, Request, Response};
 use node_link::{Identity, OperatorClient};
 
@@ -107,6 +110,23 @@ impl Operator {
             }
             tokio::time::sleep(TURN_PAUSE).await;
         }
+    }
+
+    /// Registers boarding gates at a port, as who runs it would.
+    ///
+    /// # Errors
+    /// As [`Operator::insist`].
+    pub async fn register_gates(&self, ids: impl IntoIterator<Item = DeviceId>, port: PortCode) -> Result<(), Error> {
+        let owner = "STAGE".parse().map_err(Error::failed)?;
+        let device = |id| Device {
+            id,
+            place: Place { port, terminal: None, gate: None, lane: None },
+            owner,
+            ownership: Ownership::Partner,
+            kind: DeviceKind::GateCamera,
+            touchpoints: BTreeSet::from([Touchpoint::Boarding]),
+        };
+        self.insist(&Request::DeviceAdd(ids.into_iter().map(device).collect())).await.map(|_| ())
     }
 
     /// Waits until the leader's status is as wanted, and gives it.

@@ -102,7 +102,7 @@ impl Network {
         tokio::time::sleep(there.delay).await;
         let node = self.node(to).filter(|_| !there.lost);
         let Some(node) = node else { return std::future::pending().await };
-        let answer = node.handle(call, body).await;
+        let answer = node.handle(from, call, body).await;
         tokio::time::sleep(back.delay).await;
         if back.lost {
             return std::future::pending().await;

@@ -5,11 +5,11 @@ use std::process::Output;
 use cluster_config::wire::{Refusal, RefusalCode};
 
 /// The verbs that a fix may begin with. No error's text begins with one, so that none passes for a fix.
-const IMPERATIVES: [&str; 40] = [
-    "add", "hand", "issue", "allow", "announce", "answer", "ask", "build", "check", "choose", "close", "correct",
-    "count", "divide", "encode", "fetch", "free", "give", "install", "leave", "list", "look", "move", "open", "order",
-    "pass", "plan", "remove", "report", "run", "see", "send", "speak", "split", "start", "submit", "take", "try",
-    "use", "wait",
+const IMPERATIVES: [&str; 42] = [
+    "add", "allow", "announce", "answer", "ask", "build", "check", "choose", "close", "correct", "count", "divide",
+    "encode", "fetch", "free", "give", "hand", "install", "issue", "leave", "list", "look", "move", "open", "order",
+    "pass", "plan", "register", "remove", "report", "retire", "run", "see", "send", "speak", "split", "start",
+    "submit", "take", "try", "use", "wait",
 ];
 
 /// Words that make a sentence. A place is a name and has none of them.

@@ -1,8 +1,9 @@
 //! P11: nobody acts beyond their identity. A node is believed while it is a member, and of itself alone.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use cluster_config::actor::{Actor, Role};
+use cluster_config::actor::{Actor, Caller, Revoked, Role};
 use cluster_config::canary::Canaries;
 use cluster_config::gallery::{GalleryId, Modality, Segment, ShardId};
 use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, JourneyId, NodeId, UnixMs};
@@ -10,16 +11,21 @@ use cluster_config::journey::{JourneyPlan, Listing};
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::member::Member;
 use cluster_config::policy::Policy;
+use cluster_config::rights::Ask;
 use cluster_config::versions::Version;
 use cluster_config::versions::shape::variants_of;
+use cluster_config::wire::gate::Capture;
 use cluster_config::wire::peer::{self, BuildOrder, RaftCall, Request};
-use cluster_config::wire::{codec, operator};
+use cluster_config::wire::{Channel, Refusal, codec, gate, operator};
 use coordinator_core::placement::{Change, Placement};
-use coordinator_core::{Command, Entry, Outcome, State, galleries, journeys, membership, placement, policy, retention};
+use coordinator_core::{
+    Command, Entry, Outcome, State, galleries, journeys, membership, placement, policy, retention, revocations,
+};
 use node_core::authority;
 use node_population::model;
 
 use super::p10_clear_refusals::unclear;
+use crate::raw::frame;
 
 /// Commands that no node may hand on in the name of `name`, one of the node `victim`'s certificate among them.
 pub fn forged_commands(victim: NodeId, shard: ShardId) -> Vec<(Actor, Command)> {
@@ -99,6 +105,50 @@ pub fn members_only(shard: ShardId) -> Vec<(String, Request)> {
     ]
 }
 
+/// One request of each kind in the table of rights, to the node at this address. Whoever may ask for it changes nothing
+/// by it: it is about what is not there.
+///
+/// # Panics
+/// Where a kind is missing.
+pub fn of_each_kind(capture: &Capture, shard: ShardId, address: SocketAddr) -> Vec<(Ask, Vec<u8>)> {
+    let node = NodeId(99);
+    let gates = [gate::Request::Hello, gate::Request::Identify(capture.clone()), gate::Request::Board(capture.clone())];
+    let peers = forged(NodeId(9), shard).into_iter().chain(members_only(shard)).map(|(_, request)| request);
+    let zone = "a".parse().expect("a zone");
+    let member = Member { id: node, address: address.to_string(), zone };
+    let what = Revoked::Name("tvs://gate/nobody".parse().expect("an actor"));
+    let operators = [
+        operator::Request::ClusterStatus,
+        operator::Request::Metrics,
+        operator::Request::AddMember { member, voter: false },
+        operator::Request::RemoveMember(node),
+        operator::Request::Drain { node, draining: false },
+        operator::Request::TransferLeader(node),
+        operator::Request::AttestDestruction(node),
+        operator::Request::SubmitManifest(Vec::new()),
+        operator::Request::GalleryList,
+        operator::Request::GalleryShow(capture.journey),
+        operator::Request::CloseJourney(capture.journey),
+        operator::Request::LedgerPage { from: 0, limit: 1 },
+        operator::Request::PolicyShow,
+        operator::Request::PolicySet(Policy { version: 99, ..Policy::default() }),
+        operator::Request::DeviceAdd(Vec::new()),
+        operator::Request::DeviceList,
+        operator::Request::DeviceShow("nobody".parse().expect("a name")),
+        operator::Request::DeviceRetire("nobody".parse().expect("a name")),
+        operator::Request::Revoke { what, revoked: false },
+        operator::Request::RevocationList,
+    ];
+    let gates = gates.iter().map(|request| (Ask::from(request), frame(Channel::Gate, request)));
+    let peers = peers.map(|request| (Ask::from(&request), frame(Channel::Peer, &request)));
+    let operators = operators.iter().map(|request| (Ask::from(request), frame(Channel::Operator, request)));
+    let all: Vec<(Ask, Vec<u8>)> = gates.chain(peers).chain(operators).collect();
+    for ask in Ask::ALL {
+        assert!(all.iter().any(|(kind, _)| kind == ask), "{ask:?} is not walked");
+    }
+    all
+}
+
 /// Walks every request of a node by the product's rules, sent by a member that forges it and by a stranger, and says
 /// how many were refused.
 ///
@@ -125,6 +175,7 @@ pub fn walk(canaries: Canaries) -> Result<usize, String> {
         let name = format!("a member's {actor}: {command:?}");
         judged.push((name, authority::judge_command(member, &actor, &command, canaries)));
     }
+    judged.extend(revoked(canaries));
     let refused = judged.len();
     for (name, judged) in judged {
         let refusal = judged.err().ok_or_else(|| format!("P11: {name} was let through"))?;
@@ -137,6 +188,25 @@ pub fn walk(canaries: Canaries) -> Result<usize, String> {
         Some((name, refusal)) => Err(format!("P11: a member may not: {name}: {refusal}")),
         None => Ok(refused),
     }
+}
+
+/// What is judged of those who are revoked, by certificate and by name. Nobody else is.
+fn revoked(canaries: Canaries) -> Vec<(String, Result<(), Refusal>)> {
+    let gate = |name: &str, certificate| {
+        let holder = format!("tvs://gate/{name}?port=JFK").parse().expect("a holder");
+        Caller { holder, certificate: ContentHash([certificate; 32]) }
+    };
+    let mut state = State::default();
+    let what = [Revoked::Certificate(ContentHash([1; 32])), Revoked::Name(*gate("G2", 2).actor())];
+    for command in what.map(revocations::Command::Revoke) {
+        state.apply(&Entry::new(Actor::node(NodeId(1)), UnixMs(1), command.into()), Canaries::default());
+    }
+    let judge = |caller| state.revocations().judge(&caller, canaries);
+    assert!(judge(gate("G1", 3)).is_ok(), "P11: another certificate of the name is not revoked");
+    vec![
+        ("a revoked certificate's request".to_owned(), judge(gate("G1", 1))),
+        ("a revoked name's request".to_owned(), judge(gate("G2", 9))),
+    ]
 }
 
 fn kind(request: &Request) -> &'static str {

@@ -17,10 +17,12 @@ use node_core::authority;
 use node_core::encounter::machine::Machine;
 use node_core::encounter::step::{Effect, Event, Here, Moment, Seen};
 use node_core::encounter::{self, Presented, Purpose};
+use node_core::reach::Reach;
 use node_core::search::{may_answer, not_here};
 use node_population::model;
 
 use super::content;
+use super::lists::port;
 use super::network::Address;
 use super::node::Node;
 use super::{World, micros};
@@ -98,7 +100,8 @@ impl World {
         deadline_us: u64,
     ) -> Result<Answer, Refusal> {
         let encounter = capture.encounter;
-        let mut machine = Machine::new(node.id, capture, purpose, deadline_us, Canaries::of_process());
+        let asked = (purpose, Reach::Port(port()));
+        let mut machine = Machine::new(node.id, capture, asked, deadline_us, Canaries::of_process());
         let (mut effects, mut works) = (VecDeque::new(), FuturesUnordered::new());
         let mut event = Event::Began;
         let mut answerable_since_us = None;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use cluster_config::gallery::{GalleryId, Modality, ShardId};
-use cluster_config::ids::{JourneyId, UnixMs};
+use cluster_config::ids::{JourneyId, PortCode, UnixMs};
 use cluster_config::journey::{JourneyPlan, Listing};
 use cluster_config::person::{Document, Person};
 use node::gallery::segment;
@@ -87,6 +87,11 @@ pub struct Lists {
     pub travellers: Vec<Traveller>,
 }
 
+/// Where all flights board.
+pub fn port() -> PortCode {
+    "JFK".parse().expect("a port")
+}
+
 /// Makes the lists of a flight.
 pub fn lists(dice: &mut Dice, seed: u64, number: u64, departs_at: UnixMs) -> Lists {
     let journey: JourneyId = format!("ZT{}-20270115-JFK", 100 + number).parse().expect("an id");
@@ -98,7 +103,7 @@ pub fn lists(dice: &mut Dice, seed: u64, number: u64, departs_at: UnixMs) -> Lis
         id: journey,
         carrier: "ZT".to_owned(),
         number: (100 + number).to_string(),
-        departure_port: "JFK".parse().expect("a port"),
+        departure_port: port(),
         arrival_port: "VIE".parse().expect("a port"),
         departs_at,
         people: people as u32,

@@ -2,7 +2,9 @@
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Directive, Reason};
-use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, RequestDigest, SubjectId, UnixMs};
+use cluster_config::ids::{
+    DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, RequestDigest, SubjectId, UnixMs,
+};
 use cluster_config::wire::operator::LedgerRecord;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,8 @@ pub struct Record {
     pub request: RequestDigest,
     pub journey: JourneyId,
     pub device: DeviceId,
+    /// The node that the device asked. It vouches for the record, whichever node's entry of the log carries it.
+    pub entry: NodeId,
     /// When it was decided, by the entry node's clock.
     pub at: UnixMs,
     /// What the gate is told.
@@ -48,6 +52,7 @@ impl Record {
             request: RequestDigest::default(),
             journey,
             device,
+            entry: NodeId::default(),
             at,
             directive: Directive::Wait,
             reason: Reason::NoMatch,
@@ -72,6 +77,7 @@ impl Record {
             encounter: self.encounter,
             journey: self.journey,
             device: self.device,
+            entry: self.entry,
             at: self.at,
             directive: self.directive,
             reason: self.reason,

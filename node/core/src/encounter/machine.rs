@@ -18,16 +18,19 @@ use super::step::{Effect, Event, Look, Moment, Seen};
 use super::{Missing, Next, Presented, Purpose, Question, Route};
 use super::{after_record, after_search, known_before, not_built, not_open, question, verdict};
 use crate::decide::Verdict;
+use crate::reach::Reach;
 use crate::search::{Merged, merge};
 
 /// How long a node tries to catch up before it sends a gate to another, microseconds: a few round trips within a
 /// country, and a fraction of what a gate waits.
-const CATCH_UP_US: u64 = 250_000;
+pub const CATCH_UP_US: u64 = 250_000;
 
 #[derive(Debug)]
 pub struct Machine {
     capture: Capture,
     purpose: Purpose,
+    /// The journeys that may be boarded where it was made.
+    reach: Reach,
     terms: Terms,
     /// Whether the node caught up for this capture, where it had to.
     caught_up: Option<bool>,
@@ -60,11 +63,18 @@ enum Stage {
 }
 
 impl Machine {
-    /// A capture that came to node `me`, and whose gate waits until `deadline_us`.
-    pub fn new(me: NodeId, capture: Capture, purpose: Purpose, deadline_us: u64, canaries: Canaries) -> Self {
+    /// A capture that came to node `me` from a gate that acts within a reach, and that waits until `deadline_us`.
+    pub fn new(
+        me: NodeId,
+        capture: Capture,
+        (purpose, reach): (Purpose, Reach),
+        deadline_us: u64,
+        canaries: Canaries,
+    ) -> Self {
         Self {
             capture,
             purpose,
+            reach,
             terms: Terms { me, deadline_us, canaries },
             caught_up: None,
             floor: f32::INFINITY,
@@ -104,7 +114,7 @@ impl Machine {
                 }
                 Purpose::Identify => None,
             }),
-            Look::Question => Seen::Question(question(state, capture.journey, canaries)),
+            Look::Question => Seen::Question(question(state, capture.journey, self.reach, canaries)),
             Look::Placement { part } => {
                 let shard = self.search(part).map(|search| search.shard);
                 let placement = shard.and_then(|shard| state.placement(shard).cloned());
@@ -250,7 +260,7 @@ impl Machine {
         match (std::mem::replace(&mut self.stage, Stage::Asking), verdict) {
             (Stage::Deciding(merged), Some(verdict)) => {
                 let (capture, canaries) = (&self.capture, self.terms.canaries);
-                match after_search(capture, self.purpose, now.wall, &merged, verdict, canaries) {
+                match after_search(self.terms.me, capture, self.purpose, now.wall, &merged, verdict, canaries) {
                     Next::Answer(answer) => self.end(Ok(answer), out),
                     Next::Record(record) => {
                         self.stage = Stage::Recording(merged, verdict);

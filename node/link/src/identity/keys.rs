@@ -120,13 +120,13 @@ impl Keys {
         }
         let (certificate, before) = (self.files.certificate.display(), self.pair());
         match Pair::read(&self.files, &self.provider) {
-            Ok((pair, _)) if pair.shown.actor == before.shown.actor => {
+            Ok((pair, _)) if pair.shown.caller.holder == before.shown.caller.holder => {
                 tracing::info!(%certificate, "the certificate was renewed");
                 *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair);
                 looks.read = stamp;
             }
             Ok((pair, _)) => {
-                let (is, was) = (pair.shown.actor, before.shown.actor);
+                let (is, was) = (pair.shown.caller, before.shown.caller);
                 let problem = "the new certificate is somebody else's; the old one stays in use";
                 tracing::warn!(%certificate, %is, %was, "{problem}");
                 looks.read = stamp;

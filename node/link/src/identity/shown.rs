@@ -3,20 +3,17 @@
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
-use cluster_config::actor::Actor;
+use cluster_config::actor::{Caller, Holder};
+use cluster_config::ids::ContentHash;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::limits;
 
-/// What names one certificate: the SHA-256 of its DER form.
-pub type Fingerprint = [u8; 32];
-
 /// What a certificate says, its own or the other side's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
-    pub(crate) actor: Actor,
-    pub(crate) fingerprint: Fingerprint,
+    pub(crate) caller: Caller,
     pub(crate) valid_from: SystemTime,
     pub(crate) expires_at: SystemTime,
 }
@@ -25,7 +22,7 @@ pub(crate) struct Shown {
 ///
 /// # Errors
 /// Text that says what is missing: exactly one `tvs://ROLE/NAME` has to be there.
-fn actor_of(certificate: &X509Certificate<'_>) -> Result<Actor, String> {
+fn holder_of(certificate: &X509Certificate<'_>) -> Result<Holder, String> {
     let names = certificate
         .subject_alternative_name()
         .map_err(|error| format!("subject alternative names do not parse: {error}"))?
@@ -51,15 +48,15 @@ impl Shown {
             X509Certificate::from_der(der).map_err(|error| format!("the certificate does not parse: {error}"))?;
         let instant = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         let validity = certificate.validity();
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
+        let mut fingerprint = ContentHash::default();
+        fingerprint.0.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
         let shown = Self {
-            actor: actor_of(&certificate)?,
-            fingerprint,
+            caller: Caller { holder: holder_of(&certificate)?, certificate: fingerprint },
             valid_from: instant(validity.not_before.timestamp()),
             expires_at: instant(validity.not_after.timestamp()),
         };
-        let (role, days_max) = (shown.actor.role, limits::validity_days_max(shown.actor.role));
+        let role = shown.caller.actor().role;
+        let days_max = limits::validity_days_max(role);
         let days = shown.validity().as_secs() / limits::DAY.as_secs();
         if days > u64::from(days_max) {
             return Err(format!(

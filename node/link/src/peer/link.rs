@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{CONNECT_TIMEOUT, PeerLinks};
-use crate::codes::CODE_DONE;
+use crate::codes::{CODE_DONE, CODE_IDENTITY};
 use crate::error::LinkError;
 use crate::exchange::{Made, connect};
 use crate::pause::jittered;
@@ -110,16 +110,21 @@ impl Link {
         address: SocketAddr,
     ) -> Result<Connection, LinkError> {
         let Made { connection, node: found, .. } = self.connection(links, address).await?;
-        match wanted {
-            Some(wanted) if found.as_node() != Some(wanted) => {
-                let error = LinkError::OtherNode { address, found, wanted };
-                // The right node may come to this address: it is looked for again, but not with every call.
-                self.replace(&connection, |_| State::down(BACK_OFF_MAX, &error));
-                links.troubles.failed(address, &error);
-                Err(error)
+        let error = match wanted {
+            _ if links.revoked.has(&found) => {
+                connection.close(CODE_IDENTITY, b"the certificate is revoked");
+                let reason = format!("the certificate {found} is revoked");
+                LinkError::Certificate { address, reason }
             }
-            _ => Ok(connection),
-        }
+            Some(wanted) if found.actor().as_node() != Some(wanted) => {
+                LinkError::OtherNode { address, found: *found.actor(), wanted }
+            }
+            _ => return Ok(connection),
+        };
+        // The right node may come to this address: it is looked for again, but not with every call.
+        self.replace(&connection, |_| State::down(BACK_OFF_MAX, &error));
+        links.troubles.failed(address, &error);
+        Err(error)
     }
 
     /// The connection; it is made if there is none. However many callers ask, one attempt is under way at a time. It

@@ -30,17 +30,17 @@ impl Share {
     pub(super) fn of(role: Role) -> Self {
         let (in_flight, bodies) = match role {
             Role::Gate => (limits::GATE_REQUESTS_IN_FLIGHT_MAX, limits::GATE_BODIES_BYTES_MAX),
-            Role::Operator => (limits::OPERATOR_REQUESTS_IN_FLIGHT_MAX, limits::OPERATOR_BODIES_BYTES_MAX),
             Role::Node => (limits::PEER_REQUESTS_IN_FLIGHT_MAX, limits::PEER_BODIES_BYTES_MAX),
+            _ => (limits::OPERATOR_REQUESTS_IN_FLIGHT_MAX, limits::OPERATOR_BODIES_BYTES_MAX),
         };
         let (requests, records) = match role {
             Role::Gate => (Some(limits::GATE_REQUESTS_A_MINUTE_MAX), Some(limits::GATE_RECORDS_A_MINUTE_MAX)),
-            Role::Operator => (Some(limits::OPERATOR_REQUESTS_A_MINUTE_MAX), None),
             Role::Node => (None, None),
+            _ => (Some(limits::OPERATOR_REQUESTS_A_MINUTE_MAX), None),
         };
         let window = match role {
-            Role::Gate | Role::Operator => limits::CONNECTION_WINDOW_BYTES,
             Role::Node => limits::PEER_CONNECTION_WINDOW_BYTES,
+            _ => limits::CONNECTION_WINDOW_BYTES,
         };
         Self {
             requests_in_flight: in_flight,

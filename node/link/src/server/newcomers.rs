@@ -104,7 +104,7 @@ async fn greet<H: Handler>(shared: Arc<Shared<H>>, newcomer: Incoming, number: u
     });
     match finished {
         Ok((connection, shown)) => {
-            shared.newcomers.ended(number, Outcome::Good { peer: shown.actor.role == Role::Node });
+            shared.newcomers.ended(number, Outcome::Good { peer: shown.caller.actor().role == Role::Node });
             welcome(&shared, connection, &shown, address).await;
         }
         Err((label, reason)) => {
@@ -127,7 +127,7 @@ async fn finish(connecting: Connecting, given_up: oneshot::Receiver<()>) -> Resu
 
 /// Serves a connection for as long as it is open, unless it is one too many or turned away.
 async fn welcome<H: Handler>(shared: &Arc<Shared<H>>, connection: Connection, shown: &Shown, address: SocketAddr) {
-    let (session, _entry) = match shared.registry.enter(connection.clone(), shown) {
+    let (session, _entry) = match shared.registry.enter(connection.clone(), &shown.caller) {
         Ok(entered) => entered,
         Err(full) => {
             let (label, reason) = match full {
@@ -138,7 +138,7 @@ async fn welcome<H: Handler>(shared: &Arc<Shared<H>>, connection: Connection, sh
             return connection.close(CODE_LIMIT, reason.as_bytes());
         }
     };
-    if let Some(reason) = shared.handler.turns_away(&shown.actor, &shown.fingerprint) {
+    if let Some(reason) = shared.handler.turns_away(&shown.caller) {
         shared.metrics.handshake_failed("turned_away", address, &reason);
         return connection.close(CODE_IDENTITY, reason.as_bytes());
     }

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cluster_config::actor::{Actor, Role};
+use cluster_config::actor::{Actor, Caller, Role};
 use quinn::Connection;
 
 use super::Session;
 use super::budget::{Account, Whole};
 use crate::codes::CODE_ENDED;
-use crate::identity::{Fingerprint, Shown};
 use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_PER_IDENTITY_MAX, WINDOW_BYTES_MIN};
 
 /// How often identities are forgotten that have no connection and have earned back all that they took.
@@ -77,9 +76,9 @@ impl Registry {
     }
 
     /// Closes every open connection that `chosen` chooses. Gives their number.
-    pub(super) fn close(&self, chosen: impl Fn(&Actor, &Fingerprint) -> bool, reason: &str) -> usize {
+    pub(super) fn close(&self, chosen: impl Fn(&Caller) -> bool, reason: &str) -> usize {
         let mut sessions = self.sessions();
-        sessions.retain(|session| chosen(&session.from, &session.fingerprint));
+        sessions.retain(|session| chosen(&session.from));
         for session in &sessions {
             session.connection.close(CODE_ENDED, reason.as_bytes());
         }
@@ -87,9 +86,9 @@ impl Registry {
     }
 
     /// Enters a connection until the entry is dropped, and opens its window as far as its identity has share left.
-    pub(super) fn enter(&self, connection: Connection, shown: &Shown) -> Result<(Arc<Session>, Entry<'_>), Full> {
+    pub(super) fn enter(&self, connection: Connection, from: &Caller) -> Result<(Arc<Session>, Entry<'_>), Full> {
         let now = self.now();
-        let peer = shown.actor.role == Role::Node;
+        let peer = from.actor().role == Role::Node;
         let whole = if peer { &self.peers } else { &self.others };
         let mut open = self.lock();
         if now > open.swept_at + SWEEP_INTERVAL {
@@ -99,8 +98,8 @@ impl Registry {
         if !peer && open.others >= CONNECTIONS_MAX {
             return Err(Full::Node);
         }
-        let holder = open.holders.entry(shown.actor).or_insert_with(|| Holder {
-            account: Arc::new(Account::new(shown.actor, whole.clone())),
+        let holder = open.holders.entry(*from.actor()).or_insert_with(|| Holder {
+            account: Arc::new(Account::new(*from.actor(), whole.clone())),
             connections: 0,
             windows_bytes: 0,
         });
@@ -112,13 +111,13 @@ impl Registry {
         holder.connections += 1;
         holder.windows_bytes += window_bytes;
         connection.set_receive_window((window_bytes as u32).max(WINDOW_BYTES_MIN).into());
-        let session = Arc::new(Session::new(connection, shown, holder.account.clone()));
+        let session = Arc::new(Session::new(connection, *from, holder.account.clone()));
         if !peer {
             open.others += 1;
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         open.sessions.insert(number, session.clone());
-        Ok((session, Entry { registry: self, number, from: shown.actor, window_bytes }))
+        Ok((session, Entry { registry: self, number, from: *from.actor(), window_bytes }))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cluster_config::rights;
 use cluster_config::versions::Version;
 use cluster_config::wire::{Channel, FRAME_HEADER_BYTES, Fix, FrameHeader, Refusal, RefusalCode, gate, operator, peer};
 use quinn::{RecvStream, SendStream};
@@ -54,7 +55,7 @@ pub(super) async fn handle<H: Handler>(
             return shed(metrics, &session, over, &mut send).await;
         }
         Err(Unread::Foreign(refusal)) => {
-            metrics.protocol_error(&session.from, &refusal.to_string());
+            metrics.protocol_error(session.from.actor(), &refusal.to_string());
             // The connection is closed next, so an error does not matter.
             let _ = send.reset(CODE_PROTOCOL);
             return session.connection.close(CODE_PROTOCOL, refusal.to_string().as_bytes());
@@ -125,20 +126,14 @@ async fn read<H: Handler>(
         Ok(Err(HeaderError::Refused { channel: None, refusal })) => return Err(Unread::Foreign(refusal)),
         Ok(Err(HeaderError::Gone(_))) => return Err(Unread::Gone),
         Err(_) => {
-            return Err(Unread::Refused(Channel::of(session.from.role), late("header", 0, limits::FRAME_TIMEOUT)));
+            return Err(Unread::Refused(
+                Channel::of(session.from.actor().role),
+                late("header", 0, limits::FRAME_TIMEOUT),
+            ));
         }
     };
     let channel = header.channel;
-    let role = session.from.role;
-    if Channel::of(role) != channel {
-        let refusal = Refusal::new(
-            RefusalCode::WrongRole,
-            format!("frame header byte 3 from {}", session.from),
-            format!("a certificate of role {role} may not use channel {channel:?}"),
-            Fix::with(format!("use channel {:?}, or a certificate of another role", Channel::of(role))),
-        );
-        return Err(Unread::Refused(channel, refusal));
-    }
+    rights::check_channel(session.from.actor(), channel).map_err(|refusal| Unread::Refused(channel, refusal))?;
     if shared.stopping.load(Ordering::Acquire) {
         let refusal = Refusal::new(RefusalCode::Unavailable, "this node", "it is stopping", "ask another node");
         return Err(Unread::Refused(channel, refusal));
@@ -171,11 +166,11 @@ fn late(part: &str, position: usize, time: Duration) -> Refusal {
 
 /// Refuses what is over a budget. A flood of such requests waits for its refusals, so that it costs others little.
 async fn shed(metrics: &Metrics, session: &Session, over: Over, send: &mut SendStream) {
-    metrics.over_budget(over.as_str(), &session.from);
+    metrics.over_budget(over.as_str(), session.from.actor());
     let account = &session.account;
     // The semaphore is never closed, so there is no error.
     let _place = account.refusals().acquire().await;
-    let form = (Channel::of(session.from.role), session.version);
+    let form = (Channel::of(session.from.actor().role), session.version);
     refuse(metrics, form, account.refusal(over), send).await;
     tokio::time::sleep(limits::REFUSAL_PAUSE).await;
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cluster_config::actor::Actor;
+use cluster_config::actor::Caller;
 use cluster_config::actor::Role;
 use cluster_config::decision::{Directive, Reason, Recording};
 use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
@@ -19,7 +19,7 @@ use cluster_config::wire::gate;
 use cluster_config::wire::gate::{Capture, Sample};
 use cluster_config::wire::{Refusal, RefusalCode, operator, peer};
 use node_link::certificates::{Authority, Validity};
-use node_link::{Connections, Endpoint, Fingerprint, Handler, Identity, bind, serve};
+use node_link::{Connections, Endpoint, Handler, Identity, bind, serve};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -97,12 +97,15 @@ impl Echo {
 }
 
 impl Handler for Echo {
-    fn turns_away(&self, from: &Actor, _: &Fingerprint) -> Option<String> {
+    fn turns_away(&self, from: &Caller) -> Option<String> {
         let turned_away = self.turned_away.lock().expect("names");
-        turned_away.iter().any(|name| *name == from.name.as_str()).then(|| "the certificate is revoked".to_owned())
+        turned_away
+            .iter()
+            .any(|name| *name == from.actor().name.as_str())
+            .then(|| "the certificate is revoked".to_owned())
     }
 
-    async fn gate(&self, _: &Actor, request: gate::Request) -> gate::Response {
+    async fn gate(&self, _: &Caller, request: gate::Request) -> gate::Response {
         let capture = match request {
             gate::Request::Hello => {
                 let members = self.members.lock().expect("members").clone();
@@ -147,7 +150,7 @@ impl Handler for Echo {
         })
     }
 
-    async fn peer(&self, _: &Actor, request: peer::Request) -> peer::Response {
+    async fn peer(&self, _: &Caller, request: peer::Request) -> peer::Response {
         match request {
             peer::Request::Raft { body, .. } | peer::Request::Propose { command: body, .. } => {
                 peer::Response::Raft(body)
@@ -157,7 +160,7 @@ impl Handler for Echo {
         }
     }
 
-    async fn operator(&self, _: &Actor, request: operator::Request) -> operator::Response {
+    async fn operator(&self, _: &Caller, request: operator::Request) -> operator::Response {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let delay = *self.operator_delay.lock().expect("delay");
         tokio::time::sleep(delay).await;

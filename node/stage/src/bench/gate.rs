@@ -66,7 +66,7 @@ pub struct Report {
 /// Where it cannot be carried through.
 pub async fn measure(options: &Options, nodes: u64, galleries: u32, show: &impl Show) -> Result<Report, Error> {
     let scene = Scene::set(options, nodes, galleries, show).await?;
-    let gate = scene.cluster.gate("GATE-ECHO")?;
+    let gate = scene.cluster.gate("GATE-ECHO", scene.bank.flights[0].port)?;
     let mut generator = ChaCha8Rng::seed_from_u64(options.seed);
     let mut pick = |count: usize| generator.next_u32() as usize % count;
     let mut people = Vec::with_capacity(CAPTURES);

@@ -8,7 +8,7 @@ use cluster_config::limits::GATE_DEADLINE_MS;
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::gate::Capture;
 use cluster_config::wire::operator::{ClusterStatus, Request, Response};
-use node_link::{GateClient, OperatorClient};
+use node_link::{GateClient, Identity, OperatorClient};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
@@ -186,6 +186,18 @@ impl Scene {
         Ok(())
     }
 
+    /// Registered gates of these names, where all flights board.
+    ///
+    /// # Errors
+    /// Where they cannot be issued or registered.
+    pub async fn identities(&self, names: impl IntoIterator<Item = String>) -> Result<Vec<Identity>, Error> {
+        let port = self.bank.flights[0].port;
+        let gates = names.into_iter().map(|name| self.cluster.gate(&name, port)).collect::<Result<Vec<_>, _>>()?;
+        let operator = Operator::new(self.cluster.addresses(), self.cluster.operator()?, STEP_TIMEOUT);
+        operator.register_gates(gates.iter().map(|gate| gate.caller().actor().name), port).await?;
+        Ok(gates)
+    }
+
     /// Gates, spread over the nodes, each with a certificate of its own and a connection to one node.
     ///
     /// # Errors
@@ -194,8 +206,8 @@ impl Scene {
         let addresses = self.cluster.addresses();
         let deadline = Duration::from_millis(GATE_DEADLINE_MS);
         let mut clients = Vec::new();
-        for number in 0..GATES {
-            let gate = self.cluster.gate(&format!("GATE-{:03}", number + 1))?;
+        let gates = self.identities((1..=GATES).map(|number| format!("GATE-{number:03}"))).await?;
+        for (number, gate) in gates.into_iter().enumerate() {
             clients.push(GateClient::connect_to_one(addresses[number % addresses.len()], gate, deadline).await?);
         }
         Ok(Arc::new(Gates { clients, at_a_time: usize::from(self.setting.connections) }))

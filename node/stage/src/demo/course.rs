@@ -135,7 +135,8 @@ impl Course {
             let mut nodes = self.cluster.addresses();
             let count = nodes.len();
             nodes.rotate_left(number % count);
-            let identity = self.cluster.gate(&format!("GATE-{:02}", number + 1))?;
+            let identity = self.cluster.gate(&format!("GATE-{:02}", number + 1), flight.port)?;
+            self.operator.register_gates([identity.caller().actor().name], flight.port).await?;
             let client = GateClient::connect(GateClientOptions::new(nodes, identity)).await?;
             gates.push((client, BOARDING / u32::try_from(flight.guests.len()).unwrap_or(u32::MAX).max(1)));
         }

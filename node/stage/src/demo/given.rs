@@ -1,6 +1,6 @@
 //! Manifest files of the caller, in place of made-up flights.
 
-use cluster_config::ids::{JourneyId, UnixMs};
+use cluster_config::ids::{JourneyId, PortCode, UnixMs};
 use cluster_config::person::Person;
 use cluster_config::wire::Refusal;
 use node_population::Population;
@@ -21,6 +21,8 @@ pub struct Given {
 #[derive(Debug, Clone)]
 pub struct Announced {
     pub journey: JourneyId,
+    /// Where it boards.
+    pub port: PortCode,
     pub departs_at: UnixMs,
     /// The people who are named.
     pub people: Vec<Person>,
@@ -33,6 +35,6 @@ impl Announced {
     pub fn flight(self, population: &Population, manifest: Vec<u8>) -> Flight {
         let day = day((self.departs_at.0 / 1_000) as i64);
         let guests = self.people.into_iter().map(|person| Guest::new(population, person, day)).collect();
-        Flight { journey: self.journey, manifest, guests }
+        Flight { journey: self.journey, port: self.port, manifest, guests }
     }
 }

@@ -12,14 +12,14 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-use cluster_config::actor::Role;
+use cluster_config::actor::{Actor, Holder, Role};
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::file::Configuration;
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{NodeId, PortCode};
 use cluster_config::member::Member;
 use cluster_config::process::{EngineChoice, HoldingsSettings, NodeSettings};
 use node_link::Identity;
-use node_link::certificates::{Authority, Validity};
+use node_link::certificates::{self, Authority, Validity};
 use node_population::{TEMPLATE_DIMS, model};
 
 /// Days for which the certificates of a local cluster are valid: nobody keeps one longer.
@@ -272,12 +272,14 @@ impl LocalCluster {
         self.identity("operator")
     }
 
-    /// The identity of a new gate.
+    /// The identity of a new gate at a port. It has to be registered before a node answers it.
     ///
     /// # Errors
     /// [`Error`], where there is one of that name already, too.
-    pub fn gate(&self, name: &str) -> Result<Identity, Error> {
-        self.authority.issue(Role::Gate, name, Validity::Days(CERTIFICATE_DAYS))?;
+    pub fn gate(&self, name: &str, port: PortCode) -> Result<Identity, Error> {
+        let actor = Actor { role: Role::Gate, name: name.parse().map_err(certificates::Error::Name)? };
+        let holder = Holder { port: Some(port), ..actor.into() };
+        self.authority.issue_to(&holder, Validity::Days(CERTIFICATE_DAYS))?;
         self.identity(name)
     }
 

@@ -231,6 +231,7 @@ mod tests {
             encounter: encounter(number),
             journey: journey(),
             device: "GATE-1".parse().expect("a device"),
+            entry: NodeId(1),
             at: UnixMs(0),
             directive: Directive::Proceed,
             reason: Reason::Matched,

@@ -63,7 +63,7 @@ struct Driven {
 impl Driven {
     fn new(purpose: Purpose, canaries: Canaries) -> Self {
         let capture = Capture { journey: journey(), ..fixture::capture() };
-        let machine = Machine::new(ME, capture, purpose, DEADLINE_US, canaries);
+        let machine = Machine::new(ME, capture, (purpose, Reach::All), DEADLINE_US, canaries);
         let mut driven = Self { machine, now_us: 0, out: VecDeque::new(), hedge: Hedge::default() };
         driven.step(Event::Began);
         driven
@@ -383,7 +383,7 @@ fn who_repeats_an_encounters_id_with_anything_else_gets_no_answer_of_it() {
     let seen = |state: &State, journey: JourneyId, request: RequestDigest| {
         let capture = Capture { journey, ..capture.clone() };
         let purpose = Purpose::Board(Presented { device: device(), request });
-        let machine = Machine::new(ME, capture, purpose, DEADLINE_US, Canaries::default());
+        let machine = Machine::new(ME, capture, (purpose, Reach::All), DEADLINE_US, Canaries::default());
         match machine.look(Look::Answered, state) {
             Seen::Answered(seen) => seen,
             other => panic!("{other:?}"),
