@@ -49,8 +49,10 @@ async fn neither_a_stranger_nor_a_removed_node_nor_a_forging_member_is_obeyed() 
     for node in live.running() {
         // A follower hears of the removal a moment later.
         wait_for("the removed node is no member anywhere", LEVEL_DEADLINE, async || {
-            let code = refused(&live, node, &removed, "report", &report(fourth)).await;
-            if code == RefusalCode::NotMember { Ok(()) } else { Err(format!("{code:?}")) }
+            let raw = Raw::new(live.address(node), &removed);
+            let told = raw.refused(Channel::Peer, &frame(Channel::Peer, &report(fourth))).await?;
+            let is_refused = told.as_ref().is_some_and(|refusal| refusal.code == RefusalCode::NotMember);
+            if is_refused { Ok(()) } else { Err(format!("{told:?}")) }
         })
         .await;
         for (who, identity) in [("a stranger", &stranger), ("a removed node", &removed)] {
@@ -146,7 +148,10 @@ async fn what_is_revoked_is_cut_off_by_every_node_and_nobody_else_is() {
     }
     assert!(others.iter().all(|(_, _, connection)| connection.close_reason().is_none()), "another gate is cut off");
     live.ask(NodeId(1), Request::Revoke { what: what[0], revoked: false }).await.expect("taken back");
-    Raw::new(live.address(NodeId(1)), &by_name).send(&hello).await.expect("it is served again");
+    wait_for("it is served again", LEVEL_DEADLINE, async || {
+        Raw::new(live.address(NodeId(1)), &by_name).send(&hello).await.map(|_| ())
+    })
+    .await;
 }
 
 fn report(node: NodeId) -> peer::Request {

@@ -3,7 +3,7 @@
 //! Either holds a whole gallery, or its roster: the people alone, on nodes without a replica.
 //!
 //! A segment is a file, since it is larger than what sled takes well; the index entry is written after the file is
-//! durable and removed before the file is, so that an entry always has its file. What cannot be opened is dropped: it is
+//! durable and removed before the file is, so an entry always has its file. What cannot be opened is dropped: it is
 //! fetched again from a replica. So is everything where the index is damaged: it is set aside, and begun anew.
 
 use std::collections::BTreeSet;

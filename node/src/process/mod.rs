@@ -159,7 +159,7 @@ fn raise_priority() {
     }
 }
 
-/// Lets nobody else read what a node writes, nor its memory: its files are the owner's alone, it leaves no core dump, and
+/// Lets nobody else read what a node writes, nor its memory: its files are its owner's, it leaves no core dump, and
 /// no process but the superuser's may look into it. Names and templates pass through that memory.
 fn keep_to_itself() -> Result<(), Error> {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);

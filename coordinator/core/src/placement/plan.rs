@@ -3,7 +3,7 @@
 //!
 //! It moves as little as possible. A replica leaves a node where the node is gone, is no member, is being drained, or
 //! reports a trouble; a shard that has to leave is copied before it is dropped. Besides, what does not board yet goes
-//! back to distinct zones and even loads: owners at once, since a hand-over moves no data, and replicas a few at a time.
+//! back to distinct zones and even loads: owners at once, as a hand-over moves no data, and replicas a few at a time.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
