@@ -40,7 +40,14 @@ async fn a_server_ends_a_connection_with_the_clients_certificate() {
     let ConnectionError::ApplicationClosed(close) = closed else { panic!("{closed}") };
     assert_eq!(close.reason, "the certificate has expired");
     until("the gate has lost its connection", || gate.statistics().warm.is_empty()).await;
-    let error = gate.identify(capture(2)).await.expect_err("no answer with an expired certificate");
+    // TLS takes a certificate until its last second has gone, so one more connection may have begun and ended.
+    let mut outcome = gate.identify(capture(2)).await;
+    for encounter in 3..6 {
+        if !matches!(outcome, Err(ClientError::Certificate { .. })) {
+            outcome = gate.identify(capture(encounter)).await;
+        }
+    }
+    let error = outcome.expect_err("no answer with an expired certificate");
     assert!(matches!(error, ClientError::Certificate { .. }), "{error}");
 }
 
