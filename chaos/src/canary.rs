@@ -29,6 +29,8 @@ enum Place {
     Walk,
     /// In the real raft group, in simulated time.
     Group,
+    /// On the real store of one node, whose ledger leaves the state.
+    Chunks,
 }
 
 /// A fault, and how it has to be caught.
@@ -93,6 +95,7 @@ const CASES: [Case; Canary::ALL.len()] = [
     walk(Canary::AnyNodeCommands, &["P11"]),
     group(Canary::UndecodableSnapshot, &["P13"], 5),
     walk(Canary::RevokedServed, &["P11"]),
+    Case { canary: Canary::ChunkFileLost, place: Place::Chunks, told_by: &["P1"], seeds_max: 1, from: 1 },
 ];
 
 /// Which canaries.
@@ -172,6 +175,10 @@ fn caught(case: &Case) -> Option<(u64, String)> {
             Place::Group => {
                 plant(Some(case.canary));
                 harness::group::run(from, SECONDS).failures.into_iter().map(|failure| (from, failure)).collect()
+            }
+            Place::Chunks => {
+                plant(Some(case.canary));
+                harness::chunks::run().into_iter().map(|failure| (from, failure)).collect()
             }
             Place::Disk => {
                 // The fault is planted in the writer. The fault in reading frames is needed where the image is opened.

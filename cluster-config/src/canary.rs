@@ -75,11 +75,13 @@ pub enum Canary {
     UndecodableSnapshot,
     /// Who is revoked is served on.
     RevokedServed,
+    /// The file of a sealed chunk of the ledger is not written.
+    ChunkFileLost,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -114,6 +116,7 @@ impl Canary {
         Self::AnyNodeCommands,
         Self::UndecodableSnapshot,
         Self::RevokedServed,
+        Self::ChunkFileLost,
     ];
 }
 

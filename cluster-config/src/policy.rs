@@ -53,6 +53,14 @@ pub struct Policy {
     pub home_country_codes: Vec<String>,
     /// Hours before departure from which a gallery may be built (R36).
     pub build_ahead_hours_max: u32,
+    /// Minutes after its scheduled departure when a journey is closed that nobody has closed: far beyond any delay with
+    /// which people still board.
+    pub close_after_minutes: u32,
+    /// Minutes after the end of a journey when its records leave the replicated state for files: no gate repeats a
+    /// request so late.
+    pub ledger_seal_after_minutes: u32,
+    /// Days for which records of the ledger are kept once they have left the state.
+    pub ledger_days: u32,
     /// Replicas of each shard.
     pub replicas: u8,
     /// Replicas while a journey boards, where there are nodes enough.
@@ -86,6 +94,9 @@ impl Default for Policy {
             age_in_scope_max: 79,
             home_country_codes: vec!["USA".to_owned(), "US".to_owned()],
             build_ahead_hours_max: 24,
+            close_after_minutes: 24 * 60,
+            ledger_seal_after_minutes: 60,
+            ledger_days: 400,
             replicas: 2,
             replicas_boarding: 3,
         }
@@ -134,6 +145,12 @@ impl Policy {
         if self.home_country_codes.is_empty() || !self.home_country_codes.iter().all(is_code) {
             let problem = "it is empty, or an entry is no code of two or three capital letters";
             return refuse("home_country_codes", problem, "list ISO 3166-1 codes such as USA and US");
+        }
+        if self.close_after_minutes == 0 {
+            return refuse("close_after_minutes", "it is 0", "give at least 1 minute");
+        }
+        if self.ledger_days == 0 {
+            return refuse("ledger_days", "it is 0", "give at least 1 day");
         }
         if self.replicas == 0 || self.replicas_boarding < self.replicas {
             let problem = "it is 0, or above replicas_boarding";

@@ -94,6 +94,7 @@ table! {
     StoreSegment Peer "hand a segment to its keeper": Node Yes;
     FetchSegment Peer "fetch a segment": Node Yes;
     FetchRoster Peer "fetch the people of a gallery": Node Yes;
+    FetchChunk Peer "fetch a file of the ledger": Node Yes;
     ForLeader Peer "hand a request on to the leader": Node Yes;
     Vouch Peer "ask whether a node is a member": Node Yes;
 
@@ -212,6 +213,7 @@ impl From<&peer::Request> for Ask {
             peer::Request::FetchSegment { .. } => Self::FetchSegment,
             peer::Request::ForLeader { .. } => Self::ForLeader,
             peer::Request::FetchRoster { .. } => Self::FetchRoster,
+            peer::Request::FetchChunk(_) => Self::FetchChunk,
             peer::Request::ReadIndex => Self::ReadIndex,
             peer::Request::Vouch(_) => Self::Vouch,
         }

@@ -160,6 +160,8 @@ fn peers(golden: &mut Golden) {
     let roster = peer::Request::FetchRoster { shard: shard(), version_min: GalleryVersion(2) };
     golden.add("peer.request.fetch_roster", &roster);
     golden.add("peer.request.read_index", &peer::Request::ReadIndex);
+    golden.add("peer.request.fetch_chunk", &peer::Request::FetchChunk(ContentHash([4; 32])));
+    golden.add("peer.response.chunk", &peer::Response::Chunk(vec![6, 5]));
     golden.add("peer.request.vouch", &peer::Request::Vouch(NodeId(4)));
 
     let candidate =

@@ -3,17 +3,20 @@
 //! [`Coordinator`] is the one door. The rules themselves are in `coordinator-core`; the network is given by the node
 //! as a [`Transport`]. This crate opens no socket and reads no wall clock.
 
+pub mod chunks;
 pub mod error;
 pub mod group;
 pub mod log;
 pub mod machine;
 pub mod planner;
 mod proposing;
+pub mod upkeep;
 
 use std::sync::Arc;
 
 use cluster_config::ids::UnixMs;
 
+pub use chunks::Chunks;
 pub use error::{Error, ProposeError};
 pub use group::coordinator::Coordinator;
 pub use group::opening::{DISK_FREE_BYTES_MIN, Leadership};
@@ -22,6 +25,7 @@ pub use group::transport::{Transport, TransportError};
 pub use machine::StateGuard;
 pub use planner::Planner;
 pub use proposing::batcher::Batcher;
+pub use upkeep::Upkeep;
 
 /// The wall clock: by it entries are stamped and journeys depart. Silence is measured by the machine's steady clock.
 pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;

@@ -10,6 +10,7 @@ use cluster_config::cluster::ClusterSettings;
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, UnixMs};
 use cluster_config::versions::Version;
+use coordinator::Chunks;
 use coordinator::error::chain;
 use coordinator::group::raft::{Entry, LogId, Proposal, SnapshotMeta, TypeConfig, Vote};
 use coordinator::log::Log;
@@ -33,7 +34,8 @@ impl StoreBuilder<TypeConfig, Log, Machine, TempDir> for Builder {
         let folder = tempfile::tempdir().expect("temporary folder");
         let log = Log::open(&folder.path().join("log"), 1, no_fault()).expect("open log");
         let snapshots = Snapshots::open(&folder.path().join("snapshots")).expect("open snapshots");
-        Ok((folder, log, Machine::new(snapshots, None, None)))
+        let chunks = Chunks::open(&folder.path().join("ledger")).expect("open chunks");
+        Ok((folder, log, Machine::new(snapshots, chunks, None, None)))
     }
 }
 

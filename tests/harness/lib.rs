@@ -7,6 +7,7 @@
 
 pub mod binary;
 pub mod cables;
+pub mod chunks;
 pub mod crash;
 mod dice;
 pub mod disk;

@@ -55,6 +55,8 @@ pub enum Request {
     },
     /// How far is the leader? Asked by a node that has to know whether it lacks something.
     ReadIndex,
+    /// Give the file of a sealed chunk of the ledger.
+    FetchChunk(ContentHash),
     /// Is that node a member? Asked by a node that does not know it, and may have missed that it was added.
     Vouch(NodeId),
 }
@@ -83,6 +85,8 @@ pub enum Response {
     Refused(Refusal),
     /// To [`Request::ReadIndex`]: the last entry that the leader had applied once it had made sure that it leads.
     ReadIndex(u64),
+    /// To [`Request::FetchChunk`].
+    Chunk(#[serde(with = "crate::raw")] Vec<u8>),
     /// To [`Request::Vouch`].
     Vouched(bool),
 }

@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::entry::Entry;
 use crate::outcome::Outcome;
 use crate::state::State;
-use crate::{devices, galleries, journeys, ledger, membership, placement, policy, retention, revocations};
+use crate::{clock, devices, galleries, journeys, ledger, membership, placement, policy, retention, revocations};
 
 impl State {
     /// Applies one entry.
@@ -18,6 +18,7 @@ impl State {
             Command::Galleries(command) => galleries::apply(self, command, canaries),
             Command::Placement(command) => placement::apply(self, command, canaries),
             Command::Ledger(command) => ledger::apply(self, command, canaries),
+            Command::Clock(command) => clock::apply(self, command),
             Command::Retention(command) => retention::apply(self, command, entry.at, canaries),
             Command::Devices(command) => devices::apply(self, command, entry.at),
             Command::Revocations(command) => revocations::apply(self, command, entry.at),

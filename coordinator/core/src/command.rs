@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{devices, galleries, journeys, ledger, membership, placement, policy, retention, revocations};
+use crate::{clock, devices, galleries, journeys, ledger, membership, placement, policy, retention, revocations};
 
 /// One change of the replicated state. A repeated command is answered like the first and changes nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,12 +23,15 @@ pub enum Command {
     Devices(devices::Command),
     /// Certificates are revoked.
     Revocations(revocations::Command),
+    /// It gets later.
+    Clock(clock::Command),
 }
 
 impl Command {
-    /// Whether the command only adds to the ledger, so that nothing on the nodes has to be reconciled after it.
-    pub fn is_ledger(&self) -> bool {
-        matches!(self, Self::Ledger(_))
+    /// Whether the command only changes the ledger or the time, so that nothing on the nodes has to be reconciled after
+    /// it.
+    pub fn leaves_galleries(&self) -> bool {
+        matches!(self, Self::Ledger(_) | Self::Clock(_))
     }
 
     /// Encounters for the ledger, in this order.
@@ -50,5 +53,5 @@ macro_rules! of_room {
 
 of_room! {
     Membership(membership) Policy(policy) Journeys(journeys) Galleries(galleries) Placement(placement) Ledger(ledger)
-    Retention(retention) Devices(devices) Revocations(revocations)
+    Retention(retention) Devices(devices) Revocations(revocations) Clock(clock)
 }

@@ -8,6 +8,7 @@
 //! as values, and the same inputs give the same outputs on every machine (state machine replication, Schneider 1990).
 
 pub mod apply;
+pub mod clock;
 pub mod command;
 pub mod devices;
 pub mod entry;
@@ -21,6 +22,7 @@ pub mod policy;
 pub mod retention;
 pub mod revocations;
 pub mod state;
+pub mod upkeep;
 
 pub use command::Command;
 pub use entry::Entry;

@@ -8,6 +8,7 @@ use cluster_config::policy::Policy;
 use cluster_config::versions::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::devices::Devices;
 use crate::galleries::{Galleries, Gallery, Part};
 use crate::journeys::Journeys;
@@ -27,6 +28,7 @@ pub struct State {
     pub(crate) ledger: Ledger,
     pub(crate) devices: Devices,
     pub(crate) revocations: Revocations,
+    pub(crate) clock: Clock,
 }
 
 impl State {
@@ -75,6 +77,17 @@ impl State {
         &self.revocations
     }
 
+    /// How late it is.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// People who have boarded the journey, those out of scope included.
+    pub fn boardings(&self, journey: JourneyId) -> u32 {
+        let closed = self.passengers(journey).and_then(Gallery::closed);
+        closed.map_or_else(|| self.ledger.boardings(journey), |closed| closed.boardings)
+    }
+
     /// What is committed of a shard.
     pub fn part(&self, shard: ShardId) -> Option<&Part> {
         self.galleries.part(shard)
@@ -117,6 +130,7 @@ impl State {
             ledger: self.ledger.freeze(),
             devices: self.devices.clone(),
             revocations: self.revocations.clone(),
+            clock: self.clock,
         }
     }
 }

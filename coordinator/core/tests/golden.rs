@@ -23,8 +23,8 @@ use cluster_config::wire::codec::{decode, encode};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::{Change, Placement};
 use coordinator_core::{
-    Command, Entry, Outcome, Record, RecordOutcome, State, devices, galleries, journeys, ledger, membership, placement,
-    policy, retention, revocations,
+    Command, Entry, Outcome, Record, RecordOutcome, State, clock, devices, galleries, journeys, ledger, membership,
+    placement, policy, retention, revocations,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -145,6 +145,10 @@ fn entries(golden: &mut Golden) {
     let changes = vec![placed(passengers()), placed(crew), placed(standing)];
     entry(golden, "placement.change", placement::Command::Change { parent: Generation(3), changes });
     entry(golden, "ledger.record", ledger::Command::Record(vec![record()]));
+    let seal = ledger::Command::Seal { chunk: 3, hash: ContentHash([8; 32]), version: Version(1) };
+    entry(golden, "ledger.seal", seal);
+    entry(golden, "ledger.expire", ledger::Command::Expire(3));
+    entry(golden, "clock.advance", clock::Command::Advance(UnixMs(1_800_000_000_000)));
     #[cfg(feature = "next")]
     {
         let encounter = record().encounter;
@@ -212,6 +216,7 @@ fn what_the_log_is_made_of_has_the_bytes_that_are_written_down() {
     golden.is_complete_for::<retention::Command>();
     golden.is_complete_for::<devices::Command>();
     golden.is_complete_for::<revocations::Command>();
+    golden.is_complete_for::<clock::Command>();
     golden.is_complete_for::<Outcome>();
     golden.is_complete_for::<RecordOutcome>();
     golden.hold(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), "golden");

@@ -23,6 +23,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
+use crate::chunks::Chunks;
 use crate::error::{Error, ProposeError};
 use crate::group::opening::{Leadership, Parts, open};
 use crate::group::options::Options;
@@ -124,6 +125,11 @@ impl Coordinator {
     /// The version in which this node writes what more than two nodes see. The cluster's version is not below it.
     pub fn version(&self) -> Version {
         self.inner.parts.shared.version()
+    }
+
+    /// The chunks of the ledger that have left the state.
+    pub fn chunks(&self) -> &Chunks {
+        &self.inner.parts.chunks
     }
 
     /// The wall clock that entries are stamped with.

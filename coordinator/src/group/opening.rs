@@ -13,6 +13,7 @@ use openraft::storage::RaftLogStorage;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::chunks::Chunks;
 use crate::error::Error;
 use crate::group::options::Options;
 use crate::group::raft::{self, SnapshotMeta, TypeConfig};
@@ -50,6 +51,8 @@ pub struct Parts {
     pub now: Now,
     /// The state that readers share.
     pub shared: Arc<SharedState>,
+    /// What has left the ledger.
+    pub chunks: Chunks,
     /// Where single records go.
     pub batcher: LedgerBatcher,
     /// Set while the disk is nearly full.
@@ -76,7 +79,8 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     let log = Log::open(&log_folder, node_id.0, options.on_fault.clone())?;
     let snapshots = Snapshots::open(&options.data_dir.join("snapshots"))?;
     let restored = restore(&log, &snapshots)?;
-    let machine = Machine::new(snapshots, restored, log.version());
+    let chunks = Chunks::open(&options.data_dir.join("ledger"))?;
+    let machine = Machine::new(snapshots, chunks.clone(), restored, log.version());
     let shared = machine.shared();
     let network = Network::new(transport, shared.clone());
     let raft = Raft::new(node_id.0, Arc::new(config), network, wrap(log), machine)
@@ -95,7 +99,7 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     tokio::spawn(watch_leader(raft.clone(), sender, options.on_fault.clone()));
     let now = options.now.clone();
     let batcher = LedgerBatcher::start(raft.clone(), now.clone(), shared.clone());
-    Ok(Parts { node_id, now, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
+    Ok(Parts { node_id, now, chunks, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
 }
 
 /// The state of the newest snapshot that can be used. The log must go on where it ends. Newer ones are set aside.

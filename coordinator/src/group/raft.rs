@@ -58,7 +58,7 @@ impl fmt::Debug for Proposal {
 impl fmt::Display for Proposal {
     /// openraft writes this into its traces. A command's content must not stand there.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.command.is_ledger() { "ledger records" } else { "command" })
+        f.write_str(if self.0.command.leaves_galleries() { "ledger or time" } else { "command" })
     }
 }
 

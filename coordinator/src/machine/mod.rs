@@ -14,13 +14,14 @@ use cluster_config::canary::{Canaries, Canary, planted};
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
 use cluster_config::versions::Version;
 use cluster_config::wire::codec;
-use coordinator_core::State;
+use coordinator_core::{Command, Outcome, State, ledger};
 use futures::{Stream, StreamExt as _};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
+use crate::chunks::Chunks;
 use crate::error::{Error, chain};
 use crate::group::raft::{LogId, Peer, SNAPSHOT_AFTER_ENTRIES, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::machine::snapshot::{Snapshots, Stored};
@@ -141,6 +142,7 @@ impl SharedState {
 pub struct Machine {
     shared: Arc<SharedState>,
     snapshots: Snapshots,
+    chunks: Chunks,
     /// No snapshot is made before this entry: the last one could not be kept.
     deferred_until: Arc<AtomicU64>,
 }
@@ -148,14 +150,36 @@ pub struct Machine {
 impl Machine {
     /// A machine that goes on from `restored`, or from nothing, and keeps its snapshots in `snapshots`. openraft
     /// replays the log, whose newest entries are of version `written`.
-    pub fn new(snapshots: Snapshots, restored: Option<(SnapshotMeta, State)>, written: Option<Version>) -> Self {
+    pub fn new(
+        snapshots: Snapshots,
+        chunks: Chunks,
+        restored: Option<(SnapshotMeta, State)>,
+        written: Option<Version>,
+    ) -> Self {
         let shared = Arc::new(SharedState::default());
         shared.raise_version(written);
         if let Some((meta, state)) = restored {
             shared.raise_version(state.version());
             *shared.write() = Applied { state, last: meta.last_log_id, membership: meta.last_membership };
         }
-        Self { shared, snapshots, deferred_until: Arc::default() }
+        Self { shared, snapshots, chunks, deferred_until: Arc::default() }
+    }
+
+    /// Applies an entry. The records of a chunk that leaves the state wait to be written.
+    fn apply_one(&self, state: &mut State, entry: &coordinator_core::Entry, canaries: Canaries) -> Outcome {
+        let sealed = match &entry.command {
+            Command::Ledger(ledger::Command::Seal { chunk, .. }) => {
+                state.ledger().full(*chunk).map(|full| (*chunk, full))
+            }
+            _ => None,
+        };
+        let outcome = state.apply(entry, canaries);
+        if let Some((chunk, full)) = sealed
+            && let Some(line) = state.ledger().line(chunk)
+        {
+            self.chunks.sealed(chunk, full, *line);
+        }
+        outcome
     }
 
     /// The part that readers use.
@@ -186,6 +210,7 @@ pub struct Frozen {
     version: Version,
     meta: SnapshotMeta,
     snapshots: Snapshots,
+    chunks: Chunks,
     deferred_until: Arc<AtomicU64>,
 }
 
@@ -209,8 +234,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Frozen {
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
         let state = self.state.take().ok_or_else(|| io::Error::other("a snapshot builder is used once"))?;
         let (meta, version, snapshots) = (self.meta.clone(), self.version, self.snapshots.clone());
-        let deferred_until = self.deferred_until.clone();
+        let (chunks, deferred_until) = (self.chunks.clone(), self.deferred_until.clone());
         let stored = blocking(move || {
+            // What has left the state is in files before a snapshot is without it.
+            chunks.flush()?;
             let index = meta.last_log_id.map_or(0, |id| id.index);
             match keep(state, version, meta, &snapshots) {
                 // What a disk holds that fails is unknown: the node ends.
@@ -265,11 +292,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 let outcome = match &entry.payload {
                     EntryPayload::Blank => None,
                     EntryPayload::Normal(proposal) => {
-                        if !proposal.0.command.is_ledger() {
+                        if !proposal.0.command.leaves_galleries() {
                             changed = Some(log_id.index);
                         }
                         written = Some(proposal.0.version);
-                        Some(applied.state.apply(&proposal.0, canaries))
+                        Some(self.apply_one(&mut applied.state, &proposal.0, canaries))
                     }
                     EntryPayload::Membership(membership) => {
                         applied.membership = StoredMembership::new(Some(log_id), membership.clone());
@@ -304,6 +331,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             version: self.shared.version(),
             meta: SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership.clone() },
             snapshots: self.snapshots.clone(),
+            chunks: self.chunks.clone(),
             deferred_until: self.deferred_until.clone(),
         }
     }

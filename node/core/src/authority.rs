@@ -58,6 +58,7 @@ pub fn judge(
         | peer::Request::Search(_)
         | peer::Request::Build(_)
         | peer::Request::ReadIndex
+        | peer::Request::FetchChunk(_)
         | peer::Request::Vouch(_) => Ok(()),
     }
 }
@@ -133,6 +134,7 @@ fn by(command: &Command) -> By<'_> {
         },
         Command::Placement(_) => By::Leader,
         Command::Ledger(ledger::Command::Record(records)) => By::Records(records),
+        Command::Ledger(ledger::Command::Seal { .. } | ledger::Command::Expire(_)) | Command::Clock(_) => By::Leader,
         #[cfg(feature = "next")]
         Command::Ledger(ledger::Command::Amend(_)) => By::Right(Ask::Amend),
         Command::Retention(retention::Command::Receipt { node, .. }) => By::Node(*node),

@@ -17,6 +17,7 @@ use super::pages::{gallery, page, unknown, unknown_device};
 use super::status::status;
 use crate::engine::EngineHandle;
 use crate::gallery::directory::Directory;
+use crate::group::chunks::ChunkFiles;
 use crate::group::leader::Leader;
 use crate::group::proposer::{CHANGE_TIMEOUT, Proposer};
 use crate::manifest::submit::Submissions;
@@ -34,6 +35,8 @@ pub struct Operators {
     pub leader: Leader,
     /// Manifests.
     pub submissions: Submissions,
+    /// Files of the ledger.
+    pub chunks: Arc<ChunkFiles>,
     /// The shards that run here.
     pub directory: Arc<Directory>,
     /// What scores here.
@@ -66,7 +69,7 @@ impl Operators {
                 Response::Gallery(shown.ok_or_else(|| unknown(id))?)
             }
             Request::LedgerPage { from, limit } => {
-                Response::LedgerPage(coordinator.with_state(|s| page(s, from, limit)))
+                Response::LedgerPage(page(coordinator, &self.chunks, from, limit).await?)
             }
             Request::PolicyShow => Response::Policy(coordinator.with_state(|state| state.policy().clone())),
             Request::Metrics => {

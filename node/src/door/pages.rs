@@ -5,9 +5,12 @@ use cluster_config::ids::{DeviceId, JourneyId};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::wire::operator::{Gallery, LedgerPage, LedgerRecord, Receipt, Shard};
 use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator::Coordinator;
 use coordinator_core::State;
+use coordinator_core::ledger::{CHUNK_RECORDS, Place};
 
 use crate::gallery::directory::Directory;
+use crate::group::chunks::ChunkFiles;
 
 /// Records in one page at most: a page stays far below the operators' frame.
 const PAGE_RECORDS_MAX: u32 = 10_000;
@@ -56,17 +59,44 @@ pub fn gallery(directory: &Directory, state: &State, id: JourneyId) -> Option<Ga
         departs_at: plan.departs_at,
         status: committed.status(),
         people: if is_building { plan.people } else { committed.counts().people },
-        boarded: state.ledger().boardings(plan.id),
+        boarded: state.boardings(plan.id),
         shards: shards.collect(),
     })
 }
 
-/// Records of the ledger from a position on.
-pub fn page(state: &State, from: u64, limit: u32) -> LedgerPage {
-    let until = from.saturating_add(u64::from(limit.min(PAGE_RECORDS_MAX)));
-    let records: Vec<LedgerRecord> = (from..until)
-        .map_while(|position| state.ledger().get(position).map(|record| record.exported(position)))
-        .collect();
-    let next = from + records.len() as u64;
-    LedgerPage { records, next: (next < state.ledger().len()).then_some(next) }
+/// Records of the ledger from a position on, those in files included; a page ends where a file does.
+///
+/// # Errors
+/// Where a file is not here and cannot be fetched.
+pub async fn page(
+    coordinator: &Coordinator,
+    chunks: &ChunkFiles,
+    from: u64,
+    limit: u32,
+) -> Result<LedgerPage, Refusal> {
+    let limit = limit.min(PAGE_RECORDS_MAX) as usize;
+    let sealed = coordinator.with_state(|state| match state.ledger().place(from) {
+        Some(Place::Sealed(chunk, line)) => Some((chunk, line)),
+        Some(Place::Here(_)) | None => None,
+    });
+    let (records, next): (Vec<LedgerRecord>, u64) = match sealed {
+        None => coordinator.with_state(|state| {
+            let here = (from..).take(limit).map_while(|at| state.ledger().get(at).map(|record| record.exported(at)));
+            let records: Vec<LedgerRecord> = here.collect();
+            let next = from + records.len() as u64;
+            (records, next)
+        }),
+        Some((chunk, line)) => {
+            let first = chunk * CHUNK_RECORDS as u64;
+            let end = first + CHUNK_RECORDS as u64;
+            // Of a chunk whose time is over there are no records any more.
+            let all = if line.is_removed { Vec::new() } else { chunks.records(chunk, line).await? };
+            let wanted = (first..).zip(&all).skip((from - first) as usize).take(limit);
+            let records: Vec<LedgerRecord> = wanted.map(|(at, record)| record.exported(at)).collect();
+            let next = if line.is_removed { end } else { from + records.len() as u64 };
+            (records, next)
+        }
+    };
+    let len = coordinator.with_state(|state| state.ledger().len());
+    Ok(LedgerPage { records, next: (next < len).then_some(next) })
 }

@@ -16,6 +16,7 @@ use crate::gallery::directory::Directory;
 use crate::gallery::messages::{Fetch, Store};
 use crate::gallery::orders::Orders;
 use crate::gallery::search::Searches;
+use crate::group::chunks::ChunkFiles;
 use crate::group::leader::Leader;
 use crate::group::presence::Presence;
 use crate::group::{freshness, proposer};
@@ -38,6 +39,8 @@ pub struct Peers {
     pub orders: Orders,
     /// The actors of the shards that run here.
     pub directory: Arc<Directory>,
+    /// Files of the ledger.
+    pub chunks: Arc<ChunkFiles>,
     /// Rosters.
     pub contents: Arc<Contents>,
 }
@@ -94,6 +97,7 @@ impl Peers {
             peer::Request::FetchRoster { shard, version_min } => {
                 peer::Response::Segment(self.contents.roster_here(shard, version_min).await?)
             }
+            peer::Request::FetchChunk(hash) => peer::Response::Chunk(self.chunks.serve(hash).await?),
             peer::Request::ReadIndex => peer::Response::ReadIndex(freshness::read_index(&self.coordinator).await?),
             peer::Request::ForLeader { actor, request } => {
                 peer::Response::ForLeader(self.leader.answer(actor, request).await)

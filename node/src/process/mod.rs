@@ -76,6 +76,8 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         proposer,
         leader,
         contents,
+        upkeep: _upkeep,
+        chunks,
         directory,
         keeper,
         service,
@@ -90,6 +92,7 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     tokio::spawn(loops::look_for_trouble(contents, found));
     tokio::spawn(loops::report(coordinator.clone(), links, directory, incarnation, planner, troubles));
     tokio::spawn(loops::cut_off_revoked(coordinator.clone(), revoked, connections));
+    tokio::spawn(chunks.keep_complete());
     tokio::spawn(observe::upkeep(metrics));
     tokio::spawn(identity.watch());
     tracing::info!(node = %me, listen = %node.listen, "listening");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::{ArbiterHandle, Recipient};
 use cluster_config::file::Configuration;
 use cluster_config::ids::Incarnation;
-use coordinator::{Coordinator, Planner};
+use coordinator::{Coordinator, Planner, Upkeep};
 use metrics_exporter_prometheus::PrometheusHandle;
 use node_link::PeerLinks;
 use tokio::runtime::Handle;
@@ -26,6 +26,7 @@ use crate::gallery::keeper::{Keeper, Reconcile};
 use crate::gallery::orders::Orders;
 use crate::gallery::search::Searches;
 use crate::gallery::store::Store;
+use crate::group::chunks::ChunkFiles;
 use crate::group::freshness::Freshness;
 use crate::group::leader::Leader;
 use crate::group::presence::Presence;
@@ -56,6 +57,10 @@ pub struct Parts {
     pub leader: Leader,
     /// What is kept of shards on the disk.
     pub contents: Arc<Contents>,
+    /// What is done by the time.
+    pub upkeep: Upkeep,
+    /// Files of the ledger.
+    pub chunks: Arc<ChunkFiles>,
     /// The shards that run here.
     pub directory: Arc<Directory>,
     /// What makes these fit the replicated state.
@@ -91,6 +96,7 @@ impl Parts {
         };
         let coordinator = Coordinator::start(options, Arc::new(RaftLinks(peer_links.clone())))?;
         let planner = Arc::new(Planner::start(coordinator.clone())?);
+        let upkeep = Upkeep::start(coordinator.clone())?;
         let incarnation = folder::begin_incarnation(&node.data_dir)?;
         let presence =
             Arc::new(Presence::new(coordinator.clone(), peer_links.clone(), incarnation, cluster.fingerprint()));
@@ -100,6 +106,7 @@ impl Parts {
         let proposer = Proposer::start(coordinator.clone(), links.clone(), &network);
         let freshness = Arc::new(Freshness::new(coordinator.clone(), links.clone()));
         let leader = Leader::new(coordinator.clone(), links.clone(), presence.clone());
+        let chunks = Arc::new(ChunkFiles::new(coordinator.clone(), links.clone()));
         let directory = Arc::new(Directory::default());
         let contents = Contents::new(coordinator.clone(), links.clone(), store, directory.clone(), network.clone());
         let contents = Arc::new(contents);
@@ -135,6 +142,7 @@ impl Parts {
             orders: orders.clone(),
             directory: directory.clone(),
             contents: contents.clone(),
+            chunks: chunks.clone(),
         };
         let submissions = Submissions {
             coordinator: coordinator.clone(),
@@ -150,6 +158,7 @@ impl Parts {
             proposer: proposer.clone(),
             leader: leader.clone(),
             submissions,
+            chunks: chunks.clone(),
             directory: directory.clone(),
             engine,
             metrics,
@@ -165,6 +174,8 @@ impl Parts {
             proposer,
             leader,
             contents,
+            upkeep,
+            chunks,
             directory,
             keeper,
             service,

@@ -19,7 +19,8 @@ use cluster_config::wire::peer::{self, BuildOrder, RaftCall, Request};
 use cluster_config::wire::{Channel, Refusal, codec, gate, operator};
 use coordinator_core::placement::{Change, Placement};
 use coordinator_core::{
-    Command, Entry, Outcome, State, galleries, journeys, membership, placement, policy, retention, revocations,
+    Command, Entry, Outcome, State, clock, galleries, journeys, ledger, membership, placement, policy, retention,
+    revocations,
 };
 use node_core::authority;
 use node_population::model;
@@ -46,6 +47,9 @@ pub fn forged_commands(victim: NodeId, shard: ShardId) -> Vec<(Actor, Command)> 
         (operator, plan.into()),
         (forged, receipt.into()),
         (forged, Command::record(Vec::new())),
+        (forged, ledger::Command::Seal { chunk: 0, hash: ContentHash::default(), version: Version::CURRENT }.into()),
+        (operator, ledger::Command::Expire(0).into()),
+        (operator, clock::Command::Advance(UnixMs(u64::MAX)).into()),
         (forged, policy::Command::Set(policy.clone()).into()),
         (gate, policy::Command::Set(policy).into()),
         (gate, membership::Command::SetDraining { node: victim, draining: true }.into()),
@@ -101,6 +105,7 @@ pub fn members_only(shard: ShardId) -> Vec<(String, Request)> {
         ("search".to_owned(), Request::Search(search)),
         ("build".to_owned(), Request::Build(build)),
         ("read index".to_owned(), Request::ReadIndex),
+        ("chunk".to_owned(), Request::FetchChunk(ContentHash([9; 32]))),
         ("vouch".to_owned(), Request::Vouch(NodeId(1))),
     ]
 }
@@ -222,6 +227,7 @@ fn kind(request: &Request) -> &'static str {
         Request::ForLeader { .. } => "for the leader",
         Request::FetchRoster { .. } => "roster",
         Request::ReadIndex => "read index",
+        Request::FetchChunk(_) => "chunk",
         Request::Vouch(_) => "vouch",
     }
 }

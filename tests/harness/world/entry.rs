@@ -274,6 +274,7 @@ impl World {
             | peer::Request::Raft { .. }
             | peer::Request::Report(_)
             | peer::Request::Vouch(_)
+            | peer::Request::FetchChunk(_)
             | peer::Request::ForLeader { .. } => {
                 let problem = "the world's nodes do not send this here";
                 Err(Refusal::new(RefusalCode::BadValue, "request", problem, "send it in a cluster of processes"))

@@ -389,7 +389,7 @@ impl World {
             let applied = match &*entry.payload {
                 Payload::Command(bytes) => {
                     let stamped: Entry = codec::decode(bytes, PEER_FRAME_BYTES_MAX).expect("an entry decodes");
-                    changed |= !stamped.command.is_ledger();
+                    changed |= !stamped.command.leaves_galleries();
                     let outcome = node.with(|process| process.state.apply(&stamped, Canaries::of_process()));
                     outcome.map(|outcome| (stamped.command, outcome))
                 }

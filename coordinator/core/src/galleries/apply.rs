@@ -8,7 +8,7 @@ use cluster_config::limits::GALLERY_PARTS_MAX;
 use cluster_config::wire::{Fix, RefusalCode};
 
 use super::command::{Command, Commit};
-use super::state::Gallery;
+use super::state::{Closed, Gallery};
 use crate::outcome::Outcome;
 use crate::state::State;
 
@@ -55,10 +55,12 @@ fn close_standing(state: &mut State, id: StandingId, canaries: Canaries) -> Outc
 /// Ends a gallery: it is not searched any more, nobody is to hold it, and who held it owes a receipt. False where it is
 /// not known.
 pub(crate) fn close(state: &mut State, id: GalleryId, canaries: Canaries) -> bool {
+    let boardings = id.journey().map_or(0, |journey| state.ledger.boardings(journey));
+    let closed = Closed { at: state.clock.now(), boardings };
     let shards: Vec<ShardId> = state.galleries.shards(id).map(|(shard, _)| shard).collect();
     let Some(gallery) = state.galleries.get_mut(id) else { return false };
     if gallery.is_open() {
-        gallery.begin_closing();
+        gallery.begin_closing(closed);
         gallery.settle_purge(canaries);
         state.blueprint.remove(&shards);
     }

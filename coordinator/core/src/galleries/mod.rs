@@ -6,4 +6,4 @@ mod state;
 
 pub(crate) use apply::{apply, close};
 pub use command::{Command, Commit};
-pub use state::{Galleries, Gallery, Part, Receipt};
+pub use state::{Closed, Galleries, Gallery, Part, Receipt};

@@ -44,13 +44,23 @@ pub struct Gallery {
     model: ModelVersion,
     status: JourneyStatus,
     parts: Vec<Part>,
+    closed: Option<Closed>,
+}
+
+/// The end of a gallery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Since when, by the state's time.
+    pub at: UnixMs,
+    /// People of its journey who had boarded by then, those out of scope included.
+    pub boardings: u32,
 }
 
 impl Gallery {
     /// A gallery of which nothing is built yet.
     pub(crate) fn new(modality: Modality, model: ModelVersion, parts: u16) -> Self {
         let parts = vec![Part::default(); usize::from(parts)];
-        Self { modality, model, status: JourneyStatus::Building, parts }
+        Self { modality, model, status: JourneyStatus::Building, parts, closed: None }
     }
 
     /// Where it stands.
@@ -110,8 +120,14 @@ impl Gallery {
         }
     }
 
-    pub(super) fn begin_closing(&mut self) {
+    pub(super) fn begin_closing(&mut self, closed: Closed) {
         self.status = JourneyStatus::Closing;
+        self.closed = Some(closed);
+    }
+
+    /// Its end, where it has come.
+    pub fn closed(&self) -> Option<Closed> {
+        self.closed
     }
 
     /// A closed gallery whose every holder has answered is purged.

@@ -1,5 +1,7 @@
 //! Commands about the ledger.
 
+use cluster_config::ids::ContentHash;
+use cluster_config::versions::Version;
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
@@ -9,6 +11,16 @@ use super::record::Record;
 pub enum Command {
     /// Encounters, in this order.
     Record(Vec<Record>),
+    /// A chunk whose journeys are all settled leaves the state. The leader has its file.
+    Seal {
+        chunk: u64,
+        /// SHA-256 of the file.
+        hash: ContentHash,
+        /// The version in which the file is written.
+        version: Version,
+    },
+    /// The time of a sealed chunk is over: its file is removed, and its line stays.
+    Expire(u64),
     /// A correction of one of them.
     #[cfg(feature = "next")]
     Amend(#[serde(with = "cluster_config::versions::OnlySince::<2>")] cluster_config::decision::Amendment),

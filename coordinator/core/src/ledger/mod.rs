@@ -9,4 +9,4 @@ mod state;
 pub(crate) use apply::apply;
 pub use command::Command;
 pub use record::{Record, RecordOutcome};
-pub use state::Ledger;
+pub use state::{CHUNK_RECORDS, Full, Ledger, Line, Place};

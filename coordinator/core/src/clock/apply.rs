@@ -1,0 +1,11 @@
+//! How commands about time are applied.
+
+use super::command::Command;
+use crate::outcome::Outcome;
+use crate::state::State;
+
+pub(crate) fn apply(state: &mut State, command: &Command) -> Outcome {
+    let Command::Advance(now) = command;
+    state.clock.advance(*now);
+    Outcome::Done
+}

@@ -1,0 +1,104 @@
+//! What is done once a second by the time, on a thread of its own: the leader proposes what is due and seals chunks of
+//! the ledger; every node writes the files of what was sealed.
+
+use std::time::Duration;
+
+use cluster_config::actor::Actor;
+use coordinator_core::{Command, Outcome, ledger, upkeep};
+use tokio::sync::oneshot;
+
+use crate::chunks;
+use crate::error::{Error, chain};
+use crate::group::coordinator::Coordinator;
+
+/// Between two rounds.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Chunks that one round seals at most: each is a file to be written by every node. So many are 65,000 records a
+/// second.
+const SEALED_MAX: usize = 16;
+
+/// The running loop. It ends when this is dropped.
+pub struct Upkeep {
+    _stop: oneshot::Sender<()>,
+}
+
+impl Upkeep {
+    /// Starts the loop.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] where the thread cannot be started.
+    pub fn start(coordinator: Coordinator) -> Result<Self, Error> {
+        let failed = |error: std::io::Error| Error::Stopped(format!("upkeep thread: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+        let (stop, stopped) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("upkeep".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = run(&coordinator) => {}
+                        _ = stopped => {}
+                    }
+                });
+            })
+            .map_err(failed)?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+async fn run(coordinator: &Coordinator) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = round(coordinator).await {
+            let error = chain(&error);
+            tracing::error!(error, "chunks of the ledger are not sealed or not written; it is tried again");
+        }
+    }
+}
+
+/// One round.
+///
+/// # Errors
+/// [`Error::Disk`], [`Error::Corrupt`], [`Error::Message`]: the chunk stays where it is.
+pub async fn round(coordinator: &Coordinator) -> Result<(), Error> {
+    coordinator.chunks().flush()?;
+    if !coordinator.is_leader() {
+        return Ok(());
+    }
+    let due = coordinator.with_state(|state| upkeep::due(state, &[coordinator.now()]));
+    for command in due {
+        if !propose(coordinator, command).await {
+            return Ok(());
+        }
+    }
+    let mut from = 0;
+    for _ in 0..SEALED_MAX {
+        let settled = coordinator.with_state(|s| s.ledger().first_settled(from, |journey| s.is_settled(journey)));
+        let Some((chunk, full)) = settled else { break };
+        let version = coordinator.version();
+        let hash = coordinator.chunks().keep(&chunks::encode(chunk, &full.records, version)?)?;
+        if !propose(coordinator, ledger::Command::Seal { chunk, hash, version }.into()).await {
+            break;
+        }
+        from = chunk + 1;
+    }
+    coordinator.chunks().flush()
+}
+
+async fn propose(coordinator: &Coordinator, command: Command) -> bool {
+    match coordinator.propose(Actor::node(coordinator.node_id()), command).await {
+        Ok(Outcome::Refused(refusal)) => {
+            // The state has moved on meanwhile; the next round starts from there.
+            tracing::debug!(?refusal, "what was due was refused");
+            false
+        }
+        Ok(_) => true,
+        Err(error) => {
+            tracing::debug!(%error, "what was due was not committed");
+            false
+        }
+    }
+}
