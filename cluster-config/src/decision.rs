@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "next")]
 use crate::ids::EncounterId;
-use crate::ids::SubjectId;
+use crate::ids::{PersonMark, SubjectId};
 
 /// What the gate does next (R24).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ pub struct Confirmed {
 pub struct Candidate {
     /// The person.
     pub subject: SubjectId,
+    /// What stands for the person in the ledger where their subject id may not.
+    pub mark: PersonMark,
     /// The person's number on the manifest, from 1.
     pub manifest_ordinal: u32,
     /// Cosine similarity, -1 to 1.

@@ -362,6 +362,12 @@ impl fmt::Debug for RequestDigest {
     }
 }
 
+/// Stands for one person of a gallery where nothing may tell who they are: a keyed hash of their subject id. The key
+/// lies in the gallery's segments alone, so that the purge of the gallery makes noise of every mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct PersonMark(pub [u8; 16]);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -164,8 +164,13 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.response.chunk", &peer::Response::Chunk(vec![6, 5]));
     golden.add("peer.request.vouch", &peer::Request::Vouch(NodeId(4)));
 
-    let candidate =
-        cluster_config::decision::Candidate { subject: SubjectId(5), manifest_ordinal: 6, score: 0.75, in_scope: true };
+    let candidate = cluster_config::decision::Candidate {
+        subject: SubjectId(5),
+        mark: PersonMark([7; 16]),
+        manifest_ordinal: 6,
+        score: 0.75,
+        in_scope: true,
+    };
     let found = peer::ShardFound {
         node: NodeId(1),
         epoch: Epoch(2),

@@ -12,7 +12,8 @@ use cluster_config::decision::{Directive, Reason};
 use cluster_config::device::{Device, DeviceKind, Ownership, Place, Touchpoint};
 use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::{
-    ContentHash, EncounterId, Epoch, GalleryVersion, Generation, Incarnation, NodeId, RequestDigest, SubjectId, UnixMs,
+    ContentHash, EncounterId, Epoch, GalleryVersion, Generation, Incarnation, NodeId, PersonMark, RequestDigest,
+    SubjectId, UnixMs,
 };
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
@@ -65,6 +66,7 @@ fn record() -> Record {
         directive: Directive::Proceed,
         reason: Reason::Matched,
         subject: Some(SubjectId(u64::MAX)),
+        mark: Some(PersonMark([8; 16])),
         manifest_ordinal: Some(17),
         epoch: Epoch(4),
         gallery_version: GalleryVersion(5),

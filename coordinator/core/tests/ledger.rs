@@ -1,7 +1,9 @@
 //! The ledger as promised: P1's exactly once, R4's crossings, and snapshots that read back alike.
 
 use cluster_config::decision::{Directive, Reason};
-use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, JourneyId, RequestDigest, SubjectId, UnixMs};
+use cluster_config::ids::{
+    EncounterId, Epoch, GalleryVersion, JourneyId, PersonMark, RequestDigest, SubjectId, UnixMs,
+};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, State, journeys};
 
 mod support;
@@ -79,6 +81,24 @@ fn people_out_of_scope_board_without_a_crossing() {
     assert_eq!(stored.directive, Directive::Proceed);
     assert!(!stored.is_crossing());
     assert_eq!(state.ledger().boardings(id()), 1);
+}
+
+/// P1, F8: the mark of somebody out of scope says who boarded and not who that is. A correction that brings a person
+/// into scope, or out of it, does not let them board again.
+#[test]
+fn nobody_boards_twice_whether_in_scope_or_out_of_it_or_once_this_and_once_that() {
+    let marked = |encounter, subject| Record { mark: Some(PersonMark([7; 16])), ..boarding(encounter, subject) };
+    for (first, second) in [(None, None), (None, Some(7)), (Some(7), None), (Some(7), Some(7))] {
+        let mut state = state();
+        record(&mut state, marked(1, first));
+        let RecordOutcome::Stored(again) = record(&mut state, marked(2, second)) else { panic!("not stored") };
+        assert_eq!((again.directive, again.reason), (Directive::Wait, Reason::AlreadyBoarded), "{first:?} {second:?}");
+        assert_eq!((again.mark, again.subject), (None, None));
+        let other = Record { mark: Some(PersonMark([8; 16])), ..boarding(3, None) };
+        let RecordOutcome::Stored(other) = record(&mut state, other) else { panic!("not stored") };
+        assert_eq!(other.directive, Directive::Proceed);
+        assert_eq!(state.ledger().boardings(id()), 2);
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt
 
 #[cfg(test)]
 mod tests {
-    use cluster_config::ids::SubjectId;
+    use cluster_config::ids::{PersonMark, SubjectId};
 
     use super::*;
 
@@ -94,7 +94,13 @@ mod tests {
     }
 
     fn candidate(subject: u64, score: f32) -> Candidate {
-        Candidate { subject: SubjectId(subject), manifest_ordinal: subject as u32, score, in_scope: true }
+        Candidate {
+            subject: SubjectId(subject),
+            mark: PersonMark::default(),
+            manifest_ordinal: subject as u32,
+            score,
+            in_scope: true,
+        }
     }
 
     #[test]

@@ -180,6 +180,7 @@ pub fn after_search(
         directive: verdict.directive,
         reason: verdict.reason,
         subject: known.map(|who| who.subject),
+        mark: verdict.who.map(|who| who.mark),
         manifest_ordinal: known.map(|who| who.manifest_ordinal),
         epoch: merged.epoch,
         gallery_version: merged.version,

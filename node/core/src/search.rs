@@ -72,7 +72,7 @@ pub fn merge(parts: Vec<ShardFound>, canaries: Canaries) -> Option<Merged> {
 
 #[cfg(test)]
 mod tests {
-    use cluster_config::ids::SubjectId;
+    use cluster_config::ids::{PersonMark, SubjectId};
 
     use super::*;
 
@@ -102,6 +102,7 @@ mod tests {
     fn parts_are_merged_by_score_whatever_their_order() {
         let candidate = |subject, score| Candidate {
             subject: SubjectId(subject),
+            mark: PersonMark::default(),
             manifest_ordinal: subject as u32,
             score,
             in_scope: true,
@@ -118,6 +119,7 @@ mod tests {
     fn equals_are_told_apart_by_subject_and_then_by_manifest_number() {
         let candidate = |subject, manifest_ordinal| Candidate {
             subject: SubjectId(subject),
+            mark: PersonMark::default(),
             manifest_ordinal,
             score: 0.5,
             in_scope: true,

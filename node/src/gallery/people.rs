@@ -40,6 +40,8 @@ pub struct Sources<'a> {
     pub boarded: BTreeMap<u32, SubjectId>,
     /// Whether anybody has boarded.
     pub has_boarded: bool,
+    /// Whether anybody has who is not among `boarded`, being out of scope.
+    pub has_unnamed_boarded: bool,
 }
 
 impl<'a> Sources<'a> {
@@ -74,6 +76,8 @@ impl<'a> Sources<'a> {
         let journey = shard.journey();
         let plan = journey.and_then(|id| state.journeys().get(id));
         let is_any_lost = parts.iter().any(|part| matches!(part, Part::Lost { .. }));
+        let boarded = journey.filter(|_| is_any_lost).map(|id| state.ledger().boarded(id)).unwrap_or_default();
+        let boardings = journey.map_or(0, |id| state.ledger().boardings(id));
         Self {
             holdings,
             policy: state.policy().clone(),
@@ -82,8 +86,9 @@ impl<'a> Sources<'a> {
             dims,
             parts,
             numbered_by: numbered_by(own).unwrap_or_default(),
-            boarded: journey.filter(|_| is_any_lost).map(|id| state.ledger().boarded(id)).unwrap_or_default(),
-            has_boarded: journey.is_some_and(|id| state.ledger().boardings(id) > 0),
+            has_boarded: boardings > 0,
+            has_unnamed_boarded: boardings as usize > boarded.len(),
+            boarded,
         }
     }
 }
@@ -125,11 +130,18 @@ pub fn build(
         dims: sources.dims as u32,
         manifest: order.manifest,
         numbered_by,
+        mark_key: head_before.map_or_else(|| new_key(dice), |head| head.mark_key),
         people: next.people,
         left: next.left,
         owners,
     };
     Ok((head, values))
+}
+
+fn new_key(dice: &mut dyn FnMut() -> u64) -> [u8; 32] {
+    let mut key = [0; 32];
+    key.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&dice().to_le_bytes()));
+    key
 }
 
 /// The people of a version.
@@ -146,6 +158,7 @@ fn next(sources: &Sources<'_>, order: &BuildOrder, dice: &mut dyn FnMut() -> u64
         listing: order.listing,
         boarded: &sources.boarded,
         has_boarded: sources.has_boarded,
+        has_unnamed_boarded: sources.has_unnamed_boarded,
         policy: &sources.policy,
         departs_at: sources.departs_at,
         canaries: Canaries::of_process(),
@@ -309,6 +322,7 @@ mod tests {
             numbered_by: ContentHash::default(),
             boarded: BTreeMap::new(),
             has_boarded: false,
+            has_unnamed_boarded: false,
         };
         let mut drawn = u64::from(version) << 32;
         let mut dice = || {

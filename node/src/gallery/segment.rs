@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, hmac};
 use cluster_config::decision::Candidate;
 use cluster_config::gallery::GalleryCounts;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion};
+use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, PersonMark, SubjectId};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SHARD_PEOPLE_MAX, SHARD_ROWS_MAX};
 use cluster_config::versions::{Unknown, Version};
 use cluster_config::wire::codec;
@@ -61,6 +61,8 @@ pub struct Head {
     pub manifest: ContentHash,
     /// The whole list on which everybody who stands on it stands at their number; zero where there is none.
     pub numbered_by: ContentHash,
+    /// The key of the marks of its people; the same in all versions.
+    pub mark_key: [u8; 32],
     pub people: Vec<Enrolled>,
     /// People of earlier versions who are not expected any more. They have no templates; their subject ids are kept for
     /// when they come back, so that nobody ever has two to board with (P1).
@@ -103,6 +105,8 @@ pub struct Loaded {
     pub gallery: Arc<shaders::Gallery>,
     /// For each template the row of the gallery, in ascending order.
     rows: Vec<u32>,
+    /// What stands for each of the people in the ledger.
+    marks: Vec<PersonMark>,
 }
 
 impl Loaded {
@@ -111,12 +115,18 @@ impl Loaded {
         self.head.owners.iter().zip(&self.rows).map(|(owner, row)| (*owner as usize, self.gallery.row(*row as usize)))
     }
 
+    /// What stands for each of the people in the ledger, in their order.
+    pub fn marks(&self) -> &[PersonMark] {
+        &self.marks
+    }
+
     /// The person behind a template, with its score.
     pub fn candidate(&self, hit: &shaders::Hit) -> Option<Candidate> {
         let owner = *self.head.owners.get(self.rows.binary_search(&hit.row).ok()?)?;
         let enrolled = self.head.people.get(owner as usize)?;
         Some(Candidate {
             subject: enrolled.subject,
+            mark: *self.marks.get(owner as usize)?,
             manifest_ordinal: enrolled.person.manifest_ordinal,
             score: hit.score,
             in_scope: enrolled.in_scope,
@@ -198,7 +208,17 @@ pub fn decode(segment: &Segment, before: Option<&Loaded>) -> Result<Loaded, Erro
         None => shaders::Gallery::new(head.dims as usize, values).map(|gallery| (gallery, (0..rows as u32).collect())),
     }
     .map_err(Error::Templates)?;
-    Ok(Loaded { head, hash: segment.hash, gallery: Arc::new(gallery), rows })
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &head.mark_key);
+    let marks = head.people.iter().map(|enrolled| mark(&key, enrolled.subject)).collect();
+    Ok(Loaded { head, hash: segment.hash, gallery: Arc::new(gallery), rows, marks })
+}
+
+/// The first half of HMAC-SHA256 (FIPS 198-1) of a subject id.
+fn mark(key: &hmac::Key, subject: SubjectId) -> PersonMark {
+    let tag = hmac::sign(key, &subject.0.to_be_bytes());
+    let mut first = [0; 16];
+    first.copy_from_slice(&tag.as_ref()[..16]);
+    PersonMark(first)
 }
 
 #[cfg(test)]
@@ -206,7 +226,6 @@ mod tests {
     use std::path::Path;
 
     use cluster_config::gallery::{GalleryId, Modality};
-    use cluster_config::ids::SubjectId;
     use cluster_config::person::{Document, Person};
     use cluster_config::versions::golden::Golden;
 
@@ -239,6 +258,7 @@ mod tests {
             dims: 4,
             manifest: ContentHash([1; 32]),
             numbered_by: ContentHash([2; 32]),
+            mark_key: [9; 32],
             people: vec![enrolled.clone()],
             left: vec![enrolled],
             owners: vec![0],

@@ -211,8 +211,8 @@ impl Judge {
             let open = state.is_open(record.journey);
             assert!(open, "P1: encounter {} is recorded, and its journey is closed", record.encounter);
             self.requests.insert(record.encounter, record.request);
-            if record.is_crossing() {
-                self.people.crossed(record);
+            if record.directive == Directive::Proceed {
+                self.people.boarded(record);
             }
         }
         self.records = state.ledger().len();
@@ -350,7 +350,7 @@ impl Judge {
             }
         };
         let rows: Vec<Row> = loaded.templates().map(row).collect();
-        self.people.built(made.hash, &loaded.head, &rows);
+        self.people.built(made.hash, &loaded, &rows);
         self.segments.insert(made.hash, Rc::new(rows));
     }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use cluster_config::ids::{ContentHash, EncounterId, JourneyId, SubjectId};
+use cluster_config::ids::{ContentHash, EncounterId, JourneyId, PersonMark, SubjectId};
 use coordinator_core::Record;
-use node::gallery::segment::Head;
+use node::gallery::segment::Loaded;
 
 use super::content::Content;
 use super::lists::Message;
@@ -19,6 +19,8 @@ pub struct People {
     faces: BTreeMap<(JourneyId, Vec<u32>), usize>,
     /// Of each subject id its guest.
     subjects: BTreeMap<(JourneyId, SubjectId), usize>,
+    /// Of each mark its guest.
+    marks: BTreeMap<(JourneyId, PersonMark), usize>,
     /// The guests of whom there are templates.
     known: Vec<BTreeSet<usize>>,
     /// The encounter with which somebody crossed.
@@ -58,23 +60,29 @@ impl People {
     }
 
     /// A version was made.
-    pub fn built(&mut self, hash: ContentHash, head: &Head, rows: &[Row]) {
+    pub fn built(&mut self, hash: ContentHash, loaded: &Loaded, rows: &[Row]) {
+        let head = &loaded.head;
         let Some(journey) = head.shard.journey() else { return };
+        let marked: BTreeMap<SubjectId, PersonMark> =
+            head.people.iter().zip(loaded.marks()).map(|(enrolled, mark)| (enrolled.subject, *mark)).collect();
         for row in rows {
             let guest = self.guest(journey, row);
             let known = *self.subjects.entry((journey, row.subject)).or_insert(guest);
             assert_eq!(known, guest, "P1: {} of {journey} is one subject for two people", row.subject);
+            let known = *self.marks.entry((journey, marked[&row.subject])).or_insert(guest);
+            assert_eq!(known, guest, "P1: {} of {journey} has one mark for two people", row.subject);
         }
         if head.people.iter().any(|enrolled| enrolled.is_unsure) {
             self.unsure.insert(hash);
         }
     }
 
-    /// Somebody has crossed: nobody does so twice (P1).
-    pub fn crossed(&mut self, record: &Record) {
-        let Some(subject) = record.subject else { return };
-        let guest = self.of(record.journey, subject);
-        let guest = guest.unwrap_or_else(|| panic!("P1: {subject} of {} crossed, and nobody is that", record.journey));
+    /// Somebody has boarded, in scope or out of it: nobody does so twice (P1).
+    pub fn boarded(&mut self, record: &Record) {
+        let by_mark = record.mark.and_then(|mark| self.marks.get(&(record.journey, mark)).copied());
+        let guest = by_mark.unwrap_or_else(|| panic!("P1: {record:?} is a boarding of nobody"));
+        let by_subject = record.subject.map_or(Some(guest), |subject| self.of(record.journey, subject));
+        assert_eq!(by_subject, Some(guest), "P1: {record:?} is a boarding of two people");
         let before = self.crossed.insert((record.journey, guest), record.encounter);
         let again = before.filter(|before| *before != record.encounter);
         let journey = record.journey;

@@ -77,11 +77,12 @@ fn record(state: &mut State, new: &Record, canaries: Canaries) -> RecordOutcome 
         return RecordOutcome::NotOpen;
     }
     let mut stored = new.clone();
-    let again = stored.subject.is_some_and(|subject| state.ledger.has_boarded(stored.journey, subject));
+    let again = state.ledger.has_boarded(stored.journey, stored.subject, stored.mark);
     if stored.directive == Directive::Proceed && again && !canaries.has(Canary::SecondCrossing) {
         stored.directive = Directive::Wait;
         stored.reason = Reason::AlreadyBoarded;
         stored.subject = None;
+        stored.mark = None;
         stored.manifest_ordinal = None;
     }
     state.ledger.push(stored.clone());

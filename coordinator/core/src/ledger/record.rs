@@ -3,7 +3,7 @@
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{
-    DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, RequestDigest, SubjectId, UnixMs,
+    DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, PersonMark, RequestDigest, SubjectId, UnixMs,
 };
 use cluster_config::wire::operator::LedgerRecord;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub struct Record {
     pub reason: Reason,
     /// Who it is, where *proceed*; never set for people out of scope, who leave no trace (R3, R4).
     pub subject: Option<SubjectId>,
+    /// What stands for whoever boards, also where they are out of scope: nobody boards twice.
+    pub mark: Option<PersonMark>,
     /// The person's number on the manifest, under the same rule.
     pub manifest_ordinal: Option<u32>,
     /// Generation of ownership at the replica that searched.
@@ -57,6 +59,7 @@ impl Record {
             directive: Directive::Wait,
             reason: Reason::NoMatch,
             subject: None,
+            mark: None,
             manifest_ordinal: None,
             epoch: Epoch::default(),
             gallery_version: GalleryVersion::default(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cluster_config::decision::Directive;
-use cluster_config::ids::{ContentHash, EncounterId, JourneyId, SubjectId, UnixMs};
+use cluster_config::ids::{ContentHash, EncounterId, JourneyId, PersonMark, SubjectId, UnixMs};
 use cluster_config::versions::Version;
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,17 @@ pub enum Place<'a> {
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Index {
     positions: BTreeMap<EncounterId, u64>,
-    boarded: BTreeMap<JourneyId, BTreeMap<SubjectId, Option<u32>>>,
-    boardings: BTreeMap<JourneyId, u32>,
+    boarded: BTreeMap<JourneyId, Boarded>,
+}
+
+/// Who has boarded one journey. Nobody who is out of scope is among the subjects, and everybody is among the marks; a
+/// gallery whose people were lost knows those in scope by their subject ids again, and marks them anew.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Boarded {
+    /// With their numbers on the manifest.
+    subjects: BTreeMap<SubjectId, Option<u32>>,
+    marks: BTreeSet<PersonMark>,
+    boardings: u32,
 }
 
 /// The ledger as snapshots keep it: indexes are rebuilt.
@@ -114,10 +123,10 @@ impl Index {
     fn add(&mut self, position: u64, record: &Record) {
         self.positions.insert(record.encounter, position);
         if record.directive == Directive::Proceed {
-            *self.boardings.entry(record.journey).or_default() += 1;
-            if let Some(subject) = record.subject {
-                self.boarded.entry(record.journey).or_default().insert(subject, record.manifest_ordinal);
-            }
+            let boarded = self.boarded.entry(record.journey).or_default();
+            boarded.boardings += 1;
+            boarded.subjects.extend(record.subject.map(|subject| (subject, record.manifest_ordinal)));
+            boarded.marks.extend(record.mark);
         }
     }
 
@@ -128,17 +137,13 @@ impl Index {
         if record.directive != Directive::Proceed {
             return;
         }
-        let Some(boardings) = self.boardings.get_mut(&record.journey) else { return };
-        *boardings -= 1;
+        let Some(boarded) = self.boarded.get_mut(&record.journey) else { return };
+        boarded.boardings -= 1;
+        record.subject.map(|subject| boarded.subjects.remove(&subject));
+        record.mark.map(|mark| boarded.marks.remove(&mark));
         // A journey leaves as a whole, record by record: each is closed.
-        if *boardings == 0 {
-            self.boardings.remove(&record.journey);
-        }
-        if let (Some(boarded), Some(subject)) = (self.boarded.get_mut(&record.journey), record.subject) {
-            boarded.remove(&subject);
-            if boarded.is_empty() {
-                self.boarded.remove(&record.journey);
-            }
+        if boarded.boardings == 0 {
+            self.boarded.remove(&record.journey);
         }
     }
 }
@@ -177,21 +182,24 @@ impl Ledger {
         self.get(*self.index.positions.get(&encounter)?)
     }
 
-    /// Whether the person has boarded the journey.
-    pub fn has_boarded(&self, journey: JourneyId, subject: SubjectId) -> bool {
-        self.index.boarded.get(&journey).is_some_and(|boarded| boarded.contains_key(&subject))
+    /// Whether the person, by any of what stands for them, has boarded the journey.
+    pub fn has_boarded(&self, journey: JourneyId, subject: Option<SubjectId>, mark: Option<PersonMark>) -> bool {
+        self.index.boarded.get(&journey).is_some_and(|boarded| {
+            subject.is_some_and(|subject| boarded.subjects.contains_key(&subject))
+                || mark.is_some_and(|mark| boarded.marks.contains(&mark))
+        })
     }
 
     /// The people in scope who have boarded the journey, by their numbers on the manifest.
     pub fn boarded(&self, journey: JourneyId) -> BTreeMap<u32, SubjectId> {
-        let boarded = self.index.boarded.get(&journey).into_iter().flatten();
+        let boarded = self.index.boarded.get(&journey).into_iter().flat_map(|boarded| &boarded.subjects);
         boarded.filter_map(|(subject, ordinal)| ordinal.map(|ordinal| (ordinal, *subject))).collect()
     }
 
     /// People who have boarded the journey, those out of scope included; of a journey that has ended it counts those
     /// whose records are not sealed yet.
     pub fn boardings(&self, journey: JourneyId) -> u32 {
-        self.index.boardings.get(&journey).copied().unwrap_or(0)
+        self.index.boarded.get(&journey).map_or(0, |boarded| boarded.boardings)
     }
 
     /// The chunks that are sealed.

@@ -132,10 +132,10 @@ fn newcomers(
         };
         used.insert(number);
         if part == usize::from(question.part) {
-            let (known_by_number, is_unsure) = returned(question, place, number);
-            let subject = known_by_number.unwrap_or_else(|| SubjectId(dice()));
             let person = Person { manifest_ordinal: number, ..person.clone() };
             let in_scope = in_scope(question.policy, question.departs_at, &person);
+            let (known_by_number, is_unsure) = returned(question, place, number, in_scope);
+            let subject = known_by_number.unwrap_or_else(|| SubjectId(dice()));
             members.insert(entry, Enrolled { subject, person, in_scope, is_unsure });
         }
     }
@@ -153,12 +153,13 @@ fn is_first_list(roll: &Roll<'_>, entries: &[(Person, PersonKey)]) -> bool {
 }
 
 /// What is known of a newcomer who may be one of those who are lost: their subject id, where the ledger has it by their
-/// number; and whether nobody can say if they have boarded.
-fn returned(question: &Question<'_>, place: u32, number: u32) -> (Option<SubjectId>, bool) {
+/// number; and whether nobody can say if they have boarded. The ledger has nobody out of scope by a number.
+fn returned(question: &Question<'_>, place: u32, number: u32, in_scope: bool) -> (Option<SubjectId>, bool) {
     let has_boarded = question.has_boarded && !question.canaries.has(Canary::NewSubjects);
     let Some(is_numbered) = is_lost(question).filter(|_| has_boarded) else { return (None, false) };
     let subject = question.boarded.get(&place).copied().filter(|_| is_numbered && place == number);
-    (subject, !is_numbered)
+    let is_hidden = !in_scope && (question.has_unnamed_boarded || subject.is_some());
+    (subject, !is_numbered || is_hidden)
 }
 
 /// Whether people of any part are lost; and then, whether the list that is given now has all of them at their numbers.

@@ -102,6 +102,8 @@ pub struct Question<'a> {
     pub boarded: &'a BTreeMap<u32, SubjectId>,
     /// Whether anybody has boarded.
     pub has_boarded: bool,
+    /// Whether anybody has whom the ledger has under no number, being out of scope.
+    pub has_unnamed_boarded: bool,
     /// The policy in force; it says who is in scope.
     pub policy: &'a Policy,
     /// When the journey departs.

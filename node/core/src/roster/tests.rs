@@ -9,12 +9,14 @@ struct Gallery {
     drawn: u64,
     policy: Policy,
     boarded: BTreeMap<u32, SubjectId>,
+    has_unnamed_boarded: bool,
 }
 
 impl Gallery {
     fn new(parts: usize) -> Self {
         let (policy, boarded) = (Policy::default(), BTreeMap::new());
-        Self { parts: vec![Part::Unbuilt; parts], lists: 0, drawn: 0, policy, boarded }
+        let parts = vec![Part::Unbuilt; parts];
+        Self { parts, lists: 0, drawn: 0, policy, boarded, has_unnamed_boarded: false }
     }
 
     /// Builds one part of a message.
@@ -28,6 +30,7 @@ impl Gallery {
             listing,
             boarded: &self.boarded,
             has_boarded: !self.boarded.is_empty(),
+            has_unnamed_boarded: self.has_unnamed_boarded,
             policy: &self.policy,
             departs_at: UnixMs(1_800_000_000_000),
             canaries: Canaries::default(),
@@ -283,6 +286,29 @@ fn after_a_loss_nobody_boards_a_second_time() {
     lose(&mut gallery, false);
     gallery.whole(&people(1..=20));
     assert!(gallery.known().all(|(_, enrolled, _)| !enrolled.is_unsure), "nobody has boarded");
+}
+
+/// P1, F8: the ledger has nobody out of scope by a number.
+#[test]
+fn after_a_loss_people_out_of_scope_are_unsure_where_any_of_them_has_boarded() {
+    for has_unnamed_boarded in [false, true] {
+        let mut gallery = Gallery::new(1);
+        let citizens = |people: Vec<Person>| -> Vec<Person> {
+            let citizen = |person: Person| Person { nationality: Some("USA".into()), ..person };
+            people.into_iter().enumerate().map(|(n, p)| if n % 2 == 0 { citizen(p) } else { p }).collect()
+        };
+        gallery.whole(&citizens(people(1..=20)));
+        gallery.boarded = gallery
+            .known()
+            .filter(|(_, e, _)| e.in_scope)
+            .map(|(_, e, _)| (e.person.manifest_ordinal, e.subject))
+            .take(1)
+            .collect();
+        gallery.has_unnamed_boarded = has_unnamed_boarded;
+        gallery.parts = vec![Part::Lost { is_numbered_by_list: true, older: People::default() }];
+        gallery.whole(&citizens(people(1..=20)));
+        assert!(gallery.known().all(|(_, known, _)| known.is_unsure == (has_unnamed_boarded && !known.in_scope)));
+    }
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub fn compare(history: &History, ledger: &[LedgerRecord]) -> Comparison {
             violations.push(format!("encounter {encounter} was answered for different requests"));
         }
     }
+    violations.extend(boarded_twice(history));
     for entry in history.boardings() {
         match &entry.outcome {
             Outcome::Answered(answer) if answer.recording == Recording::Committed => {
@@ -77,6 +78,23 @@ pub fn compare(history: &History, ledger: &[LedgerRecord]) -> Comparison {
         }
     }
     comparison
+}
+
+/// People whom gates were told to let through twice. Those out of scope stand in the ledger without a number: what
+/// gates were told shows them too.
+fn boarded_twice(history: &History) -> Vec<String> {
+    let mut boarded: BTreeMap<(JourneyId, u32), EncounterId> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for entry in history.boardings() {
+        let answer = entry.outcome.answer().filter(|answer| answer.directive == Directive::Proceed);
+        let Some(who) = answer.and_then(|answer| answer.confirmed) else { continue };
+        let person = (entry.journey, who.manifest_ordinal);
+        let earlier = *boarded.entry(person).or_insert(entry.encounter);
+        if earlier != entry.encounter {
+            violations.push(format!("{person:?} boarded twice: {earlier} and {}", entry.encounter));
+        }
+    }
+    violations
 }
 
 /// The last try of each boarding: a gate asks again until it is answered.

@@ -3,7 +3,9 @@
 use cluster_config::decision::Candidate;
 use cluster_config::decision::{Directive, Reason, Recording};
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, RequestDigest, SubjectId, UnixMs};
+use cluster_config::ids::{
+    DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, PersonMark, RequestDigest, SubjectId, UnixMs,
+};
 use cluster_config::wire::peer::ShardFound;
 use coordinator_core::Record;
 
@@ -38,7 +40,8 @@ fn routes(placements: &[Placement]) -> Question {
 }
 
 fn found(node: u64, subject: u64, score: f32) -> ShardFound {
-    let who = Candidate { subject: SubjectId(subject), manifest_ordinal: subject as u32, score, in_scope: true };
+    let mark = PersonMark(u128::from(subject).to_be_bytes());
+    let who = Candidate { subject: SubjectId(subject), mark, manifest_ordinal: subject as u32, score, in_scope: true };
     let (epoch, version) = (Epoch(node), GalleryVersion(1));
     ShardFound { node: NodeId(node), epoch, version, rows: 100, candidates: vec![who] }
 }
