@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use clap::Args;
-use cluster_config::canary::{Canaries, Canary, plant};
+use cluster_config::canary::{Canaries, Canary, VARIABLE, name, plant};
 use harness::invariants::p11_authority;
+use harness::planted;
 
 use crate::crash;
-use crate::plant::{VARIABLE, name};
 use crate::quiet;
 use crate::results::{self, Run};
 use crate::sim::{self, threads};
@@ -31,6 +31,10 @@ enum Place {
     Group,
     /// On the real store of one node, whose ledger leaves the state.
     Chunks,
+    /// In a task that is watched.
+    Task,
+    /// In a node's own process.
+    Process,
 }
 
 /// A fault, and how it has to be caught.
@@ -58,6 +62,10 @@ const fn walk(canary: Canary, told_by: &'static [&'static str]) -> Case {
 
 const fn group(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) -> Case {
     Case { canary, place: Place::Group, told_by, seeds_max, from: 1 }
+}
+
+const fn other(canary: Canary, place: Place, told_by: &'static [&'static str]) -> Case {
+    Case { canary, place, told_by, seeds_max: 1, from: 1 }
 }
 
 const CASES: [Case; Canary::ALL.len()] = [
@@ -96,6 +104,10 @@ const CASES: [Case; Canary::ALL.len()] = [
     group(Canary::UndecodableSnapshot, &["P13"], 5),
     walk(Canary::RevokedServed, &["P11"]),
     Case { canary: Canary::ChunkFileLost, place: Place::Chunks, told_by: &["P1"], seeds_max: 1, from: 1 },
+    world(Canary::OldVersionRecorded, &["P4"], 500),
+    world(Canary::HalfAppliedList, &["P10"], 20),
+    other(Canary::SilentEnd, Place::Task, &["nobody was told"]),
+    other(Canary::LoopPanics, Place::Process, &["the reporting loop has panicked"]),
 ];
 
 /// Which canaries.
@@ -179,6 +191,14 @@ fn caught(case: &Case) -> Option<(u64, String)> {
             Place::Chunks => {
                 plant(Some(case.canary));
                 harness::chunks::run().into_iter().map(|failure| (from, failure)).collect()
+            }
+            Place::Task => {
+                plant(Some(case.canary));
+                planted::silent_end().into_iter().map(|failure| (from, failure)).collect()
+            }
+            Place::Process => {
+                let runtime = tokio::runtime::Runtime::new().ok()?;
+                runtime.block_on(planted::end_of_node(case.canary)).into_iter().map(|said| (from, said)).collect()
             }
             Place::Disk => {
                 // The fault is planted in the writer. The fault in reading frames is needed where the image is opened.

@@ -35,7 +35,7 @@ pub struct Writer {
 /// Writes a store, in the process whose writes are recorded.
 pub fn write(writer: &Writer) {
     #[cfg(debug_assertions)]
-    crate::plant::plant_as_told();
+    cluster_config::canary::plant_as_told();
     harness::crash::workload::write(&writer.folder, writer.seed, writer.steps);
 }
 

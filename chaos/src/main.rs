@@ -12,7 +12,6 @@ mod day;
 mod group;
 mod live;
 #[cfg(debug_assertions)]
-mod plant;
 mod quiet;
 mod replay;
 mod report;

@@ -77,11 +77,19 @@ pub enum Canary {
     RevokedServed,
     /// The file of a sealed chunk of the ledger is not written.
     ChunkFileLost,
+    /// A boarding is recorded that was searched in a version older than the committed one.
+    OldVersionRecorded,
+    /// Of a list of journeys of which one is refused, those before it are announced.
+    HalfAppliedList,
+    /// What ends unasked is not told of.
+    SilentEnd,
+    /// One of a node's long-lived loops panics.
+    LoopPanics,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 39] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -117,7 +125,26 @@ impl Canary {
         Self::UndecodableSnapshot,
         Self::RevokedServed,
         Self::ChunkFileLost,
+        Self::OldVersionRecorded,
+        Self::HalfAppliedList,
+        Self::SilentEnd,
+        Self::LoopPanics,
     ];
+}
+
+/// The variable that names the fault to a process that is to have it.
+pub const VARIABLE: &str = "TVS_CANARY";
+
+/// The name of a fault in the environment and in reports.
+pub fn name(canary: Canary) -> String {
+    format!("{canary:?}")
+}
+
+/// Plants the fault that the environment names.
+#[cfg(debug_assertions)]
+pub fn plant_as_told() {
+    let told = std::env::var(VARIABLE).ok();
+    plant(Canary::ALL.into_iter().find(|canary| told.as_deref() == Some(&*name(*canary))));
 }
 
 /// The fault that is planted, as a value. A core gets it as an argument and reads nothing of its process; a shell gets

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ModelVersion;
 use crate::limits::{
-    NODES_MAX, RAFT_ELECTION_MS_MAX, RAFT_ELECTION_MS_MIN, RAFT_HEARTBEAT_MS, TEMPLATE_DIMS_MAX, TEMPLATE_DIMS_MIN,
-    TEMPLATE_DIMS_STEP,
+    NODES_MAX, RAFT_ELECTION_MS_MAX, RAFT_ELECTION_MS_MIN, RAFT_HEARTBEAT_MS, RAFT_HEARTBEAT_MS_MAX,
+    RAFT_HEARTBEAT_MS_MIN, TEMPLATE_DIMS_MAX, TEMPLATE_DIMS_MIN, TEMPLATE_DIMS_STEP,
 };
 use crate::member::Member;
 
@@ -61,6 +61,19 @@ impl Error {
     }
 }
 
+/// Checks an address under which others reach a node.
+///
+/// # Errors
+/// What is wrong with it, and what is accepted.
+pub fn reachable(address: &str) -> Result<(), String> {
+    match address.parse::<std::net::SocketAddr>() {
+        Ok(parsed) if parsed.ip().is_unspecified() => Err(format!("{address:?} names all addresses; give one IP:PORT")),
+        Ok(parsed) if parsed.port() == 0 => Err(format!("{address:?} has port 0; give a port from 1 to 65535")),
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{address:?} is not IP:PORT, such as 10.0.0.1:7100")),
+    }
+}
+
 impl ClusterSettings {
     /// Checks the values against each other and against the limits.
     ///
@@ -78,7 +91,12 @@ impl ClusterSettings {
                 format!("must be a multiple of {TEMPLATE_DIMS_STEP} from {TEMPLATE_DIMS_MIN} to {TEMPLATE_DIMS_MAX}"),
             ));
         }
-        if self.heartbeat_ms == 0 || self.election_ms_min < 3 * self.heartbeat_ms {
+        if !(RAFT_HEARTBEAT_MS_MIN..=RAFT_HEARTBEAT_MS_MAX).contains(&self.heartbeat_ms) {
+            let problem =
+                format!("must be {RAFT_HEARTBEAT_MS_MIN} to {RAFT_HEARTBEAT_MS_MAX}; {RAFT_HEARTBEAT_MS} is usual");
+            return Err(Error::new("cluster.heartbeat_ms", problem));
+        }
+        if self.election_ms_min < 3 * self.heartbeat_ms {
             return Err(Error::new("cluster.election_ms_min", "must be at least three heartbeats"));
         }
         if self.election_ms_max <= self.election_ms_min || self.election_ms_max > 60_000 {
@@ -92,9 +110,7 @@ impl ClusterSettings {
             if member.id.0 == 0 {
                 return Err(Error::new(key, "id 0 is reserved; count from 1"));
             }
-            if member.address.parse::<std::net::SocketAddr>().is_err() {
-                return Err(Error::new(key, format!("address {:?} is not IP:PORT", member.address)));
-            }
+            reachable(&member.address).map_err(|problem| Error::new(key.clone(), format!("address {problem}")))?;
             if self.members[..index].iter().any(|m| m.id == member.id || m.address == member.address) {
                 return Err(Error::new(key, "id and address must each be given once"));
             }

@@ -73,19 +73,22 @@ impl Configuration {
 
     fn check(&self) -> Result<(), cluster::Error> {
         self.cluster.check()?;
-        let Ok(_) = self.node.listen.parse::<std::net::SocketAddr>() else {
-            return Err(cluster::Error::new("node.listen", format!("{:?} is not IP:PORT", self.node.listen)));
-        };
-        match self.node.address().parse::<std::net::SocketAddr>() {
-            Ok(address) if !address.ip().is_unspecified() => {}
-            Ok(_) => {
+        let refuse = |key: &str, problem: String| Err(cluster::Error::new(key, problem));
+        match self.node.listen.parse::<std::net::SocketAddr>() {
+            Ok(listen) if listen.port() == 0 => {
+                let problem = format!("{:?} has port 0; give a port from 1 to 65535", self.node.listen);
+                return refuse("node.listen", problem);
+            }
+            Ok(listen) if listen.ip().is_unspecified() && self.node.advertise.is_none() => {
                 let problem = "give the IP:PORT that others reach this node by; node.listen names all addresses";
-                return Err(cluster::Error::new("node.advertise", problem));
+                return refuse("node.advertise", problem.to_owned());
             }
-            Err(_) => {
-                let problem = format!("{:?} is not IP:PORT", self.node.address());
-                return Err(cluster::Error::new("node.advertise", problem));
-            }
+            Ok(_) => {}
+            Err(_) => return refuse("node.listen", format!("{:?} is not IP:PORT", self.node.listen)),
+        }
+        cluster::reachable(self.node.address()).or_else(|problem| refuse("node.advertise", problem))?;
+        if self.node.data_dir.as_os_str().is_empty() {
+            return refuse("node.data_dir", "is empty; name a folder of the node's own".to_owned());
         }
         let key_dir = self.node.key_dir();
         if key_dir.starts_with(&self.node.data_dir) || self.node.data_dir.starts_with(&key_dir) {
@@ -147,5 +150,35 @@ mod tests {
         let text = example().replace("template_dims = 512", "template_dims = 510");
         let error = Configuration::parse(&text, Path::new("x.toml")).expect_err("refused").to_string();
         assert!(error.contains("cluster.template_dims") && error.contains("multiple of 4"), "{error}");
+    }
+
+    /// F20: each bound is refused by its key, with what is accepted.
+    #[test]
+    fn values_that_cannot_work_are_refused_before_a_node_starts_with_them() {
+        for (before, after, key, accepted) in [
+            ("template_dims = 512", "template_dims = 512\nheartbeat_ms = 1", "cluster.heartbeat_ms", "5 to 1000"),
+            ("template_dims = 512", "template_dims = 512\nheartbeat_ms = 2000", "cluster.heartbeat_ms", "5 to 1000"),
+            (
+                "template_dims = 512",
+                "template_dims = 512\nheartbeat_ms = 50",
+                "cluster.election_ms_min",
+                "three heartbeats",
+            ),
+            ("listen = \"127.0.0.1:7101\"", "listen = \"127.0.0.1:0\"", "node.listen", "from 1 to 65535"),
+            ("listen = \"127.0.0.1:7101\"", "listen = \"0.0.0.0:7101\"", "node.advertise", "give the IP:PORT"),
+            (
+                "listen = \"127.0.0.1:7101\"",
+                "listen = \"0.0.0.0:7101\"\nadvertise = \"10.0.0.1:0\"",
+                "node.advertise",
+                "from 1 to 65535",
+            ),
+            ("address = \"127.0.0.1:7102\"", "address = \"127.0.0.1:0\"", "cluster.members[1]", "from 1 to 65535"),
+            ("address = \"127.0.0.1:7102\"", "address = \"[::]:7102\"", "cluster.members[1]", "give one IP:PORT"),
+        ] {
+            assert!(example().contains(before), "{before}");
+            let text = example().replace(before, after);
+            let error = Configuration::parse(&text, Path::new("x.toml")).expect_err(after).to_string();
+            assert!(error.contains(key) && error.contains(accepted), "{after}: {error}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ContentHash, GalleryVersion, JourneyId, ModelVersion, StandingId};
+use crate::ids::{ContentHash, Epoch, GalleryVersion, JourneyId, ModelVersion, StandingId};
 
 /// Which of a journey's lists of people a gallery holds. Passengers and crew are told apart from the manifest on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +76,28 @@ impl fmt::Display for GalleryId {
 impl fmt::Debug for GalleryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// How far a gallery is: sums over its parts that are built. Each part's version and generation of ownership only rise,
+/// so that equal sums mean equal parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Fence {
+    /// The sum of the versions.
+    pub versions: u64,
+    /// The sum of the generations of ownership.
+    pub epochs: u64,
+}
+
+impl Fence {
+    /// With one part more.
+    pub fn and(self, version: GalleryVersion, epoch: Epoch) -> Self {
+        Self { versions: self.versions + u64::from(version.0), epochs: self.epochs.saturating_add(epoch.0) }
+    }
+
+    /// Whether any part was older than `other` has it.
+    pub fn is_behind(self, other: Self) -> bool {
+        self.versions < other.versions || self.epochs < other.epochs
     }
 }
 

@@ -239,10 +239,40 @@ number_id!(
     /// Version of one gallery shard's content; 0 is "nothing built yet".
     GalleryVersion, u32, "gallery version"
 );
-number_id!(
-    /// One person inside one journey's galleries: random, so that it says nothing about the person outside of it.
-    SubjectId, u64, "subject id"
-);
+/// One person inside one journey's galleries: random, so that it says nothing about the person outside of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SubjectId(pub u64);
+
+impl fmt::Display for SubjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for SubjectId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        text.parse().map(Self).map_err(|_| Error::Number { kind: "subject id", text: text.to_owned() })
+    }
+}
+
+impl Serialize for SubjectId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Above 2^53 most readers of JSON take one number for another (RFC 8259, section 6).
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for SubjectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        } else {
+            u64::deserialize(deserializer).map(Self)
+        }
+    }
+}
 
 /// One capture presented at one device, made by the client: every retry carries the same.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -384,5 +414,16 @@ mod tests {
         let hash = ContentHash([7; 32]);
         let json = serde_json::to_string(&hash).expect("json");
         assert_eq!(serde_json::from_str::<ContentHash>(&json).expect("json"), hash);
+    }
+
+    /// F20: what reads JSON numbers as doubles would take one person for another.
+    #[test]
+    fn a_large_id_is_a_string_in_json_and_a_number_on_the_wire() {
+        let subject = SubjectId(u64::MAX - 1);
+        let json = serde_json::to_string(&subject).expect("json");
+        assert_eq!(json, "\"18446744073709551614\"");
+        assert_eq!(serde_json::from_str::<SubjectId>(&json).expect("json"), subject);
+        let bytes = crate::wire::codec::encode(&subject, 16).expect("bytes");
+        assert_eq!(bytes, crate::wire::codec::encode(&subject.0, 16).expect("bytes"));
     }
 }

@@ -51,6 +51,10 @@ pub const DEVICES_AT_ONCE_MAX: usize = 256;
 /// Certificates and names that are revoked at once: a certificate's row can go once it has expired.
 pub const REVOCATIONS_MAX: usize = 16_384;
 
+/// Journeys in one manifest file: they are announced in one entry, and 256 plans of at most 200 bytes stay below sled's
+/// largest value.
+pub const MANIFEST_JOURNEYS_MAX: usize = 256;
+
 /// Nodes of one cluster. The peak of 100 searches a second needs one; 64 covers every port with its own.
 pub const NODES_MAX: usize = 64;
 
@@ -85,11 +89,26 @@ pub const REPLACE_AFTER_MS: u64 = 3_000;
 /// missed before the shortest election.
 pub const RAFT_HEARTBEAT_MS: u64 = 25;
 
+/// Bounds of what a configuration may say instead: a shorter one is lost in the scheduling of a busy machine and floods
+/// the links; with a longer one no failover keeps promise P3.
+pub const RAFT_HEARTBEAT_MS_MIN: u64 = 5;
+/// See [`RAFT_HEARTBEAT_MS_MIN`].
+pub const RAFT_HEARTBEAT_MS_MAX: u64 = 1_000;
+
 /// A follower waits between these two before it stands for election, milliseconds, where the configuration says nothing
 /// else: a new leader within the second that a committed boarding has while the leader dies (promise P3).
 pub const RAFT_ELECTION_MS_MIN: u64 = 100;
 /// See [`RAFT_ELECTION_MS_MIN`].
 pub const RAFT_ELECTION_MS_MAX: u64 = 200;
+
+/// A node identifies nobody once no leader with a quorum has confirmed for so long, milliseconds, that it lacks
+/// nothing: the gallery that it knows may have been replaced meanwhile. It is longer than any failover (1.2 s at most,
+/// promise P3), in which identification goes on.
+pub const UNCONFIRMED_MS_MAX: u64 = 3_000;
+
+/// How often a node has itself confirmed that it lacks nothing, milliseconds: a quarter of a failover, and a share of
+/// the leader's heartbeats that does not count.
+pub const CONFIRM_INTERVAL_MS: u64 = 500;
 
 /// Longest wait for the outcome of a proposal at the leader, milliseconds: longer than any election, and half of the
 /// gate's deadline, so that the other half is left for what follows.
@@ -108,5 +127,8 @@ const _: () = assert!(GALLERY_PARTS_MAX as usize * SHARD_PEOPLE_MAX >= 2 * GALLE
 const _: () = assert!(CANDIDATES > 2 * TEMPLATES_PER_PERSON_MAX && CANDIDATES <= 64);
 const _: () = assert!(SHARD_ROWS_MAX * TEMPLATE_DIMS_MAX * 4 + (64 << 20) < PEER_FRAME_BYTES_MAX);
 const _: () = assert!(NODE_LOST_AFTER_MS >= 4 * REPORT_INTERVAL_MS && REPLACE_AFTER_MS > NODE_LOST_AFTER_MS);
+const _: () = assert!(MANIFEST_JOURNEYS_MAX * 200 <= SLED_VALUE_BYTES_MAX);
 const _: () = assert!(LEDGER_BATCH_RECORDS_MAX * 224 <= SLED_VALUE_BYTES_MAX);
+const _: () =
+    assert!(UNCONFIRMED_MS_MAX >= 2 * CONFIRM_INTERVAL_MS + 1_200 && UNCONFIRMED_MS_MAX >= 4 * RAFT_ELECTION_MS_MAX);
 const _: () = assert!(RAFT_ELECTION_MS_MIN >= 3 * RAFT_HEARTBEAT_MS && RAFT_ELECTION_MS_MAX > RAFT_ELECTION_MS_MIN);

@@ -3,6 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ModelVersion;
+use crate::limits::NODES_MAX;
+
+/// Bounds of [`Policy::fpir_target`]. Above the upper one a gate lets strangers through as a matter of course; below
+/// the lower one no calibration reaches.
+const FPIR_TARGET_MIN: f64 = 1e-9;
+const FPIR_TARGET_MAX: f64 = 0.01;
+
+/// Points of a calibration: a measured distribution has one for each power of ten, with room.
+const CALIBRATION_POINTS_MAX: usize = 64;
+
+/// Captures of one traveller: after ten, a person has long had to come.
+const ATTEMPTS_MAX: u8 = 10;
+
+/// A fortnight: no manifest comes earlier.
+const BUILD_AHEAD_HOURS_MAX: u32 = 336;
+
+/// Codes of one country.
+const HOME_CODES_MAX: usize = 64;
 
 /// Why a policy is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -110,11 +128,12 @@ impl Policy {
     /// The first field that does not, by its name in the file.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |field, problem, fix| Err(Error { field, problem, fix });
-        if !(self.fpir_target > 0.0 && self.fpir_target < 1.0) {
-            return refuse("fpir_target", "it is not between 0 and 1", "give a number between 0 and 1, both excluded");
+        if !(FPIR_TARGET_MIN..=FPIR_TARGET_MAX).contains(&self.fpir_target) {
+            let problem = "it is not between 1e-9 and 0.01, above which every hundredth stranger would be let through";
+            return refuse("fpir_target", problem, "give a number from 1e-9 to 0.01");
         }
-        if self.calibration.len() < 2 {
-            return refuse("calibration", "it has fewer than two points", "give at least two points");
+        if !(2..=CALIBRATION_POINTS_MAX).contains(&self.calibration.len()) {
+            return refuse("calibration", "it has fewer than 2 points, or more than 64", "give 2 to 64 points");
         }
         for pair in self.calibration.windows(2) {
             if !(pair[1].false_match_rate < pair[0].false_match_rate && pair[1].score > pair[0].score) {
@@ -126,8 +145,10 @@ impl Policy {
             let problem = "a false match rate is not between 0 and 1";
             return refuse("calibration", problem, "give rates between 0 and 1, both excluded");
         }
-        if self.calibration.iter().any(|p| !(-1.0..=1.0).contains(&p.score)) {
-            return refuse("calibration", "a score is not between -1 and 1", "give scores from -1 to 1");
+        if self.calibration.iter().any(|p| !(p.score > 0.0 && p.score <= 1.0)) {
+            // The cosines of many people's templates have no negative mean, so at 0 about half of all strangers match.
+            let problem = "a score is not between 0 and 1: at 0 or below, nearly everybody would match everybody";
+            return refuse("calibration", problem, "give scores above 0, up to 1");
         }
         if !(0.0..=1.0).contains(&self.ambiguity_margin) {
             return refuse("ambiguity_margin", "it is not between 0 and 1", "give a number from 0 to 1");
@@ -135,13 +156,23 @@ impl Policy {
         if !(0.0..=1.0).contains(&self.recapture_band) {
             return refuse("recapture_band", "it is not between 0 and 1", "give a number from 0 to 1");
         }
-        if self.attempts_max == 0 {
-            return refuse("attempts_max", "it is 0", "allow at least 1 attempt");
+        if !(1..=ATTEMPTS_MAX).contains(&self.attempts_max) {
+            return refuse("attempts_max", "it is 0, or above 10", "allow 1 to 10 attempts");
+        }
+        if self.recapture_band >= self.calibration[0].score {
+            let problem = "it reaches below a score of 0, so that everybody would be asked for another picture";
+            return refuse("recapture_band", problem, "give less than the lowest score of the calibration");
         }
         if self.age_in_scope_min > self.age_in_scope_max {
             return refuse("age_in_scope_min", "it is above age_in_scope_max", "give no more than age_in_scope_max");
         }
+        if !(1..=BUILD_AHEAD_HOURS_MAX).contains(&self.build_ahead_hours_max) {
+            return refuse("build_ahead_hours_max", "it is 0, or above 336", "give 1 to 336 hours");
+        }
         let is_code = |code: &String| (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase());
+        if self.home_country_codes.len() > HOME_CODES_MAX {
+            return refuse("home_country_codes", "it has more than 64 entries", "list the home country's codes alone");
+        }
         if self.home_country_codes.is_empty() || !self.home_country_codes.iter().all(is_code) {
             let problem = "it is empty, or an entry is no code of two or three capital letters";
             return refuse("home_country_codes", problem, "list ISO 3166-1 codes such as USA and US");
@@ -155,6 +186,9 @@ impl Policy {
         if self.replicas == 0 || self.replicas_boarding < self.replicas {
             let problem = "it is 0, or above replicas_boarding";
             return refuse("replicas", problem, "give at least 1, and no more than replicas_boarding");
+        }
+        if usize::from(self.replicas_boarding) > NODES_MAX {
+            return refuse("replicas_boarding", "it is above 64, more than nodes can be", "give at most 64");
         }
         Ok(())
     }
@@ -172,5 +206,27 @@ mod tests {
         let mut policy = Policy::default();
         policy.calibration.swap(0, 1);
         assert_eq!(policy.check().expect_err("refused").field, "calibration");
+    }
+
+    /// F20, P10: each bound is named by its field.
+    #[test]
+    fn a_policy_that_matches_everybody_or_nobody_can_follow_is_refused_by_its_field() {
+        let refused = |change: &dyn Fn(&mut Policy)| {
+            let mut policy = Policy::default();
+            change(&mut policy);
+            policy.check().expect_err("refused").field
+        };
+        assert_eq!(refused(&|policy| policy.fpir_target = 0.999_999), "fpir_target");
+        assert_eq!(refused(&|policy| policy.fpir_target = 0.0), "fpir_target");
+        assert_eq!(refused(&|policy| policy.calibration[0].score = -1.0), "calibration");
+        assert_eq!(refused(&|policy| policy.calibration[0].score = 0.0), "calibration");
+        assert_eq!(refused(&|policy| policy.calibration[0].score = f32::NAN), "calibration");
+        assert_eq!(refused(&|policy| policy.calibration.truncate(1)), "calibration");
+        assert_eq!(refused(&|policy| policy.recapture_band = 0.2), "recapture_band");
+        assert_eq!(refused(&|policy| policy.ambiguity_margin = -0.1), "ambiguity_margin");
+        assert_eq!(refused(&|policy| policy.attempts_max = 11), "attempts_max");
+        assert_eq!(refused(&|policy| policy.build_ahead_hours_max = 0), "build_ahead_hours_max");
+        assert_eq!(refused(&|policy| policy.home_country_codes.clear()), "home_country_codes");
+        assert_eq!(refused(&|policy| policy.replicas_boarding = 65), "replicas_boarding");
     }
 }

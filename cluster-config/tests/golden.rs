@@ -275,6 +275,10 @@ fn operators(golden: &mut Golden) {
             templates: 3,
             without_photo: 0,
         }],
+        unbuilt: vec![operator::UnbuiltJourney {
+            journey: journey(),
+            refusal: Refusal::new(RefusalCode::Unavailable, "place", "problem", "fix"),
+        }],
         warnings: vec!["w".into()],
         quarantined: vec!["q".into()],
     };

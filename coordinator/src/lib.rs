@@ -11,6 +11,7 @@ pub mod machine;
 pub mod planner;
 mod proposing;
 pub mod upkeep;
+pub mod watchlist;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub use machine::StateGuard;
 pub use planner::Planner;
 pub use proposing::batcher::Batcher;
 pub use upkeep::Upkeep;
+pub use watchlist::Watchlist;
 
 /// The wall clock: by it entries are stamped and journeys depart. Silence is measured by the machine's steady clock.
 pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::error::Error;
 use crate::group::coordinator::Coordinator;
 use crate::machine::assert_state_is_free;
+use crate::watchlist::Watchlist;
 
 struct Shared {
     coordinator: Coordinator,
@@ -52,20 +53,21 @@ impl Planner {
     ///
     /// # Errors
     /// [`Error::Stopped`] where the thread cannot be started.
-    pub fn start(coordinator: Coordinator) -> Result<Self, Error> {
+    pub fn start(coordinator: Coordinator, watch: &Watchlist) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Stopped(format!("planner thread: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let shared =
             Arc::new(Shared { coordinator, began: Instant::now(), planning: Mutex::default(), wake: Notify::new() });
         let (stop, stopped) = oneshot::channel();
         let state = shared.clone();
+        let watched = watch.watch("planner");
         std::thread::Builder::new()
             .name("planner".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
                         () = run(&state) => {}
-                        _ = stopped => {}
+                        _ = stopped => watched.asked_to_end(),
                     }
                 });
             })

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::chunks;
 use crate::error::{Error, chain};
 use crate::group::coordinator::Coordinator;
+use crate::watchlist::Watchlist;
 
 /// Between two rounds.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -28,17 +29,18 @@ impl Upkeep {
     ///
     /// # Errors
     /// [`Error::Stopped`] where the thread cannot be started.
-    pub fn start(coordinator: Coordinator) -> Result<Self, Error> {
+    pub fn start(coordinator: Coordinator, watch: &Watchlist) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Stopped(format!("upkeep thread: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
+        let watched = watch.watch("ledger's upkeep");
         std::thread::Builder::new()
             .name("upkeep".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
                         () = run(&coordinator) => {}
-                        _ = stopped => {}
+                        _ = stopped => watched.asked_to_end(),
                     }
                 });
             })

@@ -2,13 +2,14 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::limits::{CHUNK_BYTES, LEDGER_BATCH_RECORDS_MAX};
 use cluster_config::wire::peer::Report;
-use coordinator::{Error, Planner, ProposeError};
+use coordinator::{Error, Planner, ProposeError, Watchlist};
 use coordinator_core::{Outcome, RecordOutcome, membership};
 use futures::future::join_all;
 use support::{Group, actor, applied_everywhere, commit, journey, leader, member, record, until};
@@ -218,7 +219,9 @@ async fn a_node_that_was_away_for_long_catches_up_from_a_snapshot() {
 async fn the_planner_announces_members_places_shards_and_moves_them_off_a_lost_node() {
     let group = Group::new();
     let nodes = group.found(3).await;
-    let planners: Vec<Planner> = nodes.iter().map(|node| Planner::start(node.clone()).expect("planner")).collect();
+    let watch = Watchlist::new(Arc::new(|reason| panic!("{reason}")));
+    let planners: Vec<Planner> =
+        nodes.iter().map(|node| Planner::start(node.clone(), &watch).expect("planner")).collect();
     let lead = leader(&nodes).await;
     until("the members are announced", || lead.with_state(|s| s.members().len() == 3)).await;
     commit(&nodes, journey()).await;

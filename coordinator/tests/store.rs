@@ -16,7 +16,7 @@ use coordinator::group::raft::{Entry, LogId, Proposal, SnapshotMeta, TypeConfig,
 use coordinator::log::Log;
 use coordinator::machine::Machine;
 use coordinator::machine::snapshot::{Snapshots, Stored};
-use coordinator::{Coordinator, Error, OnFault, Options, Transport, TransportError};
+use coordinator::{Coordinator, Error, OnFault, Options, Transport, TransportError, Watchlist};
 use coordinator_core::{Command, Record};
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _, RaftLogStorageExt as _};
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -421,7 +421,7 @@ async fn a_purged_log_without_a_readable_snapshot_is_refused_with_the_fix() {
             members: Vec::new(),
         },
         now: Arc::new(|| UnixMs(0)),
-        on_fault: no_fault(),
+        watch: Watchlist::new(no_fault()),
     };
     let error = match Coordinator::start(options, Arc::new(Nowhere)) {
         Ok(_) => panic!("a state with a hole was accepted"),

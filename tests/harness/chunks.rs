@@ -12,7 +12,7 @@ use cluster_config::journey::JourneyPlan;
 use cluster_config::limits::LEDGER_BATCH_RECORDS_MAX;
 use cluster_config::member::Member;
 use cluster_config::wire::peer::RaftCall;
-use coordinator::{Coordinator, Options, Transport, TransportError, upkeep};
+use coordinator::{Watchlist, Coordinator, Options, Transport, TransportError, upkeep};
 use coordinator_core::ledger::CHUNK_RECORDS;
 use coordinator_core::{Command, Record, journeys};
 use futures::future::BoxFuture;
@@ -98,7 +98,7 @@ fn start(folder: &std::path::Path, clock: &Arc<AtomicU64>) -> Coordinator {
             members: Vec::new(),
         },
         now: Arc::new(move || UnixMs(clock.load(Ordering::SeqCst))),
-        on_fault: Arc::new(|reason| panic!("storage fault: {reason}")),
+        watch: Watchlist::new(Arc::new(|reason| panic!("fault: {reason}"))),
     };
     Coordinator::start(options, Arc::new(Nobody)).expect("the node starts")
 }

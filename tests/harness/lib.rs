@@ -19,6 +19,7 @@ pub mod journal;
 pub mod level;
 pub mod live;
 pub mod members;
+pub mod planted;
 pub mod raw;
 pub mod shim;
 pub mod target;

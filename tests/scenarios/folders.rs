@@ -14,7 +14,7 @@ use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::policy::Policy;
 use cluster_config::versions::Version;
 use cluster_config::wire::operator::{Request, Response};
-use coordinator::{Coordinator, Options, Transport, TransportError};
+use coordinator::{Coordinator, Options, Transport, TransportError, Watchlist};
 use futures::future::BoxFuture;
 use harness::binary;
 use harness::fault::Fault;
@@ -130,8 +130,8 @@ async fn snapshot(live: &Live) {
     let configuration =
         Configuration::load(&live.cluster.node(NODE).expect("the node").config).expect("a configuration");
     let (settings, now) = (configuration.cluster, Arc::new(|| UnixMs(0)));
-    let on_fault = Arc::new(|reason| panic!("{reason}"));
-    let options = Options { node_id: NODE, data_dir, settings, now, on_fault };
+    let watch = Watchlist::new(Arc::new(|reason| panic!("{reason}")));
+    let options = Options { node_id: NODE, data_dir, settings, now, watch };
     let coordinator = Coordinator::start(options, Arc::new(Nowhere)).expect("it opens");
     harness::level::wait_for("everything applied", harness::target::LEVEL_DEADLINE, async || {
         coordinator.read_barrier().await.map_err(|error| error.to_string())

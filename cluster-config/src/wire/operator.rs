@@ -173,12 +173,22 @@ pub struct MemberStatus {
 /// What became of a submitted manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submitted {
-    /// One for each journey in it.
+    /// One for each journey whose gallery is built.
     pub journeys: Vec<SubmittedJourney>,
+    /// The other journeys. They are announced; the same file submitted again goes on with them.
+    pub unbuilt: Vec<UnbuiltJourney>,
     /// What the parser wants to be known.
     pub warnings: Vec<String>,
     /// People that were set aside, with place and reason.
     pub quarantined: Vec<String>,
+}
+
+/// One journey of a manifest whose gallery is not built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnbuiltJourney {
+    pub journey: JourneyId,
+    /// Why.
+    pub refusal: Refusal,
 }
 
 /// One journey of a manifest.

@@ -14,6 +14,8 @@ pub enum Outcome {
     KnownManifest,
     /// One for each record, in order.
     Recorded(Vec<RecordOutcome>),
+    /// All journeys are announced; of each, whether it was with this very manifest before.
+    Opened(Vec<bool>),
     /// Nothing was changed; why.
     Refused(Refusal),
 }

@@ -1,7 +1,7 @@
 //! The replicated state: what every node knows alike once it has applied the same entries. Here the rooms' states are
 //! put together.
 
-use cluster_config::gallery::ShardId;
+use cluster_config::gallery::{Fence, GalleryId, ShardId};
 use cluster_config::ids::{JourneyId, NodeId};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::policy::Policy;
@@ -101,6 +101,15 @@ impl State {
     /// The node that owns a shard.
     pub fn owner(&self, shard: ShardId) -> Option<NodeId> {
         self.placement(shard).map(|placement| placement.owner)
+    }
+
+    /// How far a gallery is.
+    pub fn fence(&self, gallery: GalleryId) -> Fence {
+        let built = self.galleries.shards(gallery).filter(|(_, part)| part.version.0 > 0);
+        built.fold(Fence::default(), |fence, (shard, part)| {
+            let epoch = self.placement(shard).map(|placement| placement.epoch).unwrap_or_default();
+            fence.and(part.version, epoch)
+        })
     }
 
     /// The gallery of a journey's passengers.

@@ -10,7 +10,7 @@ use std::path::Path;
 use cluster_config::actor::{Actor, Revoked, Role};
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::device::{Device, DeviceKind, Ownership, Place, Touchpoint};
-use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
+use cluster_config::gallery::{Fence, GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::{
     ContentHash, EncounterId, Epoch, GalleryVersion, Generation, Incarnation, NodeId, PersonMark, RequestDigest,
     SubjectId, UnixMs,
@@ -70,6 +70,7 @@ fn record() -> Record {
         manifest_ordinal: Some(17),
         epoch: Epoch(4),
         gallery_version: GalleryVersion(5),
+        fence: Fence { versions: 5, epochs: 4 },
         #[cfg(feature = "next")]
         attempt: 2,
     }
@@ -125,6 +126,7 @@ fn entries(golden: &mut Golden) {
     let calibration = Policy::default().calibration[..2].to_vec();
     entry(golden, "policy.set", policy::Command::Set(Policy { calibration, ..Policy::default() }));
     entry(golden, "journeys.open", journeys::Command::Open(plan()));
+    entry(golden, "journeys.open_all", journeys::Command::OpenAll(vec![plan()]));
     entry(golden, "journeys.close", journeys::Command::Close(plan().id));
     let id = "LAREDO".parse().expect("an id");
     let open = galleries::Command::OpenStanding { id, modality: Modality::Iris, model: model(), parts: 2 };
@@ -168,11 +170,13 @@ fn entries(golden: &mut Golden) {
 }
 
 fn outcomes(golden: &mut Golden) {
-    let stored = [RecordOutcome::Stored(record()), RecordOutcome::NotOpen, RecordOutcome::OtherRequest];
+    let stored =
+        [RecordOutcome::Stored(record()), RecordOutcome::NotOpen, RecordOutcome::OtherRequest, RecordOutcome::Behind];
     stored.iter().for_each(|outcome| golden.covers(outcome));
     golden.add("outcome.done", &Outcome::Done);
     golden.add("outcome.known_manifest", &Outcome::KnownManifest);
     golden.add("outcome.recorded", &Outcome::Recorded(stored.to_vec()));
+    golden.add("outcome.opened", &Outcome::Opened(vec![false, true]));
     let refusal = Refusal::new(RefusalCode::Conflict, "place", "problem", "fix");
     golden.add("outcome.refused", &Outcome::Refused(refusal));
 }

@@ -1,10 +1,13 @@
 //! The ledger as promised: P1's exactly once, R4's crossings, and snapshots that read back alike.
 
 use cluster_config::decision::{Directive, Reason};
+use cluster_config::gallery::{Fence, GalleryCounts, GalleryId, Modality, ShardId};
 use cluster_config::ids::{
-    EncounterId, Epoch, GalleryVersion, JourneyId, PersonMark, RequestDigest, SubjectId, UnixMs,
+    ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, PersonMark, RequestDigest, SubjectId, UnixMs,
 };
-use coordinator_core::{Command, Outcome, Record, RecordOutcome, State, journeys};
+use cluster_config::member::Member;
+use coordinator_core::placement::{Change, Placement};
+use coordinator_core::{Command, Outcome, Record, RecordOutcome, State, galleries, journeys, membership, placement};
 
 mod support;
 use support::apply;
@@ -99,6 +102,53 @@ fn nobody_boards_twice_whether_in_scope_or_out_of_it_or_once_this_and_once_that(
         assert_eq!(other.directive, Directive::Proceed);
         assert_eq!(state.ledger().boardings(id()), 2);
     }
+}
+
+/// P4, F5: of each part of the gallery the committed version counts, and its present owner.
+#[test]
+fn nothing_is_recorded_below_the_committed_version_or_in_an_older_epoch() {
+    let mut state = state();
+    let gallery = GalleryId::passengers(id());
+    let shard = ShardId { gallery, modality: Modality::Face, model: support::model(), part: 0 };
+    let placed = |state: &mut State, owner: u64, epoch: u64| {
+        let placement = Placement { epoch: Epoch(epoch), owner: NodeId(owner), standbys: vec![], rosters: vec![] };
+        let parent = state.blueprint().generation();
+        let changes = vec![Change { shard, placement }];
+        assert_eq!(apply(state, placement::Command::Change { parent, changes }), Outcome::Done);
+    };
+    let commit = |state: &mut State, version: u32, owner: u64, epoch: u64| {
+        let built = galleries::Commit {
+            shard,
+            epoch: Epoch(epoch),
+            node: NodeId(owner),
+            version: GalleryVersion(version),
+            hash: ContentHash([version as u8; 32]),
+            manifest: ContentHash([1; 32]),
+            counts: GalleryCounts::default(),
+            made_from: None,
+            numbered_by: ContentHash::default(),
+        };
+        assert_eq!(apply(state, galleries::Command::Commit(built)), Outcome::Done);
+    };
+    for node in [1, 2] {
+        let (address, zone) = (format!("10.0.0.{node}:7100"), "a".parse().expect("a zone"));
+        apply(&mut state, membership::Command::Register(Member { id: NodeId(node), address, zone }));
+    }
+    placed(&mut state, 1, 1);
+    commit(&mut state, 1, 1, 1);
+    let searched = |encounter, versions, epochs| Record {
+        fence: Fence { versions, epochs },
+        ..boarding(encounter, Some(encounter as u64))
+    };
+    assert!(matches!(record(&mut state, searched(1, 1, 1)), RecordOutcome::Stored(_)));
+    commit(&mut state, 2, 1, 1);
+    assert_eq!(record(&mut state, searched(2, 1, 1)), RecordOutcome::Behind);
+    assert!(matches!(record(&mut state, searched(1, 1, 1)), RecordOutcome::Stored(_)), "a retry was recorded before");
+    assert!(matches!(record(&mut state, searched(2, 2, 1)), RecordOutcome::Stored(_)));
+    placed(&mut state, 2, 2);
+    assert_eq!(record(&mut state, searched(3, 2, 1)), RecordOutcome::Behind);
+    assert!(matches!(record(&mut state, searched(3, 2, 2)), RecordOutcome::Stored(_)));
+    assert_eq!(state.ledger().len(), 3);
 }
 
 #[test]

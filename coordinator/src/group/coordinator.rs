@@ -18,7 +18,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, InitializeError, LinearizableReadError, RaftError};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use openraft::storage::RaftLogStorage;
-use openraft::{ChangeMembers, ReadPolicy, ServerState};
+use openraft::{ChangeMembers, Instant as _, ReadPolicy, ServerState};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -76,6 +76,7 @@ impl Coordinator {
                         return;
                     }
                 };
+                let watched = options.watch.watch("raft thread");
                 let parts = runtime.block_on(open(&options, transport, |log| log));
                 let started = parts.is_ok();
                 // `start` waits for this message.
@@ -84,6 +85,7 @@ impl Coordinator {
                     // An error means that the last handle is gone. That is a stop, too.
                     let _ = runtime.block_on(stop_asked);
                 }
+                watched.asked_to_end();
                 drop(runtime);
                 stopped.send_replace(true);
             })
@@ -156,6 +158,14 @@ impl Coordinator {
     pub fn leader(&self) -> Option<NodeId> {
         let metrics = self.inner.parts.raft.metrics();
         metrics.borrow_watched().current_leader.map(NodeId)
+    }
+
+    /// How long ago a quorum has answered this node last, where it leads.
+    pub fn quorum_silence(&self) -> Option<Duration> {
+        let metrics = self.inner.parts.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leads = metrics.state == ServerState::Leader;
+        metrics.last_quorum_acked.filter(|_| leads).map(|acked| acked.elapsed())
     }
 
     /// Whether this node leads, as far as it knows. Only [`Self::propose`] and [`Self::read_barrier`] make sure.
@@ -477,6 +487,7 @@ impl Coordinator {
 
     /// Stops this node's part in the group and waits until its store is closed. A second call waits as well.
     pub async fn shutdown(&self) {
+        self.inner.parts.watch.end();
         let raft = self.inner.parts.raft.clone();
         // An error means that it has stopped already.
         let _ = self.on_raft(async move { raft.shutdown().await }).await;

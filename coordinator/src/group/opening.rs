@@ -13,6 +13,7 @@ use openraft::storage::RaftLogStorage;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::Now;
 use crate::chunks::Chunks;
 use crate::error::Error;
 use crate::group::options::Options;
@@ -23,7 +24,7 @@ use crate::log::durable;
 use crate::machine::snapshot::Snapshots;
 use crate::machine::{Machine, Raft, SharedState, read_state};
 use crate::proposing::batcher::LedgerBatcher;
-use crate::{Now, OnFault};
+use crate::watchlist::{Watched, Watchlist};
 
 /// Free space below which this node takes no proposals and does not lead, bytes: room for a snapshot, its successor
 /// and an hour of log at the design's peak.
@@ -55,6 +56,8 @@ pub struct Parts {
     pub chunks: Chunks,
     /// Where single records go.
     pub batcher: LedgerBatcher,
+    /// What has to go on.
+    pub watch: Watchlist,
     /// Set while the disk is nearly full.
     pub disk_full: Arc<AtomicBool>,
     pub leader: watch::Receiver<Leadership>,
@@ -76,7 +79,9 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     durable::create_folder(&options.data_dir)?;
     let node_id = options.node_id;
     let log_folder = options.data_dir.join("log");
-    let log = Log::open(&log_folder, node_id.0, options.on_fault.clone())?;
+    let watch = options.watch.clone();
+    let told = watch.clone();
+    let log = Log::open(&log_folder, node_id.0, Arc::new(move |reason| told.fault(reason)))?;
     let snapshots = Snapshots::open(&options.data_dir.join("snapshots"))?;
     let restored = restore(&log, &snapshots)?;
     let chunks = Chunks::open(&options.data_dir.join("ledger"))?;
@@ -94,12 +99,13 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
             .map_err(|error| Error::Stopped(error.to_string()))?;
     }
     let disk_full = Arc::new(AtomicBool::new(false));
-    let disk_watch = tokio::spawn(watch_disk(raft.clone(), options.data_dir.clone(), disk_full.clone()));
+    let disk_watch =
+        tokio::spawn(watch_disk(raft.clone(), options.data_dir.clone(), disk_full.clone(), watch.watch("disk watch")));
     let (sender, leader) = watch::channel(Leadership::default());
-    tokio::spawn(watch_leader(raft.clone(), sender, options.on_fault.clone()));
+    tokio::spawn(watch_leader(raft.clone(), sender, watch.clone(), watch.watch("raft core")));
     let now = options.now.clone();
-    let batcher = LedgerBatcher::start(raft.clone(), now.clone(), shared.clone());
-    Ok(Parts { node_id, now, chunks, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
+    let batcher = LedgerBatcher::start(raft.clone(), now.clone(), shared.clone(), &watch);
+    Ok(Parts { node_id, now, watch, chunks, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
 }
 
 /// The state of the newest snapshot that can be used. The log must go on where it ends. Newer ones are set aside.
@@ -125,8 +131,9 @@ fn restore(log: &Log, snapshots: &Snapshots) -> Result<Option<(SnapshotMeta, Sta
     Ok(newest.found.map(|(stored, state)| (stored.meta, state)))
 }
 
-/// Tells who leads, and reports when openraft has stopped because of an error.
-async fn watch_leader(raft: Raft, sender: watch::Sender<Leadership>, on_fault: OnFault) {
+/// Tells who leads, and reports when openraft has stopped because of an error. `_core` stands for openraft's own core
+/// task: where that panics, nothing is told any more but the end of its metrics.
+async fn watch_leader(raft: Raft, sender: watch::Sender<Leadership>, list: Watchlist, _core: Watched) {
     let mut metrics = raft.metrics();
     loop {
         let (now, running) = {
@@ -143,7 +150,7 @@ async fn watch_leader(raft: Raft, sender: watch::Sender<Leadership>, on_fault: O
             Ok(()) => {}
             Err(openraft::errors::Fatal::Stopped) => return,
             Err(fatal) => {
-                on_fault(fatal.to_string());
+                list.fault(fatal.to_string());
                 return;
             }
         }
@@ -154,7 +161,7 @@ async fn watch_leader(raft: Raft, sender: watch::Sender<Leadership>, on_fault: O
 }
 
 /// Stands down before the disk is full, and takes part again once there is room.
-async fn watch_disk(raft: Raft, folder: PathBuf, disk_full: Arc<AtomicBool>) {
+async fn watch_disk(raft: Raft, folder: PathBuf, disk_full: Arc<AtomicBool>, _watched: Watched) {
     let mut interval = tokio::time::interval(Duration::from_millis(DISK_CHECK_INTERVAL_MS));
     loop {
         interval.tick().await;

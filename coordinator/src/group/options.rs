@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cluster_config::cluster::ClusterSettings;
 use cluster_config::ids::NodeId;
 
-use crate::{Now, OnFault};
+use crate::{Now, Watchlist};
 
 /// What a coordinator is started with.
 #[derive(Clone)]
@@ -17,6 +17,6 @@ pub struct Options {
     pub settings: ClusterSettings,
     /// The wall clock.
     pub now: Now,
-    /// Called with the reason when the storage has failed.
-    pub on_fault: OnFault,
+    /// What has to go on; it is told as well when the storage has failed.
+    pub watch: Watchlist,
 }

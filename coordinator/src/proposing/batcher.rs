@@ -21,6 +21,7 @@ use crate::Now;
 use crate::error::ProposeError;
 use crate::machine::{Raft, SharedState};
 use crate::proposing::propose::submit;
+use crate::watchlist::{Watched, Watchlist};
 
 /// Askers that may wait to be taken up: with those that wait inside of the machine as many as a node searches at once.
 const INBOX_MAX: usize = SEARCHES_IN_FLIGHT_MAX - WAITING_MAX;
@@ -44,13 +45,13 @@ impl<E> Clone for Batcher<E> {
 
 impl<E: Clone + Send + 'static> Batcher<E> {
     /// Starts the task. `send` hands a batch to the node that leads and waits for its outcomes.
-    pub fn start<S, F>(runtime: &Handle, send: S) -> Self
+    pub fn start<S, F>(runtime: &Handle, watched: Watched, send: S) -> Self
     where
         S: Fn(NodeId, Vec<Record>) -> F + Send + 'static,
         F: Future<Output = Outcomes<E>> + Send + 'static,
     {
         let (inbox, asked) = mpsc::channel(INBOX_MAX);
-        runtime.spawn(run(asked, send));
+        runtime.spawn(run(asked, send, watched));
         Self { inbox }
     }
 
@@ -68,7 +69,7 @@ impl<E: Clone + Send + 'static> Batcher<E> {
     }
 }
 
-async fn run<E, S, F>(mut inbox: mpsc::Receiver<Asked<Asker<E>>>, send: S)
+async fn run<E, S, F>(mut inbox: mpsc::Receiver<Asked<Asker<E>>>, send: S, watched: Watched)
 where
     E: Clone,
     S: Fn(NodeId, Vec<Record>) -> F,
@@ -81,7 +82,7 @@ where
     loop {
         let event = tokio::select! {
             count = inbox.recv_many(&mut asked, LEDGER_BATCH_RECORDS_MAX) => match count {
-                0 => return,
+                0 => return watched.asked_to_end(),
                 _ => Event::Asked(std::mem::take(&mut asked)),
             },
             Some((batch, outcomes)) = in_flight.next() => Event::Ended { batch, outcomes },
@@ -111,9 +112,9 @@ pub struct LedgerBatcher {
 
 impl LedgerBatcher {
     /// Starts the task on the current runtime, the raft thread's.
-    pub fn start(raft: Raft, now: Now, shared: Arc<SharedState>) -> Self {
+    pub fn start(raft: Raft, now: Now, shared: Arc<SharedState>, watch: &Watchlist) -> Self {
         let me = NodeId(raft.metrics().borrow_watched().id);
-        let batcher = Batcher::start(&Handle::current(), move |_, records| {
+        let batcher = Batcher::start(&Handle::current(), watch.watch("ledger batcher"), move |_, records| {
             let raft = raft.clone();
             let entry = Entry::new(Actor::node(me), now(), Command::record(records));
             let version = shared.version();

@@ -14,7 +14,7 @@ use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, SubjectId,
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
 use cluster_config::wire::peer::RaftCall;
-use coordinator::{Coordinator, Options, ProposeError, Transport, TransportError};
+use coordinator::{Coordinator, Options, ProposeError, Transport, TransportError, Watchlist};
 use coordinator_core::{Command, Outcome, Record, journeys};
 use futures::future::BoxFuture;
 
@@ -117,7 +117,7 @@ impl Group {
             data_dir: self.folder.path().join(id.to_string()),
             settings: self.settings.clone(),
             now: Arc::new(move || UnixMs(clock.load(Ordering::SeqCst))),
-            on_fault: Arc::new(|reason| panic!("storage fault: {reason}")),
+            watch: Watchlist::new(Arc::new(|reason| panic!("fault: {reason}"))),
         };
         let link = Link { network: self.network.clone(), from: NodeId(id) };
         let node = Coordinator::start(options, Arc::new(link)).expect("start");

@@ -126,7 +126,7 @@ fn by(command: &Command) -> By<'_> {
             membership::Command::SetDraining { .. } => By::Right(Ask::Drain),
         },
         Command::Policy(policy::Command::Set(_)) => By::Right(Ask::PolicySet),
-        Command::Journeys(journeys::Command::Open(_)) => By::Right(Ask::SubmitManifest),
+        Command::Journeys(journeys::Command::Open(_) | journeys::Command::OpenAll(_)) => By::Right(Ask::SubmitManifest),
         Command::Journeys(journeys::Command::Close(_)) => By::Right(Ask::CloseJourney),
         Command::Galleries(command) => match command {
             galleries::Command::Commit(commit) => By::Node(commit.node),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Confirmed, Directive, Recording};
-use cluster_config::gallery::{GalleryId, ShardId};
+use cluster_config::gallery::{Fence, GalleryId, ShardId};
 use cluster_config::ids::{DeviceId, GalleryVersion, JourneyId, ModelVersion, NodeId, PortCode, RequestDigest, UnixMs};
 use cluster_config::journey::{JourneyPlan, JourneyStatus};
 use cluster_config::limits::GATE_DEADLINE_MS;
@@ -80,6 +80,13 @@ pub struct Question {
     pub shards: Vec<Route>,
     /// The lowest score that changes the decision, by the policy and the galleries' sizes at this moment.
     pub floor: f32,
+}
+
+impl Question {
+    /// How far the gallery is that is asked for.
+    pub fn fence(&self) -> Fence {
+        self.shards.iter().fold(Fence::default(), |fence, (_, version, placement)| fence.and(*version, placement.epoch))
+    }
 }
 
 /// What a capture of this journey, made where journeys within `reach` board, asks of its shards.
@@ -153,13 +160,14 @@ pub enum Next {
     Record(Record),
 }
 
-/// What follows the search of a capture that was decided at `at` by node `me`.
+/// What follows the search of a capture that was decided at `at` by node `me`; `fence` tells how far the gallery was
+/// that was searched.
 pub fn after_search(
     me: NodeId,
     capture: &Capture,
     purpose: Purpose,
     at: UnixMs,
-    merged: &Merged,
+    (merged, fence): (&Merged, Fence),
     verdict: Verdict,
     canaries: Canaries,
 ) -> Next {
@@ -184,25 +192,36 @@ pub fn after_search(
         manifest_ordinal: known.map(|who| who.manifest_ordinal),
         epoch: merged.epoch,
         gallery_version: merged.version,
+        fence,
         #[cfg(feature = "next")]
         attempt: capture.attempt,
     })
 }
 
+/// What becomes of a boarding that is not recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// The gate is told this.
+    Refused(Refusal),
+    /// The gallery has changed since it was searched: it is searched again.
+    Behind,
+}
+
 /// The answer to a boarding once its record's fate is known: what the ledger says, whatever this search came to.
 ///
 /// # Errors
-/// A refusal where the journey was closed meanwhile, or another request stands under its encounter's id.
+/// What becomes of it where there is no record of it.
 pub fn after_record(
     capture: &Capture,
     merged: &Merged,
     verdict: Verdict,
     outcome: RecordOutcome,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, Unrecorded> {
     let stored = match outcome {
         RecordOutcome::Stored(stored) => stored,
-        RecordOutcome::NotOpen => return Err(not_open(capture.journey)),
-        RecordOutcome::OtherRequest => return Err(other_request(capture)),
+        RecordOutcome::NotOpen => return Err(Unrecorded::Refused(not_open(capture.journey))),
+        RecordOutcome::OtherRequest => return Err(Unrecorded::Refused(other_request(capture))),
+        RecordOutcome::Behind => return Err(Unrecorded::Behind),
     };
     let mut answer = answer(capture, merged, verdict, Recording::Committed);
     answer.directive = stored.directive;
@@ -260,6 +279,12 @@ fn elsewhere(journey: JourneyId, port: PortCode) -> Refusal {
         problem,
         "give a journey that boards at the gate's own port",
     )
+}
+
+/// The refusal of an identification by node `me`, whose state no leader has confirmed for so long.
+fn cut_off(me: NodeId, unconfirmed_us: u64) -> Refusal {
+    let problem = format!("no leader has confirmed for {} ms that what it knows is up to date", unconfirmed_us / 1_000);
+    Refusal::new(RefusalCode::Unavailable, format!("node {me}"), problem, "ask another node")
 }
 
 /// The refusal of a capture for a journey that is closed.

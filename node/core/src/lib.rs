@@ -21,6 +21,7 @@ pub mod queue;
 pub mod reach;
 pub mod rebuild;
 pub mod reconcile;
+pub mod removal;
 pub mod roster;
 pub mod search;
 pub mod shard;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use cluster_config::wire::operator::{Request, Response, Submitted};
+use cluster_config::wire::operator::{Request, Response, Submitted, UnbuiltJourney};
 use node_intake::Disposition;
 
 use super::connect::{Connection, out_of_turn};
@@ -38,16 +38,20 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check { file, json } => check(&file, json),
         Command::Submit { connection, files, json } => {
-            let mut all = Vec::new();
+            let (mut all, mut unbuilt) = (Vec::new(), None);
             for file in &files {
                 let request = Request::SubmitManifest(read(file)?);
                 let Response::Submitted(submitted) = connection.ask(&request)? else { return Err(out_of_turn()) };
                 if !json {
                     output::print(&describe(&submitted))?;
                 }
+                unbuilt = unbuilt.or(submitted.unbuilt.first().map(|journey| journey.refusal.clone()));
                 all.push(submitted);
             }
-            if json { output::json(&all) } else { Ok(()) }
+            if json {
+                output::json(&all)?;
+            }
+            unbuilt.map_or(Ok(()), |refusal| Err(refusal.into()))
         }
     }
 }
@@ -112,6 +116,16 @@ fn describe(submitted: &Submitted) -> String {
             journey.templates.to_string(),
             journey.without_photo.to_string(),
             if journey.duplicate { "known already".to_owned() } else { String::new() },
+        ]);
+    }
+    for UnbuiltJourney { journey, refusal } in &submitted.unbuilt {
+        rows.push(vec![
+            journey.to_string(),
+            String::new(),
+            String::new(),
+            String::new(),
+            String::new(),
+            refusal.to_string(),
         ]);
     }
     let notes = submitted.warnings.iter().chain(&submitted.quarantined);

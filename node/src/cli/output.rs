@@ -45,7 +45,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&plain(&self.message))
     }
 }
 
@@ -84,22 +84,57 @@ fn chain(error: &dyn Error) -> String {
 /// Where standard output is closed.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failure_of(&error))?;
-    print(&text)
+    // JSON itself escapes the control characters of ASCII alone. Any of the others stands in a string.
+    write(&escaped(&text, |character| format!("\\u{:04x}", character as u32)))
 }
 
-/// Prints text with a line end.
+/// Prints text with a line end. Whatever of it came from outside commands no terminal.
 ///
 /// # Errors
 /// Where standard output is closed.
 pub fn print(text: &str) -> Result<(), Failure> {
+    write(&plain(text))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::failure_of(&error))
 }
 
+/// Text as a terminal may have it: lines, with every control character written out.
+pub fn plain(text: &str) -> String {
+    escaped(text, |character| character.escape_unicode().to_string())
+}
+
+/// Text as one line of a terminal.
+pub fn plain_line(text: &str) -> String {
+    plain(text).replace('\n', "\\n")
+}
+
+fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => safe.push(character),
+            _ if commands_a_terminal(character) => safe.push_str(&escape(character)),
+            _ => safe.push(character),
+        }
+    }
+    safe
+}
+
+/// Control characters of ASCII and of ECMA-48 (C0, C1, DEL), and those that turn the direction of text round (UAX 9).
+fn commands_a_terminal(character: char) -> bool {
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || turns
+}
+
 /// A table: the first row is its head, columns are as wide as their widest cell; a cell that is a number stands on the
 /// right.
 pub fn table(rows: &[Vec<String>]) -> String {
+    let safe = |row: &Vec<String>| row.iter().map(|cell| plain_line(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(safe).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
@@ -119,4 +154,25 @@ pub fn table(rows: &[Vec<String>]) -> String {
 fn pad(cell: &str, width: usize) -> String {
     let numeric = cell.starts_with(|c: char| c.is_ascii_digit()) && !cell.contains(['-', ':']);
     if numeric { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F19: a carrier's file says what it likes, and commands nobody's terminal.
+    #[test]
+    fn control_characters_are_written_out() {
+        let hostile = "\u{1b}[2J\u{9b}31mOAKLEY\u{7}\r\u{202e}nna\ttab\nnext";
+        let shown = "\\u{1b}[2J\\u{9b}31mOAKLEY\\u{7}\\u{d}\\u{202e}nna\\u{9}tab";
+        assert_eq!(plain(hostile), format!("{shown}\nnext"));
+        let rows = [vec!["name".to_owned()], vec![hostile.to_owned()]];
+        assert_eq!(table(&rows).lines().count(), 3, "a cell makes no line");
+        assert!(table(&rows).contains(shown));
+        assert_eq!(Failure::usage(hostile).to_string(), format!("{shown}\nnext"));
+        let json = serde_json::to_string(hostile).expect("json");
+        let safe = escaped(&json, |character| format!("\\u{:04x}", character as u32));
+        assert!(!safe.chars().any(commands_a_terminal), "{safe}");
+        assert_eq!(serde_json::from_str::<String>(&safe).expect("still json"), hostile);
+    }
 }

@@ -281,7 +281,8 @@ impl Entry {
     }
 
     fn now(&self) -> Moment {
-        Moment { us: self.now_us(), wall: clock::now() }
+        let unconfirmed_us = self.freshness.unconfirmed().as_micros() as u64;
+        Moment { us: self.now_us(), wall: clock::now(), unconfirmed_us }
     }
 
     fn now_us(&self) -> u64 {

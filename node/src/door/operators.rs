@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use cluster_config::actor::{Actor, Revoked};
 use cluster_config::ids::JourneyId;
+use cluster_config::policy::Policy;
 use cluster_config::wire::operator::{Request, Response};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator::{Coordinator, Planner};
@@ -93,7 +94,10 @@ impl Operators {
             Request::RevocationList => {
                 Response::Revocations(coordinator.with_state(|state| state.revocations().iter().collect()))
             }
-            Request::PolicySet(policy) => self.change(actor, policy::Command::Set(policy)).await?,
+            Request::PolicySet(policy) => {
+                self.has_model(&policy)?;
+                self.change(actor, policy::Command::Set(policy)).await?
+            }
             Request::AttestDestruction(node) => self.change(actor, retention::Command::Attest(node)).await?,
             Request::Drain { node, draining } => {
                 let drained = self.change(actor, membership::Command::SetDraining { node, draining }).await?;
@@ -126,6 +130,17 @@ impl Operators {
     fn check_reach(&self, reach: Reach, id: JourneyId) -> Result<(), Refusal> {
         let covers = || self.coordinator.with_state(|s| s.journeys().get(id).is_some_and(|plan| reach.covers(plan)));
         if reach == Reach::All || covers() { Ok(()) } else { Err(unknown(id)) }
+    }
+
+    /// A calibration describes the scores of one model, and nobody else's.
+    fn has_model(&self, policy: &Policy) -> Result<(), Refusal> {
+        let model = self.submissions.model;
+        if policy.model == model {
+            return Ok(());
+        }
+        let problem = format!("it describes the scores of {}, and the cluster's model is {model}", policy.model);
+        let fix = "give the calibration of the cluster's model";
+        Err(Refusal::new(RefusalCode::BadValue, "policy.model", problem, fix))
     }
 
     /// What is measured when somebody asks.

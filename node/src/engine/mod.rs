@@ -16,6 +16,7 @@ use cluster_config::limits::{CANDIDATES, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::process::EngineChoice;
 use cluster_config::wire::peer::{ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
+use coordinator::Watchlist;
 use node_core::queue::{Pushed, Queue, Taken};
 use shaders::{Choice, Engine, Hit, Job};
 use tokio::sync::oneshot;
@@ -154,7 +155,7 @@ impl EngineHandle {
     ///
     /// # Errors
     /// Where the engine that was asked for is not to be had, or the system gives no thread.
-    pub fn start(choice: EngineChoice, node: NodeId, data_dir: &Path) -> Result<Self, Error> {
+    pub fn start(choice: EngineChoice, node: NodeId, data_dir: &Path, watch: &Watchlist) -> Result<Self, Error> {
         let choice = match choice {
             EngineChoice::Auto => Choice::Auto,
             EngineChoice::Gpu => Choice::Gpu,
@@ -169,10 +170,14 @@ impl EngineHandle {
         let counter = Arc::new(Counter(desk.clone()));
         let batches_at_once = if engine.description().adapter.is_some() { 2 } else { 1 };
         for _ in 0..batches_at_once {
-            let (scorer, desk) = (engine.clone(), desk.clone());
+            let (scorer, desk, watched) = (engine.clone(), desk.clone(), watch.watch("engine"));
             std::thread::Builder::new()
                 .name("engine".into())
-                .spawn(move || run(&scorer, &desk))
+                .spawn(move || {
+                    run(&scorer, &desk);
+                    // It ends by itself once no handle of it is left.
+                    watched.asked_to_end();
+                })
                 .map_err(Error::Thread)?;
         }
         Ok(Self { node, engine, counter, scored: metrics::counter!("tvs_engine_jobs_total") })

@@ -10,6 +10,7 @@ use cluster_config::canary::Canaries;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::GalleryVersion;
 use cluster_config::wire::Refusal;
+use coordinator::Watchlist;
 use coordinator_core::retention;
 use node_core::keeper::{self as core, Effect, Event, RECEIPT_TIMEOUT};
 use node_core::shard::Order;
@@ -55,6 +56,7 @@ impl Keeper {
     pub fn spawn(
         arbiter: &ArbiterHandle,
         tools: Arc<Tools>,
+        watch: &Watchlist,
         engine: EngineHandle,
         directory: Arc<Directory>,
         on_disk: BTreeSet<ShardId>,
@@ -71,8 +73,9 @@ impl Keeper {
             notify,
         };
         let address = Self::start_in_arbiter(arbiter, move |_| keeper);
-        let told = address.clone();
+        let (told, watched) = (address.clone(), watch.watch("keeper"));
         network.spawn(async move {
+            let _watched = watched;
             while let Some(ended) = ended.recv().await {
                 if told.send(ShardEnded(ended)).await.is_err() {
                     return;

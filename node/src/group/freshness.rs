@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::NodeId;
+use cluster_config::limits::{CONFIRM_INTERVAL_MS, UNCONFIRMED_MS_MAX};
 use cluster_config::wire::{Refusal, RefusalCode, peer};
 use coordinator::Coordinator;
 use node_core::freshness::{self as rules, Next, QUESTION_US_MAX};
@@ -20,6 +21,8 @@ pub struct Freshness {
     coordinator: Coordinator,
     links: Links,
     rules: Mutex<rules::Freshness>,
+    /// When it was asked whether this node lacks anything, the last time that it did not.
+    confirmed: Mutex<Option<Instant>>,
     /// From where `rules` counts.
     began: Instant,
 }
@@ -27,7 +30,7 @@ pub struct Freshness {
 impl Freshness {
     /// The questions of the node that has this state and these links.
     pub fn new(coordinator: Coordinator, links: Links) -> Self {
-        Self { coordinator, links, rules: Mutex::default(), began: Instant::now() }
+        Self { coordinator, links, rules: Mutex::default(), confirmed: Mutex::default(), began: Instant::now() }
     }
 
     /// Waits until this node has applied everything that anybody had been told of before the call: what the leader had
@@ -37,13 +40,17 @@ impl Freshness {
     /// `unavailable` where no leader with a quorum answers, or this node does not catch up with it by `deadline`: then
     /// what this node does not know says nothing.
     pub async fn catch_up(self: &Arc<Self>, deadline: Instant) -> Result<(), Refusal> {
+        let asked = Instant::now();
         let mut waiting = self.rules().join();
         loop {
             let now = Instant::now();
             let applied = self.coordinator.applied_index().unwrap_or(0);
             let next = self.rules().next((now - self.began).as_micros() as u64, &mut waiting, applied);
             match next {
-                Next::Done => return Ok(()),
+                Next::Done => {
+                    *self.confirmed() = Some(asked);
+                    return Ok(());
+                }
                 Next::Ask(question) => self.ask(question),
                 Next::Wait if now >= deadline => {
                     let place = format!("node {}", self.coordinator.node_id());
@@ -52,6 +59,27 @@ impl Freshness {
                 }
                 Next::Wait => tokio::time::sleep(LOOK_INTERVAL).await,
             }
+        }
+    }
+
+    /// For how long nobody has confirmed that this node lacks nothing.
+    pub fn unconfirmed(&self) -> Duration {
+        let never = || Duration::from_millis(UNCONFIRMED_MS_MAX + 1) + self.began.elapsed();
+        self.confirmed().map_or_else(never, |confirmed| confirmed.elapsed())
+    }
+
+    /// Has it confirmed again and again; never ends.
+    pub async fn keep(self: Arc<Self>) {
+        let interval = Duration::from_millis(CONFIRM_INTERVAL_MS);
+        loop {
+            match self.coordinator.quorum_silence() {
+                // A leader that asked its followers whether it still leads would be heard by them although it hears
+                // nothing itself, and nobody would stand for election.
+                Some(silence) => *self.confirmed() = Instant::now().checked_sub(silence).or(Some(self.began)),
+                // Without a leader it is tried again; meanwhile the age of the last answer tells.
+                None => drop(self.catch_up(Instant::now() + interval).await),
+            }
+            tokio::time::sleep(interval).await;
         }
     }
 
@@ -76,6 +104,10 @@ impl Freshness {
             peer::Response::ReadIndex(index) => Ok(index),
             _ => Err(out_of_turn(leader)),
         }
+    }
+
+    fn confirmed(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rules(&self) -> MutexGuard<'_, rules::Freshness> {

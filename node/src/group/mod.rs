@@ -6,3 +6,4 @@ pub mod freshness;
 pub mod leader;
 pub mod presence;
 pub mod proposer;
+pub mod removal;

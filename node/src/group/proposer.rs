@@ -10,7 +10,7 @@ use cluster_config::ids::NodeId;
 use cluster_config::limits::{GATE_DEADLINE_MS, LEDGER_BATCH_RECORDS_MAX, PEER_FRAME_BYTES_MAX};
 use cluster_config::versions::Unknown;
 use cluster_config::wire::{Fix, Refusal, RefusalCode, codec, peer};
-use coordinator::{Batcher, Coordinator, ProposeError};
+use coordinator::{Batcher, Coordinator, ProposeError, Watchlist};
 use coordinator_core::{Command, Outcome, Record, RecordOutcome, ledger};
 use node_core::authority;
 use node_core::proposal::{self, Effect, Event, Proposal, unavailable};
@@ -32,9 +32,9 @@ pub struct Proposer {
 
 impl Proposer {
     /// Starts the task that batches records for the leader on the network's runtime.
-    pub fn start(coordinator: Coordinator, links: Links, network: &Handle) -> Self {
+    pub fn start(coordinator: Coordinator, links: Links, network: &Handle, watch: &Watchlist) -> Self {
         let (me, asking) = (coordinator.node_id(), links.clone());
-        let forward = Batcher::start(network, move |leader, records| {
+        let forward = Batcher::start(network, watch.watch("forwarding batcher"), move |leader, records| {
             let links = asking.clone();
             async move { forward(&links, me, leader, records).await }
         });

@@ -42,6 +42,12 @@ pub enum Error {
     /// Another process works in the folder.
     #[error("data folder {path} is in use by another process; give each node a folder of its own")]
     DataFolderInUse { path: String },
+    /// It was a member, and is none any more.
+    #[error(
+        "node {node} was removed from the cluster, as node {told_by} says; to use this machine again, set its data \
+         folder aside and add it with `tvs cluster add` under a new id"
+    )]
+    Removed { node: cluster_config::ids::NodeId, told_by: String },
     /// Something that cannot go on.
     #[error("{0}")]
     Fault(String),

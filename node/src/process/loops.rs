@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::Recipient;
 use cluster_config::actor::Revoked;
+use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::Incarnation;
 use cluster_config::limits::REPORT_INTERVAL_MS;
 use cluster_config::member::Trouble;
@@ -71,6 +72,7 @@ pub async fn report(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
+        assert!(!planted(Canary::LoopPanics), "a panic was planted here");
         let report =
             Report { node: me, incarnation, shards: directory.versions(), troubles: troubles.borrow().clone() };
         match coordinator.leader() {

@@ -5,21 +5,25 @@ mod folder;
 mod loops;
 mod parts;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::actor::Actor;
 use cluster_config::file::Configuration;
 use cluster_config::limits::RAFT_ELECTION_MS_MAX;
 use cluster_config::member::Member;
+use coordinator::Watchlist;
 use node_link::{Connections, Identity, PeerLinks, RevokedSet};
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as level};
+use tokio::task::JoinHandle;
 
 pub use error::Error;
 use parts::Parts;
 
 use crate::group::announce::announce;
+use crate::group::removal;
 use crate::observe;
 
 /// The niceness that a node asks for: ahead of everything that is left at 0, behind what the system itself needs
@@ -41,6 +45,8 @@ const THREADS_TIMEOUT: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`Error`] with the place and the fix.
 pub fn run(configuration: &Configuration) -> Result<(), Error> {
+    #[cfg(debug_assertions)]
+    cluster_config::canary::plant_as_told();
     raise_priority();
     keep_to_itself()?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -63,9 +69,11 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     let listen = node.listen.parse().map_err(|_| Error::Fault(format!("node.listen {:?}", node.listen)))?;
     let endpoint = node_link::bind(listen, &identity)?;
     let (fault, mut faults) = mpsc::unbounded_channel();
+    // Nobody listens only when the process is ending already.
+    let watch = Watchlist::new(Arc::new(move |reason| drop(fault.send(reason))));
     let revoked = RevokedSet::default();
     let peer_links = PeerLinks::refusing(endpoint.clone(), identity.clone(), revoked.clone());
-    let parts = Parts::start(configuration, peer_links, metrics.clone(), fault)?;
+    let parts = Parts::start(configuration, peer_links, metrics.clone(), &watch)?;
     let Parts {
         coordinator,
         planner,
@@ -78,23 +86,27 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         contents,
         upkeep: _upkeep,
         chunks,
+        freshness,
         directory,
         keeper,
         service,
     } = parts;
 
-    let (stop, stopping) = watch::channel(false);
+    let (stop, stopping) = level::channel(false);
     let connections = Connections::default();
-    let serving = tokio::spawn(node_link::serve(endpoint.clone(), service, connections.clone(), stopped(stopping)));
-    let (caught_up, catching_up) = watch::channel(false);
-    tokio::spawn(loops::reconcile(coordinator.clone(), keeper, catching_up));
-    let (found, troubles) = watch::channel(Vec::new());
-    tokio::spawn(loops::look_for_trouble(contents, found));
-    tokio::spawn(loops::report(coordinator.clone(), links, directory, incarnation, planner, troubles));
-    tokio::spawn(loops::cut_off_revoked(coordinator.clone(), revoked, connections));
-    tokio::spawn(chunks.keep_complete());
-    tokio::spawn(observe::upkeep(metrics));
-    tokio::spawn(identity.watch());
+    let door = node_link::serve(endpoint.clone(), service, connections.clone(), stopped(stopping));
+    let serving = watched(&watch, "door", door);
+    let (caught_up, catching_up) = level::channel(false);
+    watched(&watch, "reconciling loop", loops::reconcile(coordinator.clone(), keeper, catching_up));
+    let (found, troubles) = level::channel(Vec::new());
+    watched(&watch, "look for troubles", loops::look_for_trouble(contents, found));
+    let reporting = loops::report(coordinator.clone(), links, directory, incarnation, planner, troubles);
+    watched(&watch, "reporting loop", reporting);
+    watched(&watch, "revoking loop", loops::cut_off_revoked(coordinator.clone(), revoked, connections));
+    watched(&watch, "ledger files' keeper", chunks.keep_complete());
+    watched(&watch, "confirming loop", freshness.keep());
+    watched(&watch, "metrics' upkeep", observe::upkeep(metrics));
+    watched(&watch, "certificates' watch", identity.watch());
     tracing::info!(node = %me, listen = %node.listen, "listening");
 
     let member = Member { id: me, address: node.address().to_owned(), zone: node.zone };
@@ -105,13 +117,18 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         let _ = caught_up.send(true);
         standing.caught_up();
         tracing::info!(node = %me, "joined");
-        std::future::pending::<Result<(), Error>>().await
+        let told_by = removal::removed(&coordinator, &presence).await;
+        Err(Error::Removed {
+            node: me,
+            told_by: told_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })
     };
     let result = tokio::select! {
         joined = joining => joined,
         reason = faults.recv() => Err(Error::Fault(reason.unwrap_or_else(|| "the coordinator is gone".to_owned()))),
         stopped = asked_to_stop() => stopped,
     };
+    watch.end();
     match &result {
         Ok(()) => {
             tracing::info!(node = %me, "stopping");
@@ -132,7 +149,16 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     result
 }
 
-async fn stopped(mut stopping: watch::Receiver<bool>) {
+/// Starts a task that has to go on for as long as the node does.
+fn watched(watch: &Watchlist, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let watched = watch.watch(name);
+    tokio::spawn(async move {
+        let _watched = watched;
+        task.await;
+    })
+}
+
+async fn stopped(mut stopping: level::Receiver<bool>) {
     // An error means that the sender is gone, which is the end as well.
     let _ = stopping.wait_for(|stop| *stop).await;
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use actix::{ArbiterHandle, Recipient};
 use cluster_config::file::Configuration;
 use cluster_config::ids::Incarnation;
-use coordinator::{Coordinator, Planner, Upkeep};
+use coordinator::{Coordinator, Planner, Upkeep, Watchlist};
 use metrics_exporter_prometheus::PrometheusHandle;
 use node_link::PeerLinks;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use super::error::Error;
 use super::folder;
@@ -61,6 +60,8 @@ pub struct Parts {
     pub upkeep: Upkeep,
     /// Files of the ledger.
     pub chunks: Arc<ChunkFiles>,
+    /// Whether this node lacks something.
+    pub freshness: Arc<Freshness>,
     /// The shards that run here.
     pub directory: Arc<Directory>,
     /// What makes these fit the replicated state.
@@ -70,7 +71,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Starts the parts, except what speaks to other nodes by itself. A part that cannot go on says why in `fault`.
+    /// Starts the parts, except what speaks to other nodes by itself. A part that has to go on is on the `watch` list.
     ///
     /// # Errors
     /// The first part that does not start.
@@ -78,11 +79,11 @@ impl Parts {
         configuration: &Configuration,
         peer_links: PeerLinks,
         metrics: PrometheusHandle,
-        fault: mpsc::UnboundedSender<String>,
+        watch: &Watchlist,
     ) -> Result<Self, Error> {
         let (node, cluster) = (&configuration.node, &configuration.cluster);
         let network = Handle::current();
-        let engine = EngineHandle::start(node.engine, node.id, &node.data_dir)?;
+        let engine = EngineHandle::start(node.engine, node.id, &node.data_dir, watch)?;
         let store = Store::open(&node.data_dir, &node.key_dir())?;
         let on_disk = store.shards()?;
         let holdings = holdings::open(configuration)?;
@@ -91,19 +92,18 @@ impl Parts {
             data_dir: node.data_dir.join("raft"),
             settings: cluster.clone(),
             now: Arc::new(clock::now),
-            // Nobody listens only when the process is ending already.
-            on_fault: Arc::new(move |reason| drop(fault.send(reason))),
+            watch: watch.clone(),
         };
         let coordinator = Coordinator::start(options, Arc::new(RaftLinks(peer_links.clone())))?;
-        let planner = Arc::new(Planner::start(coordinator.clone())?);
-        let upkeep = Upkeep::start(coordinator.clone())?;
+        let planner = Arc::new(Planner::start(coordinator.clone(), watch)?);
+        let upkeep = Upkeep::start(coordinator.clone(), watch)?;
         let incarnation = folder::begin_incarnation(&node.data_dir)?;
         let presence =
             Arc::new(Presence::new(coordinator.clone(), peer_links.clone(), incarnation, cluster.fingerprint()));
 
         let links = Links::new(peer_links, coordinator.clone(), &cluster.members);
         let standing = Arc::new(Standing::new(coordinator.clone(), links.clone()));
-        let proposer = Proposer::start(coordinator.clone(), links.clone(), &network);
+        let proposer = Proposer::start(coordinator.clone(), links.clone(), &network, watch);
         let freshness = Arc::new(Freshness::new(coordinator.clone(), links.clone()));
         let leader = Leader::new(coordinator.clone(), links.clone(), presence.clone());
         let chunks = Arc::new(ChunkFiles::new(coordinator.clone(), links.clone()));
@@ -120,7 +120,7 @@ impl Parts {
             dims: cluster.template_dims,
             network,
         });
-        let keeper = Keeper::spawn(&start_actors()?, tools, engine.clone(), directory.clone(), on_disk);
+        let keeper = Keeper::spawn(&start_actors(watch)?, tools, watch, engine.clone(), directory.clone(), on_disk);
 
         let searches = Searches::new(node.id, directory.clone(), engine.clone());
         let orders = Orders::new(coordinator.clone(), links.clone(), directory.clone());
@@ -147,7 +147,7 @@ impl Parts {
         let submissions = Submissions {
             coordinator: coordinator.clone(),
             proposer: proposer.clone(),
-            freshness,
+            freshness: freshness.clone(),
             orders,
             model: cluster.model,
         };
@@ -176,6 +176,7 @@ impl Parts {
             contents,
             upkeep,
             chunks,
+            freshness,
             directory,
             keeper,
             service,
@@ -184,11 +185,13 @@ impl Parts {
 }
 
 /// Starts the actors' thread.
-fn start_actors() -> Result<ArbiterHandle, Error> {
+fn start_actors(watch: &Watchlist) -> Result<ArbiterHandle, Error> {
     let (ready, started) = std::sync::mpsc::sync_channel(1);
+    let watched = watch.watch("actors' thread");
     std::thread::Builder::new()
         .name("actors".into())
         .spawn(move || {
+            let _watched = watched;
             let system = actix::System::new();
             // The one who waits below takes it at once.
             let _ = ready.send(actix::System::current().arbiter().clone());

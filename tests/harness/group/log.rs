@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::RangeBounds;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
@@ -34,12 +34,18 @@ impl Standstill {
 #[derive(Debug, Default)]
 pub struct Disk {
     delay_us: AtomicU64,
+    panics: AtomicBool,
 }
 
 impl Disk {
     /// From now on each write takes so long.
     pub fn takes(&self, delay: Duration) {
         self.delay_us.store(delay.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// From now on the log's caller panics when it writes: openraft's core.
+    pub fn panics(&self) {
+        self.panics.store(true, Ordering::Relaxed);
     }
 
     async fn wait(&self) {
@@ -109,6 +115,7 @@ impl RaftLogStorage<TypeConfig> for SimulatedLog {
         I: IntoIterator<Item = <TypeConfig as RaftTypeConfig>::Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        assert!(!self.disk.panics.load(Ordering::Relaxed), "a panic was planted here");
         let standstill = Standstill::begin();
         let (done, flushed) = TypeConfig::oneshot();
         self.log.append(entries, IOFlushed::signal(done)).await?;

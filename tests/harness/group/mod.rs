@@ -22,7 +22,7 @@ use cluster_config::decision::{Directive, Reason};
 use cluster_config::ids::{EncounterId, Epoch, GalleryVersion, NodeId, SubjectId, UnixMs};
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
-use coordinator::{Coordinator, Options, ProposeError};
+use coordinator::{Coordinator, Options, ProposeError, Watchlist};
 use coordinator_core::{Outcome, Record, RecordOutcome, journeys};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
@@ -129,7 +129,7 @@ fn member(id: NodeId) -> Member {
     Member { id, address: format!("127.0.0.1:{}", 7_000 + id.0), zone: format!("zone-{id}").parse().expect("a zone") }
 }
 
-fn settings() -> ClusterSettings {
+pub(crate) fn settings() -> ClusterSettings {
     ClusterSettings {
         name: "group".to_owned(),
         model: "synthetic-1".parse().expect("a model"),
@@ -208,9 +208,9 @@ impl Group {
             data_dir: self.folder.path().join(id.to_string()),
             settings: settings(),
             now: Arc::new(|| UnixMs(1_795_500_000_000)),
-            on_fault: Arc::new(move |reason| {
+            watch: Watchlist::new(Arc::new(move |reason: String| {
                 faults.lock().unwrap_or_else(PoisonError::into_inner).push(format!("node {id}: {reason}"));
-            }),
+            })),
         };
         let link = Link { network: self.network.clone(), from: id };
         let disk = self.members.borrow().get(&id).map(|member| member.disk.clone()).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{DeviceId, Epoch, NodeId};
-use cluster_config::limits::SEARCHES_IN_FLIGHT_MAX;
+use cluster_config::limits::{SEARCHES_IN_FLIGHT_MAX, UNCONFIRMED_MS_MAX};
 use cluster_config::wire::gate::{self, Answer, Capture};
 use cluster_config::wire::peer::{self, ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -140,13 +140,15 @@ impl World {
         }
     }
 
-    /// Whether every part that is searched has a replica, where this node takes it to be, that could answer.
+    /// Whether every part that is searched has a replica, where this node takes it to be, that could answer; and the
+    /// node may search at all.
     fn is_answerable(&self, node: &Node, machine: &Machine) -> bool {
         let mut searches = (0..).map_while(|part| machine.search(part)).peekable();
         let answers = |replica: NodeId, search: &ShardSearch| {
             self.reaches(node.id, replica) && serving(self.node(replica), search).is_some()
         };
-        searches.peek().is_some()
+        self.unconfirmed_us(node) <= UNCONFIRMED_MS_MAX * 1_000
+            && searches.peek().is_some()
             && searches.all(|search| {
                 let placement = node.state(|state| state.placement(search.shard).cloned()).flatten();
                 placement.is_some_and(|placement| placement.replicas().any(|replica| answers(replica, search)))
@@ -154,7 +156,7 @@ impl World {
     }
 
     fn moment(&self, node: &Node) -> Moment {
-        Moment { us: self.now_us(), wall: self.wall(node) }
+        Moment { us: self.now_us(), wall: self.wall(node), unconfirmed_us: self.unconfirmed_us(node) }
     }
 
     /// Absent where the process has ended.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use cluster_config::decision::Directive;
 use cluster_config::ids::NodeId;
-use cluster_config::journey::Listing;
+use cluster_config::journey::{JourneyPlan, Listing};
 use cluster_config::wire::gate::{Capture, Request, Response};
 use cluster_config::wire::peer::BuildOrder;
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
@@ -40,6 +40,9 @@ const ROUNDS_MAX: usize = 4;
 /// How long after healing a flight boards before an operator takes it for lost, microseconds.
 const ABANDONED_US: u64 = 60_000_000;
 
+/// How often a file that has to be refused is submitted where nobody says so.
+const WRONG_TRIES: usize = 3;
+
 /// Captures of one traveller.
 const ATTEMPTS_MAX: u8 = 3;
 
@@ -57,6 +60,9 @@ impl World {
         let mut dice = crate::dice::Dice::new(self.seed ^ (flight as u64) << 40, "flight");
         self.sleep(dice.between(500_000, 15_000_000)).await;
         let messages = self.content.flights[flight].messages.clone();
+        if dice.chance(300) {
+            self.submit_with_a_wrong_one(flight, &messages[0].plan).await;
+        }
         self.submit(flight, &messages[0]).await;
         let pauses_us: Vec<u64> = messages[1..].iter().map(|_| dice.between(500_000, 12_000_000)).collect();
         let (world, later) = (self.clone(), messages.clone());
@@ -351,6 +357,27 @@ impl World {
             }
         }
         Followed::Yes
+    }
+
+    /// Submits a file with this journey and one that is refused: then neither is announced (P10).
+    async fn submit_with_a_wrong_one(self: &Rc<Self>, flight: usize, plan: &JourneyPlan) {
+        let wrong = JourneyPlan { id: "ZZ1-WRONG".parse().expect("an id"), parts: 0, ..plan.clone() };
+        let plans = vec![plan.clone(), wrong];
+        for turn in 0..WRONG_TRIES as u64 {
+            let node = self.nth(flight as u64 + turn);
+            if node.status.get() != Status::Up {
+                continue;
+            }
+            let run = node.run.get();
+            let command = journeys::Command::OpenAll(plans.clone());
+            let proposed = self.propose_for_operator(node, command, self.now_us() + 3_000_000);
+            let alive = || node.run.get() == run && node.status.get() != Status::Down;
+            if let Some(Err(refusal)) = self.while_holds(proposed, alive).await
+                && refusal.code == RefusalCode::BadValue
+            {
+                return;
+            }
+        }
     }
 
     /// Has a command applied, by whichever node it takes.

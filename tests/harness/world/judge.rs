@@ -9,7 +9,9 @@ use cluster_config::decision::{Directive, Recording};
 use cluster_config::gallery::GalleryId;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, NodeId, RequestDigest};
+use cluster_config::ids::{
+    ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, RequestDigest,
+};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SEARCHES_IN_FLIGHT_MAX};
 use cluster_config::person::Person;
@@ -64,6 +66,8 @@ pub struct Judge {
     /// The oldest version of each shard that an entry node asked for; of a part that one did not ask for, version 0.
     oldest: BTreeMap<EncounterId, BTreeMap<ShardId, GalleryVersion>>,
     people: People,
+    /// Journeys that were announced one by one.
+    announced: BTreeSet<JourneyId>,
     /// What is recorded under each encounter's id.
     requests: BTreeMap<EncounterId, RequestDigest>,
     calm_since_us: BTreeMap<NodeId, u64>,
@@ -89,6 +93,7 @@ impl Judge {
             segments: BTreeMap::new(),
             committed: BTreeMap::new(),
             oldest: BTreeMap::new(),
+            announced: BTreeSet::new(),
             requests: BTreeMap::new(),
             calm_since_us: BTreeMap::new(),
             now_us: 0,
@@ -177,6 +182,16 @@ impl Judge {
                 self.look("P1: nothing is recorded of a closed journey");
                 self.recorded(state);
             }
+            (Command::Journeys(journeys::Command::Open(plan)), Outcome::Done) => {
+                self.announced.insert(plan.id);
+            }
+            (Command::Journeys(journeys::Command::OpenAll(plans)), Outcome::Refused(_)) => {
+                self.look("P10: the journeys of a file are announced together or not at all");
+                for plan in plans.iter().filter(|plan| !self.announced.contains(&plan.id)) {
+                    let known = state.journeys().get(plan.id);
+                    assert!(known.is_none(), "P10: {} is announced by a file that was refused", plan.id);
+                }
+            }
             (Command::Placement(placement::Command::Change { changes, .. }), Outcome::Done) => {
                 for change in changes {
                     self.zones(world, change, state);
@@ -211,6 +226,9 @@ impl Judge {
             let open = state.is_open(record.journey);
             assert!(open, "P1: encounter {} is recorded, and its journey is closed", record.encounter);
             self.requests.insert(record.encounter, record.request);
+            self.look("P4: nothing is recorded below the committed version");
+            let committed = state.fence(GalleryId::passengers(record.journey));
+            assert!(!record.fence.is_behind(committed), "P4: {record:?} is recorded, and {committed:?} is committed");
             if record.directive == Directive::Proceed {
                 self.people.boarded(record);
             }

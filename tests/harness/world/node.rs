@@ -106,6 +106,8 @@ pub struct Process {
     pub hedge: Hedge,
     /// What it asks the leader.
     pub freshness: Freshness,
+    /// When it was asked whether the node lacks anything, the last time that it did not.
+    pub confirmed_us: Option<u64>,
     /// Proposals that wait for their entry.
     pub waiting: BTreeMap<u64, (u64, oneshot::Sender<Outcome>)>,
     /// Records on their way into the log, where it leads.
@@ -217,6 +219,7 @@ impl World {
             turns_told: BTreeMap::new(),
             hedge: Hedge::default(),
             freshness: Freshness::default(),
+            confirmed_us: None,
             waiting: BTreeMap::new(),
             to_log: Batcher::default(),
             to_leader: Batcher::default(),
@@ -234,6 +237,8 @@ impl World {
         self.executor.after(first_us, Due::Tick(node.owner()));
         let (world, owner) = (self.clone(), node.owner());
         self.executor.spawn(Some(owner), async move { world.announce(id, incarnation).await });
+        let world = self.clone();
+        self.executor.spawn(Some(owner), async move { world.confirm(id).await });
     }
     /// Ends a node's process. Without power what was not synced is at the disk's mercy; else the kernel writes it.
     pub fn end(self: &Rc<Self>, id: NodeId, power: bool) {

@@ -248,6 +248,11 @@ impl Raft {
         heard_us.is_some_and(|heard_us| heard_us + LEASE_US > now_us)
     }
 
+    /// When a majority had answered it last, where it leads.
+    pub fn quorum_heard_as_leader_us(&self, now_us: u64) -> Option<u64> {
+        (self.role == Role::Leader).then(|| self.quorum_heard_us(now_us))
+    }
+
     /// When a majority had answered this leader last.
     fn quorum_heard_us(&self, now_us: u64) -> u64 {
         let others = |node: &NodeId| self.heard_us.get(node).copied().unwrap_or(self.led_us);

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum Command {
     /// Announces a journey, or a newer manifest of a known one.
     Open(JourneyPlan),
+    /// Announces all journeys of one manifest file, or none of them.
+    OpenAll(Vec<JourneyPlan>),
     /// Ends a journey: no more encounters, and its galleries are to be destroyed.
     Close(JourneyId),
 }

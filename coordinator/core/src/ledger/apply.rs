@@ -2,6 +2,7 @@
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Directive, Reason};
+use cluster_config::gallery::GalleryId;
 use cluster_config::ids::{ContentHash, UnixMs};
 use cluster_config::versions::Version;
 use cluster_config::wire::RefusalCode;
@@ -75,6 +76,10 @@ fn record(state: &mut State, new: &Record, canaries: Canaries) -> RecordOutcome 
     }
     if !state.is_open(new.journey) && !canaries.has(Canary::RecordAfterClose) {
         return RecordOutcome::NotOpen;
+    }
+    let is_behind = new.fence.is_behind(state.fence(GalleryId::passengers(new.journey)));
+    if is_behind && !canaries.has(Canary::OldVersionRecorded) {
+        return RecordOutcome::Behind;
     }
     let mut stored = new.clone();
     let again = state.ledger.has_boarded(stored.journey, stored.subject, stored.mark);

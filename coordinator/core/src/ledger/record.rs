@@ -2,6 +2,7 @@
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Directive, Reason};
+use cluster_config::gallery::Fence;
 use cluster_config::ids::{
     DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, PersonMark, RequestDigest, SubjectId, UnixMs,
 };
@@ -35,6 +36,8 @@ pub struct Record {
     pub epoch: Epoch,
     /// The gallery version searched.
     pub gallery_version: GalleryVersion,
+    /// How far the gallery was that was searched.
+    pub fence: Fence,
     /// Which capture of the traveller this was, from 1; 0 where it was not kept.
     #[cfg(feature = "next")]
     #[serde(with = "cluster_config::versions::Since::<2>")]
@@ -63,6 +66,7 @@ impl Record {
             manifest_ordinal: None,
             epoch: Epoch::default(),
             gallery_version: GalleryVersion::default(),
+            fence: Fence::default(),
             #[cfg(feature = "next")]
             attempt: 0,
         }
@@ -97,6 +101,7 @@ impl Record {
 
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are stored, and none lives for long")]
 pub enum RecordOutcome {
     /// In the ledger, now or since an earlier try: this is what it says. It may differ from what was handed in where
     /// the person has boarded before.
@@ -105,4 +110,6 @@ pub enum RecordOutcome {
     NotOpen,
     /// Not recorded: the ledger has another request under this encounter's id.
     OtherRequest,
+    /// Not recorded: the gallery has a newer version or other owners than was searched under (P4).
+    Behind,
 }

@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 
 use cluster_config::canary::Canaries;
 use cluster_config::decision::Priority;
+use cluster_config::gallery::Fence;
 use cluster_config::ids::NodeId;
+use cluster_config::limits::UNCONFIRMED_MS_MAX;
 use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::peer::ShardSearch;
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -15,8 +17,8 @@ use coordinator_core::{RecordOutcome, State};
 
 use super::part::{Part, Terms};
 use super::step::{Effect, Event, Look, Moment, Seen};
-use super::{Missing, Next, Presented, Purpose, Question, Route};
-use super::{after_record, after_search, known_before, not_built, not_open, question, verdict};
+use super::{Missing, Next, Presented, Purpose, Question, Route, Unrecorded};
+use super::{after_record, after_search, cut_off, known_before, not_built, not_open, question, verdict};
 use crate::decide::Verdict;
 use crate::reach::Reach;
 use crate::search::{Merged, merge};
@@ -32,6 +34,8 @@ pub struct Machine {
     /// The journeys that may be boarded where it was made.
     reach: Reach,
     terms: Terms,
+    /// How far the gallery was that was searched for the last record.
+    searched: Option<Fence>,
     /// Whether the node caught up for this capture, where it had to.
     caught_up: Option<bool>,
     /// The lowest score of interest; set down where lower ones came to count during the search.
@@ -50,11 +54,13 @@ enum Stage {
     /// The node makes up what it may lack.
     CatchingUp {
         until_us: u64,
+        /// Whether nothing is searched where it cannot.
+        must: bool,
     },
     /// The parts of the gallery are searched, side by side.
     Searching,
     /// All of them are.
-    Deciding(Merged),
+    Deciding(Merged, Fence),
     /// The record is on its way into the ledger.
     Recording(Merged, Verdict),
     /// Its journey was closed meanwhile, perhaps after another node had recorded this very encounter.
@@ -76,6 +82,7 @@ impl Machine {
             purpose,
             reach,
             terms: Terms { me, deadline_us, canaries },
+            searched: None,
             caught_up: None,
             floor: f32::INFINITY,
             floor_max: f32::INFINITY,
@@ -98,7 +105,7 @@ impl Machine {
     pub fn wake_us(&self) -> u64 {
         let deadline_us = self.terms.deadline_us;
         match &self.stage {
-            Stage::CatchingUp { until_us } => *until_us,
+            Stage::CatchingUp { until_us, .. } => *until_us,
             Stage::Searching => self.parts.iter().map(|p| p.wake_us(self.terms)).min().unwrap_or(deadline_us),
             _ => deadline_us,
         }
@@ -121,7 +128,7 @@ impl Machine {
                 Seen::Placement { part, placement }
             }
             Look::Verdict => Seen::Verdict(match &self.stage {
-                Stage::Deciding(merged) => verdict(state, capture, merged, self.floor, canaries),
+                Stage::Deciding(merged, _) => verdict(state, capture, merged, self.floor, canaries),
                 _ => None,
             }),
         }
@@ -131,7 +138,7 @@ impl Machine {
     pub fn step(&mut self, now: Moment, event: Event, out: &mut VecDeque<Effect>) {
         let terms = self.terms;
         match event {
-            Event::Began => self.begin(out),
+            Event::Began => self.begin(now, out),
             Event::Looked(Seen::Answered(answered)) => self.looked_back(answered, out),
             Event::Looked(Seen::Question(question)) => self.asked(now, question, out),
             Event::Looked(Seen::Placement { part, placement }) => self.placed(part, placement, out),
@@ -142,14 +149,16 @@ impl Machine {
             Event::Answered { part, replica, result } => {
                 self.search_on(part, out, |part, out| part.answered(now.us, replica, result, terms, out));
             }
-            Event::CaughtUp(caught_up) => self.caught_up(caught_up, out),
+            Event::CaughtUp(caught_up) => self.caught_up(now, caught_up, out),
             Event::Recorded(outcome) => self.recorded(outcome, out),
             Event::TimeCame => self.time_came(now, out),
         }
     }
 
-    fn begin(&mut self, out: &mut VecDeque<Effect>) {
+    fn begin(&mut self, now: Moment, out: &mut VecDeque<Effect>) {
         match self.purpose {
+            // What a leader has not confirmed for long may be out of date. A boarding is confirmed by its record.
+            Purpose::Identify if now.unconfirmed_us > UNCONFIRMED_MS_MAX * 1_000 => self.catch_up(now, true, out),
             Purpose::Identify => out.push_back(Effect::Look(Look::Question)),
             Purpose::Board(_) => {
                 self.stage = Stage::LookingBack;
@@ -172,22 +181,35 @@ impl Machine {
     fn asked(&mut self, now: Moment, question: Result<Question, Missing>, out: &mut VecDeque<Effect>) {
         match question {
             _ if !matches!(self.stage, Stage::Asking) => {}
+            // What was refused as too old would be found again.
+            Ok(question) if self.has_searched(&question) && self.caught_up.is_none() => self.catch_up(now, false, out),
             Ok(question) => self.search_all(now, question, out),
             Err(Missing::NotYet(_)) if self.caught_up.is_none() => {
-                let until_us = self.terms.deadline_us.min(now.us + CATCH_UP_US);
-                self.stage = Stage::CatchingUp { until_us };
-                out.push_back(Effect::CatchUp { until_us });
+                self.catch_up(now, false, out);
             }
             Err(missing) => self.end(Err(missing.into_refusal(self.caught_up == Some(true))), out),
         }
     }
 
-    fn caught_up(&mut self, caught_up: bool, out: &mut VecDeque<Effect>) {
-        if matches!(self.stage, Stage::CatchingUp { .. }) {
-            self.caught_up = Some(caught_up);
-            self.stage = Stage::Asking;
-            out.push_back(Effect::Look(Look::Question));
+    /// Whether a record was refused that was searched no further back than this.
+    fn has_searched(&self, question: &Question) -> bool {
+        self.searched.is_some_and(|searched| !searched.is_behind(question.fence()))
+    }
+
+    fn catch_up(&mut self, now: Moment, must: bool, out: &mut VecDeque<Effect>) {
+        let until_us = self.terms.deadline_us.min(now.us + CATCH_UP_US);
+        self.stage = Stage::CatchingUp { until_us, must };
+        out.push_back(Effect::CatchUp { until_us });
+    }
+
+    fn caught_up(&mut self, now: Moment, caught_up: bool, out: &mut VecDeque<Effect>) {
+        let Stage::CatchingUp { must, .. } = self.stage else { return };
+        if must && !caught_up {
+            return self.end(Err(cut_off(self.terms.me, now.unconfirmed_us)), out);
         }
+        self.caught_up = Some(caught_up);
+        self.stage = Stage::Asking;
+        out.push_back(Effect::Look(Look::Question));
     }
 
     fn search_all(&mut self, now: Moment, question: Question, out: &mut VecDeque<Effect>) {
@@ -246,10 +268,14 @@ impl Machine {
         if self.parts.iter().any(Part::still_asks) {
             out.push_back(Effect::Forget);
         }
+        let fence = self.parts.iter().fold(Fence::default(), |fence, part| match part.found() {
+            Some(found) => fence.and(found.version, found.epoch.max(part.epoch())),
+            None => fence,
+        });
         let found = std::mem::take(&mut self.parts).into_iter().filter_map(Part::into_found);
         match merge(found.collect(), self.terms.canaries) {
             Some(merged) => {
-                self.stage = Stage::Deciding(merged);
+                self.stage = Stage::Deciding(merged, fence);
                 out.push_back(Effect::Look(Look::Verdict));
             }
             None => self.end(Err(not_built(self.capture.journey)), out),
@@ -258,17 +284,19 @@ impl Machine {
 
     fn decided(&mut self, now: Moment, verdict: Option<Verdict>, out: &mut VecDeque<Effect>) {
         match (std::mem::replace(&mut self.stage, Stage::Asking), verdict) {
-            (Stage::Deciding(merged), Some(verdict)) => {
+            (Stage::Deciding(merged, fence), Some(verdict)) => {
                 let (capture, canaries) = (&self.capture, self.terms.canaries);
-                match after_search(self.terms.me, capture, self.purpose, now.wall, &merged, verdict, canaries) {
+                match after_search(self.terms.me, capture, self.purpose, now.wall, (&merged, fence), verdict, canaries)
+                {
                     Next::Answer(answer) => self.end(Ok(answer), out),
                     Next::Record(record) => {
+                        (self.searched, self.caught_up) = (Some(record.fence), None);
                         self.stage = Stage::Recording(merged, verdict);
                         out.push_back(Effect::Record(record));
                     }
                 }
             }
-            (Stage::Deciding(_), None) => {
+            (Stage::Deciding(..), None) => {
                 self.floor_max = f32::NEG_INFINITY;
                 out.push_back(Effect::Look(Look::Question));
             }
@@ -278,8 +306,23 @@ impl Machine {
 
     fn recorded(&mut self, outcome: Result<RecordOutcome, Refusal>, out: &mut VecDeque<Effect>) {
         let Stage::Recording(merged, verdict) = &self.stage else { return };
-        let answer = outcome.and_then(|outcome| after_record(&self.capture, merged, *verdict, outcome));
-        self.end(answer, out);
+        let recorded = outcome.map(|outcome| after_record(&self.capture, merged, *verdict, outcome));
+        match recorded {
+            Ok(Ok(answer)) => self.end(Ok(answer), out),
+            // Whoever was searched for may have left the list meanwhile, or come onto it.
+            Ok(Err(Unrecorded::Behind)) => {
+                self.stage = Stage::Asking;
+                out.push_back(Effect::Look(Look::Question));
+            }
+            // That this node was taken out is nothing that a gate could mend: another node answers it.
+            Err(refusal) if refusal.code == RefusalCode::NotMember => {
+                self.end(
+                    Err(Refusal::new(RefusalCode::Unavailable, refusal.place, refusal.problem, "ask another node")),
+                    out,
+                );
+            }
+            Ok(Err(Unrecorded::Refused(refusal))) | Err(refusal) => self.end(Err(refusal), out),
+        }
     }
 
     fn time_came(&mut self, now: Moment, out: &mut VecDeque<Effect>) {
@@ -287,7 +330,7 @@ impl Machine {
             return self.too_late(out);
         }
         match &self.stage {
-            Stage::CatchingUp { until_us } if now.us >= *until_us => self.caught_up(false, out),
+            Stage::CatchingUp { until_us, .. } if now.us >= *until_us => self.caught_up(now, false, out),
             Stage::Searching => {
                 let terms = self.terms;
                 for part in 0..self.parts.len() {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use cluster_config::canary::{Canaries, Canary};
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{Epoch, NodeId};
 use cluster_config::wire::peer::{ShardFound, ShardSearch};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::Placement;
@@ -86,6 +86,11 @@ impl Part {
         &self.search
     }
 
+    /// Where its replicas are, as far as the entry node knew.
+    pub fn epoch(&self) -> Epoch {
+        self.placement.epoch
+    }
+
     /// When the clock has to be looked at, microseconds.
     pub fn wake_us(&self, terms: Terms) -> u64 {
         match &self.phase {
@@ -106,6 +111,14 @@ impl Part {
     }
 
     /// What was found, where it is.
+    pub fn found(&self) -> Option<&ShardFound> {
+        match &self.phase {
+            Phase::Found(found) => Some(found),
+            _ => None,
+        }
+    }
+
+    /// As [`Self::found`].
     pub fn into_found(self) -> Option<ShardFound> {
         match self.phase {
             Phase::Found(found) => Some(found),

@@ -18,6 +18,8 @@ pub struct Moment {
     pub us: u64,
     /// What the node's wall clock shows: records carry it.
     pub wall: UnixMs,
+    /// For how long no leader with a quorum has confirmed that the node lacks nothing, microseconds.
+    pub unconfirmed_us: u64,
 }
 
 /// What has happened.

@@ -173,6 +173,9 @@ impl Scene {
             let Some(answer) = submitting.join_next().await else { break };
             match answer.map_err(Error::failed)?? {
                 Response::Submitted(submitted) => {
+                    if let Some(unbuilt) = submitted.unbuilt.into_iter().next() {
+                        return Err(unbuilt.refusal.into());
+                    }
                     self.setting.templates +=
                         submitted.journeys.iter().map(|journey| u64::from(journey.templates)).sum::<u64>();
                 }

@@ -61,13 +61,18 @@ struct Driven {
     now_us: u64,
     out: VecDeque<Effect>,
     hedge: Hedge,
+    unconfirmed_us: u64,
 }
 
 impl Driven {
     fn new(purpose: Purpose, canaries: Canaries) -> Self {
+        Self::unconfirmed_for(0, purpose, canaries)
+    }
+
+    fn unconfirmed_for(unconfirmed_us: u64, purpose: Purpose, canaries: Canaries) -> Self {
         let capture = Capture { journey: journey(), ..fixture::capture() };
         let machine = Machine::new(ME, capture, (purpose, Reach::All), DEADLINE_US, canaries);
-        let mut driven = Self { machine, now_us: 0, out: VecDeque::new(), hedge: Hedge::default() };
+        let mut driven = Self { machine, now_us: 0, out: VecDeque::new(), hedge: Hedge::default(), unconfirmed_us };
         driven.step(Event::Began);
         driven
     }
@@ -81,7 +86,7 @@ impl Driven {
     }
 
     fn step(&mut self, event: Event) {
-        let now = Moment { us: self.now_us, wall: UnixMs(1_800_000_000_000) };
+        let now = Moment { us: self.now_us, wall: UnixMs(1_800_000_000_000), unconfirmed_us: self.unconfirmed_us };
         self.machine.step(now, event, &mut self.out);
     }
 
@@ -299,7 +304,7 @@ fn the_parts_of_a_gallery_are_searched_side_by_side_and_taken_together() {
     assert_eq!(driven.asks(), [Effect::Silent(NodeId(1)), Effect::Hedged, ask(0, 2, left_ms)]);
     driven.answered(0, 2, Ok(found(2, 6, 0.6)));
     assert!(driven.asks().contains(&Effect::Look(Look::Verdict)));
-    let Stage::Deciding(merged) = &driven.machine.stage else { panic!("{:?}", driven.machine.stage) };
+    let Stage::Deciding(merged, _) = &driven.machine.stage else { panic!("{:?}", driven.machine.stage) };
     let subjects: Vec<u64> = merged.candidates.iter().map(|candidate| candidate.subject.0).collect();
     assert_eq!((subjects, merged.templates, merged.searched_by), (vec![6, 8], 200, NodeId(2)));
 }
@@ -414,4 +419,48 @@ fn who_repeats_an_encounters_id_with_anything_else_gets_no_answer_of_it() {
     let (mut driven, _) = recording();
     driven.step(Event::Recorded(Ok(RecordOutcome::OtherRequest)));
     assert_eq!(driven.refusal().code, RefusalCode::Conflict);
+}
+
+/// P4, F5: what was searched below the committed version, or under other owners, is not recorded but searched again.
+#[test]
+fn a_boarding_that_was_searched_in_an_old_version_is_searched_again() {
+    let (mut driven, record) = recording();
+    assert_eq!(record.fence, Fence { versions: 1, epochs: 9 });
+    driven.step(Event::Recorded(Ok(RecordOutcome::Behind)));
+    assert_eq!(driven.effects(), [Effect::Look(Look::Question)]);
+    let as_before = Placement { epoch: Epoch(9), ..placement(9, &[]) };
+    driven.step(Event::Looked(Seen::Question(Ok(routes(std::slice::from_ref(&as_before))))));
+    let until_us = CATCH_UP_US;
+    assert_eq!(driven.effects(), [Effect::CatchUp { until_us }], "it would be found again");
+    driven.step(Event::CaughtUp(true));
+    assert_eq!(driven.effects(), [Effect::Look(Look::Question)]);
+    let mut newer = routes(&[as_before]);
+    newer.shards[0].1 = GalleryVersion(2);
+    driven.step(Event::Looked(Seen::Question(Ok(newer))));
+    assert_eq!(driven.effects(), [Effect::SearchHere { part: 0 }]);
+    let newer = ShardFound { version: GalleryVersion(2), ..found(9, 5, 0.7) };
+    driven.step(Event::SearchedHere { part: 0, here: Here::AtOnce(Ok(newer)) });
+    driven.effects();
+    driven.step(Event::Looked(Seen::Verdict(Some(proceed(5)))));
+    let Some(Effect::Record(record)) = driven.effects().pop() else { panic!("it is recorded") };
+    assert_eq!((record.subject, record.gallery_version), (Some(SubjectId(5)), GalleryVersion(2)));
+    assert_eq!(record.fence.versions, 2);
+}
+
+/// P14, F5.
+#[test]
+fn a_node_that_has_long_heard_no_leader_identifies_nobody_unless_it_finds_one() {
+    let unconfirmed_us = UNCONFIRMED_MS_MAX * 1_000 + 1;
+    let unsure = || Driven::unconfirmed_for(unconfirmed_us, Purpose::Identify, Canaries::default());
+    let mut alone = unsure();
+    assert_eq!(alone.effects(), [Effect::CatchUp { until_us: CATCH_UP_US }]);
+    alone.step(Event::CaughtUp(false));
+    let refusal = alone.refusal();
+    assert_eq!((refusal.code, &*refusal.place), (RefusalCode::Unavailable, "node 9"));
+    let mut found = unsure();
+    found.effects();
+    found.step(Event::CaughtUp(true));
+    assert_eq!(found.effects(), [Effect::Look(Look::Question)]);
+    let mut boarding = Driven::unconfirmed_for(unconfirmed_us, Purpose::Board(presented()), Canaries::default());
+    assert_eq!(boarding.effects(), [Effect::Look(Look::Answered)], "its record makes sure");
 }
