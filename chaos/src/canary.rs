@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use cluster_config::canary::{Canaries, Canary, VARIABLE, name, plant};
 use harness::invariants::p11_authority;
-use harness::planted;
+use harness::{doubles, emptied, planted};
 
 use crate::crash;
 use crate::quiet;
@@ -35,6 +35,10 @@ enum Place {
     Task,
     /// In a node's own process.
     Process,
+    /// Among data folders that are copied and put back.
+    Folders,
+    /// At a node that is emptied.
+    Emptied,
 }
 
 /// A fault, and how it has to be caught.
@@ -50,6 +54,10 @@ struct Case {
 
 const fn world(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) -> Case {
     Case { canary, place: Place::World, told_by, seeds_max, from: 1 }
+}
+
+const fn folders(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) -> Case {
+    Case { canary, place: Place::Folders, told_by, seeds_max, from: 1 }
 }
 
 const fn disk(canary: Canary, told_by: &'static [&'static str], seeds_max: u64) -> Case {
@@ -95,6 +103,9 @@ const CASES: [Case; Canary::ALL.len()] = [
     world(Canary::NewSubjectOnReturn, &["crossed twice"], 200),
     world(Canary::PartByNumber, &["crossed twice"], 200),
     world(Canary::CancelsNamesakes, &["P15"], 200),
+    folders(Canary::TwinAccepted, &["P14"], 20),
+    folders(Canary::RollbackAccepted, &["P14"], 20),
+    Case { place: Place::Emptied, ..folders(Canary::DrainDoneEarly, &["P3"], 20) },
     disk(Canary::AcknowledgeBeforeSync, &["acknowledged", "refused"], 3),
     disk(Canary::UncheckedFrame, &["refused"], 6),
     disk(Canary::NoArchive, &["refused", "acknowledged", "the writer failed"], 9),
@@ -199,6 +210,15 @@ fn caught(case: &Case) -> Option<(u64, String)> {
             Place::Process => {
                 let runtime = tokio::runtime::Runtime::new().ok()?;
                 runtime.block_on(planted::end_of_node(case.canary)).into_iter().map(|said| (from, said)).collect()
+            }
+            Place::Folders => {
+                plant(Some(case.canary));
+                let (_, failure) = doubles::run(from);
+                failure.into_iter().map(|failure| (from, failure)).collect()
+            }
+            Place::Emptied => {
+                plant(Some(case.canary));
+                emptied::run(from).err().map(|said| (from, said)).into_iter().collect()
             }
             Place::Disk => {
                 // The fault is planted in the writer. The fault in reading frames is needed where the image is opened.

@@ -59,6 +59,12 @@ pub enum Canary {
     PartByNumber,
     /// A cancellation that fits several people takes all of them off.
     CancelsNamesakes,
+    /// A copy of a member's folder is let in as the member, wherever it runs.
+    TwinAccepted,
+    /// A node counts as emptied while it still has something.
+    DrainDoneEarly,
+    /// A folder that has gone back in time is let in.
+    RollbackAccepted,
     /// The log acknowledges before the disk has it.
     AcknowledgeBeforeSync,
     /// A frame of the journal is read without its checksum.
@@ -89,7 +95,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 42] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -116,6 +122,9 @@ impl Canary {
         Self::NewSubjectOnReturn,
         Self::PartByNumber,
         Self::CancelsNamesakes,
+        Self::TwinAccepted,
+        Self::RollbackAccepted,
+        Self::DrainDoneEarly,
         Self::AcknowledgeBeforeSync,
         Self::UncheckedFrame,
         Self::NoArchive,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::ModelVersion;
+use crate::ids::{ClusterId, ModelVersion};
 use crate::limits::{
     NODES_MAX, RAFT_ELECTION_MS_MAX, RAFT_ELECTION_MS_MIN, RAFT_HEARTBEAT_MS, RAFT_HEARTBEAT_MS_MAX,
     RAFT_HEARTBEAT_MS_MIN, TEMPLATE_DIMS_MAX, TEMPLATE_DIMS_MIN, TEMPLATE_DIMS_STEP,
@@ -118,10 +118,49 @@ impl ClusterSettings {
         Ok(())
     }
 
-    /// A number that nodes compare when they meet: FNV-1a over what must be equal for answers to be equal. The member
-    /// list is left out, since it changes as nodes join and leave.
-    pub fn fingerprint(&self) -> u64 {
-        let text = format!("{}|{}|{}", self.name, self.model, self.template_dims);
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    /// What must be equal on all nodes for answers to be equal. The member list is none of it: it changes as nodes join
+    /// and leave.
+    pub fn agreed(&self) -> Agreed {
+        Agreed { name: self.name.clone(), model: self.model, template_dims: self.template_dims }
     }
+}
+
+/// The settings that are fixed when a cluster is founded, and equal on all of its nodes for as long as it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreed {
+    /// [`ClusterSettings::name`].
+    pub name: String,
+    /// [`ClusterSettings::model`].
+    pub model: ModelVersion,
+    /// [`ClusterSettings::template_dims`].
+    pub template_dims: usize,
+}
+
+impl Agreed {
+    /// Names the settings that are not the same there, with both values; absent where all are.
+    pub fn difference(&self, there: &Self) -> Option<String> {
+        let mut keys = Vec::new();
+        if self.name != there.name {
+            keys.push(format!("cluster.name is {:?} here and {:?} there", self.name, there.name));
+        }
+        if self.model != there.model {
+            keys.push(format!("cluster.model is {} here and {} there", self.model, there.model));
+        }
+        if self.template_dims != there.template_dims {
+            keys.push(format!(
+                "cluster.template_dims is {} here and {} there",
+                self.template_dims, there.template_dims
+            ));
+        }
+        (!keys.is_empty()).then(|| keys.join(", "))
+    }
+}
+
+/// What a cluster is from its founding on: it stands in its first entries, in the replicated state and in every folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founding {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// What its nodes agree on.
+    pub agreed: Agreed,
 }

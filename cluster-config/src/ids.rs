@@ -274,51 +274,72 @@ impl<'de> Deserialize<'de> for SubjectId {
     }
 }
 
-/// One capture presented at one device, made by the client: every retry carries the same.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EncounterId(pub u128);
+/// Declares an id of 128 random bits, written as 32 hexadecimal digits.
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u128);
 
-impl fmt::Display for EncounterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for EncounterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for EncounterId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        u128::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| Error::Number { kind: "encounter id (32 hexadecimal digits)", text: text.to_owned() })
-    }
-}
-
-impl Serialize for EncounterId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // JSON has no 128-bit numbers that its readers agree on; the wire keeps the 16 bytes.
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            self.0.to_be_bytes().serialize(serializer)
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
         }
-    }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self, Error> {
+                u128::from_str_radix(text, 16).map(Self).map_err(|_| Error::Number {
+                    kind: concat!($kind, " (32 hexadecimal digits)"),
+                    text: text.to_owned(),
+                })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                // JSON has no 128-bit numbers that its readers agree on; the wire keeps the 16 bytes.
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.to_be_bytes().serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                if deserializer.is_human_readable() {
+                    String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+                } else {
+                    <[u8; 16]>::deserialize(deserializer).map(|bytes| Self(u128::from_be_bytes(bytes)))
+                }
+            }
+        }
+    };
 }
 
-impl<'de> Deserialize<'de> for EncounterId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-        } else {
-            <[u8; 16]>::deserialize(deserializer).map(|bytes| Self(u128::from_be_bytes(bytes)))
-        }
-    }
+random_id! {
+    /// One capture presented at one device, made by the client: every retry carries the same.
+    EncounterId, "encounter id"
+}
+
+random_id! {
+    /// One cluster, made by the node that founds it: two clusters of the same name and authority are two.
+    ClusterId, "cluster id"
+}
+
+random_id! {
+    /// One data folder, made with it: a copy has the id of the original, an empty folder has another one.
+    FolderId, "folder id"
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z.

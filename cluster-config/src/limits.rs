@@ -114,6 +114,10 @@ pub const CONFIRM_INTERVAL_MS: u64 = 500;
 /// gate's deadline, so that the other half is left for what follows.
 pub const PROPOSE_MS_MAX: u64 = GATE_DEADLINE_MS / 2;
 
+/// What a node has acknowledged stands in the replicated state in steps of so many entries: a folder that has gone back
+/// further is known as such to every node, not only to the leader. A step is one entry for all nodes together.
+pub const MARK_ENTRIES: u64 = 64;
+
 /// How often a node tells the leader what it holds, milliseconds.
 pub const REPORT_INTERVAL_MS: u64 = 50;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{NodeId, Zone};
+use crate::ids::{FolderId, Incarnation, NodeId, Zone};
 
 /// A member as configuration and state know it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,4 +31,15 @@ impl std::fmt::Display for Trouble {
             }
         })
     }
+}
+
+/// What a node's folder says of the node's past: by it the cluster tells the folder that it knows from a copy, an
+/// earlier state and an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    pub folder: FolderId,
+    /// The start before this one; the default where there was none.
+    pub started: Incarnation,
+    /// Index of the last entry of the log, 0 where there is none.
+    pub last_entry: u64,
 }

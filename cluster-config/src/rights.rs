@@ -103,7 +103,9 @@ table! {
     Metrics Operator "read metrics": Operator Yes, Maintainer Yes, MaintenanceSupervisor Yes, Developer Yes;
     AddMember Operator "add a node": Operator Yes;
     RemoveMember Operator "take a node out": Operator Yes;
+    MoveMember Operator "move a member": Operator Yes;
     Drain Operator "empty a node": Operator Yes, Maintainer Yes, MaintenanceSupervisor Yes;
+    DrainStatus Operator "see what an emptied node still has": Operator Yes, Maintainer Yes, MaintenanceSupervisor Yes;
     TransferLeader Operator "hand leadership over": Operator Yes, Maintainer Yes, MaintenanceSupervisor Yes;
     AttestDestruction Operator "state that disks are destroyed": Operator Yes, MaintenanceSupervisor TwoPeople;
     SubmitManifest Operator "submit a manifest": Operator Yes, Carrier OwnJourneys;
@@ -225,7 +227,9 @@ impl From<&operator::Request> for Ask {
         match request {
             operator::Request::ClusterStatus => Self::ClusterStatus,
             operator::Request::AddMember { .. } => Self::AddMember,
-            operator::Request::RemoveMember(_) => Self::RemoveMember,
+            operator::Request::RemoveMember { .. } => Self::RemoveMember,
+            operator::Request::MoveMember(_) => Self::MoveMember,
+            operator::Request::DrainStatus(_) | operator::Request::DrainPreview(_) => Self::DrainStatus,
             operator::Request::Drain { .. } => Self::Drain,
             operator::Request::AttestDestruction(_) => Self::AttestDestruction,
             operator::Request::TransferLeader(_) => Self::TransferLeader,

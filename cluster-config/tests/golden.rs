@@ -11,7 +11,7 @@ use cluster_config::device::{Device, DeviceKind, Ownership, Place, Registered, T
 use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::*;
 use cluster_config::journey::{JourneyStatus, Listing};
-use cluster_config::member::Trouble;
+use cluster_config::member::{Member, Past, Trouble};
 use cluster_config::policy::Policy;
 use cluster_config::versions::Version;
 use cluster_config::versions::golden::Golden;
@@ -38,8 +38,12 @@ fn port(code: &str) -> PortCode {
     code.parse().expect("port")
 }
 
-fn member() -> cluster_config::member::Member {
-    cluster_config::member::Member { id: NodeId(2), address: "127.0.0.1:7102".into(), zone: "b".parse().expect("zone") }
+fn cluster() -> ClusterId {
+    ClusterId(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100)
+}
+
+fn member() -> Member {
+    Member { id: NodeId(2), address: "127.0.0.1:7102".into(), zone: "b".parse().expect("zone") }
 }
 
 fn refusal() -> Refusal {
@@ -84,11 +88,16 @@ fn gates(golden: &mut Golden) {
 
 fn peers(golden: &mut Golden) {
     let hello = peer::Hello {
-        node: NodeId(1),
+        member: member(),
         incarnation: Incarnation(2),
-        fingerprint: 3,
+        past: Past { folder: FolderId(9), started: Incarnation(1), last_entry: 300 },
+        cluster: Some(cluster()),
+        agreed: cluster_config::cluster::Agreed { name: "north".into(), model: model(), template_dims: 512 },
+        members: vec![member()],
         initialised: true,
-        knows_you: false,
+        doubt: Some(refusal()),
+        applied: 400,
+        leader: Some(NodeId(3)),
         version: Version(1),
     };
     let person = cluster_config::person::Person {
@@ -116,6 +125,8 @@ fn peers(golden: &mut Golden) {
         incarnation: Incarnation(2),
         shards: vec![(shard(), GalleryVersion(1))],
         troubles: vec![Trouble::Store],
+        open: 3,
+        clock: UnixMs(1_800_000_000_000),
     };
     let search = peer::ShardSearch {
         shard: shard(),
@@ -140,7 +151,10 @@ fn peers(golden: &mut Golden) {
         peer::RaftCall::Snapshot,
         peer::RaftCall::TransferLeader,
     ] {
-        golden.add(&format!("peer.request.raft.{call:?}"), &peer::Request::Raft { call, body: vec![9] });
+        golden.add(
+            &format!("peer.request.raft.{call:?}"),
+            &peer::Request::Raft { cluster: cluster(), call, body: vec![9] },
+        );
     }
     golden.add("peer.request.propose", &peer::Request::Propose { actor: actor(), command: vec![1] });
     golden.add("peer.request.report", &peer::Request::Report(report));
@@ -211,7 +225,15 @@ fn operators(golden: &mut Golden) {
     let policy = Policy { calibration: Policy::default().calibration[..2].to_vec(), ..Policy::default() };
     golden.add("operator.request.status", &operator::Request::ClusterStatus);
     golden.add("operator.request.add", &operator::Request::AddMember { member: member(), voter: true });
-    golden.add("operator.request.remove", &operator::Request::RemoveMember(NodeId(2)));
+    golden.add("operator.request.drain_status", &operator::Request::DrainStatus(NodeId(2)));
+    golden.add("operator.request.drain_preview", &operator::Request::DrainPreview(NodeId(2)));
+    golden.add("operator.response.voters", &operator::Response::Voters(operator::Voters { before: 5, after: 4 }));
+    let left = operator::Draining { owns: 3, open: 1, ..operator::Draining::default() };
+    golden.add("operator.response.draining", &operator::Response::Draining(left));
+    let moves = vec![operator::Move { shard: shard(), owned: true, to: vec![NodeId(3)] }];
+    golden.add("operator.response.moves", &operator::Response::Moves(moves));
+    golden.add("operator.request.move", &operator::Request::MoveMember(member()));
+    golden.add("operator.request.remove", &operator::Request::RemoveMember { node: NodeId(2), i_know: true });
     golden.add("operator.request.attest-destruction", &operator::Request::AttestDestruction(NodeId(2)));
     golden.add("operator.request.drain", &operator::Request::Drain { node: NodeId(2), draining: true });
     golden.add("operator.request.transfer", &operator::Request::TransferLeader(NodeId(2)));

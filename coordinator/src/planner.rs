@@ -2,17 +2,17 @@
 //!
 //! It has a thread of its own, because planning a national schedule takes longer than a heartbeat.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
-use cluster_config::ids::NodeId;
+use cluster_config::cluster::Founding;
+use cluster_config::ids::UnixMs;
 use cluster_config::limits::REPORT_INTERVAL_MS;
 use cluster_config::member::Member;
 use cluster_config::wire::peer::Report;
-use coordinator_core::placement::{Inventory, Planning, Round};
+use coordinator_core::placement::{Group, Inventory, Planning, Round};
 use coordinator_core::{Command, Outcome};
 use tokio::sync::{Notify, oneshot};
 
@@ -23,6 +23,7 @@ use crate::watchlist::Watchlist;
 
 struct Shared {
     coordinator: Coordinator,
+    founding: Arc<OnceLock<Founding>>,
     /// When this node began to run.
     began: Instant,
     planning: Mutex<Planning>,
@@ -49,15 +50,19 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// Starts the loop; it works whenever `coordinator` leads.
+    /// Starts the loop; it works whenever `coordinator` leads. `founding` is known once the node belongs to a cluster.
     ///
     /// # Errors
     /// [`Error::Stopped`] where the thread cannot be started.
-    pub fn start(coordinator: Coordinator, watch: &Watchlist) -> Result<Self, Error> {
+    pub fn start(
+        coordinator: Coordinator,
+        founding: Arc<OnceLock<Founding>>,
+        watch: &Watchlist,
+    ) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Stopped(format!("planner thread: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
-        let shared =
-            Arc::new(Shared { coordinator, began: Instant::now(), planning: Mutex::default(), wake: Notify::new() });
+        let (began, planning, wake) = (Instant::now(), Mutex::default(), Notify::new());
+        let shared = Arc::new(Shared { coordinator, founding, began, planning, wake });
         let (stop, stopped) = oneshot::channel();
         let state = shared.clone();
         let watched = watch.watch("planner");
@@ -80,6 +85,11 @@ impl Planner {
         if self.shared.planning().report(self.shared.now_ms(), report) {
             self.shared.wake.notify_one();
         }
+    }
+
+    /// What the clocks of those show that report to this leader, its own among them.
+    pub fn clocks(&self) -> Vec<UnixMs> {
+        self.shared.planning().inventory(self.shared.now_ms()).clocks()
     }
 
     /// What this leader has heard so far.
@@ -105,7 +115,7 @@ async fn run(shared: &Shared) {
             shared.coordinator.with_state(|state| planning.look(shared.now_ms(), state))
         };
         if let Some(inventory) = inventory {
-            round(&shared.coordinator, inventory).await;
+            round(shared, inventory).await;
             shared.planning().round_ended();
         }
         tokio::select! {
@@ -123,9 +133,14 @@ async fn run(shared: &Shared) {
 }
 
 /// Proposes what a plan gives, in order, until one is not taken.
-async fn round(coordinator: &Coordinator, inventory: Inventory) {
-    let (group, now, canaries) = (group(coordinator), coordinator.now(), Canaries::of_process());
-    let mut round = coordinator.with_state(|state| Round::new(state, inventory, &group, now, canaries));
+async fn round(shared: &Shared, inventory: Inventory) {
+    let coordinator = &shared.coordinator;
+    let (group, canaries) = (group(shared), Canaries::of_process());
+    let mut round = coordinator.with_state(|state| {
+        // No single clock decides what boards; only before the state knows the time there is but this one.
+        let now = Some(state.clock().now()).filter(|now| *now != UnixMs::default());
+        Round::new(state, inventory, &group, now.unwrap_or_else(|| coordinator.now()), canaries)
+    });
     loop {
         let next = coordinator.with_state(|state| round.next(state)).unwrap_or_else(|violation| {
             tracing::error!(%violation, "the planner made a blueprint that breaks a rule; it is not proposed");
@@ -153,8 +168,10 @@ async fn propose(coordinator: &Coordinator, command: Command) -> bool {
     }
 }
 
-/// The members of the raft group, as far as their description reads.
-fn group(coordinator: &Coordinator) -> BTreeMap<NodeId, Option<Member>> {
+fn group(shared: &Shared) -> Group {
     let member = |id, address, zone: &str| zone.parse().ok().map(|zone| Member { id, address, zone });
-    coordinator.members().into_iter().map(|(id, peer)| (id, member(id, peer.address, &peer.zone))).collect()
+    let members = shared.coordinator.members();
+    let members = members.into_iter().map(|(id, peer)| (id, member(id, peer.address, &peer.zone))).collect();
+    let (founding, acknowledged) = (shared.founding.get().cloned(), shared.coordinator.acknowledged());
+    Group { founding, members, acknowledged }
 }

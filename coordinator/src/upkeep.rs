@@ -1,15 +1,19 @@
 //! What is done once a second by the time, on a thread of its own: the leader proposes what is due and seals chunks of
 //! the ledger; every node writes the files of what was sealed.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
+use cluster_config::ids::UnixMs;
+use coordinator_core::clock::Agreement;
 use coordinator_core::{Command, Outcome, ledger, upkeep};
 use tokio::sync::oneshot;
 
 use crate::chunks;
 use crate::error::{Error, chain};
 use crate::group::coordinator::Coordinator;
+use crate::planner::Planner;
 use crate::watchlist::Watchlist;
 
 /// Between two rounds.
@@ -29,7 +33,7 @@ impl Upkeep {
     ///
     /// # Errors
     /// [`Error::Stopped`] where the thread cannot be started.
-    pub fn start(coordinator: Coordinator, watch: &Watchlist) -> Result<Self, Error> {
+    pub fn start(coordinator: Coordinator, planner: Arc<Planner>, watch: &Watchlist) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::Stopped(format!("upkeep thread: {error}"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
@@ -39,7 +43,7 @@ impl Upkeep {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = run(&coordinator) => {}
+                        () = run(&coordinator, &planner) => {}
                         _ = stopped => watched.asked_to_end(),
                     }
                 });
@@ -49,28 +53,36 @@ impl Upkeep {
     }
 }
 
-async fn run(coordinator: &Coordinator) {
+async fn run(coordinator: &Coordinator, planner: &Planner) {
+    let (began, mut agreement, mut led) = (Instant::now(), Agreement::default(), false);
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = round(coordinator).await {
+        if !std::mem::replace(&mut led, coordinator.is_leader()) {
+            agreement = Agreement::default();
+        }
+        let clocks = planner.clocks();
+        let now_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let time =
+            coordinator.with_state(|state| agreement.look(now_ms, state.clock().now(), &clocks, state.members().len()));
+        if let Err(error) = round(coordinator, time).await {
             let error = chain(&error);
             tracing::error!(error, "chunks of the ledger are not sealed or not written; it is tried again");
         }
     }
 }
 
-/// One round.
+/// One round; `time` is what clocks agree on, where the state is to be told.
 ///
 /// # Errors
 /// [`Error::Disk`], [`Error::Corrupt`], [`Error::Message`]: the chunk stays where it is.
-pub async fn round(coordinator: &Coordinator) -> Result<(), Error> {
+pub async fn round(coordinator: &Coordinator, time: Option<UnixMs>) -> Result<(), Error> {
     coordinator.chunks().flush()?;
     if !coordinator.is_leader() {
         return Ok(());
     }
-    let due = coordinator.with_state(|state| upkeep::due(state, &[coordinator.now()]));
+    let due = coordinator.with_state(|state| upkeep::due(state, time));
     for command in due {
         if !propose(coordinator, command).await {
             return Ok(());

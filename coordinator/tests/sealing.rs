@@ -33,11 +33,15 @@ async fn every_node_has_the_file_of_a_sealed_chunk_also_after_a_restart_behind_a
     commit(&nodes, clock::Command::Advance((leader(&nodes).await).now())).await;
     commit(&nodes, close).await;
     let is_sealed = |node: &Coordinator| node.with_state(|state| state.ledger().line(0).is_some());
-    upkeep::round(&leader(&nodes).await).await.expect("a round");
+    let round = async || {
+        let leader = leader(&nodes).await;
+        upkeep::round(&leader, Some(leader.now())).await.expect("a round");
+    };
+    round().await;
     assert!(!is_sealed(&leader(&nodes).await), "a retry may still come");
     group.clock.fetch_add(2 * 3_600_000, Ordering::SeqCst);
     while !is_sealed(&leader(&nodes).await) {
-        upkeep::round(&leader(&nodes).await).await.expect("a round");
+        round().await;
     }
     applied_everywhere(&nodes, leader(&nodes).await.applied_index()).await;
     let wanted: Vec<Record> = (0..CHUNK_RECORDS as u64).map(record).collect();

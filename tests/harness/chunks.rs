@@ -12,7 +12,7 @@ use cluster_config::journey::JourneyPlan;
 use cluster_config::limits::LEDGER_BATCH_RECORDS_MAX;
 use cluster_config::member::Member;
 use cluster_config::wire::peer::RaftCall;
-use coordinator::{Watchlist, Coordinator, Options, Transport, TransportError, upkeep};
+use coordinator::{Coordinator, Options, Transport, TransportError, Watchlist, upkeep};
 use coordinator_core::ledger::CHUNK_RECORDS;
 use coordinator_core::{Command, Record, journeys};
 use futures::future::BoxFuture;
@@ -63,10 +63,10 @@ async fn sealed_and_started_again() -> Vec<String> {
     for batch in records.chunks(LEDGER_BATCH_RECORDS_MAX) {
         node.record_batch(batch.to_vec()).await.expect("recorded");
     }
-    upkeep::round(&node).await.expect("the time is told");
+    upkeep::round(&node, Some(node.now())).await.expect("the time is told");
     propose(&node, journeys::Command::Close(plan.id)).await;
     clock.fetch_add(2 * 60 * 60 * 1_000, Ordering::SeqCst);
-    upkeep::round(&node).await.expect("the time is told, and the chunk is sealed");
+    upkeep::round(&node, Some(node.now())).await.expect("the time is told, and the chunk is sealed");
     node.make_snapshot().await.expect("a snapshot");
     node.shutdown().await;
     drop(node);

@@ -11,6 +11,8 @@ pub mod chunks;
 pub mod crash;
 mod dice;
 pub mod disk;
+pub mod doubles;
+pub mod emptied;
 pub mod emulator;
 pub mod fault;
 pub mod group;

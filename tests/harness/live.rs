@@ -64,6 +64,15 @@ impl Setting {
     }
 }
 
+/// An address of this machine that nobody has: for a node that is to end before it would listen there.
+///
+/// # Panics
+/// Where the system gives none.
+pub fn free_address() -> String {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("an address").to_string()
+}
+
 /// A cluster of real processes. It kills them when it goes, and removes its folder unless the test failed.
 pub struct Live {
     /// The processes.

@@ -54,7 +54,8 @@ impl Live {
     /// Where it stays.
     pub async fn remove(&self, node: NodeId) {
         self.journal.write(format!("remove node {node}"));
-        self.change(Request::RemoveMember(node)).await;
+        // A disk that is lost may have had the last copy of something: whoever strikes it knows.
+        self.change(Request::RemoveMember { node, i_know: true }).await;
         self.operator().forget(self.address(node));
     }
 

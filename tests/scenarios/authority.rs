@@ -160,5 +160,7 @@ fn report(node: NodeId) -> peer::Request {
         incarnation: Default::default(),
         shards: Vec::new(),
         troubles: Vec::new(),
+        open: 0,
+        clock: Default::default(),
     })
 }

@@ -12,6 +12,7 @@ use harness::level::wait_for;
 use harness::live::{Live, Setting};
 use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::{self, Bank};
+use node_link::GateClient;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_become_one_cluster_and_every_one_of_them_answers_alike() {
@@ -41,7 +42,10 @@ async fn three_nodes_become_one_cluster_and_every_one_of_them_answers_alike() {
         .map(|(_, capture)| capture)
         .expect("somebody in scope");
     let mut answers = Vec::new();
-    for (node, gate) in &gates {
+    let device = live.gate_identity().await;
+    for (node, _) in &gates {
+        let connected = GateClient::connect_to_one(live.address(*node), device.clone(), Duration::from_secs(2)).await;
+        let gate = connected.expect("the same gate connects to another node");
         answers.push((*node, gate.board(capture.clone()).await.expect("an answer")));
     }
     p5_same_answer::check(&answers);

@@ -10,7 +10,7 @@ use cluster_config::ids::NodeId;
 use harness::binary;
 use harness::invariants::p10_clear_refusals;
 use harness::level::wait_for;
-use harness::live::{Live, tvs};
+use harness::live::{Live, free_address, tvs};
 use harness::target::Target;
 use node_link::certificates::Validity;
 
@@ -56,10 +56,11 @@ async fn a_node_that_cannot_start_says_why_in_one_line() {
     let gate = live.cluster.authority().issue(Role::Gate, "node-1-gate", Validity::Days(1)).expect("issued");
     let other = live.cluster.authority().issue(Role::Node, "node-9", Validity::Days(1)).expect("issued");
     let data = folder.path().join("data").display().to_string();
+    let free = free_address();
     let elsewhere = |change: &dyn Fn(&mut Configuration)| {
         let mut configuration = configuration.clone();
         configuration.node.data_dir = data.clone().into();
-        configuration.node.listen = "127.0.0.1:0".to_owned();
+        configuration.node.listen = free.clone();
         change(&mut configuration);
         toml::to_string(&configuration).expect("encoded")
     };

@@ -133,7 +133,7 @@ async fn a_node_that_was_removed_lets_nobody_through_and_ends_with_a_word() {
     let removed = live.running().into_iter().find(|node| *node != NodeId(1)).expect("another node");
     let (left, gate) = (live.running().into_iter().find(|node| *node != removed), live.gate_at(removed).await);
     let left = left.expect("a node");
-    live.ask(left, Request::RemoveMember(removed)).await.expect("removed");
+    live.ask(left, Request::RemoveMember { node: removed, i_know: false }).await.expect("removed");
     let number = bank.flights[0].guests[guest].person.manifest_ordinal;
     let cancellation = bank.flights[0].message(MessageKind::ReservationCancellation, number..=number);
     live.submit(left, &cancellation).await.expect("taken off");

@@ -30,7 +30,11 @@ pub enum Request {
         voter: bool,
     },
     /// Take a member out of the raft group; it should be drained or lost.
-    RemoveMember(NodeId),
+    RemoveMember {
+        node: NodeId,
+        /// Whether the quorum or the last copy of a gallery may be lost by it.
+        i_know: bool,
+    },
     /// Move leadership and ownership off the node (or let it take work again).
     Drain {
         node: NodeId,
@@ -76,6 +80,12 @@ pub enum Request {
     },
     /// What is revoked.
     RevocationList,
+    /// Another address or zone of a member that has moved.
+    MoveMember(Member),
+    /// What a node still holds that is being emptied.
+    DrainStatus(NodeId),
+    /// Where the galleries of a node would go if it were emptied now.
+    DrainPreview(NodeId),
     /// Correct how often the traveller of a record was captured.
     #[cfg(feature = "next")]
     Amend(#[serde(with = "crate::versions::OnlySince::<2>")] Amendment),
@@ -107,6 +117,12 @@ pub enum Response {
     /// To requests that change something and have nothing to tell.
     Done,
     Refused(Refusal),
+    /// To [`Request::AddMember`] and [`Request::RemoveMember`].
+    Voters(Voters),
+    /// To [`Request::DrainStatus`].
+    Draining(Draining),
+    /// To [`Request::DrainPreview`].
+    Moves(Vec<Move>),
     /// To [`Request::Amend`].
     #[cfg(feature = "next")]
     Amended(#[serde(with = "crate::versions::OnlySince::<2>")] Amendment),
@@ -119,6 +135,50 @@ pub struct Revocation {
     pub what: Revoked,
     /// Since when.
     pub since: UnixMs,
+}
+
+/// How many vote, before and after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Voters {
+    pub before: u32,
+    pub after: u32,
+}
+
+impl Voters {
+    /// How many of so many voters may be lost while the rest is a majority.
+    pub fn tolerated(voters: u32) -> u32 {
+        voters.saturating_sub(1) / 2
+    }
+}
+
+/// What a node still holds that is being emptied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Whether it leads the group.
+    pub leads: bool,
+    /// Shards that it owns.
+    pub owns: u32,
+    pub stands_by: u32,
+    /// Shards whose people it keeps without a replica.
+    pub rosters: u32,
+    /// Of those that it has, how many have no other copy that is ready yet.
+    pub unready: u32,
+    /// Of those that it has, how many no other node takes.
+    pub stuck: u32,
+    /// Answers that gates wait for at it.
+    pub open: u32,
+    /// Whether it may be stopped.
+    pub is_done: bool,
+}
+
+/// Where a shard would go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    pub shard: ShardId,
+    /// Whether the node that is emptied owns it.
+    pub owned: bool,
+    /// Who would have it; nobody where no other node takes it.
+    pub to: Vec<NodeId>,
 }
 
 /// The cluster as one node sees it.

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use crate::actor::Actor;
+use crate::cluster::Agreed;
 use crate::decision::{Candidate, Priority};
 use crate::gallery::GalleryCounts;
 use crate::gallery::Segment;
 use crate::gallery::ShardId;
-use crate::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, ModelVersion, NodeId};
+use crate::ids::{ClusterId, ContentHash, Epoch, GalleryVersion, Incarnation, ModelVersion, NodeId, UnixMs};
 use crate::journey::Listing;
-use crate::member::Trouble;
+use crate::member::{Member, Past, Trouble};
 use crate::person::Person;
 use crate::versions::Version;
 
@@ -21,6 +22,8 @@ pub enum Request {
     Hello(Hello),
     /// One remote procedure call of the raft group; the body belongs to `coordinator`.
     Raft {
+        /// The cluster that the group is of: calls of another one are refused.
+        cluster: ClusterId,
         call: RaftCall,
         #[serde(with = "crate::raw")]
         body: Vec<u8>,
@@ -94,18 +97,33 @@ pub enum Response {
 /// Who a node is and what it takes the cluster to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    pub node: NodeId,
+    /// The node, with the address and the zone that its configuration gives it.
+    pub member: Member,
     /// This start of its process.
     pub incarnation: Incarnation,
-    /// [`crate::cluster::ClusterSettings::fingerprint`]; different ones do not work together.
-    pub fingerprint: u64,
+    pub past: Past,
+    /// The cluster that its folder belongs to; absent before it belongs to one.
+    pub cluster: Option<ClusterId>,
+    /// Its settings; different ones do not work together.
+    pub agreed: Agreed,
+    /// The members at the start of the cluster, as its configuration lists them.
+    pub members: Vec<Member>,
     /// Whether the node belongs to an initialised raft group.
     pub initialised: bool,
-    /// Whether the node that is answered is a registered member; one that is, but has an empty disk, was wiped and must
-    /// come back under another id. False in a request.
-    pub knows_you: bool,
+    /// What speaks against the node that is answered being the member that the cluster knows; absent in a request.
+    pub doubt: Option<Refusal>,
+    /// Index of the last entry that the node has applied: of two that judge a third, the one that knows more counts.
+    pub applied: u64,
+    /// The leader, as the node knows it.
+    pub leader: Option<NodeId>,
     /// The newest version that the node understands.
     pub version: Version,
+}
+
+impl Hello {
+    pub fn node(&self) -> NodeId {
+        self.member.id
+    }
 }
 
 /// The remote procedure calls of the raft group.
@@ -133,6 +151,10 @@ pub struct Report {
     pub shards: Vec<(ShardId, GalleryVersion)>,
     /// What it cannot do.
     pub troubles: Vec<Trouble>,
+    /// Answers that gates wait for here.
+    pub open: u32,
+    /// Its wall clock, when it sends this.
+    pub clock: UnixMs,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

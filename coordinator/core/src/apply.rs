@@ -12,7 +12,7 @@ impl State {
     /// Applies one entry.
     pub fn apply(&mut self, entry: &Entry, canaries: Canaries) -> Outcome {
         match &entry.command {
-            Command::Membership(command) => membership::apply(self, command),
+            Command::Membership(command) => membership::apply(self, command, canaries),
             Command::Policy(command) => policy::apply(self, command),
             Command::Journeys(command) => journeys::apply(self, command, canaries),
             Command::Galleries(command) => galleries::apply(self, command, canaries),

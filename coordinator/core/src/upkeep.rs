@@ -32,10 +32,10 @@ impl State {
     }
 }
 
-/// What the leader is to propose now, in this order; `clocks` is what nodes report of theirs.
-pub fn due(state: &State, clocks: &[UnixMs]) -> Vec<Command> {
+/// What the leader is to propose now, in this order; `time` is what clocks agree on, where the state is to be told.
+pub fn due(state: &State, time: Option<UnixMs>) -> Vec<Command> {
     let now = state.clock().now();
-    let time = clock::next(now, clocks).map(|next| clock::Command::Advance(next).into());
+    let time = time.map(|next| clock::Command::Advance(next).into());
     let is_over = |journey: &JourneyId| state.closes_at(*journey).is_some_and(|at| now >= at);
     let over = state.journeys().iter().map(|plan| plan.id).filter(is_over).take(OF_A_KIND_MAX);
     let expired = state.ledger().lines().filter(|(_, line)| !line.is_removed && now >= line.keep_until);

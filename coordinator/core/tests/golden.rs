@@ -8,15 +8,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use cluster_config::actor::{Actor, Revoked, Role};
+use cluster_config::cluster::{Agreed, Founding};
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::device::{Device, DeviceKind, Ownership, Place, Touchpoint};
 use cluster_config::gallery::{Fence, GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::{
-    ContentHash, EncounterId, Epoch, GalleryVersion, Generation, Incarnation, NodeId, PersonMark, RequestDigest,
-    SubjectId, UnixMs,
+    ClusterId, ContentHash, EncounterId, Epoch, FolderId, GalleryVersion, Generation, Incarnation, NodeId, PersonMark,
+    RequestDigest, SubjectId, UnixMs,
 };
 use cluster_config::journey::JourneyPlan;
-use cluster_config::member::Member;
+use cluster_config::member::{Member, Past};
 use cluster_config::policy::Policy;
 use cluster_config::versions::Version;
 use cluster_config::versions::golden::Golden;
@@ -45,6 +46,14 @@ fn plan() -> JourneyPlan {
         manifest: ContentHash([3; 32]),
         ..support::plan(100)
     }
+}
+
+fn past() -> Past {
+    Past { folder: FolderId(9), started: Incarnation(5), last_entry: 300 }
+}
+
+fn founding() -> Founding {
+    Founding { cluster: ClusterId(7), agreed: Agreed { name: "north".into(), model: model(), template_dims: 512 } }
 }
 
 fn shard(gallery: GalleryId, modality: Modality) -> ShardId {
@@ -119,10 +128,12 @@ fn entries(golden: &mut Golden) {
     entry(
         golden,
         "membership.announce_start",
-        membership::Command::AnnounceStart { node, incarnation: Incarnation(7), version: Version(1) },
+        membership::Command::AnnounceStart { node, incarnation: Incarnation(7), version: Version(1), past: past() },
     );
     entry(golden, "membership.remove", membership::Command::Remove(node));
     entry(golden, "membership.set_draining", membership::Command::SetDraining { node, draining });
+    entry(golden, "membership.mark", membership::Command::Mark([(NodeId(2), 300)].into()));
+    entry(golden, "membership.found", membership::Command::Found(founding()));
     let calibration = Policy::default().calibration[..2].to_vec();
     entry(golden, "policy.set", policy::Command::Set(Policy { calibration, ..Policy::default() }));
     entry(golden, "journeys.open", journeys::Command::Open(plan()));
@@ -188,12 +199,13 @@ fn state() -> State {
         let outcome = support::apply(&mut state, command);
         assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
     };
+    add(membership::Command::Found(founding()).into());
     for id in [1, 2, 3] {
         let address = format!("127.0.0.1:710{id}");
         add(membership::Command::Register(Member { id: NodeId(id), address, ..member() }).into());
     }
     let (node, incarnation) = (NodeId(1), Incarnation(7));
-    add(membership::Command::AnnounceStart { node, incarnation, version: Version(1) }.into());
+    add(membership::Command::AnnounceStart { node, incarnation, version: Version(1), past: past() }.into());
     add(journeys::Command::Open(plan()).into());
     let changes = vec![placed(passengers())];
     add(placement::Command::Change { parent: Generation(0), changes }.into());

@@ -77,7 +77,14 @@ impl World {
                 .map(|(shard, _)| (shard, self.state.part(shard).map(|part| part.version).unwrap_or_default()))
                 .collect();
             let troubles = self.unfit.iter().filter(|unfit| **unfit == node).map(|_| Trouble::Store).collect();
-            self.inventory.take(Report { node, incarnation: Incarnation(1), shards, troubles });
+            self.inventory.take(Report {
+                node,
+                incarnation: Incarnation(1),
+                shards,
+                troubles,
+                open: 0,
+                clock: UnixMs(0),
+            });
         }
     }
 

@@ -69,9 +69,9 @@ fn a_chunk_leaves_once_no_retry_of_its_journeys_can_come_and_not_before() {
     assert_eq!(state.ledger().len(), 2 * CHUNK, "positions stay");
     assert!(matches!(state.ledger().place(7), Some(Place::Sealed(0, line)) if line.crossings == CHUNK as u32));
     assert_eq!((state.ledger().find(EncounterId(7)), state.ledger().get(7)), (None, None));
-    assert!(!state.ledger().has_boarded(id(1), SubjectId(7)));
+    assert!(!state.ledger().has_boarded(id(1), Some(SubjectId(7)), None));
     assert_eq!(state.boardings(id(1)), CHUNK as u32, "the count stays");
-    assert!(state.ledger().has_boarded(id(2), SubjectId(CHUNK + 7)), "who is open is still known");
+    assert!(state.ledger().has_boarded(id(2), Some(SubjectId(CHUNK + 7)), None), "who is open is still known");
     assert_eq!(state.ledger().boarded(id(2)).len(), CHUNK_RECORDS);
 }
 
@@ -92,24 +92,24 @@ fn a_snapshot_carries_lines_and_not_records_and_reads_back_alike() {
 fn the_leader_proposes_what_is_due_and_nothing_before() {
     let mut state = state();
     let now = state.clock().now();
-    assert_eq!(upkeep::due(&state, &[]), [], "nobody says how late it is");
-    assert_eq!(upkeep::due(&state, &[UnixMs(now.0 + 10)]), [], "the time steps by seconds");
+    assert_eq!(upkeep::due(&state, None), []);
     let next = UnixMs(now.0 + 5_000);
     // The other journey of these was to depart in 1970, and is over by a day.
-    for wanted in [Command::from(clock::Command::Advance(next)), journeys::Command::Close(id(2)).into()] {
-        assert_eq!(upkeep::due(&state, &[next]), std::slice::from_ref(&wanted));
+    let advance = Command::from(clock::Command::Advance(next));
+    for (time, wanted) in [(Some(next), advance), (None, journeys::Command::Close(id(2)).into())] {
+        assert_eq!(upkeep::due(&state, time), std::slice::from_ref(&wanted));
         assert_eq!(apply(&mut state, wanted), Outcome::Done);
     }
     assert!(!state.is_open(id(2)), "F14: nothing ended by itself");
     apply(&mut state, clock::Command::Advance(UnixMs(next.0 + HOUR_MS)));
     assert_eq!(seal(&mut state, 0), None);
-    assert_eq!(upkeep::due(&state, &[]), []);
+    assert_eq!(upkeep::due(&state, None), []);
 
     let kept_ms = u64::from(state.policy().ledger_days) * DAY_MS;
     assert!(matches!(apply(&mut state, ledger::Command::Expire(0)), Outcome::Refused(_)), "its time is not over");
     apply(&mut state, clock::Command::Advance(UnixMs(next.0 + HOUR_MS + kept_ms)));
-    assert_eq!(upkeep::due(&state, &[]), [ledger::Command::Expire(0).into()]);
+    assert_eq!(upkeep::due(&state, None), [ledger::Command::Expire(0).into()]);
     assert_eq!(apply(&mut state, ledger::Command::Expire(0)), Outcome::Done);
-    assert_eq!(upkeep::due(&state, &[]), []);
+    assert_eq!(upkeep::due(&state, None), []);
     assert!(state.ledger().line(0).is_some_and(|line| line.is_removed), "the line stays");
 }

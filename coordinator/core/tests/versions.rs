@@ -2,8 +2,8 @@
 
 #[cfg(feature = "next")]
 use cluster_config::ids::UnixMs;
-use cluster_config::ids::{Incarnation, NodeId};
-use cluster_config::member::Member;
+use cluster_config::ids::{FolderId, Incarnation, NodeId};
+use cluster_config::member::{Member, Past};
 use cluster_config::versions::Version;
 #[cfg(feature = "next")]
 use coordinator_core::Entry;
@@ -19,8 +19,9 @@ fn register(state: &mut State, id: u64) {
 }
 
 fn start(state: &mut State, id: u64, incarnation: u64, version: u8) {
+    let past = Past { folder: FolderId(1), started: Incarnation(incarnation), last_entry: 0 };
     let (node, incarnation, version) = (NodeId(id), Incarnation(incarnation), Version(version));
-    assert_eq!(support::apply(state, Command::AnnounceStart { node, incarnation, version }), Outcome::Done);
+    assert_eq!(support::apply(state, Command::AnnounceStart { node, incarnation, version, past }), Outcome::Done);
 }
 
 #[test]

@@ -184,6 +184,24 @@ impl Coordinator {
         self.inner.parts.shared.applied_index()
     }
 
+    /// Index of the last entry in this node's log.
+    pub fn last_entry(&self) -> Option<u64> {
+        self.inner.parts.raft.metrics().borrow_watched().last_log_index
+    }
+
+    /// The last committed entry that each node has acknowledged to this leader, or has itself. It stays on that node's
+    /// disk, whoever leads: entries that are not committed may still be taken back. Empty on a follower.
+    pub fn acknowledged(&self) -> BTreeMap<NodeId, u64> {
+        let committed = self.applied_index().unwrap_or(0);
+        let metrics = self.inner.parts.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.iter().flatten().filter(|(id, _)| **id != metrics.id);
+        let matched = matched.map(|(id, matched)| (NodeId(*id), matched.as_ref().map(|id| id.index)));
+        let here = (NodeId(metrics.id), self.inner.parts.durable.index());
+        let all = matched.chain(metrics.replication.is_some().then_some(here));
+        all.filter_map(|(node, index)| Some((node, index?.min(committed)))).collect()
+    }
+
     /// Index up to which snapshots have replaced the log.
     pub fn snapshot_index(&self) -> Option<u64> {
         let metrics = self.inner.parts.raft.metrics();
@@ -361,22 +379,17 @@ impl Coordinator {
         }
     }
 
-    /// Adds a node as a learner, waits until it has caught up and makes it a voter if asked to; a known node's address
-    /// is updated. The leader then announces it to the replicated state. To be called on the leader.
+    /// Adds a node as a learner, waits until it has caught up and makes it a voter if asked to. The leader then
+    /// announces it to the replicated state. To be called on the leader.
     ///
     /// # Errors
     /// [`Error::NotLeader`], [`Error::Membership`], [`Error::Refused`], [`Error::Unconfirmed`], [`Error::Stopped`].
     pub async fn add_member(&self, actor: Actor, member: Member, voter: bool) -> Result<(), Error> {
         self.with_state(|state| state.members().may_register(&member)).map_err(Error::Refused)?;
-        let known = self.members().remove(&member.id);
         let peer = Peer::from(&member);
         let id = member.id.0;
         let raft = self.inner.parts.raft.clone();
         let answer = self.on_raft(async move {
-            if known.is_some_and(|known| known != peer) {
-                let nodes = BTreeMap::from([(id, peer.clone())]);
-                raft.change_membership(ChangeMembers::SetNodes(nodes), true).await?;
-            }
             let wait = Duration::from_millis(CATCH_UP_MS_MAX);
             let Ok(added) = tokio::time::timeout(wait, raft.add_learner(id, peer, false)).await else {
                 return Ok(false);
@@ -407,6 +420,20 @@ impl Coordinator {
             let problem = format!("node {id} did not catch up in {CATCH_UP_MS_MAX} ms");
             return Err(Error::Membership(problem));
         }
+        self.announce(actor, membership::Command::Register(member)).await
+    }
+
+    /// Gives a member another address or zone. The leader then announces it to the replicated state. To be called on
+    /// the leader.
+    ///
+    /// # Errors
+    /// As [`Self::add_member`].
+    pub async fn move_member(&self, actor: Actor, member: Member) -> Result<(), Error> {
+        self.with_state(|state| state.members().may_register(&member)).map_err(Error::Refused)?;
+        let nodes = BTreeMap::from([(member.id.0, Peer::from(&member))]);
+        let raft = self.inner.parts.raft.clone();
+        let answer = self.on_raft(async move { raft.change_membership(ChangeMembers::SetNodes(nodes), true).await });
+        answer.await?.map_err(membership_error)?;
         self.announce(actor, membership::Command::Register(member)).await
     }
 

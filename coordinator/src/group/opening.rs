@@ -16,11 +16,12 @@ use tokio::task::AbortHandle;
 use crate::Now;
 use crate::chunks::Chunks;
 use crate::error::Error;
+use crate::group::lost::{self, Losses};
 use crate::group::options::Options;
 use crate::group::raft::{self, SnapshotMeta, TypeConfig};
 use crate::group::transport::{Network, Transport};
-use crate::log::Log;
 use crate::log::durable;
+use crate::log::{Durable, Log};
 use crate::machine::snapshot::Snapshots;
 use crate::machine::{Machine, Raft, SharedState, read_state};
 use crate::proposing::batcher::LedgerBatcher;
@@ -48,6 +49,8 @@ pub struct Leadership {
 pub struct Parts {
     pub node_id: NodeId,
     pub raft: Raft,
+    /// How far this node's log is durable.
+    pub durable: Durable,
     /// The wall clock.
     pub now: Now,
     /// The state that readers share.
@@ -86,8 +89,9 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     let restored = restore(&log, &snapshots)?;
     let chunks = Chunks::open(&options.data_dir.join("ledger"))?;
     let machine = Machine::new(snapshots, chunks.clone(), restored, log.version());
-    let shared = machine.shared();
-    let network = Network::new(transport, shared.clone());
+    let (shared, durable) = (machine.shared(), log.durable());
+    let (losses, lost) = Losses::new();
+    let network = Network::new(transport, shared.clone(), losses);
     let raft = Raft::new(node_id.0, Arc::new(config), network, wrap(log), machine)
         .await
         .map_err(|fatal| Error::Stopped(fatal.to_string()))?;
@@ -101,11 +105,13 @@ pub async fn open<L: RaftLogStorage<TypeConfig>>(
     let disk_full = Arc::new(AtomicBool::new(false));
     let disk_watch =
         tokio::spawn(watch_disk(raft.clone(), options.data_dir.clone(), disk_full.clone(), watch.watch("disk watch")));
+    tokio::spawn(lost::take_out(raft.clone(), lost));
     let (sender, leader) = watch::channel(Leadership::default());
     tokio::spawn(watch_leader(raft.clone(), sender, watch.clone(), watch.watch("raft core")));
     let now = options.now.clone();
     let batcher = LedgerBatcher::start(raft.clone(), now.clone(), shared.clone(), &watch);
-    Ok(Parts { node_id, now, watch, chunks, batcher, raft, shared, disk_full, leader, disk_watch: disk_watch.abort_handle() })
+    let disk_watch = disk_watch.abort_handle();
+    Ok(Parts { node_id, now, chunks, watch, batcher, raft, durable, shared, disk_full, leader, disk_watch })
 }
 
 /// The state of the newest snapshot that can be used. The log must go on where it ends. Newer ones are set aside.

@@ -20,6 +20,7 @@ use openraft::raft::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::group::lost::{Loss, Losses};
 use crate::group::raft::{Peer, TypeConfig, Vote};
 use crate::group::transfer::{Answer, Outgoing};
 use crate::machine::{RaftSnapshot, SharedState, SnapshotData};
@@ -76,12 +77,13 @@ pub struct Network {
     transport: Arc<dyn Transport>,
     /// Knows the version that every member understands.
     shared: Arc<SharedState>,
+    losses: Losses,
 }
 
 impl Network {
     /// A network over `transport`.
-    pub fn new(transport: Arc<dyn Transport>, shared: Arc<SharedState>) -> Self {
-        Self { transport, shared }
+    pub fn new(transport: Arc<dyn Transport>, shared: Arc<SharedState>, losses: Losses) -> Self {
+        Self { transport, shared, losses }
     }
 }
 
@@ -92,6 +94,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
         Connection {
             transport: self.transport.clone(),
             shared: self.shared.clone(),
+            losses: self.losses.clone(),
             target: NodeId(target),
             address: node.address.clone(),
         }
@@ -102,11 +105,40 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 pub struct Connection {
     transport: Arc<dyn Transport>,
     shared: Arc<SharedState>,
+    losses: Losses,
     target: NodeId,
     address: String,
 }
 
 impl Connection {
+    /// Remembers what the node acknowledges. Where it has lost some of it, openraft is not told: it takes such an
+    /// answer for a fault of its own.
+    fn keep_account(
+        &self,
+        rpc: &AppendEntriesRequest<TypeConfig>,
+        answer: AppendEntriesResponse<TypeConfig>,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let before = self.losses.acknowledged(self.target, rpc.vote);
+        let from = rpc.prev_log_id.map(|id| id.index);
+        match &answer {
+            AppendEntriesResponse::Success => {
+                let upto = rpc.entries.last().map(|entry| entry.log_id().index).or(from);
+                upto.into_iter().for_each(|upto| self.losses.acknowledge(self.target, rpc.vote, upto));
+            }
+            AppendEntriesResponse::Conflict => {
+                if let (Some(acknowledged), Some(refused)) = (before, from)
+                    && refused <= acknowledged
+                {
+                    self.losses.report(Loss { node: self.target, acknowledged, refused });
+                    let lost = TransportError::Refused(self.target, "it has lost what it acknowledged".to_owned());
+                    return Err(rpc_error(&lost));
+                }
+            }
+            AppendEntriesResponse::PartialSuccess(_) | AppendEntriesResponse::HigherVote(_) => {}
+        }
+        Ok(answer)
+    }
+
     /// Encodes the request before it returns: the future does not borrow it.
     fn call<A: DeserializeOwned, R: Serialize>(
         &self,
@@ -118,7 +150,8 @@ impl Connection {
         let body = codec::encode_stamped(request, self.shared.version(), PEER_FRAME_BYTES_MAX);
         let sent = body.map(|body| {
             let timeout = timeout.max(Duration::from_millis(CALL_MS_MIN));
-            self.transport.call(target, &self.address, call, body, timeout)
+            let moved = self.shared.address(target.0);
+            self.transport.call(target, moved.as_deref().unwrap_or(&self.address), call, body, timeout)
         });
         async move {
             let refused = |error: codec::Error| TransportError::Refused(target, error.to_string());
@@ -204,8 +237,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         } else {
             option.soft_ttl().max(Duration::from_millis(APPEND_MS_MIN))
         };
-        let answer = self.call(RaftCall::Append, &rpc, timeout).await;
-        answer.map_err(|error| rpc_error(&error))
+        let answer = self.call(RaftCall::Append, &rpc, timeout).await.map_err(|error| rpc_error(&error))?;
+        self.keep_account(&rpc, answer)
     }
 
     async fn vote(

@@ -35,6 +35,7 @@ use crate::log::archive::Archive;
 use crate::log::high_water::HighWater;
 use crate::log::journal::Journal;
 use crate::log::store::Database;
+pub use crate::log::view::Durable;
 use crate::log::view::{Shared, View};
 use crate::log::writer::{Order, Writer};
 
@@ -119,6 +120,10 @@ impl Log {
             .map_err(Error::disk(folder, "start the log's writer thread"))?;
         let writer = Arc::new(WriterThread { orders: Some(orders), thread: Some(thread) });
         Ok(Self { database, shared, writer, version: found.version })
+    }
+
+    pub fn durable(&self) -> Durable {
+        Durable(self.shared.clone())
     }
 
     /// The newest version of an entry that was in the log when it was opened.

@@ -1,7 +1,7 @@
 //! What the log's readers and its writer thread share: how far the log goes at this moment, and its newest entries.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::OnFault;
 use crate::group::raft::{Entry, LogId, Vote};
@@ -27,6 +27,17 @@ pub struct View {
     pub tail: BTreeMap<u64, Entry>,
     /// The last durable entry.
     pub flushed: Option<u64>,
+}
+
+/// Tells how far a log is durable, without keeping it open.
+#[derive(Clone)]
+pub struct Durable(pub(super) Arc<Shared>);
+
+impl Durable {
+    /// The index of the last durable entry.
+    pub fn index(&self) -> Option<u64> {
+        self.0.view().flushed
+    }
 }
 
 /// What the writer thread and the readers share.

@@ -6,6 +6,7 @@
 pub mod snapshot;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -51,6 +52,8 @@ pub struct SharedState {
     changes: watch::Sender<u64>,
     /// See [`SharedState::version`]; 0 while nothing is known.
     version: AtomicU8,
+    /// See [`SharedState::address`].
+    addresses: RwLock<BTreeMap<u64, String>>,
 }
 
 /// A read lock on the state. Hold it briefly and never across an await: applying entries waits for it. A thread may
@@ -127,6 +130,16 @@ impl SharedState {
         }
     }
 
+    /// Where a member is reached by now: openraft goes on with the address that it knew when its connection was made.
+    pub fn address(&self, node: u64) -> Option<String> {
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+
+    fn learn_addresses(&self, membership: &StoredMembership) {
+        let addresses = membership.nodes().map(|(id, peer)| (*id, peer.address.clone())).collect();
+        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
     fn raise_version(&self, known: Option<Version>) {
         self.version.fetch_max(known.map_or(0, |version| version.0), Ordering::Relaxed);
     }
@@ -160,6 +173,7 @@ impl Machine {
         shared.raise_version(written);
         if let Some((meta, state)) = restored {
             shared.raise_version(state.version());
+            shared.learn_addresses(&meta.last_membership);
             *shared.write() = Applied { state, last: meta.last_log_id, membership: meta.last_membership };
         }
         Self { shared, snapshots, chunks, deferred_until: Arc::default() }
@@ -300,6 +314,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     }
                     EntryPayload::Membership(membership) => {
                         applied.membership = StoredMembership::new(Some(log_id), membership.clone());
+                        self.shared.learn_addresses(&applied.membership);
                         changed = Some(log_id.index);
                         None
                     }
@@ -346,6 +361,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         })
         .await?;
         self.shared.raise_version(state.version());
+        self.shared.learn_addresses(&meta.last_membership);
         let next = Applied { state, last: meta.last_log_id, membership: meta.last_membership.clone() };
         let before = std::mem::replace(&mut *self.shared.write(), next);
         blocking(move || {

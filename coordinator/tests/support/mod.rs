@@ -126,6 +126,11 @@ impl Group {
         node
     }
 
+    /// The folder of a node's log.
+    pub fn data_dir(&self, id: u64) -> std::path::PathBuf {
+        self.folder.path().join(id.to_string())
+    }
+
     /// Starts nodes 1 to `count`, founds the group, and waits for its first leader.
     pub async fn found(&self, count: u64) -> Vec<Coordinator> {
         let nodes: Vec<Coordinator> = (1..=count).map(|id| self.start(id)).collect();

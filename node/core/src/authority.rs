@@ -41,7 +41,7 @@ pub fn judge(
         return Ok(());
     }
     if let peer::Request::Hello(hello) = request {
-        return speaks_for_itself(caller, hello.node);
+        return speaks_for_itself(caller, hello.node());
     }
     if !is_member {
         return Err(no_member(caller));
@@ -122,7 +122,7 @@ fn by(command: &Command) -> By<'_> {
         Command::Membership(command) => match command {
             membership::Command::Register(member) => By::Node(member.id),
             membership::Command::AnnounceStart { node, .. } => By::Node(*node),
-            membership::Command::Remove(_) => By::Leader,
+            membership::Command::Remove(_) | membership::Command::Found(_) | membership::Command::Mark(_) => By::Leader,
             membership::Command::SetDraining { .. } => By::Right(Ask::Drain),
         },
         Command::Policy(policy::Command::Set(_)) => By::Right(Ask::PolicySet),
@@ -194,9 +194,8 @@ fn has_right(caller: NodeId, actor: &Actor, ask: Ask) -> Result<(), Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use cluster_config::ids::{GalleryVersion, Incarnation};
+    use cluster_config::ids::{GalleryVersion, Incarnation, UnixMs};
     use cluster_config::policy::Policy;
-    use cluster_config::versions::Version;
     use coordinator_core::placement;
 
     use super::*;
@@ -233,19 +232,17 @@ mod tests {
     #[test]
     fn a_node_speaks_for_itself_and_a_stranger_says_hello_alone() {
         let state = State::default();
-        let hello = |node| {
-            peer::Request::Hello(peer::Hello {
-                node: NodeId(node),
-                incarnation: Incarnation(1),
-                fingerprint: 0,
-                initialised: false,
-                knows_you: false,
-                version: Version::CURRENT,
-            })
-        };
+        let hello = |node| peer::Request::Hello(fixture::hello(node));
         let report = |node| {
             let (node, incarnation, shards) = (NodeId(node), Incarnation(1), Vec::new());
-            peer::Request::Report(peer::Report { node, incarnation, shards, troubles: Vec::new() })
+            peer::Request::Report(peer::Report {
+                node,
+                incarnation,
+                shards,
+                troubles: Vec::new(),
+                open: 0,
+                clock: UnixMs(0),
+            })
         };
         let judged = |is_member, request: &peer::Request| code(judge(&state, NodeId(9), is_member, request, PLAIN()));
         assert_eq!(judged(false, &hello(9)), None);
@@ -261,10 +258,10 @@ mod tests {
         let operator: Actor = "tvs://operator/ada".parse().expect("an actor");
         let (me, other) = (Actor::node(NodeId(2)), Actor::node(NodeId(3)));
         let receipt = |node| retention::Command::Receipt { shard: fixture::shard(0), node: NodeId(node) };
-        let member = |id| membership::Command::AnnounceStart {
-            node: NodeId(id),
-            incarnation: Incarnation(1),
-            version: Version::CURRENT,
+        let member = |id| {
+            let hello = fixture::hello(id);
+            let (node, version, past) = (hello.node(), hello.version, hello.past);
+            membership::Command::AnnounceStart { node, incarnation: hello.incarnation, version, past }
         };
         let record = |entry| {
             let capture = fixture::capture();
@@ -298,7 +295,7 @@ mod tests {
     #[test]
     fn an_operators_request_is_handed_on_for_operators_alone() {
         let state = State::default();
-        let request = |actor| peer::Request::ForLeader { actor, request: operator::Request::RemoveMember(NodeId(1)) };
+        let request = |actor| peer::Request::ForLeader { actor, request: operator::Request::DrainStatus(NodeId(1)) };
         let judged = |actor| code(judge(&state, NodeId(2), true, &request(actor), PLAIN()));
         assert_eq!(judged("tvs://operator/ada".parse().expect("an actor")), None);
         assert_eq!(judged(Actor::node(NodeId(2))), Some(RefusalCode::WrongRole));

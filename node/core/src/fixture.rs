@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 
 use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
+use cluster_config::cluster::Agreed;
 use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
-use cluster_config::ids::{ContentHash, EncounterId, Epoch, GalleryVersion, JourneyId, ModelVersion, NodeId, UnixMs};
+use cluster_config::ids::{
+    ContentHash, EncounterId, Epoch, FolderId, GalleryVersion, Incarnation, JourneyId, ModelVersion, NodeId, UnixMs,
+};
 use cluster_config::journey::JourneyPlan;
-use cluster_config::member::Member;
+use cluster_config::member::{Member, Past};
+use cluster_config::versions::Version;
 use cluster_config::wire::gate::{Capture, Sample};
+use cluster_config::wire::peer::Hello;
 use coordinator_core::placement::{Change, Placement};
 use coordinator_core::{Command, Entry, Outcome, State, galleries, journeys, membership, placement};
 
@@ -102,5 +107,23 @@ pub fn commit(placement: &Placement, version: u32) -> galleries::Commit {
         counts: GalleryCounts { people: 3, rows: 4, without_photo: 1 },
         made_from: None,
         numbered_by: ContentHash::default(),
+    }
+}
+
+/// A greeting of a node that has started for the first time.
+pub fn hello(id: u64) -> Hello {
+    let (address, zone) = (format!("10.0.0.{id}:7100"), "a".parse().expect("a zone"));
+    Hello {
+        member: Member { id: NodeId(id), address, zone },
+        incarnation: Incarnation(1),
+        past: Past { folder: FolderId(id.into()), started: Incarnation::default(), last_entry: 0 },
+        cluster: None,
+        agreed: Agreed { name: "north".to_owned(), model: model(), template_dims: 512 },
+        members: Vec::new(),
+        initialised: false,
+        doubt: None,
+        applied: 0,
+        leader: None,
+        version: Version::CURRENT,
     }
 }

@@ -138,9 +138,12 @@ fn reads_only(request: &operator::Request) -> bool {
         | Request::DeviceList
         | Request::DeviceShow(_)
         | Request::RevocationList
-        | Request::Metrics => true,
+        | Request::Metrics
+        | Request::DrainStatus(_)
+        | Request::DrainPreview(_) => true,
         Request::AddMember { .. }
-        | Request::RemoveMember(_)
+        | Request::RemoveMember { .. }
+        | Request::MoveMember(_)
         | Request::AttestDestruction(_)
         | Request::Drain { .. }
         | Request::TransferLeader(_)

@@ -10,8 +10,7 @@ use cluster_config::actor::Role;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
 use cluster_config::gallery::{GalleryId, Modality};
-use cluster_config::ids::NodeId;
-use cluster_config::ids::{ContentHash, EncounterId, GalleryVersion};
+use cluster_config::ids::{ClusterId, ContentHash, EncounterId, GalleryVersion, NodeId};
 use cluster_config::wire::peer::{RaftCall, Request, Response};
 use cluster_config::wire::{RefusalCode, operator};
 use harness::{World, capture, start, start_at, until};
@@ -45,7 +44,7 @@ async fn each_channel_echoes() {
     let identity = world.identity(Role::Node, "node-2");
     let links = PeerLinks::new(bind(([127, 0, 0, 1], 0).into(), &identity).expect("an endpoint"), identity);
     for lane in [Lane::Raft, Lane::Search, Lane::Bulk] {
-        let request = Request::Raft { call: RaftCall::Append, body: vec![7; 300] };
+        let request = Request::Raft { cluster: ClusterId(1), call: RaftCall::Append, body: vec![7; 300] };
         let response = links.call((NODE, server.address), lane, &request, TIMEOUT).await.expect("an answer");
         assert_eq!(response, Response::Raft(vec![7; 300]));
     }
@@ -84,7 +83,7 @@ async fn a_large_segment_travels_and_delays_no_heartbeat() {
     let mut heartbeats = 0;
     while !bulk.is_finished() {
         let begun = std::time::Instant::now();
-        let request = Request::Raft { call: RaftCall::Append, body: vec![1; 100] };
+        let request = Request::Raft { cluster: ClusterId(1), call: RaftCall::Append, body: vec![1; 100] };
         links.call((NODE, server.address), Lane::Raft, &request, TIMEOUT).await.expect("a heartbeat");
         slowest = slowest.max(begun.elapsed());
         heartbeats += 1;

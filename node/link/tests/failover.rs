@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Role;
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{ClusterId, NodeId};
 use cluster_config::limits::OPERATOR_FRAME_BYTES_MAX;
 use cluster_config::wire::operator;
 use cluster_config::wire::peer::{RaftCall, Request, Response};
@@ -217,7 +217,7 @@ async fn links_notice_a_restart_at_once_and_a_black_hole_soon() {
     let identity = world.identity(Role::Node, "node-1");
     let node = world.identity(Role::Node, "node-2");
     let links = PeerLinks::new(bind_client(ANY, &node).expect("an endpoint"), node);
-    let request = Request::Raft { call: RaftCall::Append, body: vec![1] };
+    let request = Request::Raft { cluster: ClusterId(1), call: RaftCall::Append, body: vec![1] };
     let short = Duration::from_millis(100);
     let (runtime, address) = start_apart(&identity, ANY);
     let answer = links.call((NODE, address), Lane::Raft, &request, short).await.expect("an answer");

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use cluster_config::actor::Role;
+use cluster_config::ids::ClusterId;
 use cluster_config::ids::NodeId;
 use cluster_config::versions::Version;
 use cluster_config::wire::peer::{RaftCall, Request};
@@ -209,7 +210,8 @@ async fn a_refused_peer_is_tried_ever_more_rarely_and_logged_once() {
     let begun = std::time::Instant::now();
     let mut calls = 0;
     while begun.elapsed() < Duration::from_secs(3) {
-        let append = Request::Raft { call: RaftCall::Append, body: vec![7] };
+        let append =
+            Request::Raft { cluster: cluster_config::ids::ClusterId(1), call: RaftCall::Append, body: vec![7] };
         let error = links.call((NodeId(1), server.address), Lane::Raft, &append, Duration::from_millis(500)).await;
         let error = error.expect_err("refused");
         assert!(matches!(error, LinkError::Certificate { .. }), "{error}");
@@ -243,7 +245,7 @@ async fn what_keeps_a_link_from_a_node_is_told_apart_and_logged_once() {
     ];
     for (number, (address, kind, words)) in (1..).zip(cases) {
         for _ in 0..3 {
-            let append = Request::Raft { call: RaftCall::Append, body: vec![7] };
+            let append = Request::Raft { call: RaftCall::Append, cluster: ClusterId(1), body: vec![7] };
             let error = links.call((NodeId(1), address), Lane::Raft, &append, Duration::from_secs(2)).await;
             let error = error.expect_err("no link");
             assert_eq!(error.kind(), kind, "{error}");

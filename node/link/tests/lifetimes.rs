@@ -60,7 +60,7 @@ async fn a_client_ends_a_connection_with_the_servers_certificate() {
     let gate = GateClient::connect(GateClientOptions::new(vec![server.address], gate)).await.expect("connected");
     let node = world.identity(Role::Node, "node-2");
     let links = PeerLinks::new(bind_client(server.address, &node).expect("an endpoint"), node);
-    let append = Request::Raft { call: RaftCall::Append, body: vec![7] };
+    let append = Request::Raft { cluster: cluster_config::ids::ClusterId(1), call: RaftCall::Append, body: vec![7] };
     let call = || links.call((NodeId(1), server.address), Lane::Raft, &append, Duration::from_secs(1));
     gate.identify(capture(1)).await.expect("an answer while the certificate is valid");
     call().await.expect("an answer while the certificate is valid");
@@ -81,7 +81,7 @@ async fn renewed_files_are_used_without_a_restart_or_a_lost_answer() {
     let client = GateClient::connect(GateClientOptions::new(vec![server.address], gate.clone())).await;
     let client = client.expect("a gate connects");
     let links = PeerLinks::new(bind_client(server.address, &nodes[1]).expect("an endpoint"), nodes[1].clone());
-    let append = Request::Raft { call: RaftCall::Append, body: vec![7] };
+    let append = Request::Raft { cluster: cluster_config::ids::ClusterId(1), call: RaftCall::Append, body: vec![7] };
     let mut asked = 0;
     let mut renewed = false;
     while SystemTime::now() < ends_at + Duration::from_secs(2) {

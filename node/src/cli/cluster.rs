@@ -1,9 +1,11 @@
 //! `tvs cluster`.
 
+mod drain;
+
 use clap::Subcommand;
 use cluster_config::ids::{NodeId, Zone};
 use cluster_config::member::Member;
-use cluster_config::wire::operator::{ClusterStatus, Request, Response};
+use cluster_config::wire::operator::{ClusterStatus, Request, Response, Voters};
 
 use super::connect::{Connection, out_of_turn};
 use super::{Failure, output};
@@ -44,6 +46,24 @@ pub enum Command {
         connection: Connection,
         /// The node
         id: NodeId,
+        /// Do it though the quorum, or the last copy of a gallery, is lost by it
+        #[arg(long)]
+        i_know: bool,
+    },
+    /// Give a member another address or zone: stop it, move it, start it there
+    #[command(after_help = "Example: tvs cluster move --node 127.0.0.1:7101 --id 4 --address 127.0.0.1:7204 --zone a")]
+    Move {
+        #[command(flatten)]
+        connection: Connection,
+        /// The node
+        #[arg(long)]
+        id: NodeId,
+        /// Its QUIC endpoint from now on
+        #[arg(long, value_name = "IP:PORT")]
+        address: std::net::SocketAddr,
+        /// Its failure domain from now on
+        #[arg(long)]
+        zone: Zone,
     },
     /// State that the disks of a node that was taken out are destroyed, so that no purge waits for its receipts
     #[command(after_help = "Example: tvs cluster attest-destruction --node 127.0.0.1:7101 4")]
@@ -63,6 +83,12 @@ pub enum Command {
         /// Let it take work again
         #[arg(long)]
         undo: bool,
+        /// Only show what would go where, and what nobody takes
+        #[arg(long, conflicts_with = "undo")]
+        dry_run: bool,
+        /// Only say that it is to be emptied, and do not wait until it is
+        #[arg(long, conflicts_with_all = ["undo", "dry_run"])]
+        no_wait: bool,
     },
     /// Hand leadership to a node
     #[command(after_help = "Example: tvs cluster lead --node 127.0.0.1:7101 3")]
@@ -99,13 +125,31 @@ pub fn run(command: Command) -> Result<(), Failure> {
             let member = Member { id, address: address.to_string(), zone };
             (connection, Request::AddMember { member, voter: !learner })
         }
-        Command::Remove { connection, id } => (connection, Request::RemoveMember(id)),
+        Command::Remove { connection, id, i_know } => (connection, Request::RemoveMember { node: id, i_know }),
+        Command::Move { connection, id, address, zone } => {
+            (connection, Request::MoveMember(Member { id, address: address.to_string(), zone }))
+        }
         Command::AttestDestruction { connection, id } => (connection, Request::AttestDestruction(id)),
-        Command::Drain { connection, id, undo } => (connection, Request::Drain { node: id, draining: !undo }),
+        Command::Drain { connection, id, dry_run: true, .. } => return drain::preview(&connection, id),
+        Command::Drain { connection, id, undo, no_wait, .. } => {
+            let draining = !undo;
+            if draining && !no_wait {
+                return drain::wait(&connection, id);
+            }
+            (connection, Request::Drain { node: id, draining })
+        }
         Command::Lead { connection, id } => (connection, Request::TransferLeader(id)),
     };
-    connection.ask(&request)?;
-    output::print("done")
+    match connection.ask(&request)? {
+        Response::Voters(change) => output::print(&tolerance(change)),
+        _ => output::print("done"),
+    }
+}
+
+/// What the group survives, before and after a change.
+fn tolerance(Voters { before, after }: Voters) -> String {
+    let tolerates = Voters::tolerated;
+    format!("done: {before} voters, tolerates {} → {after} voters, tolerates {}", tolerates(before), tolerates(after))
 }
 
 fn describe(status: &ClusterStatus) -> String {

@@ -7,6 +7,9 @@ mod pages;
 pub mod peers;
 mod status;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use cluster_config::actor::Caller;
 use cluster_config::canary::Canaries;
 use cluster_config::rights::Ask;
@@ -25,6 +28,24 @@ pub struct Service {
     /// Other nodes.
     pub peers: Peers,
     pub operators: Operators,
+    /// Answers that gates wait for.
+    pub open: Arc<AtomicU32>,
+}
+
+/// One answer that a gate waits for, until this is dropped.
+struct Open<'a>(&'a AtomicU32);
+
+impl<'a> Open<'a> {
+    fn begin(open: &'a AtomicU32) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(open)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Handler for Service {
@@ -35,6 +56,7 @@ impl Handler for Service {
     }
 
     async fn gate(&self, from: &Caller, request: gate::Request) -> gate::Response {
+        let _open = Open::begin(&self.open);
         match self.try_gate(from, request).await {
             Ok(response) => response,
             Err(refusal) => {

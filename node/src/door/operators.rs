@@ -111,9 +111,12 @@ impl Operators {
                 self.change(actor, coordinator_core::ledger::Command::Amend(amendment)).await?;
                 Response::Amended(amendment)
             }
-            Request::AddMember { .. } | Request::RemoveMember(_) | Request::TransferLeader(_) => {
-                self.leader.carry_out(actor, request).await?
-            }
+            Request::AddMember { .. }
+            | Request::RemoveMember { .. }
+            | Request::DrainStatus(_)
+            | Request::DrainPreview(_)
+            | Request::MoveMember(_)
+            | Request::TransferLeader(_) => self.leader.carry_out(actor, request).await?,
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{ClusterId, NodeId};
 use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
 use coordinator::{Coordinator, Planner};
 use node_core::authority;
@@ -61,14 +61,13 @@ impl Peers {
     pub async fn answer(&self, from: &Actor, request: peer::Request) -> Result<peer::Response, Refusal> {
         let (me, caller) = (self.coordinator.node_id(), authority::caller(from)?);
         self.judge(caller, &request).await?;
+        if let peer::Request::Raft { cluster, .. } = &request {
+            self.presence.check_cluster(caller, *cluster)?;
+        }
         Ok(match request {
-            peer::Request::Hello(hello) => peer::Response::Hello(self.presence.hello_to(hello.node)),
-            peer::Request::Raft { call, body } => {
-                if !self.presence.is_raft_open() {
-                    let problem = "its store is empty, and it is finding out whether it was a member before";
-                    let place = format!("node {me}");
-                    return Err(Refusal::new(RefusalCode::Unavailable, place, problem, "ask again in a moment"));
-                }
+            peer::Request::Hello(hello) => peer::Response::Hello(self.presence.greeted(&hello)?),
+            peer::Request::Raft { cluster, call, body } => {
+                self.belongs_here(cluster)?;
                 let begun = Instant::now();
                 let answered = self.coordinator.handle(caller, call, &body).await;
                 metrics::histogram!("tvs_raft_answer_seconds").record(begun.elapsed().as_secs_f64());
@@ -78,7 +77,14 @@ impl Peers {
                 proposer::serve(&self.coordinator, caller, actor, &command).await
             }
             peer::Request::Report(report) => {
-                self.planner.report(report);
+                // Another start of the node than the one that it has announced is none of the member's.
+                let announced = self.coordinator.with_state(|state| {
+                    let known = state.members().get(report.node);
+                    known.is_some_and(|known| known.incarnation == report.incarnation)
+                });
+                if announced {
+                    self.planner.report(report);
+                }
                 peer::Response::Done
             }
             peer::Request::Search(search) => peer::Response::Found(self.searches.search(search).await?),
@@ -116,6 +122,21 @@ impl Peers {
         };
         let canaries = Canaries::of_process();
         self.coordinator.with_state(|state| authority::judge(state, caller, is_member, request, canaries))
+    }
+
+    /// Refuses a call of the raft group that is not for this node.
+    fn belongs_here(&self, cluster: ClusterId) -> Result<(), Refusal> {
+        let place = format!("node {}", self.coordinator.node_id());
+        let bond = self.presence.bond();
+        let is_taken = bond.is_open()
+            && bond.takes(cluster).map_err(|error| {
+                Refusal::new(RefusalCode::Internal, place.clone(), error.to_string(), "look at that node's disk")
+            })?;
+        if is_taken {
+            return Ok(());
+        }
+        let problem = "it has just started, and is finding out whether it is the member that is known";
+        Err(Refusal::new(RefusalCode::Unavailable, place, problem, "ask again in a moment"))
     }
 
     fn absent(&self, shard: ShardId) -> Refusal {

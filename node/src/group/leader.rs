@@ -4,11 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::actor::Actor;
+use cluster_config::canary::Canaries;
 use cluster_config::ids::NodeId;
 use cluster_config::member::Member;
-use cluster_config::wire::operator::{Request, Response};
+use cluster_config::wire::operator::{Draining, Move, Request, Response, Voters};
 use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
-use coordinator::Coordinator;
+use coordinator::{Coordinator, Planner};
+use coordinator_core::State;
+use coordinator_core::placement::leaving;
+use node_core::joining::Answer;
+use node_core::moving;
+use node_core::newcomer;
 use node_core::proposal::unavailable;
 use node_link::Lane;
 
@@ -28,12 +34,13 @@ pub struct Leader {
     coordinator: Coordinator,
     links: Links,
     presence: Arc<Presence>,
+    planner: Arc<Planner>,
 }
 
 impl Leader {
     /// The way from the node that has this state and these links, and is so known to others.
-    pub fn new(coordinator: Coordinator, links: Links, presence: Arc<Presence>) -> Self {
-        Self { coordinator, links, presence }
+    pub fn new(coordinator: Coordinator, links: Links, presence: Arc<Presence>, planner: Arc<Planner>) -> Self {
+        Self { coordinator, links, presence, planner }
     }
 
     /// Has the leader carry out a request; it may be this node.
@@ -84,10 +91,28 @@ impl Leader {
         };
         match request {
             Request::AddMember { member, voter } => {
+                let before = self.coordinator.voters();
+                let mut after = before.clone();
+                after.extend(voter.then_some(member.id));
                 self.check_newcomer(&member).await?;
-                self.coordinator.add_member(actor, member, voter).await.map_err(failed)?
+                self.coordinator.add_member(actor, member, voter).await.map_err(failed)?;
+                let (before, after) = (before.len() as u32, after.len() as u32);
+                return Ok(Response::Voters(Voters { before, after }));
             }
-            Request::RemoveMember(node) => self.coordinator.remove_member(actor, node).await.map_err(failed)?,
+            Request::RemoveMember { node, i_know } => {
+                let change = self.check_removal(node, i_know)?;
+                self.coordinator.remove_member(actor, node).await.map_err(failed)?;
+                return Ok(Response::Voters(change));
+            }
+            Request::DrainStatus(node) => return self.drain_status(node).map(Response::Draining),
+            Request::DrainPreview(node) => return self.drain_preview(node).map(Response::Moves),
+            Request::MoveMember(member) => {
+                let known = self.coordinator.with_state(|state| state.members().get(member.id).cloned());
+                // Whom this leader could not have heard yet may well be alive.
+                let is_alive = !self.planner.inventory().is_lost(member.id);
+                moving::check(known.as_ref().map(|known| &known.member), &member, is_alive)?;
+                self.coordinator.move_member(actor, member).await.map_err(failed)?;
+            }
             Request::TransferLeader(node) => self.coordinator.transfer_leader(node).await.map_err(failed)?,
             _ => {
                 let (problem, fix) = ("it is none that only the leader carries out", "ask any node, not the leader");
@@ -97,32 +122,63 @@ impl Leader {
         Ok(Response::Done)
     }
 
-    /// A newcomer has to be there and to understand what the cluster writes: else raft would send it a log for nothing,
-    /// and count it as a member.
     async fn check_newcomer(&self, newcomer: &Member) -> Result<(), Refusal> {
-        let place = format!("node {}", newcomer.id);
-        let refuse = |code, problem, fix: &'static str| Err(Refusal::new(code, place.clone(), problem, fix));
-        let mut hello = None;
+        let known = self.coordinator.with_state(|state| state.members().get(newcomer.id).cloned());
+        moving::is_there(known.as_ref().map(|known| &known.member), newcomer)?;
+        let mut answer = None;
         for _ in 0..GREETINGS_MAX {
-            hello = self.presence.greet(newcomer).await;
-            if hello.is_some() {
+            answer = self.presence.greet(&newcomer.address).await;
+            if answer.is_some() {
                 break;
             }
             tokio::time::sleep(GREETINGS_PAUSE).await;
         }
-        let Some(hello) = hello else {
-            let problem = format!("it does not answer at {}", newcomer.address);
-            return refuse(RefusalCode::Unavailable, problem, "start it, then add it again");
+        let hello = match answer {
+            Some(Answer::Refused(refusal)) => {
+                let problem = format!("it refuses: {}: {}", refusal.place, refusal.problem);
+                return Err(Refusal::new(refusal.code, format!("node {}", newcomer.id), problem, refusal.fix));
+            }
+            Some(Answer::Hello(hello)) => Some(hello),
+            None => None,
         };
-        if hello.node != newcomer.id {
-            let problem = format!("node {} answers at {}", hello.node, newcomer.address);
-            return refuse(RefusalCode::Conflict, problem, "give the address of the node that you add");
-        }
-        let (understood, written) = (hello.version, self.coordinator.version());
-        if understood < written {
-            let problem = format!("it understands version {understood}; the cluster writes version {written}");
-            return refuse(RefusalCode::UnknownVersion, problem, "start a later release on it");
-        }
-        Ok(())
+        let (ours, written) = (self.presence.bond().founding(), self.coordinator.version());
+        newcomer::check(newcomer, hello.as_deref(), ours, written)
     }
+
+    /// What the group survives with and without a node, where that may be removed.
+    fn check_removal(&self, node: NodeId, i_know: bool) -> Result<Voters, Refusal> {
+        let (before, inventory) = (self.coordinator.voters(), self.planner.inventory());
+        let mut after = before.clone();
+        after.remove(&node);
+        let change = leaving::voters(&inventory, before.len(), &after);
+        if i_know {
+            return Ok(change.unwrap_or(Voters { before: before.len() as u32, after: after.len() as u32 }));
+        }
+        self.coordinator.with_state(|state| leaving::keeps_copies(state, &inventory, node))?;
+        change
+    }
+
+    fn drain_status(&self, node: NodeId) -> Result<Draining, Refusal> {
+        let (inventory, leads) = (self.planner.inventory(), self.coordinator.leader() == Some(node));
+        self.coordinator.with_state(|state| {
+            is_member(state, node)?;
+            Ok(leaving::draining(state, &inventory, node, leads, Canaries::of_process()))
+        })
+    }
+
+    fn drain_preview(&self, node: NodeId) -> Result<Vec<Move>, Refusal> {
+        let (inventory, now) = (self.planner.inventory(), self.coordinator.now());
+        self.coordinator.with_state(|state| {
+            is_member(state, node)?;
+            Ok(leaving::preview(state, &inventory, node, now))
+        })
+    }
+}
+
+fn is_member(state: &State, node: NodeId) -> Result<(), Refusal> {
+    if state.members().contains(node) {
+        return Ok(());
+    }
+    let fix = "see `tvs cluster status` for the members";
+    Err(Refusal::new(RefusalCode::NotFound, format!("member {node}"), "it is not known", fix))
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use cluster_config::ids::NodeId;
 use cluster_config::member::Member;
+use cluster_config::wire::RefusalCode;
+use cluster_config::wire::peer::Hello;
 use coordinator::Coordinator;
+use node_core::joining::Answer;
 use node_core::removal::{LOOK_INTERVAL_MS, Removal};
 
 use super::presence::Presence;
@@ -20,10 +23,15 @@ pub async fn removed(coordinator: &Coordinator, presence: &Presence) -> Vec<Node
         if others.len() == all.len() {
             return vec![me];
         }
-        let answers = futures::future::join_all(others.iter().map(|member| presence.greet(member))).await;
-        let hellos = answers.iter().flatten().filter(|hello| hello.initialised);
-        if removal.heard(others.len(), hellos.clone().map(|hello| hello.knows_you)) {
-            return hellos.filter(|hello| !hello.knows_you).map(|hello| hello.node).collect();
+        let answers = futures::future::join_all(others.iter().map(|member| presence.greet(&member.address))).await;
+        let hellos = answers.iter().flatten().filter_map(|answer| match answer {
+            Answer::Hello(hello) if hello.initialised => Some(hello),
+            Answer::Hello(_) | Answer::Refused(_) => None,
+        });
+        // Any other doubt is about this start of the node, not about its being a member.
+        let knows_me = |hello: &Hello| hello.doubt.as_ref().is_none_or(|doubt| doubt.code != RefusalCode::NotFound);
+        if removal.heard(others.len(), hellos.clone().map(|hello| knows_me(hello))) {
+            return hellos.filter(|hello| !knows_me(hello)).map(|hello| hello.node()).collect();
         }
     }
 }

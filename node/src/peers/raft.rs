@@ -1,16 +1,31 @@
 //! The calls of the raft group over the node's links.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::ids::NodeId;
+use cluster_config::wire::RefusalCode;
 use cluster_config::wire::peer::{RaftCall, Request, Response};
 use coordinator::TransportError::{self, Refused, Timeout, Unreachable};
 use futures::future::BoxFuture;
 use node_link::{Lane, LinkError, PeerLinks};
 
-/// Carries the group's calls.
-pub struct RaftLinks(pub PeerLinks);
+use crate::folder::Bond;
+use crate::said::Said;
+
+/// Carries the group's calls, once this node belongs to a cluster.
+pub struct RaftLinks {
+    links: PeerLinks,
+    bond: Arc<Bond>,
+    said: Arc<Said>,
+}
+
+impl RaftLinks {
+    pub fn new(links: PeerLinks, bond: Arc<Bond>) -> Self {
+        Self { links, bond, said: Arc::default() }
+    }
+}
 
 /// A snapshot must not stand before a heartbeat.
 fn lane_of(call: RaftCall) -> Lane {
@@ -30,15 +45,26 @@ impl coordinator::Transport for RaftLinks {
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<u8>, TransportError>> {
         let address = address.parse::<SocketAddr>();
-        let links = self.0.clone();
+        let (links, said) = (self.links.clone(), self.said.clone());
+        let cluster = self.bond.cluster().filter(|_| self.bond.is_open());
         Box::pin(async move {
             let address = address.map_err(|_| Unreachable(target))?;
+            let cluster = cluster.ok_or(Unreachable(target))?;
             let begun = Instant::now();
-            let answered = links.call((target, address), lane_of(call), &Request::Raft { call, body }, timeout).await;
+            let request = Request::Raft { cluster, call, body };
+            let answered = links.call((target, address), lane_of(call), &request, timeout).await;
             metrics::histogram!("tvs_raft_call_seconds").record(begun.elapsed().as_secs_f64());
             match answered {
                 Ok(Response::Raft(body)) => Ok(body),
-                Ok(Response::Refused(refusal)) => Err(Refused(target, refusal.to_string())),
+                Ok(Response::Refused(refusal)) => {
+                    // Whoever is busy or just starting is asked again; what is left is for an operator to mend.
+                    if refusal.code == RefusalCode::Conflict
+                        && let Some(times) = said.is_due(target, &refusal.problem)
+                    {
+                        tracing::warn!(node = %target, %refusal, times, "a node refuses calls of the raft group");
+                    }
+                    Err(Refused(target, refusal.to_string()))
+                }
                 Ok(_) => Err(Refused(target, "an answer out of turn".to_owned())),
                 Err(LinkError::TimedOut { .. }) => Err(Timeout(target)),
                 Err(_) => Err(Unreachable(target)),

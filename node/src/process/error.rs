@@ -2,7 +2,7 @@
 
 use crate::gallery::store;
 use crate::group::presence;
-use crate::{engine, holdings, observe};
+use crate::{engine, folder, holdings, observe};
 
 /// Why a node does not start, or ends.
 #[derive(Debug, thiserror::Error)]
@@ -37,17 +37,14 @@ pub enum Error {
     /// A thread or a runtime.
     #[error("the operating system gives no thread; raise its limits")]
     Thread(#[source] std::io::Error),
-    #[error("data folder {path}: {source}; give the node a folder of its own that it can write to")]
-    DataFolder { path: String, source: std::io::Error },
-    /// Another process works in the folder.
-    #[error("data folder {path} is in use by another process; give each node a folder of its own")]
-    DataFolderInUse { path: String },
     /// It was a member, and is none any more.
     #[error(
         "node {node} was removed from the cluster, as node {told_by} says; to use this machine again, set its data \
          folder aside and add it with `tvs cluster add` under a new id"
     )]
     Removed { node: cluster_config::ids::NodeId, told_by: String },
+    #[error(transparent)]
+    Folder(#[from] folder::Error),
     /// Something that cannot go on.
     #[error("{0}")]
     Fault(String),

@@ -1,6 +1,7 @@
 //! What a node does again and again for as long as it runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix::Recipient;
@@ -15,6 +16,7 @@ use node_core::reconcile::RECONCILE_INTERVAL;
 use node_link::{Connections, Lane, RevokedSet};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::gallery::content::Contents;
 use crate::gallery::directory::Directory;
 use crate::gallery::keeper::Reconcile;
@@ -58,23 +60,29 @@ pub async fn look_for_trouble(contents: Arc<Contents>, troubles: watch::Sender<V
     }
 }
 
-/// Tells the leader what this node holds, and what it cannot do.
+/// Tells the leader what this node holds, and what it cannot do, once it is known to be the member that the
+/// cluster knows: the word of a copy would stand before that of its original.
 pub async fn report(
     coordinator: Coordinator,
     links: Links,
     directory: Arc<Directory>,
     incarnation: Incarnation,
     planner: Arc<Planner>,
-    troubles: watch::Receiver<Vec<Trouble>>,
+    (troubles, open): (watch::Receiver<Vec<Trouble>>, Arc<AtomicU32>),
+    mut joined: watch::Receiver<bool>,
 ) {
+    if joined.wait_for(|joined| *joined).await.is_err() {
+        return;
+    }
     let (me, interval) = (coordinator.node_id(), Duration::from_millis(REPORT_INTERVAL_MS));
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         assert!(!planted(Canary::LoopPanics), "a panic was planted here");
+        let (troubles, open) = (troubles.borrow().clone(), open.load(Ordering::Relaxed));
         let report =
-            Report { node: me, incarnation, shards: directory.versions(), troubles: troubles.borrow().clone() };
+            Report { node: me, incarnation, shards: directory.versions(), troubles, open, clock: clock::now() };
         match coordinator.leader() {
             Some(leader) if leader == me => planner.report(report),
             Some(leader) => {

@@ -1,7 +1,6 @@
 //! One node process: ordered start and stop of its parts.
 
 mod error;
-mod folder;
 mod loops;
 mod parts;
 
@@ -11,7 +10,6 @@ use std::time::Duration;
 use cluster_config::actor::Actor;
 use cluster_config::file::Configuration;
 use cluster_config::limits::RAFT_ELECTION_MS_MAX;
-use cluster_config::member::Member;
 use coordinator::Watchlist;
 use node_link::{Connections, Identity, PeerLinks, RevokedSet};
 use rustix::fs::Mode;
@@ -22,7 +20,9 @@ use tokio::task::JoinHandle;
 pub use error::Error;
 use parts::Parts;
 
-use crate::group::announce::announce;
+use crate::folder;
+use crate::group::announce::{announce, other_start};
+use crate::group::presence;
 use crate::group::removal;
 use crate::observe;
 
@@ -92,15 +92,20 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
         service,
     } = parts;
 
+    let looked_at = |source| folder::Error::Io { path: node.data_dir.clone(), source };
+    let folder_watch = folder::Watch::begin(&node.data_dir).map_err(looked_at)?;
     let (stop, stopping) = level::channel(false);
+    let open = service.open.clone();
     let connections = Connections::default();
     let door = node_link::serve(endpoint.clone(), service, connections.clone(), stopped(stopping));
     let serving = watched(&watch, "door", door);
     let (caught_up, catching_up) = level::channel(false);
+    let joined = catching_up.clone();
     watched(&watch, "reconciling loop", loops::reconcile(coordinator.clone(), keeper, catching_up));
     let (found, troubles) = level::channel(Vec::new());
     watched(&watch, "look for troubles", loops::look_for_trouble(contents, found));
-    let reporting = loops::report(coordinator.clone(), links, directory, incarnation, planner, troubles);
+    let reporting =
+        loops::report(coordinator.clone(), links, directory, incarnation, planner, (troubles, open), joined);
     watched(&watch, "reporting loop", reporting);
     watched(&watch, "revoking loop", loops::cut_off_revoked(coordinator.clone(), revoked, connections));
     watched(&watch, "ledger files' keeper", chunks.keep_complete());
@@ -109,22 +114,26 @@ async fn run_on(configuration: &Configuration) -> Result<(), Error> {
     watched(&watch, "certificates' watch", identity.watch());
     tracing::info!(node = %me, listen = %node.listen, "listening");
 
-    let member = Member { id: me, address: node.address().to_owned(), zone: node.zone };
     let joining = async {
-        presence.join(&configuration.cluster.members).await?;
-        announce(&coordinator, &proposer, member, incarnation).await;
+        let past = presence.past();
+        presence.join().await?;
+        announce(&coordinator, &proposer, incarnation, past).await.map_err(presence::Error::Refused)?;
+        presence.check_state()?;
         // The reconciling task holds the other end for as long as the process lives.
         let _ = caught_up.send(true);
         standing.caught_up();
         tracing::info!(node = %me, "joined");
-        let told_by = removal::removed(&coordinator, &presence).await;
-        Err(Error::Removed {
-            node: me,
-            told_by: told_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        })
+        tokio::select! {
+            told_by = removal::removed(&coordinator, &presence) => {
+                let told_by = told_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Err(Error::Removed { node: me, told_by })
+            }
+            refusal = other_start(&coordinator, incarnation) => Err(presence::Error::Refused(refusal).into()),
+        }
     };
     let result = tokio::select! {
         joined = joining => joined,
+        reason = folder_watch.changes() => Err(Error::Fault(reason)),
         reason = faults.recv() => Err(Error::Fault(reason.unwrap_or_else(|| "the coordinator is gone".to_owned()))),
         stopped = asked_to_stop() => stopped,
     };

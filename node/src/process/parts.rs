@@ -5,19 +5,20 @@ use std::sync::Arc;
 use actix::{ArbiterHandle, Recipient};
 use cluster_config::file::Configuration;
 use cluster_config::ids::Incarnation;
+use cluster_config::member::Member;
 use coordinator::{Coordinator, Planner, Upkeep, Watchlist};
 use metrics_exporter_prometheus::PrometheusHandle;
 use node_link::PeerLinks;
 use tokio::runtime::Handle;
 
 use super::error::Error;
-use super::folder;
 use crate::clock;
 use crate::door::Service;
 use crate::door::entry::Entry;
 use crate::door::operators::Operators;
 use crate::door::peers::Peers;
 use crate::engine::EngineHandle;
+use crate::folder::{self, Bond};
 use crate::gallery::build::Tools;
 use crate::gallery::content::Contents;
 use crate::gallery::directory::Directory;
@@ -94,18 +95,22 @@ impl Parts {
             now: Arc::new(clock::now),
             watch: watch.clone(),
         };
-        let coordinator = Coordinator::start(options, Arc::new(RaftLinks(peer_links.clone())))?;
-        let planner = Arc::new(Planner::start(coordinator.clone(), watch)?);
-        let upkeep = Upkeep::start(coordinator.clone(), watch)?;
-        let incarnation = folder::begin_incarnation(&node.data_dir)?;
-        let presence =
-            Arc::new(Presence::new(coordinator.clone(), peer_links.clone(), incarnation, cluster.fingerprint()));
+        let bond = Arc::new(Bond::open(&node.data_dir, cluster.agreed())?);
+        let raft_links = RaftLinks::new(peer_links.clone(), bond.clone());
+        let coordinator = Coordinator::start(options, Arc::new(raft_links))?;
+        bond.check_store(coordinator.initialised())?;
+        let planner = Arc::new(Planner::start(coordinator.clone(), bond.shared(), watch)?);
+        let upkeep = Upkeep::start(coordinator.clone(), planner.clone(), watch)?;
+        let start = folder::begin(&node.data_dir)?;
+        let member = Member { id: node.id, address: node.address().to_owned(), zone: node.zone };
+        let presence = Presence::new(coordinator.clone(), peer_links.clone(), bond, start, (member, cluster));
+        let presence = Arc::new(presence);
 
         let links = Links::new(peer_links, coordinator.clone(), &cluster.members);
         let standing = Arc::new(Standing::new(coordinator.clone(), links.clone()));
         let proposer = Proposer::start(coordinator.clone(), links.clone(), &network, watch);
         let freshness = Arc::new(Freshness::new(coordinator.clone(), links.clone()));
-        let leader = Leader::new(coordinator.clone(), links.clone(), presence.clone());
+        let leader = Leader::new(coordinator.clone(), links.clone(), presence.clone(), planner.clone());
         let chunks = Arc::new(ChunkFiles::new(coordinator.clone(), links.clone()));
         let directory = Arc::new(Directory::default());
         let contents = Contents::new(coordinator.clone(), links.clone(), store, directory.clone(), network.clone());
@@ -163,7 +168,8 @@ impl Parts {
             engine,
             metrics,
         };
-        let service = Arc::new(Service { entry, peers, operators });
+        let service = Arc::new(Service { entry, peers, operators, open: Arc::default() });
+        let incarnation = start.incarnation;
         Ok(Self {
             coordinator,
             planner,

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 
 use cluster_config::actor::{Actor, Caller, Revoked, Role};
 use cluster_config::canary::Canaries;
+use cluster_config::cluster::Agreed;
 use cluster_config::gallery::{GalleryId, Modality, Segment, ShardId};
-use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, JourneyId, NodeId, UnixMs};
+use cluster_config::ids::{
+    ClusterId, ContentHash, Epoch, FolderId, GalleryVersion, Incarnation, JourneyId, NodeId, UnixMs,
+};
 use cluster_config::journey::{JourneyPlan, Listing};
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
-use cluster_config::member::Member;
+use cluster_config::member::{Member, Past};
 use cluster_config::policy::Policy;
 use cluster_config::rights::Ask;
 use cluster_config::versions::Version;
@@ -38,6 +41,7 @@ pub fn forged_commands(victim: NodeId, shard: ShardId) -> Vec<(Actor, Command)> 
         node,
         incarnation: Incarnation(u64::MAX),
         version: Version::CURRENT,
+        past: past(),
     };
     let receipt = retention::Command::Receipt { shard, node: victim };
     let policy = Policy { version: 2, ..Policy::default() };
@@ -57,22 +61,37 @@ pub fn forged_commands(victim: NodeId, shard: ShardId) -> Vec<(Actor, Command)> 
     ]
 }
 
+fn past() -> Past {
+    Past { folder: FolderId(1), started: Incarnation(u64::MAX), last_entry: u64::MAX }
+}
+
 /// One request of each kind that a node can send, each of them forged: it speaks for `victim`, or asks for what only a
 /// holder of `shard` is given. The name says which it is.
 pub fn forged(victim: NodeId, shard: ShardId) -> Vec<(String, Request)> {
     let version_min = GalleryVersion(1);
     let hello = peer::Hello {
-        node: victim,
+        member: Member { id: victim, address: "10.0.0.1:7100".to_owned(), zone: "a".parse().expect("a zone") },
         incarnation: Incarnation(u64::MAX),
-        fingerprint: 0,
+        past: past(),
+        cluster: None,
+        agreed: Agreed { name: "local".to_owned(), model: model(), template_dims: 512 },
+        members: Vec::new(),
         initialised: true,
-        knows_you: false,
+        doubt: None,
+        applied: u64::MAX,
+        leader: None,
         version: Version::CURRENT,
     };
-    let report =
-        peer::Report { node: victim, incarnation: Incarnation(u64::MAX), shards: Vec::new(), troubles: Vec::new() };
+    let report = peer::Report {
+        node: victim,
+        incarnation: Incarnation(u64::MAX),
+        shards: Vec::new(),
+        troubles: Vec::new(),
+        open: 0,
+        clock: UnixMs(0),
+    };
     let segment = Segment { shard, version: GalleryVersion(9), hash: ContentHash([9; 32]), bytes: vec![0; 8] };
-    let request = operator::Request::RemoveMember(victim);
+    let request = operator::Request::RemoveMember { node: victim, i_know: true };
     let mut all = vec![
         ("hello".to_owned(), Request::Hello(hello)),
         ("report".to_owned(), Request::Report(report)),
@@ -101,7 +120,7 @@ pub fn members_only(shard: ShardId) -> Vec<(String, Request)> {
     };
     let build = BuildOrder { shard, manifest: ContentHash([9; 32]), people: Vec::new(), listing: Listing::Whole };
     vec![
-        ("raft".to_owned(), Request::Raft { call: RaftCall::Vote, body: Vec::new() }),
+        ("raft".to_owned(), Request::Raft { cluster: ClusterId(1), call: RaftCall::Vote, body: Vec::new() }),
         ("search".to_owned(), Request::Search(search)),
         ("build".to_owned(), Request::Build(build)),
         ("read index".to_owned(), Request::ReadIndex),
@@ -125,8 +144,10 @@ pub fn of_each_kind(capture: &Capture, shard: ShardId, address: SocketAddr) -> V
     let operators = [
         operator::Request::ClusterStatus,
         operator::Request::Metrics,
-        operator::Request::AddMember { member, voter: false },
-        operator::Request::RemoveMember(node),
+        operator::Request::AddMember { member: member.clone(), voter: false },
+        operator::Request::RemoveMember { node, i_know: false },
+        operator::Request::MoveMember(member.clone()),
+        operator::Request::DrainStatus(node),
         operator::Request::Drain { node, draining: false },
         operator::Request::TransferLeader(node),
         operator::Request::AttestDestruction(node),

@@ -10,9 +10,9 @@ use std::rc::Rc;
 
 use cluster_config::canary::Canaries;
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{Incarnation, NodeId, UnixMs, Zone};
+use cluster_config::ids::{ClusterId, FolderId, Incarnation, NodeId, UnixMs, Zone};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, RAFT_HEARTBEAT_MS, REPORT_INTERVAL_MS};
-use cluster_config::member::Member;
+use cluster_config::member::{Member, Past};
 use cluster_config::versions::Version;
 use cluster_config::wire::peer;
 use cluster_config::wire::peer::RaftCall;
@@ -38,6 +38,9 @@ use crate::dice::Dice;
 
 /// How often a process looks at its clock, microseconds.
 const TICK_US: u64 = RAFT_HEARTBEAT_MS * 1_000;
+
+/// The world has one cluster.
+const CLUSTER: ClusterId = ClusterId(1);
 
 /// What a sync of a healthy disk takes, microseconds.
 const SYNC_US: (u64, u64) = (300, 3_000);
@@ -203,7 +206,9 @@ impl World {
         };
         node.run.set(node.run.get() + 1);
         node.status.set(Status::Up);
-        let incarnation = node_core::incarnation::next(node.disk.borrow().incarnation, self.wall(node));
+        let before = node.disk.borrow().incarnation;
+        let incarnation = node_core::incarnation::next(before, self.wall(node));
+        let past = Past { folder: FolderId(id.0.into()), started: before, last_entry: 0 };
         node.disk.borrow_mut().incarnation = incarnation;
         let state = found.snapshot.as_ref().map(|snapshot| thaw(&snapshot.data)).unwrap_or_default();
         let applied = found.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
@@ -236,7 +241,7 @@ impl World {
         let first_us = self.dice.borrow_mut().between(1, TICK_US);
         self.executor.after(first_us, Due::Tick(node.owner()));
         let (world, owner) = (self.clone(), node.owner());
-        self.executor.spawn(Some(owner), async move { world.announce(id, incarnation).await });
+        self.executor.spawn(Some(owner), async move { world.announce(id, incarnation, past).await });
         let world = self.clone();
         self.executor.spawn(Some(owner), async move { world.confirm(id).await });
     }
@@ -376,7 +381,7 @@ impl World {
             Message::Install { .. } => RaftCall::Snapshot,
         };
         let body = codec::encode(message, PEER_FRAME_BYTES_MAX).expect("a message encodes");
-        self.send(Address::Node(from), to, &peer::Request::Raft { call, body });
+        self.send(Address::Node(from), to, &peer::Request::Raft { cluster: CLUSTER, call, body });
     }
     fn apply(self: &Rc<Self>, node: &Node) {
         let mut changed = false;
@@ -435,13 +440,13 @@ impl World {
         }
     }
     /// Announces this start until the node's own state has it (`node/src/group/announce.rs`).
-    async fn announce(self: &Rc<Self>, id: NodeId, incarnation: Incarnation) {
+    async fn announce(self: &Rc<Self>, id: NodeId, incarnation: Incarnation, past: Past) {
         let (node, version) = (self.node(id), Version::CURRENT);
         loop {
             let known = node.state(|state| state.members().get(id).map(|member| member.incarnation));
             let command = match known.flatten() {
                 Some(known) if known < incarnation => {
-                    membership::Command::AnnounceStart { node: id, incarnation, version }
+                    membership::Command::AnnounceStart { node: id, incarnation, version, past }
                 }
                 Some(_) => break,
                 None => membership::Command::Register(node.member()),

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
-use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::ids::{GalleryVersion, NodeId, UnixMs};
 use cluster_config::wire::peer::{self, Report};
 use coordinator_core::Outcome;
-use coordinator_core::placement::{Inventory, Round};
+use coordinator_core::placement::{Group, Inventory, Round};
 use node_core::keeper::{Effect, Event};
 use node_core::shard::Message;
 
@@ -22,7 +22,14 @@ impl World {
     pub fn report(self: &Rc<Self>, node: &Node) {
         let report = node.with(|process| {
             let shards = process.running.iter().map(|(shard, running)| (*shard, running.version())).collect();
-            Report { node: node.id, incarnation: process.incarnation, shards, troubles: Vec::new() }
+            Report {
+                node: node.id,
+                incarnation: process.incarnation,
+                shards,
+                troubles: Vec::new(),
+                open: 0,
+                clock: UnixMs(0),
+            }
         });
         match (node.leader(), report) {
             (Some(leader), Some(report)) if leader == node.id => self.take_report(node, report),
@@ -55,7 +62,8 @@ impl World {
         let now = self.wall(node);
         let round = node.with(|process| {
             let member = |id: NodeId| (id, Some(self.node(id).member()));
-            let group = process.raft.voters().iter().copied().map(member).collect();
+            let members = process.raft.voters().iter().copied().map(member).collect();
+            let group = Group { members, ..Group::default() };
             Round::new(&process.state, inventory, &group, now, Canaries::of_process())
         });
         let Some(mut round) = round else { return };

@@ -6,6 +6,6 @@ use crate::state::State;
 
 pub(crate) fn apply(state: &mut State, command: &Command) -> Outcome {
     let Command::Advance(now) = command;
-    state.clock.advance(*now);
+    state.clock.set(*now);
     Outcome::Done
 }

@@ -1,8 +1,12 @@
 //! How commands about nodes are applied.
 
+use std::collections::BTreeMap;
+
+use cluster_config::canary::Canaries;
+use cluster_config::cluster::Founding;
 use cluster_config::ids::{Incarnation, NodeId};
 use cluster_config::limits::NODES_MAX;
-use cluster_config::member::Member;
+use cluster_config::member::{Member, Past};
 use cluster_config::versions::Version;
 use cluster_config::wire::{Refusal, RefusalCode};
 
@@ -11,13 +15,17 @@ use super::state::{MemberState, Members};
 use crate::outcome::Outcome;
 use crate::state::State;
 
-pub(crate) fn apply(state: &mut State, command: &Command) -> Outcome {
+pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) -> Outcome {
     let members = &mut state.members;
     match command {
         Command::Register(member) => members.register(member),
-        Command::AnnounceStart { node, incarnation, version } => members.announce_start(*node, *incarnation, *version),
+        Command::AnnounceStart { node, incarnation, version, past } => {
+            members.announce_start(*node, (*incarnation, *version), *past, canaries)
+        }
         Command::Remove(node) => members.remove(*node),
         Command::SetDraining { node, draining } => members.set_draining(*node, *draining),
+        Command::Found(founding) => members.found(founding),
+        Command::Mark(marks) => members.mark(marks),
     }
 }
 
@@ -43,28 +51,59 @@ impl Members {
         Err(Refusal::new(RefusalCode::Conflict, place, problem, "give each node an address of its own"))
     }
 
+    fn found(&mut self, founding: &Founding) -> Outcome {
+        match &self.founding {
+            None => self.founding = Some(founding.clone()),
+            Some(known) if known == founding => {}
+            Some(known) => {
+                let (place, problem) = (format!("cluster {}", founding.cluster), format!("this is {}", known.cluster));
+                let fix = "give the node the data folder that it has in this cluster";
+                return Outcome::refused(RefusalCode::Conflict, place, problem, fix);
+            }
+        }
+        Outcome::Done
+    }
+
     fn register(&mut self, member: &Member) -> Outcome {
         if let Err(refusal) = self.may_register(member) {
             return Outcome::Refused(refusal);
         }
-        let known = self.get(member.id);
-        let draining = known.is_some_and(|known| known.draining);
-        let incarnation = known.map(|known| known.incarnation).unwrap_or_default();
-        let version = known.and_then(|known| known.version);
-        self.all.insert(member.id, MemberState { member: member.clone(), incarnation, draining, version });
+        match self.all.get_mut(&member.id) {
+            Some(known) => known.member = member.clone(),
+            None => drop(self.all.insert(member.id, MemberState::new(member.clone()))),
+        }
         Outcome::Done
     }
 
-    fn announce_start(&mut self, node: NodeId, incarnation: Incarnation, version: Version) -> Outcome {
+    fn announce_start(
+        &mut self,
+        node: NodeId,
+        (incarnation, version): (Incarnation, Version),
+        past: Past,
+        canaries: Canaries,
+    ) -> Outcome {
         let Some(member) = self.all.get_mut(&node) else {
-            return unknown(node, "register the node first");
+            return unknown(node, "add the node first");
         };
         // An announcement of an earlier start may come late.
         if incarnation >= member.incarnation {
+            if let Some(refusal) = member.doubt_folder(past, incarnation, true, canaries) {
+                return Outcome::Refused(refusal);
+            }
             member.incarnation = incarnation;
             member.version = Some(version);
+            member.folder = Some(past.folder);
         }
         self.raise_version();
+        Outcome::Done
+    }
+
+    fn mark(&mut self, marks: &BTreeMap<NodeId, u64>) -> Outcome {
+        for (node, mark) in marks {
+            if let Some(member) = self.all.get_mut(node) {
+                member.mark = member.mark.max(*mark);
+            }
+        }
         Outcome::Done
     }
 

@@ -2,8 +2,10 @@
 
 mod apply;
 mod command;
+mod doubt;
 mod state;
 
 pub(crate) use apply::apply;
 pub use command::Command;
+pub use doubt::{Evidence, Started};
 pub use state::{MemberState, Members};

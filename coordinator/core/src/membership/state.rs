@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster_config::ids::{Incarnation, NodeId};
+use cluster_config::cluster::Founding;
+use cluster_config::ids::{FolderId, Incarnation, NodeId};
 use cluster_config::member::Member;
 use cluster_config::versions::Version;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,18 @@ pub struct MemberState {
     pub draining: bool,
     /// The newest version that it understands; absent until it has announced a start.
     pub version: Option<Version>,
+    /// The folder that it works in; absent until it has announced a start.
+    pub folder: Option<FolderId>,
+    /// Up to this entry its log has what is committed. It follows the log in steps of
+    /// [`cluster_config::limits::MARK_ENTRIES`].
+    pub mark: u64,
+}
+
+impl MemberState {
+    /// A member that has not announced a start.
+    pub(super) fn new(member: Member) -> Self {
+        Self { member, incarnation: Incarnation::default(), draining: false, version: None, folder: None, mark: 0 }
+    }
 }
 
 /// The nodes, and the version that all of them understand.
@@ -25,9 +38,15 @@ pub struct MemberState {
 pub struct Members {
     pub(super) all: BTreeMap<NodeId, MemberState>,
     pub(super) version: Option<Version>,
+    pub(super) founding: Option<Founding>,
 }
 
 impl Members {
+    /// What the cluster is; absent until its first leader has said it.
+    pub fn founding(&self) -> Option<&Founding> {
+        self.founding.as_ref()
+    }
+
     /// What is known of a node.
     pub fn get(&self, node: NodeId) -> Option<&MemberState> {
         self.all.get(&node)
@@ -77,6 +96,13 @@ impl Members {
     pub(super) fn raise_version(&mut self) {
         let understood = self.all.values().filter_map(|member| member.version.or(self.version)).min();
         self.version = self.version.max(understood);
+    }
+
+    /// As if a node were being emptied.
+    pub(crate) fn empty(&mut self, node: NodeId) {
+        if let Some(member) = self.all.get_mut(&node) {
+            member.draining = true;
+        }
     }
 
     /// Whether the node is being emptied.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::{GalleryVersion, Incarnation, NodeId};
+use cluster_config::ids::{GalleryVersion, Incarnation, NodeId, UnixMs};
 use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
 use cluster_config::member::Trouble;
 use cluster_config::wire::peer::Report;
@@ -25,6 +25,8 @@ struct Seen {
     incarnation: Incarnation,
     shards: BTreeMap<ShardId, GalleryVersion>,
     troubles: Vec<Trouble>,
+    open: u32,
+    clock: UnixMs,
 }
 
 impl Inventory {
@@ -37,9 +39,9 @@ impl Inventory {
     pub fn take(&mut self, report: Report) {
         let older = self.nodes.get(&report.node).is_some_and(|seen| seen.incarnation > report.incarnation);
         if !older {
-            let Report { node, incarnation, shards, troubles } = report;
+            let Report { node, incarnation, shards, troubles, open, clock } = report;
             let shards = shards.into_iter().collect();
-            self.nodes.insert(node, Seen { at_ms: self.now_ms, incarnation, shards, troubles });
+            self.nodes.insert(node, Seen { at_ms: self.now_ms, incarnation, shards, troubles, open, clock });
         }
     }
 
@@ -63,6 +65,12 @@ impl Inventory {
         self.silent_ms(node) >= REPLACE_AFTER_MS
     }
 
+    /// What the clocks of the nodes that live show by now.
+    pub fn clocks(&self) -> Vec<UnixMs> {
+        let alive = self.nodes.iter().filter(|(node, _)| self.is_alive(**node));
+        alive.map(|(_, seen)| UnixMs(seen.clock.0.saturating_add(self.now_ms - seen.at_ms))).collect()
+    }
+
     /// What the node says that it cannot do; empty for one that has not reported.
     pub fn troubles(&self, node: NodeId) -> &[Trouble] {
         self.nodes.get(&node).map_or(&[], |seen| &seen.troubles)
@@ -71,6 +79,11 @@ impl Inventory {
     /// Whether the node says that it cannot do its work.
     pub fn is_unfit(&self, node: NodeId) -> bool {
         !self.troubles(node).is_empty()
+    }
+
+    /// Answers that gates wait for at the node.
+    pub fn open(&self, node: NodeId) -> u32 {
+        self.nodes.get(&node).map_or(0, |seen| seen.open)
     }
 
     /// The version of a shard that the node can search.
@@ -91,6 +104,8 @@ mod tests {
             incarnation: Incarnation(incarnation),
             shards: Vec::new(),
             troubles: Vec::new(),
+            open: 0,
+            clock: UnixMs(0),
         };
         inventory.pass(NODE_LOST_AFTER_MS - 1);
         assert!(!inventory.is_alive(NodeId(1)) && !inventory.is_lost(NodeId(1)), "it could not have reported yet");

@@ -2,8 +2,9 @@
 //! applied, planning again on the same inventory changes nothing.
 //!
 //! It moves as little as possible. A replica leaves a node where the node is gone, is no member, is being drained, or
-//! reports a trouble; a shard that has to leave is copied before it is dropped. Besides, what does not board yet goes
-//! back to distinct zones and even loads: owners at once, as a hand-over moves no data, and replicas a few at a time.
+//! reports a trouble; a shard that has to leave is copied before it is dropped.
+//! Besides, all goes back to distinct zones, and what does not board yet to even loads: owners at once, since a
+//! hand-over moves no data, and replicas a few at a time.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -72,9 +73,6 @@ struct Stage {
     /// A version of it is committed.
     is_built: bool,
 }
-
-/// The stage of what may move: it is built, and does not board.
-const AT_REST: Stage = Stage { boards: false, is_built: true };
 
 struct Planner<'a> {
     state: &'a State,
@@ -158,8 +156,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Begins to copy shards that do not board to other zones, or to less loaded nodes; the replica that is one too
-    /// many is dropped once the copy is there. Whether there are any.
+    /// Begins to copy shards to other zones, and those that do not board to less loaded nodes; the replica that is one
+    /// too many is dropped once the copy is there. Whether there are any.
     fn spread(&mut self, drafts: &mut [Draft<'a>]) -> bool {
         let mut in_flight = drafts.iter().filter(|draft| draft.has_surplus()).count();
         let mut has_changed = false;
@@ -172,7 +170,8 @@ impl<'a> Planner<'a> {
             self.work.held.add(comes, draft.bucket, draft.people);
             draft.replicas.push(comes);
             // It may still have what it was to drop before.
-            self.drop_surplus(&mut draft.replicas, draft.shard, draft.wanted, AT_REST, Some(draft.owner));
+            let stage = Stage { boards: draft.boards, is_built: true };
+            self.drop_surplus(&mut draft.replicas, draft.shard, draft.wanted, stage, Some(draft.owner));
             draft.rosters = self.rosters(&draft.replicas, draft.before, draft.bucket, draft.wanted);
             in_flight += usize::from(draft.has_surplus());
             has_changed = true;
@@ -182,9 +181,10 @@ impl<'a> Planner<'a> {
 
     /// The replica that should go elsewhere, and where.
     fn better(&self, draft: &Draft<'_>) -> Option<(NodeId, NodeId)> {
-        let settled = |node: &NodeId| self.is_ready(*node, draft.shard) && !self.leaves(*node, AT_REST);
+        let stage = Stage { boards: draft.boards, is_built: self.is_built(draft.shard) };
+        let settled = |node: &NodeId| self.is_ready(*node, draft.shard) && !self.leaves(*node, stage);
         let is_at_rest = draft.replicas.len() == draft.wanted && draft.replicas.iter().all(settled);
-        if draft.boards || !is_at_rest || !self.is_built(draft.shard) {
+        if !is_at_rest || !stage.is_built {
             return None;
         }
         let zones_before = self.zones(&draft.replicas).len();
@@ -196,6 +196,7 @@ impl<'a> Planner<'a> {
             let zones = self.zones(&after).len();
             let is_better = match zones.cmp(&zones_before) {
                 std::cmp::Ordering::Less => false,
+                std::cmp::Ordering::Equal if draft.boards => false,
                 std::cmp::Ordering::Equal => self.work.held.improves(leaves, comes, draft.bucket, draft.people),
                 std::cmp::Ordering::Greater => true,
             };

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use cluster_config::canary::Canaries;
+use cluster_config::cluster::Founding;
 use cluster_config::ids::{NodeId, UnixMs};
+use cluster_config::limits::MARK_ENTRIES;
 use cluster_config::member::Member;
 use cluster_config::wire::peer::Report;
 
@@ -47,10 +49,12 @@ impl Planning {
     /// Takes a node's report. Gives whether it is news.
     pub fn report(&mut self, now_ms: u64, report: Report) -> bool {
         self.pass(now_ms);
-        let news = self.last.get(&report.node) != Some(&report);
+        // How many answers are open changes all the time, and nothing is placed by it.
+        let told = Report { open: 0, clock: UnixMs(0), ..report.clone() };
+        let news = self.last.get(&report.node) != Some(&told);
         if news {
             self.is_due = true;
-            self.last.insert(report.node, report.clone());
+            self.last.insert(report.node, told);
         }
         self.inventory.take(report);
         news
@@ -109,6 +113,17 @@ fn liveness_of(state: &State, inventory: &Inventory) -> Liveness {
     nodes.map(|node| (node, inventory.is_alive(node), inventory.is_lost(node), inventory.is_gone(node))).collect()
 }
 
+/// The raft group, as its leader knows it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Group {
+    /// The cluster that this node's folder belongs to.
+    pub founding: Option<Founding>,
+    /// One whose description does not read has none, and is not announced.
+    pub members: BTreeMap<NodeId, Option<Member>>,
+    /// The last committed entry that each of them has acknowledged.
+    pub acknowledged: BTreeMap<NodeId, u64>,
+}
+
 /// One plan: its commands in order, until one is not taken, since the rest builds on it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Round {
@@ -120,15 +135,8 @@ pub struct Round {
 }
 
 impl Round {
-    /// A round at `now`, the wall clock's time, by which journeys depart. `group` are the members of the raft group;
-    /// one whose description does not read is not announced.
-    pub fn new(
-        state: &State,
-        inventory: Inventory,
-        group: &BTreeMap<NodeId, Option<Member>>,
-        now: UnixMs,
-        canaries: Canaries,
-    ) -> Self {
+    /// A round at `now`, the wall clock's time, by which journeys depart.
+    pub fn new(state: &State, inventory: Inventory, group: &Group, now: UnixMs, canaries: Canaries) -> Self {
         let waiting = member_commands(state, &inventory, group).into();
         Self { inventory, now, canaries, waiting, has_planned: false }
     }
@@ -154,21 +162,30 @@ impl Round {
     }
 }
 
-/// Keeps the replicated state's members in step with the raft group's: the founding members are announced, and who left
-/// the group and is silent is forgotten.
-fn member_commands(state: &State, inventory: &Inventory, group: &BTreeMap<NodeId, Option<Member>>) -> Vec<Command> {
+/// Says what the cluster is, and keeps the replicated state's members in step with the raft group's: who is in the
+/// group is announced as the group has it, how far their logs go is kept, and who left and is silent is forgotten.
+fn member_commands(state: &State, inventory: &Inventory, group: &Group) -> Vec<Command> {
+    let is_said = state.members.founding().is_some();
+    let founding = group.founding.iter().filter(|_| !is_said).cloned();
+    let founding = founding.map(|founding| membership::Command::Found(founding).into());
     let known = |member: &&Member| state.members.get(member.id).is_some_and(|known| known.member == **member);
-    let announced = group.values().flatten().filter(|member| !known(member));
+    let announced = group.members.values().flatten().filter(|member| !known(member));
     let announced = announced.map(|member| membership::Command::Register(member.clone()).into());
-    let gone = |id: &NodeId| !group.contains_key(id) && inventory.is_gone(*id);
+    let ahead = |(node, entry): &(&NodeId, &u64)| {
+        state.members.get(**node).is_some_and(|known| **entry >= known.mark + MARK_ENTRIES)
+    };
+    let marks: BTreeMap<NodeId, u64> = group.acknowledged.iter().filter(ahead).map(|(n, e)| (*n, *e)).collect();
+    let marks = (!marks.is_empty()).then(|| membership::Command::Mark(marks).into());
+    let gone = |id: &NodeId| !group.members.contains_key(id) && inventory.is_gone(*id);
     let forgotten = state.members.ids().filter(gone).map(|id| membership::Command::Remove(id).into());
-    announced.chain(forgotten).collect()
+    founding.chain(announced).chain(marks).chain(forgotten).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use cluster_config::actor::Actor;
-    use cluster_config::ids::Incarnation;
+    use cluster_config::cluster::Agreed;
+    use cluster_config::ids::{ClusterId, Incarnation};
     use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
 
     use super::*;
@@ -190,11 +207,24 @@ mod tests {
     }
 
     fn report(node: u64, incarnation: u64) -> Report {
-        Report { node: NodeId(node), incarnation: Incarnation(incarnation), shards: Vec::new(), troubles: Vec::new() }
+        Report {
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
+            shards: Vec::new(),
+            troubles: Vec::new(),
+            open: 0,
+            clock: UnixMs(0),
+        }
     }
 
-    fn group(members: &[Member]) -> BTreeMap<NodeId, Option<Member>> {
-        members.iter().map(|member| (member.id, Some(member.clone()))).collect()
+    fn group(members: &[Member]) -> Group {
+        let members = members.iter().map(|member| (member.id, Some(member.clone()))).collect();
+        Group { founding: None, members, acknowledged: BTreeMap::new() }
+    }
+
+    fn founding() -> Founding {
+        let agreed = Agreed { name: "north".to_owned(), model: "m".parse().expect("a model"), template_dims: 512 };
+        Founding { cluster: ClusterId(7), agreed }
     }
 
     #[test]
@@ -275,7 +305,9 @@ mod tests {
         inventory.pass(REPLACE_AFTER_MS);
         inventory.take(report(3, 1));
         let mut group = group(&[member(1, 7200), member(4, 7100)]);
-        group.insert(NodeId(5), None);
+        group.members.insert(NodeId(5), None);
+        group.founding = Some(founding());
+        group.acknowledged = [(NodeId(1), MARK_ENTRIES), (NodeId(3), MARK_ENTRIES - 1), (NodeId(9), 1_000)].into();
         let mut round = Round::new(&state, inventory, &group, UnixMs(0), Canaries::default());
         let mut said = Vec::new();
         while let Some(command) = round.next(&state).expect("no rule is broken") {
@@ -284,6 +316,11 @@ mod tests {
         }
         let announced = [member(1, 7200), member(4, 7100)].map(|member| membership::Command::Register(member).into());
         let [first, second] = announced;
-        assert_eq!(said, [first, second, membership::Command::Remove(NodeId(2)).into()], "node 3 is not silent");
+        let found: Command = membership::Command::Found(founding()).into();
+        let mark = membership::Command::Mark([(NodeId(1), MARK_ENTRIES)].into()).into();
+        let gone = membership::Command::Remove(NodeId(2)).into();
+        assert_eq!(said, [found, first, second, mark, gone], "node 3 is not silent");
+        let again = Round::new(&state, Inventory::default(), &group, UnixMs(0), Canaries::default()).next(&state);
+        assert_eq!(again, Ok(None), "what the cluster is is said once");
     }
 }

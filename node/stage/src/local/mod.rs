@@ -152,6 +152,32 @@ impl LocalCluster {
         Ok(newcomer)
     }
 
+    /// A node as the others know it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNode`].
+    pub fn member_of(&self, id: NodeId) -> Result<Member, Error> {
+        Ok(self.member(id.0, self.node(id)?.listen.port()))
+    }
+
+    /// Gives a node that does not run another port, and says where it is from then on. The others are not told.
+    ///
+    /// # Errors
+    /// [`Error`] with the place.
+    pub fn relocate(&mut self, id: NodeId) -> Result<Member, Error> {
+        let (port, held) = self.free_port()?;
+        let listen = self.listen(id.0, port);
+        let node = self.node_mut(id)?;
+        let failed = |error: String| Error::Configuration(error);
+        let text = fs::read_to_string(&node.config).map_err(|error| failed(error.to_string()))?;
+        let mut configuration: Configuration = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        configuration.node.listen = listen.to_string();
+        let text = toml::to_string(&configuration).map_err(|error| failed(error.to_string()))?;
+        fs::write(&node.config, text).map_err(|error| failed(error.to_string()))?;
+        (node.listen, node.address, node.port) = (listen, listen, Some(held));
+        self.member_of(id)
+    }
+
     fn member(&self, id: u64, port: u16) -> Member {
         let place = id as usize - 1;
         let zone = ZONES[place % ZONES.len()];
