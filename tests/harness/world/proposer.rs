@@ -42,7 +42,7 @@ impl World {
     /// Applies a command of the node itself.
     ///
     /// # Errors
-    /// As [`World::propose_for`].
+    /// As `propose_for`, for the node itself.
     pub async fn propose(
         self: &Rc<Self>,
         node: &Node,
@@ -55,7 +55,7 @@ impl World {
     /// Applies a command of an operator who asked this node.
     ///
     /// # Errors
-    /// As [`World::propose_for`].
+    /// As `propose_for`, for an operator.
     pub async fn propose_for_operator(
         self: &Rc<Self>,
         node: &Node,
