@@ -11,7 +11,7 @@
 //! - [`gallery`]: the actors that own gallery shards, and where the content of a shard comes from and is kept.
 //! - [`group`]: the way into the replicated state, and how a node joins it.
 //! - [`engine`]: scores what searches ask for. [`holdings`]: where templates come from.
-//! - [`peers`]: connections to the other nodes. [`clock`], [`observe`] and [`said`]: time, dice, logs and metrics.
+//! - [`peers`]: connections to the other nodes. [`clock`] and [`observe`]: time, dice, logs and metrics.
 
 pub mod cli;
 pub mod clock;
@@ -25,4 +25,3 @@ pub mod manifest;
 pub mod observe;
 pub mod peers;
 pub mod process;
-pub mod said;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,8 +22,9 @@ use crate::cables::Cables;
 use crate::emulator::Emulator;
 use crate::fault::Fault;
 use crate::journal::Journal;
+use crate::level::wait_for;
 use crate::shim::{Control, Shim};
-use crate::target::Target;
+use crate::target::{LEVEL_DEADLINE, Target};
 use crate::{binary, disk};
 
 /// How long an operator's question may take; a manifest takes as long as its galleries.
@@ -71,6 +73,36 @@ impl Setting {
 pub fn free_address() -> String {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     socket.local_addr().expect("an address").to_string()
+}
+
+/// Runs a node that has to end by itself. It is killed where it does not, so that a failure leaves no process behind.
+///
+/// # Panics
+/// Where it runs on.
+pub async fn ends(config: &Path) -> Output {
+    let node = Command::new(binary::tvs())
+        .args(["node", "run", "--config"])
+        .arg(config)
+        .env("TVS_LOG", "error")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut node = node.expect("tvs starts");
+    let ended = tokio::time::timeout(LEVEL_DEADLINE, async {
+        wait_for("the node has ended", 2 * LEVEL_DEADLINE, async || match node.try_wait().expect("a child") {
+            Some(_) => Ok(()),
+            None => Err("it runs".to_owned()),
+        })
+        .await;
+    });
+    let ended = ended.await;
+    if ended.is_err() {
+        node.kill().expect("a child can be killed");
+    }
+    let output = node.wait_with_output().expect("its output");
+    assert!(ended.is_ok(), "{} runs: {}", config.display(), String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 /// A cluster of real processes. It kills them when it goes, and removes its folder unless the test failed.

@@ -1,49 +1,12 @@
 //! R92; P10: a node that cannot start says why in one line, with exit code 2, and leaves the running ones alone.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
-
 use cluster_config::actor::Role;
 use cluster_config::file::Configuration;
 use cluster_config::ids::NodeId;
-use harness::binary;
 use harness::invariants::p10_clear_refusals;
-use harness::level::wait_for;
-use harness::live::{Live, free_address, tvs};
+use harness::live::{Live, ends, free_address, tvs};
 use harness::target::Target;
 use node_link::certificates::Validity;
-
-/// How long a node that cannot start may take to say so.
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Runs a node that must end by itself.
-async fn run(config: &Path) -> Output {
-    let node = Command::new(binary::tvs())
-        .args(["node", "run", "--config"])
-        .arg(config)
-        .env("TVS_LOG", "error")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut node = node.expect("tvs starts");
-    // It is killed where it does not end, so that a failure leaves no process behind.
-    let ended = tokio::time::timeout(DEADLINE, async {
-        wait_for("the node has ended", 2 * DEADLINE, async || match node.try_wait().expect("a child") {
-            Some(_) => Ok(()),
-            None => Err("it runs".to_owned()),
-        })
-        .await;
-    });
-    let ended = ended.await;
-    if ended.is_err() {
-        node.kill().expect("a child can be killed");
-    }
-    let output = node.wait_with_output().expect("its output");
-    assert!(ended.is_ok(), "{} runs: {}", config.display(), String::from_utf8_lossy(&output.stderr));
-    output
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_cannot_start_says_why_in_one_line() {
@@ -90,7 +53,7 @@ async fn a_node_that_cannot_start_says_why_in_one_line() {
     ];
     for (case, text, place) in cases {
         std::fs::write(&config, text).expect("a file");
-        p10_clear_refusals::check_command(case, &run(&config).await, place);
+        p10_clear_refusals::check_command(case, &ends(&config).await, place);
         live.status(NodeId(1)).await.unwrap_or_else(|failure| panic!("{case} disturbs the running node: {failure}"));
     }
     let missing = tvs(&["node", "run", "--config", "/nowhere/node.toml"]);

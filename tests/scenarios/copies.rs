@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use cluster_config::actor::Role;
@@ -13,11 +13,10 @@ use cluster_config::ids::NodeId;
 use cluster_config::member::Member;
 use cluster_config::wire::RefusalCode;
 use cluster_config::wire::operator::Request;
-use harness::binary;
 use harness::fault::Fault;
 use harness::invariants::p10_clear_refusals;
 use harness::level::wait_for;
-use harness::live::{Live, free_address, tvs};
+use harness::live::{Live, ends, free_address, tvs};
 use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::Bank;
 use harness::{doubles, emptied};
@@ -40,31 +39,6 @@ fn data_dir(live: &Live, node: NodeId) -> PathBuf {
 
 fn configuration(live: &Live, node: NodeId) -> Configuration {
     Configuration::load(&live.cluster.node(node).expect("a node").config).expect("a configuration")
-}
-
-/// Runs a node that must end by itself.
-async fn ends(config: &Path) -> Output {
-    let process = Command::new(binary::tvs())
-        .args(["node", "run", "--config"])
-        .arg(config)
-        .env("TVS_LOG", "error")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut process = process.expect("tvs starts");
-    let ended = tokio::time::timeout(DEADLINE, async {
-        while process.try_wait().expect("a child").is_none() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    let ended = ended.await;
-    if ended.is_err() {
-        process.kill().expect("a child can be killed");
-    }
-    let output = process.wait_with_output().expect("its output");
-    assert!(ended.is_ok(), "it runs: {}", String::from_utf8_lossy(&output.stderr));
-    output
 }
 
 /// Waits until a node of the cluster has ended by itself because its operator has to act; its last line says this.

@@ -21,7 +21,7 @@ use node_link::PeerLinks;
 
 use crate::clock;
 use crate::folder::{self, Bond, Start};
-use crate::said::Said;
+use crate::peers::said::Said;
 
 /// How often members are asked whether the cluster exists, while this node does not belong to one.
 const BOOTSTRAP_INTERVAL: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use node_link::{Lane, LinkError, PeerLinks};
 
 use crate::folder::Bond;
-use crate::said::Said;
+use crate::peers::said::Said;
 
 /// Carries the group's calls, once this node belongs to a cluster.
 pub struct RaftLinks {
