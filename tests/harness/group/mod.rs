@@ -10,7 +10,7 @@ pub mod log;
 pub mod network;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -83,8 +83,8 @@ struct Group {
     /// Everyone who belongs to the group, whether running or not.
     members: RefCell<BTreeMap<NodeId, Place>>,
     next: Cell<u64>,
-    /// Who has led in each term.
-    leaders: Arc<Mutex<BTreeMap<u64, BTreeSet<NodeId>>>>,
+    /// Who has led in each term, in the order in which they did.
+    leaders: Arc<Mutex<BTreeMap<u64, Vec<NodeId>>>>,
     storage_faults: Arc<Mutex<Vec<String>>>,
     report: RefCell<Report>,
     seen: RefCell<BTreeMap<u64, Seen>>,
@@ -228,7 +228,11 @@ impl Group {
             loop {
                 let now = *leadership.borrow_and_update();
                 if now.is_leader {
-                    leaders.lock().unwrap_or_else(PoisonError::into_inner).entry(now.term).or_default().insert(id);
+                    let mut leaders = leaders.lock().unwrap_or_else(PoisonError::into_inner);
+                    let of_term = leaders.entry(now.term).or_default();
+                    if of_term.last() != Some(&id) {
+                        of_term.push(id);
+                    }
                 }
                 if leadership.changed().await.is_err() {
                     return;
