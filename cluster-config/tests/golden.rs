@@ -12,7 +12,7 @@ use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId}
 use cluster_config::ids::*;
 use cluster_config::journey::{JourneyStatus, Listing};
 use cluster_config::member::{Member, Past, Trouble};
-use cluster_config::policy::Policy;
+use cluster_config::policy::{Matching, Policy};
 use cluster_config::versions::Version;
 use cluster_config::versions::golden::Golden;
 use cluster_config::wire::codec::{decode, encode};
@@ -222,7 +222,8 @@ fn registered() -> Registered {
 }
 
 fn operators(golden: &mut Golden) {
-    let policy = Policy { calibration: Policy::default().calibration[..2].to_vec(), ..Policy::default() };
+    let calibration = Matching::default().calibration[..2].to_vec();
+    let policy = Policy { matching: Matching { calibration, ..Matching::default() }, ..Policy::default() };
     golden.add("operator.request.status", &operator::Request::ClusterStatus);
     golden.add("operator.request.add", &operator::Request::AddMember { member: member(), voter: true });
     golden.add("operator.request.drain_status", &operator::Request::DrainStatus(NodeId(2)));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cluster_config::ids::NodeId;
-use cluster_config::policy::Policy;
+use cluster_config::policy::{Policy, Retention};
 use cluster_config::wire::operator::{Request, Response};
 use futures::future::join_all;
 use harness::fault::Fault;
@@ -52,7 +52,8 @@ async fn sealed_records_are_read_on_every_node_and_a_lost_or_damaged_file_is_fet
     let bank = Bank::new(harness::seed(), 1, 20);
     workload::submit(&live, &bank).await;
     let Ok(Response::Policy(policy)) = live.ask(first, Request::PolicyShow).await else { panic!("no policy") };
-    let policy = Policy { version: policy.version + 1, ledger_seal_after_minutes: 0, ..policy };
+    let retention = Retention { ledger_seal_after_minutes: 0, ..policy.retention };
+    let policy = Policy { version: policy.version + 1, retention, ..policy };
     live.ask(first, Request::PolicySet(policy)).await.expect("the policy is set");
     for node in live.running() {
         let gate = live.gate_at(node).await;

@@ -85,7 +85,7 @@ async fn facts(live: &Live) -> String {
         say(format!("member {} in zone {}, voter {}", member.member.id, member.member.zone, member.voter));
     }
     let Ok(Response::Policy(policy)) = live.ask(NODE, Request::PolicyShow).await else { panic!("no policy") };
-    say(format!("policy version {}, margin {}", policy.version, policy.ambiguity_margin));
+    say(format!("policy version {}, margin {}", policy.version, policy.matching.ambiguity_margin));
     let Ok(Response::Galleries(galleries)) = live.ask(NODE, Request::GalleryList).await else { panic!("no galleries") };
     for gallery in &galleries {
         let (journey, status) = (gallery.journey, gallery.status);

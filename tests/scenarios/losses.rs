@@ -140,7 +140,7 @@ async fn a_gallery_whose_every_replica_is_lost_is_built_again_out_of_the_people_
     let leader = live.leader().await;
     let Ok(Response::Policy(mut policy)) = live.ask(leader, Request::PolicyShow).await else { panic!("no policy") };
     // So that one node has no replica.
-    (policy.version, policy.replicas_boarding) = (policy.version + 1, 2);
+    (policy.version, policy.placement.replicas_boarding) = (policy.version + 1, 2);
     live.ask(leader, Request::PolicySet(policy)).await.expect("a policy");
     let bank = Bank::new(harness::seed(), 1, 40);
     workload::submit(&live, &bank).await;

@@ -10,7 +10,7 @@ use cluster_config::decision::{Directive, Reason, Recording};
 use cluster_config::ids::{ContentHash, NodeId, SubjectId, UnixMs};
 use cluster_config::journey::Listing;
 use cluster_config::person::Person;
-use cluster_config::policy::Policy;
+use cluster_config::policy::Scope;
 use cluster_config::wire::gate::{Answer, Capture};
 use cluster_config::wire::operator::{Request, Response};
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -175,7 +175,7 @@ fn a_cancellation_is_linear_in_its_names() {
         is_unsure: false,
     };
     let people = People { people: (1..=8_000).map(enrolled).collect(), ..People::default() };
-    let (parts, policy, boarded) = ([Part::Known(people)], Policy::default(), BTreeMap::new());
+    let (parts, scope, boarded) = ([Part::Known(people)], Scope::default(), BTreeMap::new());
     let took = |count: u32| {
         let cancelled: Vec<Person> = (1..=count).map(|number| namesake(20_000 + number)).collect();
         let question = Question {
@@ -187,7 +187,7 @@ fn a_cancellation_is_linear_in_its_names() {
             boarded: &boarded,
             has_boarded: false,
             has_unnamed_boarded: false,
-            policy: &policy,
+            scope: &scope,
             departs_at: UnixMs(1_800_000_000_000),
             canaries: Canaries::default(),
         };

@@ -19,7 +19,7 @@ impl State {
     pub fn is_settled(&self, journey: JourneyId) -> bool {
         let Some(gallery) = self.passengers(journey) else { return true };
         let settled_at = |closed_at: UnixMs| {
-            UnixMs(closed_at.0.saturating_add(u64::from(self.policy().ledger_seal_after_minutes) * MINUTE_MS))
+            UnixMs(closed_at.0.saturating_add(u64::from(self.policy().retention.ledger_seal_after_minutes) * MINUTE_MS))
         };
         gallery.closed().is_some_and(|closed| self.clock().now() >= settled_at(closed.at))
     }
@@ -27,7 +27,7 @@ impl State {
     /// When the journey is closed, where nobody closes it before.
     fn closes_at(&self, journey: JourneyId) -> Option<UnixMs> {
         let plan = self.journeys().get(journey)?;
-        let after = u64::from(self.policy().close_after_minutes) * MINUTE_MS;
+        let after = u64::from(self.policy().retention.close_after_minutes) * MINUTE_MS;
         self.is_open(journey).then(|| UnixMs(plan.departs_at.0.saturating_add(after)))
     }
 }

@@ -18,7 +18,7 @@ use cluster_config::ids::{
 };
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::{Member, Past};
-use cluster_config::policy::Policy;
+use cluster_config::policy::{Matching, Policy};
 use cluster_config::versions::Version;
 use cluster_config::versions::golden::Golden;
 use cluster_config::wire::codec::{decode, encode};
@@ -134,8 +134,9 @@ fn entries(golden: &mut Golden) {
     entry(golden, "membership.set_draining", membership::Command::SetDraining { node, draining });
     entry(golden, "membership.mark", membership::Command::Mark([(NodeId(2), 300)].into()));
     entry(golden, "membership.found", membership::Command::Found(founding()));
-    let calibration = Policy::default().calibration[..2].to_vec();
-    entry(golden, "policy.set", policy::Command::Set(Policy { calibration, ..Policy::default() }));
+    let calibration = Matching::default().calibration[..2].to_vec();
+    let matching = Matching { calibration, ..Matching::default() };
+    entry(golden, "policy.set", policy::Command::Set(Policy { matching, ..Policy::default() }));
     entry(golden, "journeys.open", journeys::Command::Open(plan()));
     entry(golden, "journeys.open_all", journeys::Command::OpenAll(vec![plan()]));
     entry(golden, "journeys.close", journeys::Command::Close(plan().id));

@@ -99,7 +99,7 @@ impl World {
                 assert_eq!(apply(&mut self.state, command.clone()), Outcome::Done, "{command:?}");
             }
             assert_eq!(self.plan(), [], "plan(plan(x)) == plan(x)");
-            let replicas = usize::from(self.state.policy().replicas_boarding);
+            let replicas = usize::from(self.state.policy().placement.replicas_boarding);
             let copied = self.state.blueprint().iter().filter(|(_, placement)| placement.replicas().count() > replicas);
             assert!(copied.count() <= MOVES_IN_FLIGHT_MAX, "too much is copied at once");
             self.report();

@@ -105,7 +105,7 @@ fn the_leader_proposes_what_is_due_and_nothing_before() {
     assert_eq!(seal(&mut state, 0), None);
     assert_eq!(upkeep::due(&state, None), []);
 
-    let kept_ms = u64::from(state.policy().ledger_days) * DAY_MS;
+    let kept_ms = u64::from(state.policy().retention.ledger_days) * DAY_MS;
     assert!(matches!(apply(&mut state, ledger::Command::Expire(0)), Outcome::Refused(_)), "its time is not over");
     apply(&mut state, clock::Command::Advance(UnixMs(next.0 + HOUR_MS + kept_ms)));
     assert_eq!(upkeep::due(&state, None), [ledger::Command::Expire(0).into()]);

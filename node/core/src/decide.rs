@@ -6,7 +6,7 @@
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::Candidate;
 use cluster_config::decision::{Directive, Reason};
-use cluster_config::policy::Policy;
+use cluster_config::policy::Matching;
 
 /// What a capture comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,10 +23,10 @@ pub struct Verdict {
 ///
 /// Between two points of the calibration the score is interpolated over the logarithm of the false match rate; beyond
 /// its ends the end's score holds, or the last segment's slope goes on where a lower rate is needed than was measured.
-pub fn threshold(policy: &Policy, templates: u64) -> f32 {
+pub fn threshold(matching: &Matching, templates: u64) -> f32 {
     let templates = templates.max(1) as f64;
-    let needed = -f64::exp_m1(f64::ln_1p(-policy.fpir_target) / templates);
-    let points = &policy.calibration;
+    let needed = -f64::exp_m1(f64::ln_1p(-matching.fpir_target) / templates);
+    let points = &matching.calibration;
     let Some(first) = points.first() else {
         return 1.0;
     };
@@ -45,20 +45,26 @@ pub fn threshold(policy: &Policy, templates: u64) -> f32 {
 
 /// The score below which a candidate changes no decision in a gallery of this size or a larger one: it lies below the
 /// threshold by more than makes a *recapture*, and too far behind every match to be taken for it.
-pub fn floor(policy: &Policy, templates: u64, canaries: Canaries) -> f32 {
-    threshold_used(policy, templates, canaries) - policy.recapture_band.max(policy.ambiguity_margin)
+pub fn floor(matching: &Matching, templates: u64, canaries: Canaries) -> f32 {
+    threshold_used(matching, templates, canaries) - matching.recapture_band.max(matching.ambiguity_margin)
 }
 
-fn threshold_used(policy: &Policy, templates: u64, canaries: Canaries) -> f32 {
-    threshold(policy, if canaries.has(Canary::ThresholdOfOne) { 1 } else { templates })
+fn threshold_used(matching: &Matching, templates: u64, canaries: Canaries) -> f32 {
+    threshold(matching, if canaries.has(Canary::ThresholdOfOne) { 1 } else { templates })
 }
 
 /// Decides one capture.
 ///
 /// `candidates` are the best templates of the whole gallery, best score first; `templates` is the gallery's size;
 /// `attempt` counts this traveller's captures from 1. Several templates of one person are fused by their maximum.
-pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt: u8, canaries: Canaries) -> Verdict {
-    let last_attempt = attempt >= policy.attempts_max;
+pub fn decide(
+    matching: &Matching,
+    templates: u64,
+    candidates: &[Candidate],
+    attempt: u8,
+    canaries: Canaries,
+) -> Verdict {
+    let last_attempt = attempt >= matching.attempts_max;
     let again = |reason| Verdict {
         directive: if last_attempt { Directive::Wait } else { Directive::Recapture },
         reason,
@@ -68,8 +74,8 @@ pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt
     let Some(best) = candidates.first() else {
         return no_match;
     };
-    let threshold = threshold_used(policy, templates, canaries);
-    if best.score < threshold - policy.recapture_band {
+    let threshold = threshold_used(matching, templates, canaries);
+    if best.score < threshold - matching.recapture_band {
         return no_match;
     }
     if best.score < threshold {
@@ -77,7 +83,7 @@ pub fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt
     }
     let second = candidates.iter().find(|candidate| candidate.subject != best.subject);
     let second = second.filter(|_| !canaries.has(Canary::IgnoredSecond));
-    if second.is_some_and(|second| best.score - second.score < policy.ambiguity_margin) {
+    if second.is_some_and(|second| best.score - second.score < matching.ambiguity_margin) {
         return again(Reason::Ambiguous);
     }
     Verdict { directive: Directive::Proceed, reason: Reason::Matched, who: Some(*best) }
@@ -89,8 +95,8 @@ mod tests {
 
     use super::*;
 
-    fn decide(policy: &Policy, templates: u64, candidates: &[Candidate], attempt: u8) -> Verdict {
-        super::decide(policy, templates, candidates, attempt, Canaries::default())
+    fn decide(matching: &Matching, templates: u64, candidates: &[Candidate], attempt: u8) -> Verdict {
+        super::decide(matching, templates, candidates, attempt, Canaries::default())
     }
 
     fn candidate(subject: u64, score: f32) -> Candidate {
@@ -105,12 +111,12 @@ mod tests {
 
     #[test]
     fn the_threshold_meets_the_calibration_and_rises_with_the_gallery() {
-        let policy = Policy { fpir_target: 1e-6, ..Policy::default() };
-        assert!((threshold(&policy, 1) - 0.2971).abs() < 1e-4, "one comparison: the score of FMR 1e-6");
-        assert!((threshold(&policy, 100) - 0.3508).abs() < 1e-3, "a hundred: that of about 1e-8");
+        let matching = Matching { fpir_target: 1e-6, ..Matching::default() };
+        assert!((threshold(&matching, 1) - 0.2971).abs() < 1e-4, "one comparison: the score of FMR 1e-6");
+        assert!((threshold(&matching, 100) - 0.3508).abs() < 1e-3, "a hundred: that of about 1e-8");
         let mut before = 0.0;
         for templates in [1, 10, 400, 42_000, 2_000_000, u64::MAX] {
-            let now = threshold(&policy, templates);
+            let now = threshold(&matching, templates);
             assert!(now > before && now <= 1.0, "{templates}: {now}");
             before = now;
         }
@@ -119,21 +125,25 @@ mod tests {
     #[test]
     fn candidates_below_the_floor_change_no_decision() {
         let scores = [-0.1, 0.05, 0.2, 0.23, 0.25, 0.3, 0.31, 0.35, 0.36, 0.4, 0.7];
-        let policies = [(0.05, 0.06), (0.06, 0.05), (0.3, 0.0), (0.0, 0.0), (1.0, 1.0)].map(|(margin, band)| Policy {
+        let parts = [(0.05, 0.06), (0.06, 0.05), (0.3, 0.0), (0.0, 0.0), (1.0, 1.0)].map(|(margin, band)| Matching {
             ambiguity_margin: margin,
             recapture_band: band,
-            ..Policy::default()
+            ..Matching::default()
         });
-        for policy in &policies {
+        for matching in &parts {
             for (first, second) in scores.iter().flat_map(|first| scores.map(|second| (*first, second))) {
                 let mut all = vec![candidate(1, first), candidate(2, second)];
                 all.sort_by(|a, b| b.score.total_cmp(&a.score));
                 for templates in [1, 400, 2_000_000] {
-                    let floor = floor(policy, templates, Canaries::default());
+                    let floor = floor(matching, templates, Canaries::default());
                     let reaching: Vec<Candidate> = all.iter().filter(|who| who.score >= floor).copied().collect();
-                    for attempt in [1, policy.attempts_max] {
-                        let decided = decide(policy, templates, &reaching, attempt);
-                        assert_eq!(decided, decide(policy, templates, &all, attempt), "{first} {second} {policy:?}");
+                    for attempt in [1, matching.attempts_max] {
+                        let decided = decide(matching, templates, &reaching, attempt);
+                        assert_eq!(
+                            decided,
+                            decide(matching, templates, &all, attempt),
+                            "{first} {second} {matching:?}"
+                        );
                     }
                 }
             }
@@ -142,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_clear_match_proceeds_whoever_else_has_several_photographs() {
-        let verdict = decide(&Policy::default(), 400, &[candidate(1, 0.7), candidate(1, 0.69), candidate(2, 0.2)], 1);
+        let verdict = decide(&Matching::default(), 400, &[candidate(1, 0.7), candidate(1, 0.69), candidate(2, 0.2)], 1);
         assert_eq!((verdict.directive, verdict.reason), (Directive::Proceed, Reason::Matched));
         assert_eq!(verdict.who.map(|who| who.subject), Some(SubjectId(1)));
     }
@@ -150,20 +160,20 @@ mod tests {
     #[test]
     fn two_persons_too_close_are_captured_again_and_wait_at_last() {
         let twins = [candidate(1, 0.70), candidate(2, 0.67)];
-        let policy = Policy::default();
-        assert_eq!(decide(&policy, 400, &twins, 1).directive, Directive::Recapture);
-        let last = decide(&policy, 400, &twins, policy.attempts_max);
+        let matching = Matching::default();
+        assert_eq!(decide(&matching, 400, &twins, 1).directive, Directive::Recapture);
+        let last = decide(&matching, 400, &twins, matching.attempts_max);
         assert_eq!((last.directive, last.reason, last.who), (Directive::Wait, Reason::Ambiguous, None));
     }
 
     #[test]
     fn below_the_threshold_is_a_recapture_only_when_near_and_attempts_are_left() {
-        let policy = Policy::default();
-        let limit = threshold(&policy, 400);
+        let matching = Matching::default();
+        let limit = threshold(&matching, 400);
         let near = [candidate(1, limit - 0.01)];
-        assert_eq!(decide(&policy, 400, &near, 1).reason, Reason::NearThreshold);
-        assert_eq!(decide(&policy, 400, &near, policy.attempts_max).reason, Reason::NoMatch);
-        assert_eq!(decide(&policy, 400, &[candidate(1, limit - 0.2)], 1).reason, Reason::NoMatch);
-        assert_eq!(decide(&policy, 400, &[], 1).directive, Directive::Wait);
+        assert_eq!(decide(&matching, 400, &near, 1).reason, Reason::NearThreshold);
+        assert_eq!(decide(&matching, 400, &near, matching.attempts_max).reason, Reason::NoMatch);
+        assert_eq!(decide(&matching, 400, &[candidate(1, limit - 0.2)], 1).reason, Reason::NoMatch);
+        assert_eq!(decide(&matching, 400, &[], 1).directive, Directive::Wait);
     }
 }

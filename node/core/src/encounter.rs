@@ -114,7 +114,7 @@ pub fn question(state: &State, id: JourneyId, reach: Reach, canaries: Canaries) 
         shards.push((shard, part.version, placement.clone()));
     }
     let templates = u64::from(gallery.counts().rows);
-    Ok(Question { shards, floor: decide::floor(state.policy(), templates, canaries) })
+    Ok(Question { shards, floor: decide::floor(&state.policy().matching, templates, canaries) })
 }
 
 /// The port at which a journey boards, where that is beyond the reach of a gate.
@@ -129,9 +129,9 @@ fn boards_elsewhere(plan: &JourneyPlan, reach: Reach) -> Option<PortCode> {
 /// Decides a capture whose gallery was searched down to `floor`; absent where the policy or the gallery has changed
 /// meanwhile so that lower scores count: then it has to be searched again, for all scores.
 pub fn verdict(state: &State, capture: &Capture, merged: &Merged, floor: f32, canaries: Canaries) -> Option<Verdict> {
-    let (policy, templates) = (state.policy(), merged.templates);
-    let enough = floor <= decide::floor(policy, templates, canaries);
-    enough.then(|| decide::decide(policy, templates, &merged.candidates, capture.attempt, canaries))
+    let (matching, templates) = (&state.policy().matching, merged.templates);
+    let enough = floor <= decide::floor(matching, templates, canaries);
+    enough.then(|| decide::decide(matching, templates, &merged.candidates, capture.attempt, canaries))
 }
 
 /// What a search is for.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use cluster_config::device::{CaptureDetail, DeviceKind, ImageKind};
 use cluster_config::ids::{EncounterId, JourneyId, ModelVersion};
 use cluster_config::limits::GATE_DEADLINE_MS;
-use cluster_config::policy::Policy;
+use cluster_config::policy::Matching;
 use cluster_config::wire::gate::{Answer, Capture, Sample};
 use node_link::{GateClient, GateClientOptions};
 
@@ -38,7 +38,7 @@ pub struct Shot {
     #[arg(long, value_name = "FILE")]
     template: PathBuf,
     /// The model that made the probe
-    #[arg(long, default_value_t = Policy::default().model)]
+    #[arg(long, default_value_t = Matching::default().model)]
     model: ModelVersion,
     /// Which capture of this traveller this is, from 1
     #[arg(long, default_value_t = 1)]

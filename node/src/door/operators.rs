@@ -138,12 +138,13 @@ impl Operators {
     /// A calibration describes the scores of one model, and nobody else's.
     fn has_model(&self, policy: &Policy) -> Result<(), Refusal> {
         let model = self.submissions.model;
-        if policy.model == model {
+        if policy.matching.model == model {
             return Ok(());
         }
-        let problem = format!("it describes the scores of {}, and the cluster's model is {model}", policy.model);
+        let problem =
+            format!("it describes the scores of {}, and the cluster's model is {model}", policy.matching.model);
         let fix = "give the calibration of the cluster's model";
-        Err(Refusal::new(RefusalCode::BadValue, "policy.model", problem, fix))
+        Err(Refusal::new(RefusalCode::BadValue, "policy.matching.model", problem, fix))
     }
 
     /// What is measured when somebody asks.

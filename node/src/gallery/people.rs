@@ -9,7 +9,7 @@ use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, SubjectId, 
 use cluster_config::journey::Listing;
 use cluster_config::limits::{SHARD_PEOPLE_MAX, TEMPLATES_PER_PERSON_MAX};
 use cluster_config::person::Person;
-use cluster_config::policy::Policy;
+use cluster_config::policy::Scope;
 use cluster_config::wire::peer::BuildOrder;
 use cluster_config::wire::{Fix, Refusal, RefusalCode};
 use coordinator_core::State;
@@ -23,8 +23,8 @@ use crate::holdings::{Holdings, Template};
 pub struct Sources<'a> {
     /// Where templates come from.
     pub holdings: &'a dyn Holdings,
-    /// The policy in force.
-    pub policy: Policy,
+    /// Who is in scope, by the policy in force.
+    pub scope: Scope,
     /// When the journey departs.
     pub departs_at: UnixMs,
     /// The cluster's model.
@@ -80,7 +80,7 @@ impl<'a> Sources<'a> {
         let boardings = journey.map_or(0, |id| state.ledger().boardings(id));
         Self {
             holdings,
-            policy: state.policy().clone(),
+            scope: state.policy().scope.clone(),
             departs_at: plan.map(|plan| plan.departs_at).unwrap_or_default(),
             model,
             dims,
@@ -159,7 +159,7 @@ fn next(sources: &Sources<'_>, order: &BuildOrder, dice: &mut dyn FnMut() -> u64
         boarded: &sources.boarded,
         has_boarded: sources.has_boarded,
         has_unnamed_boarded: sources.has_unnamed_boarded,
-        policy: &sources.policy,
+        scope: &sources.scope,
         departs_at: sources.departs_at,
         canaries: Canaries::of_process(),
     };
@@ -314,7 +314,7 @@ mod tests {
     ) -> Result<Segment, Refusal> {
         let sources = Sources {
             holdings,
-            policy: Policy::default(),
+            scope: Scope::default(),
             departs_at: unix_ms(2026, 11, 23, 12, 0),
             model: holdings::synthetic::model(),
             dims: 128,

@@ -1,7 +1,7 @@
 //! A traveller, with what is true about them.
 
 use cluster_config::person::Person;
-use cluster_config::policy::Policy;
+use cluster_config::policy::Scope;
 use node_population::Population;
 
 #[derive(Debug, Clone)]
@@ -17,17 +17,17 @@ pub struct Guest {
 impl Guest {
     /// A person of a population who travels on this day (YYYYMMDD, UTC), under the default policy.
     pub fn new(population: &Population, person: Person, day: u32) -> Self {
-        let in_scope = in_scope(&Policy::default(), day, &person);
+        let in_scope = in_scope(&Scope::default(), day, &person);
         Self { in_scope, known: population.photographs(&person) > 0, person }
     }
 }
 
 /// Whether a crossing of this person on this day (YYYYMMDD, UTC) is recorded. It is written out of the requirements
 /// (R1, R3, R4) and shares no code with the product: an unknown nationality or date of birth counts as in scope.
-fn in_scope(policy: &Policy, day: u32, person: &Person) -> bool {
-    let citizen = person.nationality.as_ref().is_some_and(|state| policy.home_country_codes.contains(state));
+fn in_scope(scope: &Scope, day: u32, person: &Person) -> bool {
+    let citizen = person.nationality.as_ref().is_some_and(|state| scope.home_country_codes.contains(state));
     let age = person.date_of_birth.map(|born| day.saturating_sub(born) / 10_000);
-    let ages = u32::from(policy.age_in_scope_min)..=u32::from(policy.age_in_scope_max);
+    let ages = u32::from(scope.age_min)..=u32::from(scope.age_max);
     !citizen && age.is_none_or(|age| ages.contains(&age))
 }
 
@@ -42,7 +42,7 @@ mod tests {
             date_of_birth: born,
             ..node_population::people::person(1, 1)
         };
-        let on = |person: &Person| in_scope(&Policy::default(), 20_261_129, person);
+        let on = |person: &Person| in_scope(&Scope::default(), 20_261_129, person);
         assert!(!on(&person(Some("USA"), Some(19_800_101))), "a citizen");
         assert!(on(&person(Some("GBR"), Some(20_121_129))), "14 today");
         assert!(!on(&person(Some("GBR"), Some(20_121_130))), "14 tomorrow");

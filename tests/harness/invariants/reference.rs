@@ -6,7 +6,7 @@
 
 use cluster_config::decision::{Confirmed, Directive, Reason};
 use cluster_config::ids::SubjectId;
-use cluster_config::policy::Policy;
+use cluster_config::policy::Matching;
 use cluster_config::wire::gate::Answer;
 
 /// How much two ways of adding up may differ.
@@ -38,11 +38,11 @@ pub struct Expected {
 }
 
 /// What is right for a probe: one decision, or several where a score lies on a bound.
-pub fn decisions(policy: &Policy, rows: &[&Row], probe: &[f32], attempt: u8) -> Vec<Expected> {
+pub fn decisions(matching: &Matching, rows: &[&Row], probe: &[f32], attempt: u8) -> Vec<Expected> {
     let mut right = Vec::new();
     for nudge in [0.0, NEAR, -NEAR] {
         for margin_nudge in [0.0, NEAR, -NEAR] {
-            let decision = decide(policy, rows, probe, attempt, nudge, margin_nudge);
+            let decision = decide(matching, rows, probe, attempt, nudge, margin_nudge);
             if !right.contains(&decision) {
                 right.push(decision);
             }
@@ -51,10 +51,10 @@ pub fn decisions(policy: &Policy, rows: &[&Row], probe: &[f32], attempt: u8) -> 
     right
 }
 
-fn decide(policy: &Policy, rows: &[&Row], probe: &[f32], attempt: u8, nudge: f64, margin_nudge: f64) -> Expected {
+fn decide(matching: &Matching, rows: &[&Row], probe: &[f32], attempt: u8, nudge: f64, margin_nudge: f64) -> Expected {
     let nobody = |directive, reason| Expected { directive, reason, confirmed: None, leaves_no_trace: false };
     let no_match = nobody(Directive::Wait, Reason::NoMatch);
-    let last = attempt >= policy.attempts_max;
+    let last = attempt >= matching.attempts_max;
     let again = |reason| {
         let directive = if last { Directive::Wait } else { Directive::Recapture };
         nobody(directive, reason)
@@ -62,15 +62,15 @@ fn decide(policy: &Policy, rows: &[&Row], probe: &[f32], attempt: u8, nudge: f64
     let mut scored: Vec<(f64, &Row)> = rows.iter().map(|row| (product(&row.values, probe), *row)).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.subject.cmp(&b.1.subject)));
     let Some((best, row)) = scored.first() else { return no_match };
-    let bound = bound(policy, rows.len()) + nudge;
-    if *best < bound - f64::from(policy.recapture_band) {
+    let bound = bound(matching, rows.len()) + nudge;
+    if *best < bound - f64::from(matching.recapture_band) {
         return no_match;
     }
     if *best < bound {
         return if last { no_match } else { again(Reason::NearThreshold) };
     }
     let second = scored.iter().find(|(_, other)| other.subject != row.subject);
-    if second.is_some_and(|(score, _)| best - score < f64::from(policy.ambiguity_margin) + margin_nudge) {
+    if second.is_some_and(|(score, _)| best - score < f64::from(matching.ambiguity_margin) + margin_nudge) {
         return again(Reason::Ambiguous);
     }
     let confirmed = Confirmed { subject: row.subject, manifest_ordinal: row.manifest_ordinal };
@@ -84,10 +84,10 @@ fn product(a: &[f32], b: &[f32]) -> f64 {
 
 /// The score at which a search over so many templates has the policy's false positive identification rate: the needed
 /// false match rate is 1 - (1 - FPIR)^(1/N), and the score is read off the calibration, over the rate's logarithm.
-fn bound(policy: &Policy, templates: usize) -> f64 {
-    let needed = 1.0 - (1.0 - policy.fpir_target).powf(1.0 / templates.max(1) as f64);
+fn bound(matching: &Matching, templates: usize) -> f64 {
+    let needed = 1.0 - (1.0 - matching.fpir_target).powf(1.0 / templates.max(1) as f64);
     let points: Vec<(f64, f64)> =
-        policy.calibration.iter().map(|point| (point.false_match_rate.log10(), f64::from(point.score))).collect();
+        matching.calibration.iter().map(|point| (point.false_match_rate.log10(), f64::from(point.score))).collect();
     let needed = needed.log10();
     if needed >= points[0].0 {
         return points[0].1;

@@ -131,7 +131,7 @@ fn flight(dice: &mut Dice, holdings: &mut Faces, seed: u64, number: u64) -> Flig
     let (mut guests, mut faces) = (Vec::new(), Vec::new());
     for Traveller { face, written, comes_with } in travellers {
         let known = holdings.population.photographs(&face) > 0;
-        let in_scope = in_scope(&policy, departs_at, &written[0]);
+        let in_scope = in_scope(&policy.scope, departs_at, &written[0]);
         holdings.known.extend(written.iter().map(|person| (words(person), face.clone())));
         guests.push((Guest { person: written[0].clone(), in_scope, known }, comes_with));
         faces.push(face);

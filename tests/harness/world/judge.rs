@@ -487,7 +487,10 @@ impl Judge {
         }
         let right = mixes.iter().any(|(version, rows)| {
             *version == answer.gallery_version
-                && reference::allows(&reference::decisions(&self.policy, rows, values, capture.attempt), answer)
+                && reference::allows(
+                    &reference::decisions(&self.policy.matching, rows, values, capture.attempt),
+                    answer,
+                )
         });
         let versions: Vec<u32> = mixes.iter().map(|(version, _)| version.0).collect();
         assert!(right, "P5: {answer:?} is not what the versions {versions:?} give");

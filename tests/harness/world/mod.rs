@@ -44,7 +44,7 @@ use std::time::Duration;
 use cluster_config::gallery::GalleryId;
 use cluster_config::ids::NodeId;
 use cluster_config::journey::JourneyStatus;
-use cluster_config::policy::{CalibrationPoint, Policy};
+use cluster_config::policy::{CalibrationPoint, Matching, Policy};
 use cluster_config::wire::{Channel, peer};
 use coordinator_core::galleries::Gallery;
 use futures::channel::oneshot;
@@ -150,7 +150,8 @@ impl Drop for Calling<'_> {
 fn policy() -> Policy {
     let default = Policy::default();
     let wider = |point: &CalibrationPoint| CalibrationPoint { score: (2.0 * point.score).min(0.99), ..*point };
-    Policy { version: default.version + 1, calibration: default.calibration.iter().map(wider).collect(), ..default }
+    let calibration = default.matching.calibration.iter().map(wider).collect();
+    Policy { version: default.version + 1, matching: Matching { calibration, ..default.matching }, ..default }
 }
 
 /// A time of the cores in the world's unit.

@@ -42,7 +42,7 @@ fn seal(state: &mut State, chunk: u64, hash: ContentHash, version: Version) -> O
         let problem = "it is not full, it is sealed, or one of its records may still be asked for";
         return Outcome::refused(RefusalCode::Conflict, place, problem, "seal another one");
     };
-    let kept_ms = u64::from(state.policy.ledger_days) * DAY_MS;
+    let kept_ms = u64::from(state.policy.retention.ledger_days) * DAY_MS;
     let line = Line {
         hash,
         version,

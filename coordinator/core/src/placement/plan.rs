@@ -88,7 +88,7 @@ impl<'a> Planner<'a> {
         let (bucket, people) = (bucket(demand.departs_at), demand.people.max(1));
         let before = self.state.blueprint.placement(shard);
         let stage = Stage { boards: self.boards(demand), is_built: self.is_built(shard) };
-        let policy = &self.state.policy;
+        let policy = &self.state.policy.placement;
         let wanted = usize::from(if stage.boards { policy.replicas_boarding } else { policy.replicas });
         let mut replicas: Vec<NodeId> = match before {
             Some(placement) => placement.replicas().filter(|node| !self.is_gone(*node)).collect(),

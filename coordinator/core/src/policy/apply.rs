@@ -12,8 +12,7 @@ pub(crate) fn apply(state: &mut State, command: &Command) -> Outcome {
         return Outcome::Done;
     }
     if let Err(error) = policy.check() {
-        let place = format!("policy.{}", error.field);
-        return Outcome::refused(RefusalCode::BadValue, place, error.problem, error.fix);
+        return Outcome::refused(RefusalCode::BadValue, error.place(), error.problem, error.fix);
     }
     let next = state.policy.version.saturating_add(1);
     if policy.version != next {

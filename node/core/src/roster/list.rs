@@ -133,7 +133,7 @@ fn newcomers(
         used.insert(number);
         if part == usize::from(question.part) {
             let person = Person { manifest_ordinal: number, ..person.clone() };
-            let in_scope = in_scope(question.policy, question.departs_at, &person);
+            let in_scope = in_scope(question.scope, question.departs_at, &person);
             let (known_by_number, is_unsure) = returned(question, place, number, in_scope);
             let subject = known_by_number.unwrap_or_else(|| SubjectId(dice()));
             members.insert(entry, Enrolled { subject, person, in_scope, is_unsure });

@@ -20,7 +20,7 @@ use cluster_config::ids::{ContentHash, SubjectId, UnixMs};
 use cluster_config::journey::Listing;
 use cluster_config::limits::SHARD_PEOPLE_MAX;
 use cluster_config::person::Person;
-use cluster_config::policy::Policy;
+use cluster_config::policy::Scope;
 use serde::{Deserialize, Serialize};
 
 mod cancel;
@@ -104,8 +104,8 @@ pub struct Question<'a> {
     pub has_boarded: bool,
     /// Whether anybody has whom the ledger has under no number, being out of scope.
     pub has_unnamed_boarded: bool,
-    /// The policy in force; it says who is in scope.
-    pub policy: &'a Policy,
+    /// Who is in scope, by the policy in force.
+    pub scope: &'a Scope,
     /// When the journey departs.
     pub departs_at: UnixMs,
     /// A planted fault.
@@ -188,7 +188,7 @@ pub fn part_of(key: &PersonKey, parts: u16) -> u16 {
 /// Somebody who is known, as a list has them now.
 fn enrolled(question: &Question<'_>, known: &Enrolled, person: Person) -> Enrolled {
     let person = Person { manifest_ordinal: known.person.manifest_ordinal, ..person };
-    let in_scope = in_scope(question.policy, question.departs_at, &person);
+    let in_scope = in_scope(question.scope, question.departs_at, &person);
     Enrolled { person, in_scope, ..*known }
 }
 

@@ -7,16 +7,16 @@ struct Gallery {
     parts: Vec<Part>,
     lists: u8,
     drawn: u64,
-    policy: Policy,
+    scope: Scope,
     boarded: BTreeMap<u32, SubjectId>,
     has_unnamed_boarded: bool,
 }
 
 impl Gallery {
     fn new(parts: usize) -> Self {
-        let (policy, boarded) = (Policy::default(), BTreeMap::new());
+        let (scope, boarded) = (Scope::default(), BTreeMap::new());
         let parts = vec![Part::Unbuilt; parts];
-        Self { parts, lists: 0, drawn: 0, policy, boarded, has_unnamed_boarded: false }
+        Self { parts, lists: 0, drawn: 0, scope, boarded, has_unnamed_boarded: false }
     }
 
     /// Builds one part of a message.
@@ -31,7 +31,7 @@ impl Gallery {
             boarded: &self.boarded,
             has_boarded: !self.boarded.is_empty(),
             has_unnamed_boarded: self.has_unnamed_boarded,
-            policy: &self.policy,
+            scope: &self.scope,
             departs_at: UnixMs(1_800_000_000_000),
             canaries: Canaries::default(),
         };

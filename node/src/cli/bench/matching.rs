@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use cluster_config::canary::Canaries;
-use cluster_config::policy::Policy;
+use cluster_config::policy::Matching;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use node_core::decide;
 use rand_chacha::ChaCha8Rng;
@@ -176,7 +176,7 @@ fn wanted(arguments: &Arguments, work: &str) -> bool {
 /// The floor of a gate's search, whose answer has to hold only rows that can change the decision; and its words in a
 /// name.
 fn gates_floor() -> (f32, &'static str) {
-    (decide::floor(&Policy::default(), GALLERY_ROWS as u64, Canaries::default()), ", a gate's floor")
+    (decide::floor(&Matching::default(), GALLERY_ROWS as u64, Canaries::default()), ", a gate's floor")
 }
 
 /// Probes against one gallery; against one of a gate also as a gate asks.
