@@ -83,6 +83,8 @@ pub enum Canary {
     RevokedServed,
     /// The file of a sealed chunk of the ledger is not written.
     ChunkFileLost,
+    /// A retry of an encounter whose record is in a file is recorded a second time.
+    SealedForgotten,
     /// A boarding is recorded that was searched in a version older than the committed one.
     OldVersionRecorded,
     /// Of a list of journeys of which one is refused, those before it are announced.
@@ -95,7 +97,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -134,6 +136,7 @@ impl Canary {
         Self::UndecodableSnapshot,
         Self::RevokedServed,
         Self::ChunkFileLost,
+        Self::SealedForgotten,
         Self::OldVersionRecorded,
         Self::HalfAppliedList,
         Self::SilentEnd,

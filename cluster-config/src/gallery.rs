@@ -61,6 +61,14 @@ impl GalleryId {
             Self::Standing(_) => None,
         }
     }
+
+    /// The gallery's own id where it stands beyond any journey.
+    pub fn standing(self) -> Option<StandingId> {
+        match self {
+            Self::Journey(..) => None,
+            Self::Standing(standing) => Some(standing),
+        }
+    }
 }
 
 impl fmt::Display for GalleryId {

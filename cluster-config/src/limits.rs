@@ -78,7 +78,7 @@ pub const LEDGER_BATCH_RECORDS_MAX: usize = 256;
 /// Largest value written into sled, bytes; larger ones are files (design, section 6).
 pub const SLED_VALUE_BYTES_MAX: usize = 64 << 10;
 
-/// Silence after which a node counts as lost, milliseconds: sixteen reports in a row are missing.
+/// Silence after which a node counts as lost, milliseconds: four reports in a row are missing, of a busy node sixteen.
 pub const NODE_LOST_AFTER_MS: u64 = 800;
 
 /// Silence after which a lost node's replicas are made again elsewhere, milliseconds: a restart is quicker and moves
@@ -118,7 +118,7 @@ pub const PROPOSE_MS_MAX: u64 = GATE_DEADLINE_MS / 2;
 /// further is known as such to every node, not only to the leader. A step is one entry for all nodes together.
 pub const MARK_ENTRIES: u64 = 64;
 
-/// How often a node tells the leader what it holds, milliseconds.
+/// How often a node looks whether it has news for the leader, milliseconds; what is as before it says more rarely.
 pub const REPORT_INTERVAL_MS: u64 = 50;
 
 /// How long before its departure a journey counts as boarding and gets the replicas of one, milliseconds.

@@ -123,8 +123,8 @@ fn peers(golden: &mut Golden) {
     let report = peer::Report {
         node: NodeId(1),
         incarnation: Incarnation(2),
-        shards: vec![(shard(), GalleryVersion(1))],
-        troubles: vec![Trouble::Store],
+        revision: 4,
+        held: Some(peer::Held { shards: vec![(shard(), GalleryVersion(1))], troubles: vec![Trouble::Store] }),
         open: 3,
         clock: UnixMs(1_800_000_000_000),
     };
@@ -206,6 +206,7 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.response.refused", &peer::Response::Refused(refusal()));
     golden.add("peer.response.read_index", &peer::Response::ReadIndex(300));
     golden.add("peer.response.vouched", &peer::Response::Vouched(true));
+    golden.add("peer.response.tell_all", &peer::Response::TellAll);
 }
 
 fn registered() -> Registered {
@@ -335,7 +336,8 @@ fn operators(golden: &mut Golden) {
         records: vec![operator::LedgerRecord {
             position: 1,
             encounter: EncounterId(2),
-            journey: journey(),
+            journey: Some(journey()),
+            standing: None,
             device: "JFK-T4".parse().expect("device"),
             entry: NodeId(1),
             at: UnixMs(3),

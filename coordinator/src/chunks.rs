@@ -38,6 +38,8 @@ struct Pending {
 pub struct Chunks {
     folder: PathBuf,
     pending: Arc<Mutex<BTreeMap<u64, Pending>>>,
+    /// Held while a file is written: several threads come to write the same one.
+    writing: Arc<Mutex<()>>,
 }
 
 /// The content of a chunk's file.
@@ -63,7 +65,7 @@ impl Chunks {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         durable::create_folder(folder)?;
         durable::remove_temporaries(folder)?;
-        Ok(Self { folder: folder.to_owned(), pending: Arc::default() })
+        Ok(Self { folder: folder.to_owned(), pending: Arc::default(), writing: Arc::default() })
     }
 
     /// The file of a chunk with this hash.
@@ -95,6 +97,7 @@ impl Chunks {
     pub fn keep(&self, bytes: &[u8]) -> Result<ContentHash, Error> {
         let hash = hash(bytes);
         let path = self.path(hash);
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let is_there = fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64);
         if !is_there && !planted(Canary::ChunkFileLost) {
             durable::write_file(&self.folder, &name(hash), &[bytes])?;
@@ -208,6 +211,22 @@ fn hash_of(stem: &str) -> Option<ContentHash> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The upkeep, a snapshot and a fetch write files at the same time, and a node ended where it was the same one.
+    #[test]
+    fn threads_that_write_the_same_file_at_once_do_not_disturb_each_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let chunks = Chunks::open(folder.path()).expect("it opens");
+        for number in 0..50_u8 {
+            let bytes = vec![number; 20_000];
+            std::thread::scope(|scope| {
+                let keep = || chunks.keep(&bytes).expect("kept");
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(keep)).collect();
+                all.into_iter().for_each(|one| assert_eq!(one.join().expect("no panic"), hash(&bytes)));
+            });
+            assert_eq!(chunks.bytes(hash(&bytes)).expect("read"), Some(bytes));
+        }
+    }
 
     #[test]
     fn a_file_that_is_short_long_or_flipped_is_set_aside_and_can_be_fetched_again() {

@@ -12,7 +12,7 @@ use cluster_config::ids::UnixMs;
 use cluster_config::limits::REPORT_INTERVAL_MS;
 use cluster_config::member::Member;
 use cluster_config::wire::peer::Report;
-use coordinator_core::placement::{Group, Inventory, Planning, Round};
+use coordinator_core::placement::{Group, Heard, Inventory, Planning, Round};
 use coordinator_core::{Command, Outcome};
 use tokio::sync::{Notify, oneshot};
 
@@ -80,11 +80,14 @@ impl Planner {
         Ok(Self { shared, _stop: stop })
     }
 
-    /// Takes a node's report. On a node that does not lead it is forgotten.
-    pub fn report(&self, report: Report) {
-        if self.shared.planning().report(self.shared.now_ms(), report) {
+    /// Takes a node's report. On a node that does not lead it is forgotten. False where the node has to say all that it
+    /// holds.
+    pub fn report(&self, report: Report) -> bool {
+        let heard = self.shared.planning().report(self.shared.now_ms(), report);
+        if heard == Heard::News {
             self.shared.wake.notify_one();
         }
+        heard != Heard::Unknown
     }
 
     /// What the clocks of those show that report to this leader, its own among them.

@@ -23,6 +23,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// second.
 const SEALED_MAX: usize = 16;
 
+/// How often one round goes on with what the ledger forgets: of each gallery it forgets as much as one round seals.
+const SETTLING_TURNS_MAX: usize = 8;
+
 /// The running loop. It ends when this is dropped.
 pub struct Upkeep {
     _stop: oneshot::Sender<()>,
@@ -79,19 +82,26 @@ async fn run(coordinator: &Coordinator, planner: &Planner) {
 /// [`Error::Disk`], [`Error::Corrupt`], [`Error::Message`]: the chunk stays where it is.
 pub async fn round(coordinator: &Coordinator, time: Option<UnixMs>) -> Result<(), Error> {
     coordinator.chunks().flush()?;
+    metrics::gauge!("tvs_ledger_remembered").set(coordinator.with_state(|s| s.ledger().remembered()) as f64);
+    coordinator.snapshot_where_grown().await?;
     if !coordinator.is_leader() {
         return Ok(());
     }
-    let due = coordinator.with_state(|state| upkeep::due(state, time));
-    for command in due {
-        if !propose(coordinator, command).await {
-            return Ok(());
+    let mut due = coordinator.with_state(|state| upkeep::due(state, time));
+    for _ in 0..SETTLING_TURNS_MAX {
+        for command in due {
+            if !propose(coordinator, command).await {
+                return Ok(());
+            }
+        }
+        due = coordinator.with_state(upkeep::settled);
+        if due.is_empty() {
+            break;
         }
     }
     let mut from = 0;
     for _ in 0..SEALED_MAX {
-        let settled = coordinator.with_state(|s| s.ledger().first_settled(from, |journey| s.is_settled(journey)));
-        let Some((chunk, full)) = settled else { break };
+        let Some((chunk, full)) = coordinator.with_state(|state| state.ledger().first_full(from)) else { break };
         let version = coordinator.version();
         let hash = coordinator.chunks().keep(&chunks::encode(chunk, &full.records, version)?)?;
         if !propose(coordinator, ledger::Command::Seal { chunk, hash, version }.into()).await {

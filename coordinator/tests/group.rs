@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use cluster_config::gallery::GalleryId;
 use cluster_config::ids::{Incarnation, NodeId, UnixMs};
 use cluster_config::limits::{CHUNK_BYTES, LEDGER_BATCH_RECORDS_MAX};
-use cluster_config::wire::peer::Report;
+use cluster_config::wire::peer::{Held, Report};
 use coordinator::{Error, Planner, ProposeError, Watchlist};
 use coordinator_core::{Outcome, RecordOutcome, membership};
 use futures::future::join_all;
@@ -145,7 +146,7 @@ async fn records_share_entries_and_each_caller_gets_its_own_answer() {
     assert_eq!(repeated, Ok(RecordOutcome::Stored(record(5))));
     assert_eq!(lead.with_state(|state| state.ledger().len()), count, "a repeat adds nothing");
     let mut unknown = record(9_999);
-    unknown.journey = "XX1-20261124-JFK".parse().expect("journey");
+    unknown.gallery = GalleryId::passengers("XX1-20261124-JFK".parse().expect("journey"));
     assert_eq!(lead.record(unknown).await, Ok(RecordOutcome::NotOpen));
     let flood = join_all((0..20_000).map(|n| lead.record(record(n)))).await;
     assert!(flood.contains(&Err(ProposeError::Busy)), "the queue is bounded");
@@ -235,12 +236,12 @@ async fn the_planner_announces_members_places_shards_and_moves_them_off_a_lost_n
                 let report = Report {
                     node,
                     incarnation: Incarnation(1),
-                    shards: Vec::new(),
-                    troubles: Vec::new(),
+                    revision: 1,
+                    held: Some(Held::default()),
                     open: 0,
                     clock: UnixMs(0),
                 };
-                planners.iter().for_each(|planner| planner.report(report.clone()));
+                assert!(planners.iter().all(|planner| planner.report(report.clone())));
             }
             let placed = lead.with_state(|s| s.blueprint().iter().next().map(|(_, placement)| placement.clone()));
             owner = placed.as_ref().map(|placement| placement.owner);

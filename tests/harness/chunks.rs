@@ -14,7 +14,7 @@ use cluster_config::member::Member;
 use cluster_config::wire::peer::RaftCall;
 use coordinator::{Coordinator, Options, Transport, TransportError, Watchlist, upkeep};
 use coordinator_core::ledger::CHUNK_RECORDS;
-use coordinator_core::{Command, Record, journeys};
+use coordinator_core::{Command, Record, RecordOutcome, journeys};
 use futures::future::BoxFuture;
 
 /// The node.
@@ -63,23 +63,34 @@ async fn sealed_and_started_again() -> Vec<String> {
     for batch in records.chunks(LEDGER_BATCH_RECORDS_MAX) {
         node.record_batch(batch.to_vec()).await.expect("recorded");
     }
-    upkeep::round(&node, Some(node.now())).await.expect("the time is told");
-    propose(&node, journeys::Command::Close(plan.id)).await;
-    clock.fetch_add(2 * 60 * 60 * 1_000, Ordering::SeqCst);
-    upkeep::round(&node, Some(node.now())).await.expect("the time is told, and the chunk is sealed");
+    upkeep::round(&node, Some(node.now())).await.expect("the chunk is sealed");
     node.make_snapshot().await.expect("a snapshot");
     node.shutdown().await;
     drop(node);
     let node = start(folder.path(), &clock);
     let line = node.with_state(|state| state.ledger().line(0).copied());
-    let Some(line) = line else { return vec!["P13: a chunk that is settled is not sealed".to_owned()] };
+    let Some(line) = line else { return vec!["P13: a chunk that is full is not sealed".to_owned()] };
     let found = node.chunks().records(0, &line);
+    let again = again(&node, records[7].clone()).await;
     node.shutdown().await;
+    if again != RecordOutcome::Sealed(7) {
+        return vec![format!("P12: a retry of a record that is in a file came to {again:?}")];
+    }
     match found {
         Ok(Some(found)) if found == records => Vec::new(),
         Ok(Some(_)) => vec!["P1: the file of a sealed chunk has other records".to_owned()],
         Ok(None) => vec!["P1: a sealed chunk of the ledger has no file".to_owned()],
         Err(error) => vec![format!("P13: {error}")],
+    }
+}
+
+/// What becomes of a record that is handed in once more.
+async fn again(node: &Coordinator, record: Record) -> RecordOutcome {
+    loop {
+        match node.record_batch(vec![record.clone()]).await {
+            Ok(mut outcomes) => return outcomes.remove(0),
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
     }
 }
 

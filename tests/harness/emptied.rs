@@ -9,7 +9,7 @@ use cluster_config::gallery::{GalleryId, Modality, ShardId};
 use cluster_config::ids::{ContentHash, GalleryVersion, Incarnation, NodeId, UnixMs};
 use cluster_config::journey::JourneyPlan;
 use cluster_config::member::Member;
-use cluster_config::wire::peer::Report;
+use cluster_config::wire::peer::{Held, Report};
 use coordinator_core::placement::{Inventory, leaving, plan};
 use coordinator_core::{Command, Entry, State, journeys, membership};
 use node_population::model;
@@ -74,8 +74,8 @@ pub fn run(seed: u64) -> Result<(), String> {
             inventory.take(Report {
                 node,
                 incarnation: Incarnation(1),
-                shards,
-                troubles: Vec::new(),
+                revision: 1,
+                held: Some(Held { shards, troubles: Vec::new() }),
                 open,
                 clock: UnixMs(0),
             });

@@ -158,8 +158,8 @@ fn report(node: NodeId) -> peer::Request {
     peer::Request::Report(peer::Report {
         node,
         incarnation: Default::default(),
-        shards: Vec::new(),
-        troubles: Vec::new(),
+        revision: 1,
+        held: Some(peer::Held::default()),
         open: 0,
         clock: Default::default(),
     })

@@ -63,7 +63,7 @@ impl Books {
     /// A record came out of the ledger.
     pub fn recorded(&mut self, record: LedgerRecord) {
         self.crossings += u64::from(record.crossing);
-        match self.open.get_mut(&record.journey) {
+        match record.journey.and_then(|journey| self.open.get_mut(&journey)) {
             None => self.violate(format!("{} was recorded after its flight's books were closed", record.encounter)),
             Some(book) => {
                 let encounter = record.encounter;
@@ -150,7 +150,8 @@ mod tests {
         LedgerRecord {
             position: 0,
             encounter: EncounterId(number),
-            journey: journey(),
+            journey: Some(journey()),
+            standing: None,
             device: "GATE-1".parse().expect("a device"),
             entry: NodeId(1),
             at: UnixMs(0),

@@ -12,8 +12,8 @@ use crate::decision::{Directive, Reason};
 use crate::device::{Device, Registered};
 use crate::gallery::ShardId;
 use crate::ids::{
-    ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, Generation, JourneyId, NodeId, PortCode, SubjectId,
-    UnixMs,
+    ContentHash, DeviceId, EncounterId, Epoch, GalleryVersion, Generation, JourneyId, NodeId, PortCode, StandingId,
+    SubjectId, UnixMs,
 };
 use crate::member::{Member, Trouble};
 use crate::policy::Policy;
@@ -343,7 +343,10 @@ pub struct LedgerRecord {
     /// Position in the ledger, from 0.
     pub position: u64,
     pub encounter: EncounterId,
-    pub journey: JourneyId,
+    /// Absent where a standing gallery was searched.
+    pub journey: Option<JourneyId>,
+    /// The standing gallery that was searched.
+    pub standing: Option<StandingId>,
     pub device: DeviceId,
     /// The node that the device asked.
     pub entry: NodeId,

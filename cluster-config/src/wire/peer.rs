@@ -92,6 +92,8 @@ pub enum Response {
     Chunk(#[serde(with = "crate::raw")] Vec<u8>),
     /// To [`Request::Vouch`].
     Vouched(bool),
+    /// To [`Request::Report`] of what is held as before: it is not known here what that was.
+    TellAll,
 }
 
 /// Who a node is and what it takes the cluster to be.
@@ -141,16 +143,25 @@ pub enum RaftCall {
     TransferLeader,
 }
 
-/// What a node holds and how busy it is: one of these every [`crate::limits::REPORT_INTERVAL_MS`].
+/// What a node holds, and cannot do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Held {
+    /// The shards whose galleries it can search, and at which version.
+    pub shards: Vec<(ShardId, GalleryVersion)>,
+    /// What it cannot do.
+    pub troubles: Vec<Trouble>,
+}
+
+/// What a node holds and how busy it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     pub node: NodeId,
     /// This start of its process.
     pub incarnation: Incarnation,
-    /// The shards whose galleries it can search, and at which version.
-    pub shards: Vec<(ShardId, GalleryVersion)>,
-    /// What it cannot do.
-    pub troubles: Vec<Trouble>,
+    /// Counts the changes of what it holds.
+    pub revision: u64,
+    /// What it holds; absent where that is as in its report of this revision.
+    pub held: Option<Held>,
     /// Answers that gates wait for here.
     pub open: u32,
     /// Its wall clock, when it sends this.

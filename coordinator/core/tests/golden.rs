@@ -68,7 +68,7 @@ fn record() -> Record {
     Record {
         encounter: EncounterId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
         request: RequestDigest([6; 16]),
-        journey: plan().id,
+        gallery: GalleryId::passengers(plan().id),
         device: "JFK-T4-B32-1".parse().expect("a device"),
         entry: NodeId(1),
         at: UnixMs(1_800_000_000_123),
@@ -164,6 +164,7 @@ fn entries(golden: &mut Golden) {
     let seal = ledger::Command::Seal { chunk: 3, hash: ContentHash([8; 32]), version: Version(1) };
     entry(golden, "ledger.seal", seal);
     entry(golden, "ledger.expire", ledger::Command::Expire(3));
+    entry(golden, "ledger.settle", ledger::Command::Settle(GalleryId::Standing(id)));
     entry(golden, "clock.advance", clock::Command::Advance(UnixMs(1_800_000_000_000)));
     #[cfg(feature = "next")]
     {
@@ -182,8 +183,13 @@ fn entries(golden: &mut Golden) {
 }
 
 fn outcomes(golden: &mut Golden) {
-    let stored =
-        [RecordOutcome::Stored(record()), RecordOutcome::NotOpen, RecordOutcome::OtherRequest, RecordOutcome::Behind];
+    let stored = [
+        RecordOutcome::Stored(record()),
+        RecordOutcome::NotOpen,
+        RecordOutcome::OtherRequest,
+        RecordOutcome::Behind,
+        RecordOutcome::Sealed(9),
+    ];
     stored.iter().for_each(|outcome| golden.covers(outcome));
     golden.add("outcome.done", &Outcome::Done);
     golden.add("outcome.known_manifest", &Outcome::KnownManifest);

@@ -9,7 +9,7 @@ use cluster_config::limits::NODE_LOST_AFTER_MS;
 use cluster_config::member::Member;
 use cluster_config::wire::RefusalCode;
 use cluster_config::wire::operator::Voters;
-use cluster_config::wire::peer::Report;
+use cluster_config::wire::peer::{Held, Report};
 use coordinator_core::placement::{Change, Inventory, Placement, leaving, plan};
 use coordinator_core::{State, galleries, journeys, membership, placement};
 
@@ -56,8 +56,8 @@ fn reports(inventory: &mut Inventory, all: &[(u64, u32, u32)]) {
         inventory.take(Report {
             node: NodeId(*node),
             incarnation: Incarnation(1),
-            shards,
-            troubles: Vec::new(),
+            revision: 1,
+            held: Some(Held { shards, troubles: Vec::new() }),
             open: *open,
             clock: UnixMs(0),
         });

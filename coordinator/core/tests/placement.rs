@@ -8,7 +8,7 @@ use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, Incarnation, NodeI
 use cluster_config::journey::{JourneyPlan, JourneyStatus};
 use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
 use cluster_config::member::{Member, Trouble};
-use cluster_config::wire::peer::Report;
+use cluster_config::wire::peer::{Held, Report};
 use coordinator_core::placement::{Change, Command, Inventory, MOVES_IN_FLIGHT_MAX, Placement};
 use coordinator_core::{Outcome, State, galleries, journeys, membership, retention};
 
@@ -80,8 +80,8 @@ impl World {
             self.inventory.take(Report {
                 node,
                 incarnation: Incarnation(1),
-                shards,
-                troubles,
+                revision: 1,
+                held: Some(Held { shards, troubles }),
                 open: 0,
                 clock: UnixMs(0),
             });

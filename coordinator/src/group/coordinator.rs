@@ -52,6 +52,8 @@ struct Inner {
     runtime: Handle,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     stopped: watch::Receiver<bool>,
+    /// Where the last snapshot ended when the next was begun.
+    snapshot: Mutex<Option<u64>>,
 }
 
 impl Coordinator {
@@ -111,7 +113,14 @@ impl Coordinator {
 
     fn of(parts: Parts, runtime: Handle, stop: Option<oneshot::Sender<()>>, stopped: watch::Receiver<bool>) -> Self {
         Self {
-            inner: Arc::new(Inner { parts, incoming: Incoming::default(), runtime, stop: Mutex::new(stop), stopped }),
+            inner: Arc::new(Inner {
+                parts,
+                incoming: Incoming::default(),
+                runtime,
+                stop: Mutex::new(stop),
+                stopped,
+                snapshot: Mutex::default(),
+            }),
         }
     }
 
@@ -493,6 +502,28 @@ impl Coordinator {
                 Err(Error::Stopped(fatal.to_string()))
             }
         }
+    }
+
+    /// Begins to make a snapshot where the ledger has grown by so many records since the last: few entries may hold
+    /// many. The log before the last but one goes then.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn snapshot_where_grown(&self) -> Result<(), Error> {
+        if self.inner.parts.shared.unsnapshot_records() < raft::SNAPSHOT_AFTER_RECORDS {
+            return Ok(());
+        }
+        let raft = self.inner.parts.raft.clone();
+        let newest = raft.metrics().borrow_watched().snapshot.map(|id| id.index);
+        let before =
+            std::mem::replace(&mut *self.inner.snapshot.lock().unwrap_or_else(PoisonError::into_inner), newest);
+        let begun = self.on_raft(async move {
+            if let Some(upto) = before {
+                raft.trigger().purge_log(upto).await?;
+            }
+            raft.trigger().snapshot().await
+        });
+        begun.await?.map_err(|fatal: openraft::errors::Fatal<TypeConfig>| Error::Stopped(fatal.to_string()))
     }
 
     /// Makes a snapshot of what is applied, and waits until it is on the disk.

@@ -34,6 +34,9 @@ pub type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 /// Entries after which a snapshot is made: a start replays so many in a fraction of a second.
 pub const SNAPSHOT_AFTER_ENTRIES: u64 = 20_000;
 
+/// Records after which a snapshot is made, too: an entry may hold many, and a start replays so many in half a second.
+pub const SNAPSHOT_AFTER_RECORDS: u64 = 131_072;
+
 /// Entries that a snapshot leaves in the log. They are more than one interval, so that a node can start from the
 /// snapshot before the last when the last one cannot be read.
 pub const ENTRIES_KEPT: u64 = SNAPSHOT_AFTER_ENTRIES + 4_000;

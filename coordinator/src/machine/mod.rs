@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use cluster_config::canary::{Canaries, Canary, planted};
 use cluster_config::limits::PEER_FRAME_BYTES_MAX;
@@ -52,6 +53,8 @@ pub struct SharedState {
     changes: watch::Sender<u64>,
     /// See [`SharedState::version`]; 0 while nothing is known.
     version: AtomicU8,
+    /// Records of the ledger that the newest snapshot covers.
+    snapshot_records: AtomicU64,
     /// See [`SharedState::address`].
     addresses: RwLock<BTreeMap<u64, String>>,
 }
@@ -120,6 +123,16 @@ impl SharedState {
         self.read().applied.last.map(|id| id.index)
     }
 
+    /// How many records the ledger has beyond those that the newest snapshot covers.
+    pub fn unsnapshot_records(&self) -> u64 {
+        let records = self.read().applied.state.ledger().len();
+        records.saturating_sub(self.snapshot_records.load(Ordering::Relaxed))
+    }
+
+    fn snapshot_covers(&self, state: &State) {
+        self.snapshot_records.store(state.ledger().len(), Ordering::Relaxed);
+    }
+
     /// The version in which this node writes what more than two nodes see: the cluster's, or, before this node has
     /// applied anything, that of the entries in its log. A node with an empty folder founds a cluster in its own
     /// version, or is told that of the cluster before it says anything.
@@ -173,6 +186,7 @@ impl Machine {
         shared.raise_version(written);
         if let Some((meta, state)) = restored {
             shared.raise_version(state.version());
+            shared.snapshot_covers(&state);
             shared.learn_addresses(&meta.last_membership);
             *shared.write() = Applied { state, last: meta.last_log_id, membership: meta.last_membership };
         }
@@ -231,6 +245,7 @@ pub struct Frozen {
 /// Encodes the state and keeps it, once what was written has been read back and decodes. The log behind it goes only
 /// then.
 fn keep(state: State, version: Version, meta: SnapshotMeta, snapshots: &Snapshots) -> Result<Stored, Error> {
+    let begun = Instant::now();
     let mut data = codec::encode_stamped(&state, version, PEER_FRAME_BYTES_MAX)?;
     drop(state);
     let is_planted = planted(Canary::UndecodableSnapshot);
@@ -239,6 +254,8 @@ fn keep(state: State, version: Version, meta: SnapshotMeta, snapshots: &Snapshot
     }
     let stored = Stored { meta, data: Arc::new(data) };
     snapshots.save(&stored, |written| if is_planted { Ok(()) } else { read_state(written).map(drop) })?;
+    metrics::gauge!("tvs_snapshot_bytes").set(stored.data.len() as f64);
+    metrics::gauge!("tvs_snapshot_seconds").set(begun.elapsed().as_secs_f64());
     Ok(stored)
 }
 
@@ -341,6 +358,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn get_snapshot_builder(&mut self) -> Frozen {
         let guard = self.shared.read();
         let applied = &guard.applied;
+        self.shared.snapshot_covers(&applied.state);
         Frozen {
             state: Some(applied.state.freeze()),
             version: self.shared.version(),
@@ -361,6 +379,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         })
         .await?;
         self.shared.raise_version(state.version());
+        self.shared.snapshot_covers(&state);
         self.shared.learn_addresses(&meta.last_membership);
         let next = Applied { state, last: meta.last_log_id, membership: meta.last_membership.clone() };
         let before = std::mem::replace(&mut *self.shared.write(), next);

@@ -130,11 +130,13 @@ fn by(command: &Command) -> By<'_> {
         Command::Journeys(journeys::Command::Close(_)) => By::Right(Ask::CloseJourney),
         Command::Galleries(command) => match command {
             galleries::Command::Commit(commit) => By::Node(commit.node),
-            galleries::Command::OpenStanding { .. } | galleries::Command::CloseStanding(_) => By::Leader,
+            // Which galleries stand is a rule of the cluster, as the policy is.
+            galleries::Command::OpenStanding { .. } | galleries::Command::CloseStanding(_) => By::Right(Ask::PolicySet),
         },
         Command::Placement(_) => By::Leader,
         Command::Ledger(ledger::Command::Record(records)) => By::Records(records),
-        Command::Ledger(ledger::Command::Seal { .. } | ledger::Command::Expire(_)) | Command::Clock(_) => By::Leader,
+        Command::Ledger(ledger::Command::Seal { .. } | ledger::Command::Expire(_) | ledger::Command::Settle(_))
+        | Command::Clock(_) => By::Leader,
         #[cfg(feature = "next")]
         Command::Ledger(ledger::Command::Amend(_)) => By::Right(Ask::Amend),
         Command::Retention(retention::Command::Receipt { node, .. }) => By::Node(*node),
@@ -234,12 +236,12 @@ mod tests {
         let state = State::default();
         let hello = |node| peer::Request::Hello(fixture::hello(node));
         let report = |node| {
-            let (node, incarnation, shards) = (NodeId(node), Incarnation(1), Vec::new());
+            let (node, incarnation) = (NodeId(node), Incarnation(1));
             peer::Request::Report(peer::Report {
                 node,
                 incarnation,
-                shards,
-                troubles: Vec::new(),
+                revision: 1,
+                held: Some(peer::Held::default()),
                 open: 0,
                 clock: UnixMs(0),
             })

@@ -15,6 +15,7 @@ use cluster_config::journey::{JourneyPlan, JourneyStatus};
 use cluster_config::limits::GATE_DEADLINE_MS;
 use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::{Fix, Refusal, RefusalCode};
+use coordinator_core::ledger::Place;
 use coordinator_core::placement::Placement;
 use coordinator_core::{Record, RecordOutcome, State};
 
@@ -181,7 +182,7 @@ pub fn after_search(
     Next::Record(Record {
         encounter: capture.encounter,
         request,
-        journey: capture.journey,
+        gallery: GalleryId::passengers(capture.journey),
         device,
         entry: me,
         at,
@@ -205,6 +206,9 @@ pub enum Unrecorded {
     Refused(Refusal),
     /// The gallery has changed since it was searched: it is searched again.
     Behind,
+    /// It was asked for before, or another request under its id: the record at this position of the ledger tells. It is
+    /// in a file.
+    InFile(u64),
 }
 
 /// The answer to a boarding once its record's fate is known: what the ledger says, whatever this search came to.
@@ -222,6 +226,7 @@ pub fn after_record(
         RecordOutcome::NotOpen => return Err(Unrecorded::Refused(not_open(capture.journey))),
         RecordOutcome::OtherRequest => return Err(Unrecorded::Refused(other_request(capture))),
         RecordOutcome::Behind => return Err(Unrecorded::Behind),
+        RecordOutcome::Sealed(position) => return Err(Unrecorded::InFile(position)),
     };
     let mut answer = answer(capture, merged, verdict, Recording::Committed);
     answer.directive = stored.directive;
@@ -245,13 +250,32 @@ pub fn known_before(
     canaries: Canaries,
 ) -> Option<Result<Answer, Refusal>> {
     let stored = state.ledger().find(capture.encounter)?;
-    if !stored.answers(request, canaries) {
-        return Some(Err(other_request(capture)));
+    let answered = as_before(stored, capture, request, me, canaries);
+    Some(answered).filter(|answered| answered.is_err() || !state.is_open(capture.journey))
+}
+
+/// The position in the ledger of the encounter's record, where a file has it and the journey is closed. While it is
+/// open, the ledger says so once the capture is to be recorded.
+pub fn in_file_before(state: &State, capture: &Capture) -> Option<u64> {
+    let position = state.ledger().position(capture.encounter).filter(|_| !state.is_open(capture.journey))?;
+    matches!(state.ledger().place(position), Some(Place::Sealed(..))).then_some(position)
+}
+
+/// The answer that was given when the record was made.
+///
+/// # Errors
+/// Where it is another request's.
+pub fn as_before(
+    stored: &Record,
+    capture: &Capture,
+    request: RequestDigest,
+    me: NodeId,
+    canaries: Canaries,
+) -> Result<Answer, Refusal> {
+    if stored.encounter != capture.encounter || !stored.answers(request, canaries) {
+        return Err(other_request(capture));
     }
-    if state.is_open(capture.journey) {
-        return None;
-    }
-    Some(Ok(Answer {
+    Ok(Answer {
         encounter: stored.encounter,
         directive: stored.directive,
         reason: stored.reason,
@@ -260,7 +284,7 @@ pub fn known_before(
         epoch: stored.epoch,
         gallery_version: stored.gallery_version,
         searched_by: me,
-    }))
+    })
 }
 
 /// The refusal of a request whose encounter's id was given to another one. It tells nothing of that one.

@@ -25,6 +25,7 @@ pub mod reach;
 pub mod rebuild;
 pub mod reconcile;
 pub mod removal;
+pub mod reporting;
 pub mod roster;
 pub mod search;
 pub mod shard;

@@ -61,16 +61,16 @@ pub fn run(command: Command) -> Result<(), Failure> {
         from = page.next;
         records.extend(page.records);
     }
-    records.retain(|record| (encounters || record.crossing) && journey.is_none_or(|id| id == record.journey));
+    records.retain(|record| (encounters || record.crossing) && (journey.is_none() || journey == record.journey));
     if json {
         return output::json(&records);
     }
-    let head = ["position", "journey", "encounter", "device", "at", "directive", "reason", "manifest no"];
+    let head = ["position", "journey or gallery", "encounter", "device", "at", "directive", "reason", "manifest no"];
     let mut rows = vec![head.map(String::from).to_vec()];
     for record in &records {
         rows.push(vec![
             record.position.to_string(),
-            record.journey.to_string(),
+            gallery_of(record),
             record.encounter.to_string(),
             record.device.to_string(),
             record.at.0.to_string(),
@@ -80,4 +80,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
         ]);
     }
     output::print(&output::table(&rows))
+}
+
+/// The journey, or the gallery that stands beyond any.
+fn gallery_of(record: &LedgerRecord) -> String {
+    let standing = || record.standing.map_or_else(|| "-".to_owned(), |standing| standing.to_string());
+    record.journey.map_or_else(standing, |journey| journey.to_string())
 }

@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock;
 use crate::gallery::search::Searches;
+use crate::group::chunks::ChunkFiles;
 use crate::group::freshness::Freshness;
 use crate::group::proposer::Proposer;
 use crate::peers::links::{Links, out_of_turn};
@@ -39,6 +40,7 @@ pub struct Entry {
     searches: Searches,
     proposer: Proposer,
     freshness: Arc<Freshness>,
+    chunks: Arc<ChunkFiles>,
     /// The cluster's model, and the numbers in its templates.
     model: (ModelVersion, usize),
     hedge: Mutex<Hedge>,
@@ -64,6 +66,8 @@ enum Work {
     },
     /// That the record is in the ledger.
     Record(Record),
+    /// A record that is in a file of the ledger.
+    Read(u64),
 }
 
 /// What became of an effect.
@@ -91,6 +95,7 @@ impl Entry {
         searches: Searches,
         proposer: Proposer,
         freshness: Arc<Freshness>,
+        chunks: Arc<ChunkFiles>,
         model: (ModelVersion, usize),
     ) -> Self {
         Self {
@@ -99,6 +104,7 @@ impl Entry {
             searches,
             proposer,
             freshness,
+            chunks,
             model,
             hedge: Mutex::default(),
             began: Instant::now(),
@@ -227,6 +233,7 @@ impl Entry {
             }
             Effect::CatchUp { until_us } => Performed::Later(Work::CatchUp { until_us }),
             Effect::Record(record) => Performed::Later(Work::Record(record)),
+            Effect::Read(position) => Performed::Later(Work::Read(position)),
             Effect::Hedged => {
                 metrics::counter!("tvs_search_hedges_total").increment(1);
                 Performed::Noted
@@ -253,6 +260,7 @@ impl Entry {
                 Event::CaughtUp(self.freshness.catch_up(self.instant(until_us)).await.is_ok())
             }
             Work::Record(record) => Event::Recorded(self.proposer.record(record, self.instant(deadline_us)).await),
+            Work::Read(position) => Event::Read(self.chunks.record(position).await),
         }
     }
 

@@ -82,10 +82,10 @@ impl Peers {
                     let known = state.members().get(report.node);
                     known.is_some_and(|known| known.incarnation == report.incarnation)
                 });
-                if announced {
-                    self.planner.report(report);
+                match announced && self.planner.report(report) {
+                    true => peer::Response::Done,
+                    false => peer::Response::TellAll,
                 }
-                peer::Response::Done
             }
             peer::Request::Search(search) => peer::Response::Found(self.searches.search(search).await?),
             peer::Request::Build(order) => peer::Response::Built(self.orders.here(order).await?),

@@ -9,7 +9,7 @@ use cluster_config::ids::{ContentHash, NodeId};
 use cluster_config::wire::{Fix, Refusal, RefusalCode, peer};
 use coordinator::{Chunks, Coordinator, chunks};
 use coordinator_core::Record;
-use coordinator_core::ledger::Line;
+use coordinator_core::ledger::{CHUNK_RECORDS, Line, Place};
 use node_link::Lane;
 
 use crate::peers::links::Links;
@@ -58,6 +58,28 @@ impl ChunkFiles {
         self.fetch(chunk, line.hash).await?;
         let records = self.on_disk(move |chunks| chunks.records(chunk, &line)).await?;
         records.ok_or_else(|| self.missing(chunk))
+    }
+
+    /// The record at a position of the ledger, from a file where it is in one.
+    ///
+    /// # Errors
+    /// As [`ChunkFiles::records`], and `not found` where there is none, or none any more.
+    pub async fn record(&self, position: u64) -> Result<Record, Refusal> {
+        let absent = || {
+            let place = format!("record {position} of the ledger");
+            Refusal::new(RefusalCode::NotFound, place, "it is not there, or not any more", "see `tvs ledger export`")
+        };
+        let sealed = self.coordinator.with_state(|state| match state.ledger().place(position) {
+            Some(Place::Here(record)) => Ok(Err(record.clone())),
+            Some(Place::Sealed(chunk, line)) if !line.is_removed => Ok(Ok((chunk, line))),
+            Some(Place::Sealed(..)) | None => Err(absent()),
+        });
+        let (chunk, line) = match sealed? {
+            Ok(sealed) => sealed,
+            Err(record) => return Ok(record),
+        };
+        let records = self.records(chunk, line).await?;
+        records.into_iter().nth(position as usize % CHUNK_RECORDS).ok_or_else(absent)
     }
 
     /// Looks again and again, for as long as the node runs. Each look reads one file from end to end besides, so that

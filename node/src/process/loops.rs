@@ -1,7 +1,7 @@
 //! What a node does again and again for as long as it runs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix::Recipient;
@@ -10,11 +10,12 @@ use cluster_config::canary::{Canary, planted};
 use cluster_config::ids::Incarnation;
 use cluster_config::limits::REPORT_INTERVAL_MS;
 use cluster_config::member::Trouble;
-use cluster_config::wire::peer::{self, Report};
-use coordinator::{Coordinator, Planner};
+use cluster_config::wire::peer::{self, Held};
+use coordinator::{Coordinator, Leadership, Planner};
 use node_core::reconcile::RECONCILE_INTERVAL;
+use node_core::reporting::{LOOKS_A_REPORT, Reporting};
 use node_link::{Connections, Lane, RevokedSet};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::clock;
 use crate::gallery::content::Contents;
@@ -75,26 +76,49 @@ pub async fn report(
         return;
     }
     let (me, interval) = (coordinator.node_id(), Duration::from_millis(REPORT_INTERVAL_MS));
+    let (leadership, forgotten) = (coordinator.leadership(), Arc::new(Notify::new()));
+    let reporting = Arc::new(Mutex::new(Reporting::new(LOOKS_A_REPORT)));
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
-        ticks.tick().await;
-        assert!(!planted(Canary::LoopPanics), "a panic was planted here");
-        let (troubles, open) = (troubles.borrow().clone(), open.load(Ordering::Relaxed));
-        let report =
-            Report { node: me, incarnation, shards: directory.versions(), troubles, open, clock: clock::now() };
-        match coordinator.leader() {
-            Some(leader) if leader == me => planner.report(report),
-            Some(leader) => {
-                let links = links.clone();
-                tokio::spawn(async move {
-                    // A lost report is made up for by the next.
-                    let _ = links.ask(leader, Lane::Raft, &peer::Request::Report(report), 8 * interval).await;
-                });
-            }
-            None => {}
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = forgotten.notified() => {}
         }
+        assert!(!planted(Canary::LoopPanics), "a panic was planted here");
+        let Leadership { term, leader, .. } = *leadership.borrow();
+        let Some(leader) = leader else { continue };
+        let led = (leader, term);
+        let held = Held { shards: directory.versions(), troubles: troubles.borrow().clone() };
+        let open = open.load(Ordering::Relaxed);
+        let report = lock(&reporting).look(led, (me, incarnation), held, open, clock::now());
+        let Some(report) = report else { continue };
+        let (revision, is_brief) = (report.revision, report.held.is_none());
+        if leader == me {
+            let knows = planner.report(report);
+            lock(&reporting).answered(led, revision, knows);
+            continue;
+        }
+        let (links, reporting, forgotten) = (links.clone(), reporting.clone(), forgotten.clone());
+        tokio::spawn(async move {
+            // A lost report is made up for by the next.
+            match links.ask(leader, Lane::Raft, &peer::Request::Report(report), 8 * interval).await {
+                Ok(peer::Response::Done) => lock(&reporting).answered(led, revision, true),
+                Ok(peer::Response::TellAll) => {
+                    lock(&reporting).answered(led, revision, false);
+                    if is_brief {
+                        forgotten.notify_one();
+                    }
+                }
+                _ => {}
+            }
+        });
     }
+}
+
+fn lock(reporting: &Mutex<Reporting>) -> MutexGuard<'_, Reporting> {
+    // Nothing that holds the lock can panic half-way through a change.
+    reporting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a connection ends whose certificate is revoked.

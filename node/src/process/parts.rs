@@ -135,6 +135,7 @@ impl Parts {
             searches.clone(),
             proposer.clone(),
             freshness.clone(),
+            chunks.clone(),
             (cluster.model, cluster.template_dims),
         );
         let peers = Peers {

@@ -85,8 +85,8 @@ pub fn forged(victim: NodeId, shard: ShardId) -> Vec<(String, Request)> {
     let report = peer::Report {
         node: victim,
         incarnation: Incarnation(u64::MAX),
-        shards: Vec::new(),
-        troubles: Vec::new(),
+        revision: 1,
+        held: Some(peer::Held::default()),
         open: 0,
         clock: UnixMs(0),
     };

@@ -176,6 +176,11 @@ impl World {
             },
             Effect::CatchUp { until_us } => Performed::Later(Work::CatchUp { until_us }),
             Effect::Record(record) => Performed::Later(Work::Record(record)),
+            Effect::Read(position) => {
+                // Nothing is sealed in the world: a run makes fewer records than a chunk has.
+                let found = node.state(|state| state.ledger().get(position).cloned())?;
+                Performed::Now(Event::Read(found.ok_or_else(|| gone(node))))
+            }
             Effect::Hedged => {
                 self.count("search hedged");
                 Performed::Noted

@@ -223,11 +223,11 @@ impl Judge {
     fn recorded(&mut self, state: &State) {
         for position in self.records..state.ledger().len() {
             let Some(record) = state.ledger().get(position) else { continue };
-            let open = state.is_open(record.journey);
+            let open = state.takes(record.gallery);
             assert!(open, "P1: encounter {} is recorded, and its journey is closed", record.encounter);
             self.requests.insert(record.encounter, record.request);
             self.look("P4: nothing is recorded below the committed version");
-            let committed = state.fence(GalleryId::passengers(record.journey));
+            let committed = state.fence(record.gallery);
             assert!(!record.fence.is_behind(committed), "P4: {record:?} is recorded, and {committed:?} is committed");
             if record.directive == Directive::Proceed {
                 self.people.boarded(record);

@@ -24,6 +24,7 @@ use node_core::freshness::Freshness;
 use node_core::hedge::Hedge;
 use node_core::keeper::{self, Keeper};
 use node_core::reconcile::RECONCILE_INTERVAL;
+use node_core::reporting::Reporting;
 use node_core::turns::{Ticket, Turns};
 
 use super::batcher::{Batcher, Lane};
@@ -119,6 +120,8 @@ pub struct Process {
     pub to_leader: Batcher,
     /// When it plans, where it leads.
     pub planning: Planning,
+    /// What it has told the leader of itself.
+    pub reporting: Reporting,
     /// When it reconciled last.
     pub reconciled_us: u64,
     ticks: u64,
@@ -229,6 +232,8 @@ impl World {
             to_log: Batcher::default(),
             to_leader: Batcher::default(),
             planning: Planning::default(),
+            // Each tick of the world is one at which a report is due.
+            reporting: Reporting::new(1),
             reconciled_us: 0,
             ticks: 0,
             gated: VecDeque::new(),

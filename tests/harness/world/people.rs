@@ -79,13 +79,13 @@ impl People {
 
     /// Somebody has boarded, in scope or out of it: nobody does so twice (P1).
     pub fn boarded(&mut self, record: &Record) {
-        let by_mark = record.mark.and_then(|mark| self.marks.get(&(record.journey, mark)).copied());
+        let Some(journey) = record.gallery.journey() else { return };
+        let by_mark = record.mark.and_then(|mark| self.marks.get(&(journey, mark)).copied());
         let guest = by_mark.unwrap_or_else(|| panic!("P1: {record:?} is a boarding of nobody"));
-        let by_subject = record.subject.map_or(Some(guest), |subject| self.of(record.journey, subject));
+        let by_subject = record.subject.map_or(Some(guest), |subject| self.of(journey, subject));
         assert_eq!(by_subject, Some(guest), "P1: {record:?} is a boarding of two people");
-        let before = self.crossed.insert((record.journey, guest), record.encounter);
+        let before = self.crossed.insert((journey, guest), record.encounter);
         let again = before.filter(|before| *before != record.encounter);
-        let journey = record.journey;
         assert!(again.is_none(), "P1: guest {guest} of {journey} crossed twice: {again:?} and {}", record.encounter);
     }
 

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
 use cluster_config::ids::{GalleryVersion, NodeId, UnixMs};
-use cluster_config::wire::peer::{self, Report};
+use cluster_config::wire::peer::{self, Held, Report};
 use coordinator_core::Outcome;
-use coordinator_core::placement::{Group, Inventory, Round};
+use coordinator_core::placement::{Group, Heard, Inventory, Round};
 use node_core::keeper::{Effect, Event};
 use node_core::shard::Message;
 
@@ -20,26 +20,31 @@ use super::node::Node;
 impl World {
     /// Tells the leader which shards run here, and at which versions.
     pub fn report(self: &Rc<Self>, node: &Node) {
+        let leader = node.leader();
         let report = node.with(|process| {
+            let leader = leader?;
+            let led = (leader, process.raft.term());
             let shards = process.running.iter().map(|(shard, running)| (*shard, running.version())).collect();
-            Report {
-                node: node.id,
-                incarnation: process.incarnation,
-                shards,
-                troubles: Vec::new(),
-                open: 0,
-                clock: UnixMs(0),
-            }
+            let (me, held) = ((node.id, process.incarnation), Held { shards, troubles: Vec::new() });
+            Some((leader, process.reporting.look(led, me, held, 0, UnixMs(0))?))
         });
-        match (node.leader(), report) {
-            (Some(leader), Some(report)) if leader == node.id => self.take_report(node, report),
-            (Some(leader), Some(report)) => self.send(Address::Node(node.id), leader, &peer::Request::Report(report)),
-            _ => {}
+        match report.flatten() {
+            Some((leader, report)) if leader == node.id => self.take_report(node, report),
+            Some((leader, report)) => self.send(Address::Node(node.id), leader, &peer::Request::Report(report)),
+            None => {}
         }
     }
+
+    /// Takes a report. Its answer takes no time here: a later one would only have the report said once more.
     pub fn take_report(self: &Rc<Self>, node: &Node, report: Report) {
-        if node.with(|process| process.planning.report(self.now_us() / 1_000, report)) == Some(true) {
-            self.plan(node);
+        let (from, revision) = (report.node, report.revision);
+        let Some(heard) = node.with(|process| process.planning.report(self.now_us() / 1_000, report)) else { return };
+        let knows = heard != Heard::Unknown;
+        self.node(from).with(|process| process.reporting.answered((node.id, process.raft.term()), revision, knows));
+        match heard {
+            Heard::News => self.plan(node),
+            Heard::Again => {}
+            Heard::Unknown => self.report(self.node(from)),
         }
     }
     /// The planner's loop (`coordinator/src/planner.rs`), looked at whenever something has happened.

@@ -9,7 +9,7 @@ use cluster_config::wire::RefusalCode;
 
 use super::command::Command;
 use super::record::{Record, RecordOutcome};
-use super::state::Line;
+use super::state::{Line, Place};
 use crate::outcome::Outcome;
 use crate::state::State;
 
@@ -20,6 +20,7 @@ pub(crate) fn apply(state: &mut State, command: &Command, canaries: Canaries) ->
         Command::Record(records) => Outcome::Recorded(records.iter().map(|new| record(state, new, canaries)).collect()),
         Command::Seal { chunk, hash, version } => seal(state, *chunk, *hash, *version),
         Command::Expire(chunk) => expire(state, *chunk),
+        Command::Settle(gallery) => settle(state, *gallery),
         #[cfg(feature = "next")]
         Command::Amend(amendment) if state.ledger.amend(amendment) => Outcome::Done,
         #[cfg(feature = "next")]
@@ -37,9 +38,8 @@ fn seal(state: &mut State, chunk: u64, hash: ContentHash, version: Version) -> O
     if state.ledger.line(chunk).is_some_and(|line| line.hash == hash) {
         return Outcome::Done;
     }
-    let settled = state.ledger.first_settled(chunk, |journey| state.is_settled(journey));
-    let Some((_, full)) = settled.filter(|(found, _)| *found == chunk) else {
-        let problem = "it is not full, it is sealed, or one of its records may still be asked for";
+    let Some(full) = state.ledger.full(chunk) else {
+        let problem = "it is not full, or it is sealed as another file";
         return Outcome::refused(RefusalCode::Conflict, place, problem, "seal another one");
     };
     let kept_ms = u64::from(state.policy.retention.ledger_days) * DAY_MS;
@@ -57,32 +57,37 @@ fn seal(state: &mut State, chunk: u64, hash: ContentHash, version: Version) -> O
 
 fn expire(state: &mut State, chunk: u64) -> Outcome {
     let now = state.clock.now();
-    if state.ledger.line(chunk).is_none_or(|line| now < line.keep_until) {
+    if state.ledger.is_traced(chunk) || state.ledger.line(chunk).is_none_or(|line| now < line.keep_until) {
         let place = format!("chunk {chunk} of the ledger");
-        let problem = "it is not sealed, or it is to be kept for longer";
+        let problem = "it is not sealed, it is to be kept for longer, or one of its records may still be asked for";
         return Outcome::refused(RefusalCode::Conflict, place, problem, "wait until its time is over");
     }
     state.ledger.expire(chunk);
     Outcome::Done
 }
 
-fn record(state: &mut State, new: &Record, canaries: Canaries) -> RecordOutcome {
-    let known = state.ledger.find(new.encounter).filter(|_| !canaries.has(Canary::ApplyTwice));
-    if let Some(stored) = known {
-        return match stored.answers(new.request, canaries) {
-            true => RecordOutcome::Stored(stored.clone()),
-            false => RecordOutcome::OtherRequest,
-        };
+fn settle(state: &mut State, gallery: GalleryId) -> Outcome {
+    if state.settled_until(gallery).is_some_and(|until| state.ledger.settle(gallery, until)) {
+        return Outcome::Done;
     }
-    if !state.is_open(new.journey) && !canaries.has(Canary::RecordAfterClose) {
+    let problem = "none of its records is in a file, or they may still be asked for";
+    Outcome::refused(RefusalCode::Conflict, format!("gallery {gallery}"), problem, "wait until its time is over")
+}
+
+fn record(state: &mut State, new: &Record, canaries: Canaries) -> RecordOutcome {
+    if let Some(known) = known(state, new, canaries) {
+        return known;
+    }
+    if !state.takes(new.gallery) && !canaries.has(Canary::RecordAfterClose) {
         return RecordOutcome::NotOpen;
     }
-    let is_behind = new.fence.is_behind(state.fence(GalleryId::passengers(new.journey)));
+    let is_behind = new.fence.is_behind(state.fence(new.gallery));
     if is_behind && !canaries.has(Canary::OldVersionRecorded) {
         return RecordOutcome::Behind;
     }
     let mut stored = new.clone();
-    let again = state.ledger.has_boarded(stored.journey, stored.subject, stored.mark);
+    let journey = stored.gallery.journey();
+    let again = journey.is_some_and(|id| state.ledger.has_boarded(id, stored.subject, stored.mark));
     if stored.directive == Directive::Proceed && again && !canaries.has(Canary::SecondCrossing) {
         stored.directive = Directive::Wait;
         stored.reason = Reason::AlreadyBoarded;
@@ -90,6 +95,20 @@ fn record(state: &mut State, new: &Record, canaries: Canaries) -> RecordOutcome 
         stored.mark = None;
         stored.manifest_ordinal = None;
     }
-    state.ledger.push(stored.clone());
+    state.ledger.push(stored.clone(), state.clock.now());
     RecordOutcome::Stored(stored)
+}
+
+/// What is known of a record's encounter (P12).
+fn known(state: &State, new: &Record, canaries: Canaries) -> Option<RecordOutcome> {
+    if canaries.has(Canary::ApplyTwice) {
+        return None;
+    }
+    let position = state.ledger.position(new.encounter)?;
+    match state.ledger.place(position)? {
+        Place::Here(stored) if stored.answers(new.request, canaries) => Some(RecordOutcome::Stored(stored.clone())),
+        Place::Here(_) => Some(RecordOutcome::OtherRequest),
+        Place::Sealed(..) if canaries.has(Canary::SealedForgotten) => None,
+        Place::Sealed(..) => Some(RecordOutcome::Sealed(position)),
+    }
 }

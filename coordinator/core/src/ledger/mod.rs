@@ -3,8 +3,11 @@
 mod apply;
 pub mod batching;
 mod command;
+mod index;
+mod names;
 mod record;
 mod state;
+mod traces;
 
 pub(crate) use apply::apply;
 pub use command::Command;

@@ -2,21 +2,23 @@
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::decision::{Directive, Reason};
-use cluster_config::gallery::Fence;
+use cluster_config::gallery::{Fence, GalleryId};
 use cluster_config::ids::{
     DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, NodeId, PersonMark, RequestDigest, SubjectId, UnixMs,
 };
 use cluster_config::wire::operator::LedgerRecord;
 use serde::{Deserialize, Serialize};
 
-/// One encounter. No name, document, image or template is in it; a person is known by the journey's random subject id.
+/// One encounter. No name, document, image or template is in it; a person is known by a random subject id of the
+/// journey.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The encounter; the key of idempotency.
     pub encounter: EncounterId,
     /// What was asked with it: only the same request is a retry (P12).
     pub request: RequestDigest,
-    pub journey: JourneyId,
+    /// Whose people were searched.
+    pub gallery: GalleryId,
     pub device: DeviceId,
     /// The node that the device asked. It vouches for the record, whichever node's entry of the log carries it.
     pub entry: NodeId,
@@ -55,7 +57,7 @@ impl Record {
         Self {
             encounter,
             request: RequestDigest::default(),
-            journey,
+            gallery: GalleryId::passengers(journey),
             device,
             entry: NodeId::default(),
             at,
@@ -82,7 +84,8 @@ impl Record {
         LedgerRecord {
             position,
             encounter: self.encounter,
-            journey: self.journey,
+            journey: self.gallery.journey(),
+            standing: self.gallery.standing(),
             device: self.device,
             entry: self.entry,
             at: self.at,
@@ -101,15 +104,17 @@ impl Record {
 
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are stored, and none lives for long")]
 pub enum RecordOutcome {
     /// In the ledger, now or since an earlier try: this is what it says. It may differ from what was handed in where
     /// the person has boarded before.
     Stored(Record),
-    /// Not recorded: the journey is unknown or closed.
+    /// Not recorded: the journey or the gallery is unknown or closed.
     NotOpen,
     /// Not recorded: the ledger has another request under this encounter's id.
     OtherRequest,
     /// Not recorded: the gallery has a newer version or other owners than was searched under (P4).
     Behind,
+    /// In the ledger since an earlier try, or another request under this encounter's id: its record is in a file, at
+    /// this position of the ledger.
+    Sealed(u64),
 }

@@ -6,7 +6,7 @@ use cluster_config::gallery::ShardId;
 use cluster_config::ids::{GalleryVersion, Incarnation, NodeId, UnixMs};
 use cluster_config::limits::{NODE_LOST_AFTER_MS, REPLACE_AFTER_MS};
 use cluster_config::member::Trouble;
-use cluster_config::wire::peer::Report;
+use cluster_config::wire::peer::{Held, Report};
 
 /// The reports of all nodes, as this leader received them.
 ///
@@ -23,6 +23,7 @@ pub struct Inventory {
 struct Seen {
     at_ms: u64,
     incarnation: Incarnation,
+    revision: u64,
     shards: BTreeMap<ShardId, GalleryVersion>,
     troubles: Vec<Trouble>,
     open: u32,
@@ -35,14 +36,31 @@ impl Inventory {
         self.now_ms = self.now_ms.max(now_ms);
     }
 
-    /// Takes a report. One of an earlier incarnation is ignored.
-    pub fn take(&mut self, report: Report) {
-        let older = self.nodes.get(&report.node).is_some_and(|seen| seen.incarnation > report.incarnation);
-        if !older {
-            let Report { node, incarnation, shards, troubles, open, clock } = report;
-            let shards = shards.into_iter().collect();
-            self.nodes.insert(node, Seen { at_ms: self.now_ms, incarnation, shards, troubles, open, clock });
+    /// Takes a report. One of an earlier incarnation is ignored. False where it says that all is as before, and that is
+    /// not known here: nothing is taken of it then.
+    pub fn take(&mut self, report: Report) -> bool {
+        let Report { node, incarnation, revision, held, open, clock } = report;
+        let (at_ms, known) = (self.now_ms, self.nodes.get_mut(&node));
+        if known.as_ref().is_some_and(|seen| seen.incarnation > incarnation) {
+            return true;
         }
+        match (held, known) {
+            (Some(Held { shards, troubles }), _) => {
+                let shards = shards.into_iter().collect();
+                self.nodes.insert(node, Seen { at_ms, incarnation, revision, shards, troubles, open, clock });
+                true
+            }
+            (None, Some(seen)) if (seen.incarnation, seen.revision) == (incarnation, revision) => {
+                (seen.at_ms, seen.open, seen.clock) = (at_ms, open, clock);
+                true
+            }
+            (None, _) => false,
+        }
+    }
+
+    /// Whether the node has reported.
+    pub(super) fn has_heard(&self, node: NodeId) -> bool {
+        self.nodes.contains_key(&node)
     }
 
     /// Milliseconds since the node was last heard of, or since this inventory began.
@@ -102,8 +120,8 @@ mod tests {
         let report = |incarnation| Report {
             node: NodeId(1),
             incarnation: Incarnation(incarnation),
-            shards: Vec::new(),
-            troubles: Vec::new(),
+            revision: 1,
+            held: Some(Held::default()),
             open: 0,
             clock: UnixMs(0),
         };

@@ -17,4 +17,4 @@ pub use blueprint::{Blueprint, Placement};
 pub use command::{Change, Command};
 pub use inventory::Inventory;
 pub use plan::{MOVES_IN_FLIGHT_MAX, plan};
-pub use planning::{Group, PLAN_INTERVAL_MS_MAX, Planning, Round};
+pub use planning::{Group, Heard, PLAN_INTERVAL_MS_MAX, Planning, Round};

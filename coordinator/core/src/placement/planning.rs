@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use cluster_config::canary::Canaries;
 use cluster_config::cluster::Founding;
-use cluster_config::ids::{NodeId, UnixMs};
+use cluster_config::ids::{Incarnation, NodeId, UnixMs};
 use cluster_config::limits::MARK_ENTRIES;
 use cluster_config::member::Member;
-use cluster_config::wire::peer::Report;
+use cluster_config::wire::peer::{Held, Report};
 
 use super::check::{self, Violation};
 use super::command;
@@ -36,8 +36,8 @@ pub struct Planning {
     /// When it began to lead, or to run.
     began_ms: u64,
     inventory: Inventory,
-    /// The last report of each node, for telling news from repetition.
-    last: BTreeMap<NodeId, Report>,
+    /// What each node holds by the last report that said so, in whichever term: it tells news from repetition.
+    last: BTreeMap<NodeId, Told>,
     liveness: Liveness,
     /// Whether it is the first plan of a term, a report has brought news, or the state has changed since the last plan.
     is_due: bool,
@@ -45,19 +45,45 @@ pub struct Planning {
     in_round: bool,
 }
 
+/// What a node holds, by a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    /// The node's start, and how often what it holds had changed.
+    of: (Incarnation, u64),
+    held: Held,
+}
+
+/// What a report was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    News,
+    /// What was known.
+    Again,
+    /// It says that all is as before, and that is not known.
+    Unknown,
+}
+
 impl Planning {
-    /// Takes a node's report. Gives whether it is news.
-    pub fn report(&mut self, now_ms: u64, report: Report) -> bool {
+    /// Takes a node's report.
+    pub fn report(&mut self, now_ms: u64, mut report: Report) -> Heard {
         self.pass(now_ms);
-        // How many answers are open changes all the time, and nothing is placed by it.
-        let told = Report { open: 0, clock: UnixMs(0), ..report.clone() };
-        let news = self.last.get(&report.node) != Some(&told);
-        if news {
-            self.is_due = true;
-            self.last.insert(report.node, told);
+        let (node, of) = (report.node, (report.incarnation, report.revision));
+        let is_first = !self.inventory.has_heard(node);
+        let last = self.last.get(&node);
+        if report.held.is_none() && is_first {
+            // It was told in an earlier term, or a moment before this one began to lead.
+            report.held = last.filter(|last| last.of == of).map(|last| last.held.clone());
         }
-        self.inventory.take(report);
-        news
+        // How many answers are open changes all the time, and nothing is placed by it.
+        let is_news = |held: &Held| is_first || last.is_none_or(|last| last.of.0 != of.0 || last.held != *held);
+        let news = report.held.clone().filter(is_news);
+        if !self.inventory.take(report) {
+            return Heard::Unknown;
+        }
+        let Some(held) = news else { return Heard::Again };
+        self.is_due = true;
+        self.last.insert(node, Told { of, held });
+        Heard::News
     }
 
     /// What has been heard so far.
@@ -78,7 +104,10 @@ impl Planning {
             return;
         }
         *self = match term {
-            Some(_) => Self { term, began_ms: now_ms, is_due: true, in_round: self.in_round, ..Self::default() },
+            Some(_) => {
+                let (last, in_round) = (std::mem::take(&mut self.last), self.in_round);
+                Self { term, began_ms: now_ms, is_due: true, in_round, last, ..Self::default() }
+            }
             None => Self { term, ..std::mem::take(self) },
         };
     }
@@ -210,8 +239,8 @@ mod tests {
         Report {
             node: NodeId(node),
             incarnation: Incarnation(incarnation),
-            shards: Vec::new(),
-            troubles: Vec::new(),
+            revision: 1,
+            held: Some(Held::default()),
             open: 0,
             clock: UnixMs(0),
         }
@@ -240,9 +269,9 @@ mod tests {
         planning.leads(100, Some(1));
         assert!(plans(&mut planning, 100));
         assert!(!plans(&mut planning, 150));
-        assert!(planning.report(200, report(1, 1)));
+        assert_eq!(planning.report(200, report(1, 1)), Heard::News);
         assert!(plans(&mut planning, 200), "news");
-        assert!(!planning.report(250, report(1, 1)));
+        assert_eq!(planning.report(250, report(1, 1)), Heard::Again);
         assert!(!plans(&mut planning, 250), "the same again");
         planning.changed();
         assert!(plans(&mut planning, 300), "a change");
@@ -253,6 +282,24 @@ mod tests {
         assert!(!plans(&mut planning, 1_400), "it leads on");
         planning.leads(1_500, Some(2));
         assert!(plans(&mut planning, 1_500), "a new term");
+    }
+
+    /// F37: what was told in one term is known in the next, and nobody is placed around for want of a report.
+    #[test]
+    fn a_report_that_all_is_as_before_is_understood_where_what_was_before_is_known() {
+        let brief = |revision| Report { revision, held: None, ..report(1, 7) };
+        let mut planning = Planning::default();
+        planning.leads(0, Some(1));
+        assert_eq!(planning.report(10, brief(1)), Heard::Unknown);
+        assert!(!planning.inventory(10).is_alive(NodeId(1)));
+        assert_eq!(planning.report(20, report(1, 7)), Heard::News);
+        assert_eq!(planning.report(30, brief(1)), Heard::Again);
+        planning.leads(40, Some(2));
+        assert!(!planning.inventory(40).is_alive(NodeId(1)), "it has to be heard again");
+        assert_eq!(planning.report(50, brief(2)), Heard::Unknown);
+        assert_eq!(planning.report(60, brief(1)), Heard::News);
+        assert!(planning.inventory(60).is_alive(NodeId(1)));
+        assert_eq!(planning.report(70, brief(1)), Heard::Again);
     }
 
     #[test]

@@ -13,12 +13,13 @@ use cluster_config::wire::gate::{Answer, Capture, Sample};
 use cluster_config::wire::peer::ShardSearch;
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::placement::Placement;
-use coordinator_core::{RecordOutcome, State};
+use coordinator_core::{Record, RecordOutcome, State};
 
 use super::part::{Part, Terms};
 use super::step::{Effect, Event, Look, Moment, Seen};
 use super::{Missing, Next, Presented, Purpose, Question, Route, Unrecorded};
-use super::{after_record, after_search, cut_off, known_before, not_built, not_open, question, verdict};
+use super::{after_record, after_search, as_before, in_file_before, known_before};
+use super::{cut_off, not_built, not_open, question, verdict};
 use crate::decide::Verdict;
 use crate::reach::Reach;
 use crate::search::{Merged, merge};
@@ -115,12 +116,13 @@ impl Machine {
     pub fn look(&self, look: Look, state: &State) -> Seen {
         let (capture, canaries) = (&self.capture, self.terms.canaries);
         match look {
-            Look::Answered => Seen::Answered(match self.purpose {
-                Purpose::Board(Presented { request, .. }) => {
-                    known_before(state, capture, request, self.terms.me, canaries)
+            Look::Answered => match (self.purpose, in_file_before(state, capture)) {
+                (Purpose::Board(_), Some(position)) => Seen::InFile(position),
+                (Purpose::Board(Presented { request, .. }), None) => {
+                    Seen::Answered(known_before(state, capture, request, self.terms.me, canaries))
                 }
-                Purpose::Identify => None,
-            }),
+                (Purpose::Identify, _) => Seen::Answered(None),
+            },
             Look::Question => Seen::Question(question(state, capture.journey, self.reach, canaries)),
             Look::Placement { part } => {
                 let shard = self.search(part).map(|search| search.shard);
@@ -140,6 +142,7 @@ impl Machine {
         match event {
             Event::Began => self.begin(now, out),
             Event::Looked(Seen::Answered(answered)) => self.looked_back(answered, out),
+            Event::Looked(Seen::InFile(position)) => out.push_back(Effect::Read(position)),
             Event::Looked(Seen::Question(question)) => self.asked(now, question, out),
             Event::Looked(Seen::Placement { part, placement }) => self.placed(part, placement, out),
             Event::Looked(Seen::Verdict(verdict)) => self.decided(now, verdict, out),
@@ -151,6 +154,7 @@ impl Machine {
             }
             Event::CaughtUp(caught_up) => self.caught_up(now, caught_up, out),
             Event::Recorded(outcome) => self.recorded(outcome, out),
+            Event::Read(stored) => self.read(stored, out),
             Event::TimeCame => self.time_came(now, out),
         }
     }
@@ -173,6 +177,24 @@ impl Machine {
             (Stage::LookingBack, None) => out.push_back(Effect::Look(Look::Question)),
             (Stage::LookingAgain(refusal), None) => self.answer(Err(refusal), out),
             (other, _) => self.stage = other,
+        }
+    }
+
+    /// A record was read that is in a file: of this very request, or of another one under the encounter's id (P12).
+    fn read(&mut self, stored: Result<Record, Refusal>, out: &mut VecDeque<Effect>) {
+        let Purpose::Board(Presented { request, .. }) = self.purpose else { return };
+        let Terms { me, canaries, .. } = self.terms;
+        let answered = stored.and_then(|stored| {
+            let answer = as_before(&stored, &self.capture, request, me, canaries)?;
+            Ok((stored, answer))
+        });
+        match (&self.stage, answered) {
+            (Stage::LookingBack | Stage::LookingAgain(_), answered) => {
+                self.answer(answered.map(|(_, answer)| answer), out);
+            }
+            (Stage::Recording(..), Ok((stored, _))) => self.recorded(Ok(RecordOutcome::Stored(stored)), out),
+            (Stage::Recording(..), Err(refusal)) => self.answer(Err(refusal), out),
+            _ => {}
         }
     }
 
@@ -314,6 +336,7 @@ impl Machine {
                 self.stage = Stage::Asking;
                 out.push_back(Effect::Look(Look::Question));
             }
+            Ok(Err(Unrecorded::InFile(position))) => out.push_back(Effect::Read(position)),
             // That this node was taken out is nothing that a gate could mend: another node answers it.
             Err(refusal) if refusal.code == RefusalCode::NotMember => {
                 self.end(

@@ -48,6 +48,8 @@ pub enum Event {
     CaughtUp(bool),
     /// To [`Effect::Record`].
     Recorded(Result<RecordOutcome, Refusal>),
+    /// To [`Effect::Read`]: the record at that position, or why it cannot be read now.
+    Read(Result<Record, Refusal>),
     /// The time that the machine wanted to be woken at has come.
     TimeCame,
 }
@@ -83,6 +85,8 @@ pub enum Look {
 pub enum Seen {
     /// To [`Look::Answered`].
     Answered(Option<Result<Answer, Refusal>>),
+    /// To [`Look::Answered`], where the record of the encounter is in a file, at this position of the ledger.
+    InFile(u64),
     /// To [`Look::Question`].
     Question(Result<Question, Missing>),
     /// To [`Look::Placement`]; absent where the part is nowhere any more.
@@ -120,6 +124,8 @@ pub enum Effect {
     },
     /// Add this to the ledger by the deadline; step once that is known.
     Record(Record),
+    /// Read the record at this position of the ledger, which is in a file; step once that is done.
+    Read(u64),
     /// Tell the gate; this is the end.
     Answer(Result<Answer, Refusal>),
 }

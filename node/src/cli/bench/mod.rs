@@ -1,6 +1,7 @@
 //! `tvs bench`: how fast a healthy cluster and the matcher are, next to what their parts can do at best in the same
 //! run.
 
+mod age;
 mod commit;
 mod echo;
 mod gate;
@@ -20,6 +21,10 @@ pub enum Command {
     /// Boardings with their ledger commit, next to a bare append with fdatasync on the same disk
     #[command(after_help = "Example: tvs bench commit --nodes 3 --in-flight 1,32,256 --json")]
     Commit(commit::Arguments),
+    /// A cluster with a long ledger, next to an empty one: memory, snapshots, starts, boardings; exits 1 where it
+    /// misses a goal
+    #[command(after_help = "Example: tvs bench age --encounters 1000000 --json")]
+    Age(age::Arguments),
     /// The matcher, next to this machine's measured multiply-adds and memory
     #[command(after_help = "Example: tvs bench match --only \"10000 x\" --json")]
     Match(matching::Arguments),
@@ -32,6 +37,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Commit(arguments) => commit::run(&arguments),
+        Command::Age(arguments) => age::run(&arguments),
         Command::Match(arguments) => matching::run(&arguments),
         Command::Echo(arguments) => echo::run(&arguments),
     }

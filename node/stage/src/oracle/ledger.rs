@@ -54,8 +54,8 @@ pub fn compare(history: &History, ledger: &[LedgerRecord]) -> Comparison {
         let tries: Vec<&&Entry> = of_encounter(&asked, *encounter).collect();
         if tries.is_empty() {
             violations.push(format!("encounter {encounter} is in the ledger, and nobody asked for it"));
-        } else if tries.iter().all(|entry| entry.journey != record.journey) {
-            violations.push(format!("encounter {encounter} is recorded under {}", record.journey));
+        } else if tries.iter().all(|entry| Some(entry.journey) != record.journey) {
+            violations.push(format!("encounter {encounter} is recorded under {:?}", record.journey));
         } else if tries.iter().all(|entry| matches!(entry.outcome, Outcome::Refused(_))) {
             violations.push(format!("encounter {encounter} was refused, and is recorded"));
         } else if tries.iter().filter(|entry| entry.outcome.answer().is_some()).count() > 1 {
@@ -117,8 +117,8 @@ fn differs(entry: &Entry, record: Option<&LedgerRecord>) -> Option<String> {
     let Some(record) = record else {
         return Some(format!("encounter {encounter} was answered as committed, and is not in the ledger"));
     };
-    if record.journey != entry.journey {
-        return Some(format!("encounter {encounter} was answered by a record of {}", record.journey));
+    if record.journey != Some(entry.journey) {
+        return Some(format!("encounter {encounter} was answered by a record of {:?}", record.journey));
     }
     if (record.directive, record.reason) != (answer.directive, answer.reason) {
         return Some(format!("encounter {encounter} is recorded as {:?}/{:?}", record.directive, record.reason));
@@ -247,7 +247,8 @@ mod tests {
         LedgerRecord {
             position: 0,
             encounter: encounter(number),
-            journey: journey(),
+            journey: Some(journey()),
+            standing: None,
             device: "GATE-1".parse().expect("a device"),
             entry: NodeId(1),
             at: UnixMs(0),

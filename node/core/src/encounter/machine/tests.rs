@@ -2,7 +2,7 @@
 
 use cluster_config::decision::Candidate;
 use cluster_config::decision::{Directive, Reason, Recording};
-use cluster_config::gallery::ShardId;
+use cluster_config::gallery::{GalleryId, ShardId};
 use cluster_config::ids::{
     DeviceId, EncounterId, Epoch, GalleryVersion, JourneyId, PersonMark, RequestDigest, SubjectId, UnixMs,
 };
@@ -382,6 +382,39 @@ fn a_boarding_whose_journey_was_closed_meanwhile_is_answered_as_before_if_it_was
     assert_eq!(driven.effects(), [Effect::Answer(Ok(before))]);
 }
 
+/// P12: what the ledger says stands in a file by then.
+#[test]
+fn a_retry_of_a_record_that_is_in_a_file_is_answered_from_it_and_another_request_is_a_conflict() {
+    let (_, record) = recording();
+    let other = Record { request: RequestDigest([4; 16]), ..record.clone() };
+    for is_closed in [false, true] {
+        for (stored, code) in [(&record, None), (&other, Some(RefusalCode::Conflict))] {
+            let mut driven = match is_closed {
+                false => recording().0,
+                true => Driven::new(Purpose::Board(presented()), Canaries::default()),
+            };
+            driven.effects();
+            driven.step(match is_closed {
+                false => Event::Recorded(Ok(RecordOutcome::Sealed(9))),
+                true => Event::Looked(Seen::InFile(9)),
+            });
+            assert_eq!(driven.effects(), [Effect::Read(9)]);
+            driven.step(Event::Read(Ok(stored.clone())));
+            let Some(Effect::Answer(answer)) = driven.effects().pop() else { panic!("it is answered") };
+            assert_eq!(answer.as_ref().err().map(|refusal| refusal.code), code);
+            let is_committed = |answer: Answer| (answer.directive, answer.recording);
+            let wanted = (record.directive, Recording::Committed);
+            assert!(answer.is_err() || answer.is_ok_and(|answer| is_committed(answer) == wanted));
+        }
+    }
+    let mut unread = recording().0;
+    unread.step(Event::Recorded(Ok(RecordOutcome::Sealed(9))));
+    unread.effects();
+    let lost = Refusal::new(RefusalCode::Unavailable, "chunk 0", "its file is not here", "ask again");
+    unread.step(Event::Read(Err(lost)));
+    assert!(unread.refusal().code.retryable(), "another node may have it");
+}
+
 /// P12, on every way to an answer: while the journey is open, once it is closed, and where the record comes first to
 /// the ledger's leader.
 #[test]
@@ -400,7 +433,7 @@ fn who_repeats_an_encounters_id_with_anything_else_gets_no_answer_of_it() {
     let (_, record) = recording();
     let placed = placement(1, &[]);
     let mut state = fixture::state(&placed, 1);
-    let record = Record { journey: capture.journey, ..record };
+    let record = Record { gallery: GalleryId::passengers(capture.journey), ..record };
     // Of somebody out of scope no subject is stored: nothing but the digest tells whose boarding it was.
     let record = Record { subject: None, manifest_ordinal: None, ..record };
     fixture::apply(&mut state, coordinator_core::Command::record(vec![record]));
