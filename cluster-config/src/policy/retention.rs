@@ -25,10 +25,10 @@ pub struct Retention {
     /// Minutes after its scheduled departure when a journey is closed that nobody has closed: far beyond any delay with
     /// which people still board.
     pub close_after_minutes: u32,
-    /// Minutes after the end of a journey when its records leave the replicated state for files: no gate repeats a
-    /// request so late.
+    /// Minutes after the end of a journey, or after a record of a standing gallery, until the replicated state forgets
+    /// who was there: no gate repeats a request so late.
     pub ledger_seal_after_minutes: u32,
-    /// Days for which records of the ledger are kept once they have left the state.
+    /// Days for which records of the ledger are kept once they are in a file.
     pub ledger_days: u32,
 }
 

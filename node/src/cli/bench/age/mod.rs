@@ -66,6 +66,7 @@ async fn measure(arguments: &Arguments, show: &impl Show) -> Result<Report, Erro
     let shares = fill::fill(&aged, arguments.encounters, show).await?;
     show.step("waiting until the ledger has forgotten what has ended");
     let remembered = forgotten(&aged, shares.open).await?;
+    let filled = aged.status().await?.term;
     let fill_s = filling.elapsed().as_secs_f64();
     show.step("boarding in both clusters in turn");
     let (mut beside, mut with_age) = (Boardings::default(), Boardings::default());
@@ -102,7 +103,8 @@ async fn measure(arguments: &Arguments, show: &impl Show) -> Result<Report, Erro
         empty_memory_bytes: empty_bytes,
         restart_s: Seconds(restart_s),
         join_s: Seconds(join_s),
-        elections: aged.status().await?.term.saturating_sub(term),
+        elections: aged.status().await?.term.saturating_sub(filled),
+        elections_filling: filled.saturating_sub(term),
         fill_s: Seconds(fill_s),
         took_s: Seconds(begun.elapsed().as_secs_f64()),
         empty: beside.row(),

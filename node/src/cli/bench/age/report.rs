@@ -43,7 +43,9 @@ pub struct Report {
     /// From the start of the process until it answers a gate.
     pub restart_s: Seconds,
     pub join_s: Seconds,
+    /// Since the ledger is filled; and before, while it was filled as fast as this machine can.
     pub elections: u64,
+    pub elections_filling: u64,
     pub fill_s: Seconds,
     pub took_s: Seconds,
     /// Boardings in the empty cluster, in the aged one in turn with these, and while nodes come.
@@ -121,14 +123,15 @@ impl Report {
         }
         format!(
             "3 nodes, {} encounters: {} of open journeys, {} of standing galleries, {} of journeys that have ended, \
-             proposed to the leader in batches as an entry node hands them on, in {:.0} s; what has ended is settled \
-             at once\nstate: {} with {} encounters remembered, its snapshot made in {:.2} s; memory {}, of an empty \
-             node {}\n{}\n{}\nall of it took {:.0} s",
+             proposed to the leader in batches as an entry node hands them on, in {:.0} s with {} elections; what has \
+             ended is settled at once\nstate: {} with {} encounters remembered, its snapshot made in {:.2} s; memory \
+             {}, of an empty node {}\n{}\n{}\nall of it took {:.0} s",
             self.encounters,
             self.open,
             self.standing,
             self.ended,
             self.fill_s.0,
+            self.elections_filling,
             megabytes(self.state_bytes),
             self.remembered,
             self.snapshot_s.0,
@@ -165,6 +168,7 @@ mod tests {
             restart_s: Seconds(5.0),
             join_s: Seconds(30.0),
             elections: 0,
+            elections_filling: 3,
             fill_s: Seconds(1.0),
             took_s: Seconds(2.0),
             empty: row(1_000, 0),
