@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_config::actor::Actor;
 use cluster_config::canary::Canaries;
@@ -25,6 +26,9 @@ use crate::watchlist::{Watched, Watchlist};
 
 /// Askers that may wait to be taken up: with those that wait inside of the machine as many as a node searches at once.
 const INBOX_MAX: usize = SEARCHES_IN_FLIGHT_MAX - WAITING_MAX;
+
+/// How long what comes may wait to be taken up while as many batches are in flight as may be.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// One outcome for each record, in their order.
 type Outcomes<E> = Result<Vec<RecordOutcome>, E>;
@@ -80,14 +84,31 @@ where
     let mut asked = Vec::new();
     let mut effects = Vec::new();
     loop {
-        let event = tokio::select! {
-            count = inbox.recv_many(&mut asked, LEDGER_BATCH_RECORDS_MAX) => match count {
-                0 => return watched.asked_to_end(),
-                _ => Event::Asked(std::mem::take(&mut asked)),
-            },
-            Some((batch, outcomes)) = in_flight.next() => Event::Ended { batch, outcomes },
+        let ended = if machine.is_full() {
+            // What comes meanwhile can only wait, unless it is for another leader. So it is taken up when a batch ends,
+            // all at once, and every now and then.
+            let ended = tokio::time::timeout(LOOK_INTERVAL, in_flight.next()).await;
+            while asked.len() < LEDGER_BATCH_RECORDS_MAX
+                && let Ok(next) = inbox.try_recv()
+            {
+                asked.push(next);
+            }
+            ended.ok().flatten()
+        } else {
+            tokio::select! {
+                count = inbox.recv_many(&mut asked, LEDGER_BATCH_RECORDS_MAX) => match count {
+                    0 => return watched.asked_to_end(),
+                    _ => None,
+                },
+                Some(ended) = in_flight.next() => Some(ended),
+            }
         };
-        machine.step(event, |asker: &Asker<E>| !asker.is_closed(), &mut effects);
+        let asked = std::mem::take(&mut asked);
+        let asked = (!asked.is_empty()).then(|| Event::Asked(asked));
+        let ended = ended.map(|(batch, outcomes)| Event::Ended { batch, outcomes });
+        for event in asked.into_iter().chain(ended) {
+            machine.step(event, |asker: &Asker<E>| !asker.is_closed(), &mut effects);
+        }
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send(batch) => {
@@ -141,5 +162,46 @@ async fn append(raft: &Raft, entry: Entry, version: Version) -> Result<Vec<Recor
     match submit(raft, entry, version).await? {
         Outcome::Recorded(outcomes) => Ok(outcomes),
         other => Err(ProposeError::Fault(format!("records were answered with {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_config::ids::{EncounterId, UnixMs};
+
+    use super::*;
+
+    const DEAD: NodeId = NodeId(1);
+    const NEW: NodeId = NodeId(2);
+
+    fn record(encounter: u128) -> Vec<Record> {
+        let journey = "AA100-20261124-JFK".parse().expect("an id");
+        vec![Record::waiting(EncounterId(encounter), journey, "GATE-1".parse().expect("an id"), UnixMs(1))]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_leader_gets_its_records_while_a_dead_one_has_as_many_batches_as_may_be_in_flight() {
+        let watch = Watchlist::new(Arc::new(|_| ()));
+        let batcher =
+            Batcher::start(&Handle::current(), watch.watch("batcher"), |to, records: Vec<Record>| async move {
+                if to == DEAD {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, ()>(records.into_iter().map(RecordOutcome::Stored).collect())
+            });
+        let mut unanswered = FuturesUnordered::new();
+        for encounter in 0..100 {
+            unanswered.push(batcher.record(DEAD, record(encounter)));
+            // Each is asked for by itself, so that a batch holds no more than the others leave to it.
+            tokio::select! {
+                answered = unanswered.next() => panic!("the dead node has answered {answered:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        let answered = tokio::time::timeout(2 * LOOK_INTERVAL, batcher.record(NEW, record(100))).await;
+        assert_eq!(answered.expect("in time").map(|outcomes| outcomes.len()), Ok(1));
+        while let Some(answered) = unanswered.next().await {
+            assert_eq!(answered, Err(Error::Forgotten));
+        }
     }
 }

@@ -110,6 +110,11 @@ impl<A> Batching<A> {
         self.waiting_records
     }
 
+    /// True while as many batches are in flight as may be, so that what comes has to wait.
+    pub fn is_full(&self) -> bool {
+        self.in_flight.len() >= PROPOSALS_IN_FLIGHT_MAX
+    }
+
     /// Takes an event. `waits` says whether an asker still does: the records of one who has given up are left out,
     /// since they are asked for again.
     pub fn step<E: Clone>(&mut self, event: Event<A, E>, waits: impl Fn(&A) -> bool, effects: &mut Vec<Effect<A, E>>) {
@@ -117,7 +122,7 @@ impl<A> Batching<A> {
             Event::Asked(all) => all.into_iter().for_each(|asked| self.ask(asked, effects)),
             Event::Ended { batch, outcomes } => self.end(batch, outcomes, effects),
         }
-        while self.in_flight.len() < PROPOSALS_IN_FLIGHT_MAX && self.send(&waits, effects) {}
+        while !self.is_full() && self.send(&waits, effects) {}
     }
 
     fn ask<E: Clone>(&mut self, asked: Asked<A>, effects: &mut Vec<Effect<A, E>>) {
