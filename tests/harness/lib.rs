@@ -8,6 +8,7 @@
 pub mod binary;
 pub mod cables;
 pub mod chunks;
+pub mod copies;
 pub mod crash;
 mod dice;
 pub mod disk;

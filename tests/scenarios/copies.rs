@@ -2,21 +2,18 @@
 //! in one line, and takes part in nothing; the original works on.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use cluster_config::actor::Role;
 use cluster_config::decision::{Directive, Recording};
-use cluster_config::file::Configuration;
 use cluster_config::ids::NodeId;
 use cluster_config::member::Member;
 use cluster_config::wire::RefusalCode;
 use cluster_config::wire::operator::Request;
+use harness::copies::copy_folder;
 use harness::fault::Fault;
 use harness::invariants::p10_clear_refusals;
 use harness::level::wait_for;
-use harness::live::{Live, ends, free_address, tvs};
+use harness::live::{Live, tvs};
 use harness::target::{LEVEL_DEADLINE, Target};
 use harness::workload::Bank;
 use harness::{doubles, emptied};
@@ -24,34 +21,6 @@ use node_link::certificates::Validity;
 use node_stage::Error;
 
 const NODE: NodeId = NodeId(2);
-
-/// How long a process that is not the node may take to say so.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-fn copy_folder(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp is installed");
-    assert!(copied.success());
-}
-
-fn data_dir(live: &Live, node: NodeId) -> PathBuf {
-    live.cluster.node(node).expect("a node").data_dir.clone()
-}
-
-fn configuration(live: &Live, node: NodeId) -> Configuration {
-    Configuration::load(&live.cluster.node(node).expect("a node").config).expect("a configuration")
-}
-
-/// Waits until a node of the cluster has ended by itself because its operator has to act; its last line says this.
-async fn ends_in_place(live: &mut Live, node: NodeId, code: i32, words: &str) {
-    let ended = wait_for("the node ends", DEADLINE, async || {
-        live.cluster.ended(node).expect("a node").ok_or("it runs".to_owned())
-    })
-    .await;
-    let log = std::fs::read_to_string(&live.cluster.node(node).expect("a node").log).expect("a log");
-    assert_eq!(ended.code(), Some(code), "{log}");
-    p10_clear_refusals::check_text(words, log.trim_end().lines().next_back().unwrap_or_default(), words);
-    live.cluster.forget(node).expect("a node");
-}
 
 /// Boards people of the bank's first flight, starting with this one, until somebody has boarded for certain.
 async fn boards(live: &Live, bank: &Bank, at: NodeId, first: usize) -> usize {
@@ -73,25 +42,9 @@ async fn a_twin_ends_and_its_original_works_on() {
     live.submit(NodeId(1), &bank.flights[0].manifest).await.expect("submitted");
     live.replicated().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let ours = configuration(&live, NODE);
     for (number, elsewhere) in [true, false].into_iter().enumerate() {
-        let data = folder.path().join(format!("data-{number}"));
-        // Nothing moves while the folder is copied.
-        live.strike(Fault::Pause(NODE)).await;
-        let keys = data.with_extension("keys");
-        copy_folder(&ours.node.data_dir, &data);
-        copy_folder(&ours.node.key_dir(), &keys);
-        live.strike(Fault::Resume(NODE)).await;
-        let mut twin = ours.clone();
-        (twin.node.data_dir, twin.node.key_dir) = (data, Some(keys));
-        twin.node.listen = free_address();
-        // One that does not hide where it runs, and one that takes the original's place.
-        twin.node.advertise = Some(if elsewhere { "127.0.0.1:9".to_owned() } else { ours.node.listen.clone() });
-        let config = folder.path().join(format!("{number}.toml"));
-        std::fs::write(&config, toml::to_string(&twin).expect("encoded")).expect("written");
-        let output = ends(&config).await;
+        let output = live.twin(NODE, &folder.path().join(number.to_string()), elsewhere).await;
         let line = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-        live.journal.write(&line);
         assert_eq!(output.status.code(), Some(2), "{line}");
         let words = if elsewhere { "tvs cluster move --id 2" } else { "it runs already" };
         p10_clear_refusals::check_text("a twin", line.lines().next_back().unwrap_or_default(), words);
@@ -115,7 +68,7 @@ async fn a_restored_folder_is_refused_and_the_rest_boards_on() {
     live.submit(NodeId(1), &bank.flights[0].manifest).await.expect("submitted");
     live.replicated().await;
     let backups = tempfile::tempdir().expect("a folder");
-    let (data, [early, late]) = (data_dir(&live, NODE), ["early", "late"].map(|name| backups.path().join(name)));
+    let (data, [early, late]) = (live.data_dir(NODE), ["early", "late"].map(|name| backups.path().join(name)));
     live.strike(Fault::Stop(NODE)).await;
     copy_folder(&data, &early);
     live.strike(Fault::Start(NODE)).await;
@@ -135,7 +88,7 @@ async fn a_restored_folder_is_refused_and_the_rest_boards_on() {
     for backup in [&early, &late] {
         copy_folder(backup, &data);
         live.strike(Fault::Start(NODE)).await;
-        ends_in_place(&mut live, NODE, 2, "has gone back in time").await;
+        live.ends_by_itself(NODE, 2, "has gone back in time").await;
         std::fs::remove_dir_all(&data).expect("removed");
         guest = boards(&live, &bank, NodeId(1), guest).await + 1;
     }
@@ -156,11 +109,8 @@ async fn a_folder_that_lacks_what_was_acknowledged_a_moment_ago_is_refused() {
     let leader = live.leader().await;
     let follower = live.running().into_iter().find(|node| *node != leader).expect("a follower");
     let backup = tempfile::tempdir().expect("a folder");
-    let (data, copy) = (data_dir(&live, follower), backup.path().join("copy"));
-    // Nothing moves while the folder is copied.
-    live.strike(Fault::Pause(follower)).await;
-    copy_folder(&data, &copy);
-    live.strike(Fault::Resume(follower)).await;
+    let (data, copy) = (live.data_dir(follower), backup.path().join("copy"));
+    live.copy_running(follower, &copy).await;
     live.ready(3).await;
     boards(&live, &bank, leader, 0).await;
     live.same_ledger().await;
@@ -168,7 +118,7 @@ async fn a_folder_that_lacks_what_was_acknowledged_a_moment_ago_is_refused() {
     std::fs::remove_dir_all(&data).expect("removed");
     copy_folder(&copy, &data);
     live.strike(Fault::Start(follower)).await;
-    ends_in_place(&mut live, follower, 2, "it has acknowledged entry").await;
+    live.ends_by_itself(follower, 2, "it has acknowledged entry").await;
     boards(&live, &bank, leader, 20).await;
 }
 
@@ -180,16 +130,16 @@ async fn a_wiped_and_a_foreign_folder_are_refused_and_the_node_comes_back_under_
     let bank = Bank::new(harness::seed(), 1, 40);
     live.submit(NodeId(1), &bank.flights[0].manifest).await.expect("submitted");
     live.replicated().await;
-    let data = data_dir(&live, NODE);
+    let data = live.data_dir(NODE);
     live.strike(Fault::Kill(NODE)).await;
     std::fs::remove_dir_all(&data).expect("wiped");
     live.strike(Fault::Start(NODE)).await;
-    ends_in_place(&mut live, NODE, 2, "its data folder is empty").await;
+    live.ends_by_itself(NODE, 2, "its data folder is empty").await;
 
     std::fs::remove_dir_all(&data).expect("wiped");
-    copy_folder(&data_dir(&other, NODE), &data);
+    copy_folder(&other.data_dir(NODE), &data);
     live.strike(Fault::Start(NODE)).await;
-    ends_in_place(&mut live, NODE, 2, "belongs to cluster").await;
+    live.ends_by_itself(NODE, 2, "belongs to cluster").await;
     boards(&live, &bank, NodeId(1), 0).await;
 
     let new = NodeId(4);
@@ -221,14 +171,14 @@ async fn a_wiped_and_a_foreign_folder_are_refused_and_the_node_comes_back_under_
 async fn a_node_whose_folder_is_removed_or_replaced_ends_with_a_reason() {
     let mut live = Live::start("copies", 3).await;
     let [first, second] = [2, 3].map(NodeId);
-    std::fs::remove_dir_all(data_dir(&live, first)).expect("removed");
-    ends_in_place(&mut live, first, 1, "was removed under the running node").await;
+    std::fs::remove_dir_all(live.data_dir(first)).expect("removed");
+    live.ends_by_itself(first, 1, "was removed under the running node").await;
     live.ready(3).await;
-    let data = data_dir(&live, second);
+    let data = live.data_dir(second);
     let aside = data.with_file_name("aside");
     std::fs::rename(&data, &aside).expect("set aside");
     copy_folder(&aside, &data);
-    ends_in_place(&mut live, second, 1, "was replaced under the running node").await;
+    live.ends_by_itself(second, 1, "was replaced under the running node").await;
 }
 
 /// F34: where a member is reached is said in one place, and changed by one command.
@@ -249,7 +199,7 @@ async fn a_member_that_has_moved_is_refused_until_the_cluster_is_told() {
     live.strike(Fault::Stop(NODE)).await;
     let there = live.cluster.relocate(NODE).expect("another address");
     live.strike(Fault::Start(NODE)).await;
-    ends_in_place(&mut live, NODE, 2, "tvs cluster move --id 2").await;
+    live.ends_by_itself(NODE, 2, "tvs cluster move --id 2").await;
     let applied = live.status(live.leader().await).await.expect("a status").applied_index;
     let (connection, zone) = (live.connection(NodeId(1), "operator"), there.zone.to_string());
     let words = ["cluster", "move", "--id", "2", "--address", &there.address, "--zone", &zone];

@@ -13,6 +13,11 @@ use harness::target::{LEVEL_DEADLINE, Target};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
+use super::impostors;
+
+/// Milliseconds of a year.
+const YEAR_MS: i64 = 31_557_600_000;
+
 /// A kind of blow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
@@ -64,6 +69,30 @@ pub enum Kind {
     Drain,
     /// Leadership is handed over
     Handover,
+    /// A copy of a running node is started beside it
+    Twin,
+    /// A node is put back to an earlier state of its folder
+    Rollback,
+    /// A node's folder is taken away or replaced while it runs
+    Folder,
+    /// A node is taken out of the cluster while it runs
+    Removed,
+    /// Somebody with a node's certificate who is no member forges messages
+    Stranger,
+    /// One address leaves handshakes unfinished
+    Stalling,
+    /// One gate asks as fast as it can
+    Flood,
+    /// A node is killed and the index of what it keeps is damaged
+    Cache,
+    /// A node's clock is up to 30 years off
+    Years,
+    /// A node's disk has no room for another file (ENOSPC)
+    NoInodes,
+    /// A node's certificate ends while it is in use, and is renewed before
+    Expiring,
+    /// Gates go on from other ports
+    Rebinding,
 }
 
 /// A blow that was struck, and its end.
@@ -179,6 +208,12 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
             let troubles = Troubles { clock_shift_ms, ..Troubles::default() };
             trouble(live, victim, troubles, lasts, &mut struck, |struck| struck.clocks_shifted).await
         }
+        Kind::Years => {
+            let sign = if dice.next_u32().is_multiple_of(2) { 1 } else { -1 };
+            let clock_shift_ms = sign * i64::from(1 + dice.next_u32() % 30) * YEAR_MS;
+            let troubles = Troubles { clock_shift_ms, ..Troubles::default() };
+            trouble(live, victim, troubles, lasts, &mut struck, |struck| struck.clocks_shifted).await
+        }
         Kind::Gpu => {
             let troubles = Troubles { device_lost: true, ..Troubles::default() };
             trouble(live, victim, troubles, lasts, &mut struck, |struck| struck.devices_lost).await
@@ -186,6 +221,10 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
         Kind::BrokenDisk => {
             let troubles = Troubles { sync_error: INPUT_OUTPUT, ..Troubles::default() };
             broken(live, victim, troubles).await
+        }
+        Kind::NoInodes => {
+            let troubles = Troubles { create_error: NO_SPACE, ..Troubles::default() };
+            trouble(live, victim, troubles, lasts, &mut struck, |struck| struck.creations_failed).await
         }
         Kind::FullDisk => {
             let troubles = Troubles { write_error: NO_SPACE, ..Troubles::default() };
@@ -213,6 +252,16 @@ pub async fn strike(live: &mut Live, kind: Kind, founders: usize, longest: Durat
             let handed = live.ask(leader, Request::TransferLeader(heir)).await.is_ok();
             format!("node {leader} hands over to {heir}: {handed}")
         }
+        Kind::Twin => impostors::twin(live, victim, dice.next_u32().is_multiple_of(2)).await,
+        Kind::Rollback => impostors::rollback(live, victim, lasts).await,
+        Kind::Folder => impostors::folder(live, victim, dice.next_u32().is_multiple_of(2)).await,
+        Kind::Removed => impostors::removed(live).await,
+        Kind::Stranger => impostors::stranger(live, victim).await,
+        Kind::Stalling => impostors::stalling(live, victim, lasts).await,
+        Kind::Flood => impostors::flood(live, victim, lasts).await,
+        Kind::Cache => impostors::cache(live, victim, dice).await,
+        Kind::Expiring => impostors::expiring(live, victim).await,
+        Kind::Rebinding => impostors::rebinding(live, lasts, dice).await,
     };
     Blow { kind, one_node: kind.one_node(), began, ended: Instant::now(), text, struck }
 }

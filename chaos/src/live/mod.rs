@@ -2,6 +2,7 @@
 
 mod account;
 mod blows;
+mod impostors;
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};

@@ -16,6 +16,7 @@ mod shapes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,8 @@ struct Shared {
     links: Mutex<BTreeMap<(Party, Party), Link>>,
     nodes: Mutex<BTreeMap<SocketAddr, NodeId>>,
     held: mpsc::UnboundedSender<Parcel>,
+    /// How often gates were given other ports.
+    rebound: AtomicU64,
 }
 
 impl Emulator {
@@ -77,7 +80,14 @@ impl Emulator {
         let handle = runtime.handle().clone();
         let (held, parcels) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let shared = Arc::new(Shared { seed, host, links: Mutex::default(), nodes: Mutex::default(), held });
+        let shared = Arc::new(Shared {
+            seed,
+            host,
+            links: Mutex::default(),
+            nodes: Mutex::default(),
+            held,
+            rebound: AtomicU64::new(0),
+        });
         let fronts = {
             let _inside = handle.enter();
             let bound = (0..fronts).map(|_| Arc::new(socket(host)));
@@ -142,6 +152,11 @@ impl Emulator {
     /// Makes all links perfect.
     pub fn heal(&self) {
         self.shared.links().values_mut().for_each(|link| link.set(Conditions::default()));
+    }
+
+    /// Has what all gates send come from other ports from now on, as a NAT does that has forgotten them.
+    pub fn rebind(&self) {
+        self.shared.rebound.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What has happened to packets since the start, over all links that ever had conditions.

@@ -32,7 +32,16 @@ struct Flow {
     onward: Arc<UdpSocket>,
     /// Milliseconds after the relay's start.
     used_ms: Arc<AtomicU64>,
+    /// How often gates had been given other ports when this was opened.
+    rebound: u64,
     back: JoinHandle<()>,
+}
+
+impl Flow {
+    /// Whether it goes on from where it was.
+    fn stands(&self, shared: &Shared) -> bool {
+        self.from != Party::Outside || self.rebound == shared.rebound.load(Ordering::Relaxed)
+    }
 }
 
 /// Relays between everybody and the node that listens at `listen`.
@@ -44,7 +53,7 @@ pub(super) async fn run(shared: Arc<Shared>, front: Arc<UdpSocket>, node: NodeId
         // A port that nobody listens on answers with an error, which is no business of the relay's.
         let Ok((length, source)) = front.recv_from(&mut buffer).await else { continue };
         let now_ms = born.elapsed().as_millis() as u64;
-        if !flows.contains_key(&source) {
+        if !flows.get(&source).is_some_and(|flow| flow.stands(&shared)) {
             flows.retain(|_, flow| {
                 let idle_ms = now_ms.saturating_sub(flow.used_ms.load(Ordering::Relaxed));
                 let keep = idle_ms < FLOW_IDLE.as_millis() as u64;
@@ -54,7 +63,9 @@ pub(super) async fn run(shared: Arc<Shared>, front: Arc<UdpSocket>, node: NodeId
                 keep
             });
             let flow = open(&shared, &front, node, listen, source, born).await;
-            flows.insert(source, flow);
+            if let Some(forgotten) = flows.insert(source, flow) {
+                forgotten.back.abort();
+            }
         }
         let flow = &flows[&source];
         flow.used_ms.store(now_ms, Ordering::Relaxed);
@@ -85,7 +96,8 @@ async fn open(
             }
         }
     };
-    Flow { from, onward, used_ms, back: tokio::spawn(back) }
+    let rebound = shared.rebound.load(Ordering::Relaxed);
+    Flow { from, onward, used_ms, rebound, back: tokio::spawn(back) }
 }
 
 /// Sends a packet on as the link's conditions have it.

@@ -15,7 +15,7 @@ use std::time::Duration;
 const SOURCE: &str = include_str!("shim.c");
 
 /// Numbers of eight bytes that the harness writes, and as many that the library counts in behind them.
-const NUMBERS: usize = 5;
+const NUMBERS: usize = 6;
 
 /// What can go wrong; the default is nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,15 +31,18 @@ pub struct Troubles {
     pub clock_shift_ms: i64,
     /// Whether the GPU is gone: it refuses all work and cannot be opened (`VK_ERROR_DEVICE_LOST`).
     pub device_lost: bool,
+    /// The error number of every file that is created; 0 is none.
+    pub create_error: i32,
 }
 
 impl fmt::Display for Troubles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { write_error, sync_error, sync_delay, clock_shift_ms, device_lost } = self;
+        let Self { write_error, sync_error, sync_delay, clock_shift_ms, device_lost, create_error } = self;
         if *self == Self::default() {
             return f.write_str("disk, clock and GPU are right again");
         }
         write!(f, "writes fail with {write_error}, syncs with {sync_error} after {} ms", sync_delay.as_millis())?;
+        write!(f, ", new files with {create_error}")?;
         write!(f, ", the clock is {clock_shift_ms} ms ahead{}", if *device_lost { ", the GPU is gone" } else { "" })
     }
 }
@@ -55,6 +58,8 @@ pub struct Struck {
     pub clocks_shifted: u64,
     /// Calls that a GPU refused because it was gone.
     pub devices_lost: u64,
+    /// Files that were not created.
+    pub creations_failed: u64,
 }
 
 /// Linux's number for "no space left on device".
@@ -129,10 +134,12 @@ impl Control {
     /// # Panics
     /// Where the page cannot be written.
     pub fn set(&self, troubles: Troubles) {
-        let Troubles { write_error, sync_error, sync_delay, clock_shift_ms, device_lost } = troubles;
+        let Troubles { write_error, sync_error, sync_delay, clock_shift_ms, device_lost, create_error } = troubles;
         let sync_delay_us = sync_delay.as_micros() as i64;
+        let (device_lost, [write_error, sync_error, create_error]) =
+            (i64::from(device_lost), [write_error, sync_error, create_error].map(i64::from));
         let numbers: [i64; NUMBERS] =
-            [write_error.into(), sync_error.into(), sync_delay_us, clock_shift_ms, device_lost.into()];
+            [write_error, sync_error, sync_delay_us, clock_shift_ms, device_lost, create_error];
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
         self.file.write_all_at(&bytes, 0).expect("the page can be written");
     }
@@ -152,6 +159,7 @@ impl Control {
             syncs_delayed: next(),
             clocks_shifted: next(),
             devices_lost: next(),
+            creations_failed: next(),
         }
     }
 }

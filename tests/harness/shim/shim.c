@@ -1,8 +1,8 @@
 /* A bad disk, a wrong clock and a GPU that vanishes for one process: preloaded before the C library, told what to do by
  * a shared page.
  *
- * The page is the file named by TVS_SHIM_CONTROL. The harness writes the first five numbers, the shim counts in the
- * next five. Only regular files are struck, and never standard output or error. Direct system calls pass by.
+ * The page is the file named by TVS_SHIM_CONTROL. The harness writes the first six numbers, the shim counts in the
+ * next six. Only regular files are struck, and never standard output or error. Direct system calls pass by.
  *
  * Vulkan's functions are looked up by name, each by the one before: the library by dlsym, a device's functions by
  * vkGetInstanceProcAddr and vkGetDeviceProcAddr (Vulkan 1.3, section 4.1). The shim puts itself between the lookups. */
@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +27,13 @@ struct control {
     volatile int64_t sync_delay_us;
     volatile int64_t clock_shift_ms;
     volatile int64_t device_lost;
+    volatile int64_t create_errno;
     volatile uint64_t writes_failed;
     volatile uint64_t syncs_failed;
     volatile uint64_t syncs_delayed;
     volatile uint64_t clocks_shifted;
     volatile uint64_t devices_lost;
+    volatile uint64_t creations_failed;
 };
 
 static struct control nothing;
@@ -40,6 +43,8 @@ static int (*real_clock_gettime)(clockid_t, struct timespec *);
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static ssize_t (*real_writev)(int, const struct iovec *, int);
+static int (*real_open)(const char *, int, ...);
+static int (*real_mkdir)(const char *, mode_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_sync_file_range)(int, off_t, off_t, unsigned int);
@@ -49,11 +54,13 @@ __attribute__((constructor)) static void begin(void) {
     real_write = dlsym(RTLD_NEXT, "write");
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
     real_writev = dlsym(RTLD_NEXT, "writev");
+    real_open = dlsym(RTLD_NEXT, "open64");
+    real_mkdir = dlsym(RTLD_NEXT, "mkdir");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_sync_file_range = dlsym(RTLD_NEXT, "sync_file_range");
     const char *path = getenv("TVS_SHIM_CONTROL");
-    int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    int file = path ? real_open(path, O_RDWR | O_CLOEXEC) : -1;
     if (file < 0) {
         return;
     }
@@ -93,6 +100,40 @@ static int sync_fails(int file) {
     __atomic_add_fetch(&control->syncs_failed, 1, __ATOMIC_RELAXED);
     errno = (int)error;
     return 1;
+}
+
+static int creation_fails(const char *path) {
+    int64_t error = control->create_errno;
+    if (error == 0 || access(path, F_OK) == 0) {
+        return 0;
+    }
+    __atomic_add_fetch(&control->creations_failed, 1, __ATOMIC_RELAXED);
+    errno = (int)error;
+    return 1;
+}
+
+static int open_file(const char *path, int flags, mode_t mode) {
+    return (flags & O_CREAT) && creation_fails(path) ? -1 : real_open(path, flags, mode);
+}
+
+int open(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return open_file(path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) {
+    va_list more;
+    va_start(more, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    return open_file(path, flags, mode);
+}
+
+int mkdir(const char *path, mode_t mode) {
+    return creation_fails(path) ? -1 : real_mkdir(path, mode);
 }
 
 ssize_t write(int file, const void *bytes, size_t count) {
