@@ -172,8 +172,9 @@ async fn keep() {
     let packed = packed.display().to_string();
     let data_dir = &live.cluster.node(NODE).expect("the node").data_dir;
     std::fs::create_dir_all(folders()).expect("a folder");
-    // What each start makes anew is left out.
-    tar(&["--exclude=./lock", "--exclude=./raft/log/database", "-czf", &packed, "."], data_dir);
+    // What each start makes anew is left out. The key that wraps those of the galleries lies beside the data.
+    let place = data_dir.parent().expect("a folder around it");
+    tar(&["--exclude=data/lock", "--exclude=data/raft/log/database", "-czf", &packed, "data", "data.keys"], place);
     std::fs::write(folders().join(format!("{version}.txt")), facts).expect("written");
 }
 
@@ -183,8 +184,8 @@ async fn open(version: Version, tvs: PathBuf) {
     let node = live.cluster.node_mut(NODE).expect("the node");
     node.binary = tvs;
     let data_dir = node.data_dir.clone();
-    std::fs::create_dir_all(&data_dir).expect("a folder");
-    tar(&["-xzf", &folders().join(format!("{version}.tar.gz")).display().to_string()], &data_dir);
+    let packed = folders().join(format!("{version}.tar.gz"));
+    tar(&["-xzf", &packed.display().to_string()], data_dir.parent().expect("a folder around it"));
     assert!(data_dir.join("raft/snapshots").read_dir().expect("a folder").next().is_some(), "no snapshot is kept");
     // The start reads the whole log and follows the chain of its hashes.
     live.strike(Fault::Start(NODE)).await;
