@@ -35,8 +35,12 @@ pub enum Canary {
     EarlyPurge,
     /// A replica that is not placed any more is not destroyed.
     KeptReplica,
+    /// A replica that is not placed any more is destroyed before anybody else keeps it.
+    LastCopyPurged,
     /// A gallery that is built again knows nobody who has boarded.
     NewSubjects,
+    /// A gallery whose people were lost takes whoever comes later for somebody who has not boarded.
+    LossForgotten,
     /// Replicas are placed without regard to zones.
     OneZone,
     /// A replica that could not be fetched is not asked for again.
@@ -97,7 +101,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -112,7 +116,9 @@ impl Canary {
         Self::ForgottenHolder,
         Self::EarlyPurge,
         Self::KeptReplica,
+        Self::LastCopyPurged,
         Self::NewSubjects,
+        Self::LossForgotten,
         Self::OneZone,
         Self::FetchedOnce,
         Self::NoHedge,

@@ -97,6 +97,7 @@ table! {
     FetchChunk Peer "fetch a file of the ledger": Node Yes;
     ForLeader Peer "hand a request on to the leader": Node Yes;
     Vouch Peer "ask whether a node is a member": Node Yes;
+    Keeps Peer "ask whether a gallery is kept": Node Yes;
 
     ClusterStatus Operator "see the cluster":
         Operator Yes, Maintainer Yes, MaintenanceSupervisor Yes, Developer Yes, Auditor Yes;
@@ -218,6 +219,7 @@ impl From<&peer::Request> for Ask {
             peer::Request::FetchChunk(_) => Self::FetchChunk,
             peer::Request::ReadIndex => Self::ReadIndex,
             peer::Request::Vouch(_) => Self::Vouch,
+            peer::Request::Keeps { .. } => Self::Keeps,
         }
     }
 }

@@ -185,6 +185,7 @@ fn a_cancellation_is_linear_in_its_names() {
             people: &cancelled,
             listing: Listing::Removed,
             boarded: &boarded,
+            has_lost: false,
             has_boarded: false,
             has_unnamed_boarded: false,
             scope: &scope,

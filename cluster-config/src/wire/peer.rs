@@ -62,6 +62,13 @@ pub enum Request {
     FetchChunk(ContentHash),
     /// Is that node a member? Asked by a node that does not know it, and may have missed that it was added.
     Vouch(NodeId),
+    /// Are the people of the shard's gallery kept here, at this version or a later one? Asked by a node that is to
+    /// destroy its own. Answered with [`Response::Done`], or `not-found`.
+    Keeps {
+        shard: ShardId,
+        /// The oldest version that is of use.
+        version_min: GalleryVersion,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -75,7 +82,7 @@ pub enum Response {
     Proposed(Vec<u8>),
     /// To [`Request::Propose`] where this node does not lead: ask that one.
     NotLeader(Option<NodeId>),
-    /// To [`Request::Report`] and [`Request::StoreSegment`].
+    /// To [`Request::Report`], [`Request::StoreSegment`] and [`Request::Keeps`].
     Done,
     /// To [`Request::Search`].
     Found(ShardFound),

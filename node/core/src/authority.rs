@@ -59,7 +59,8 @@ pub fn judge(
         | peer::Request::Build(_)
         | peer::Request::ReadIndex
         | peer::Request::FetchChunk(_)
-        | peer::Request::Vouch(_) => Ok(()),
+        | peer::Request::Vouch(_)
+        | peer::Request::Keeps { .. } => Ok(()),
     }
 }
 

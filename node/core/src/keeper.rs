@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cluster_config::canary::Canaries;
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{GalleryVersion, NodeId};
 use coordinator_core::State;
@@ -13,6 +13,10 @@ use crate::shard::Order;
 
 /// How long one try to deliver a purge receipt lasts; the next look at the state tries again.
 pub const RECEIPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Copies of a gallery that others have to keep before a node destroys its own, or as many as there are holders: with
+/// one alone a single disk would be enough to lose it.
+const COPIES_MIN: usize = 2;
 
 /// Something that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub enum Event {
     RosterKept(ShardId, Option<GalleryVersion>),
     /// What was held of a shard is destroyed; the flag says that the receipt is in the state.
     Purged(ShardId, bool),
+    /// So many of those who were asked with [`Effect::AskWhoKeeps`] keep that version.
+    KeptElsewhere(ShardId, GalleryVersion, usize),
 }
 
 /// Something to do.
@@ -44,6 +50,8 @@ pub enum Effect {
     DropReplica(ShardId),
     /// Destroy all that is held of the shard, and have the receipt recorded.
     Purge(ShardId),
+    /// Ask the holders that the order names whether they keep its version.
+    AskWhoKeeps(ShardId, Order),
 }
 
 /// A replica that runs.
@@ -61,6 +69,14 @@ struct Roster {
     fetching: bool,
 }
 
+/// How far it is known that others keep what this node is to destroy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Asked,
+    /// They keep this version.
+    Kept(GalleryVersion),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keeper {
     me: NodeId,
@@ -68,6 +84,7 @@ pub struct Keeper {
     on_disk: BTreeSet<ShardId>,
     rosters: BTreeMap<ShardId, Roster>,
     purging: BTreeSet<ShardId>,
+    leaving: BTreeMap<ShardId, Leaving>,
     runs: u64,
     caught_up: bool,
     canaries: Canaries,
@@ -82,6 +99,7 @@ impl Keeper {
             on_disk,
             rosters: BTreeMap::new(),
             purging: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             runs: 0,
             caught_up: false,
             canaries,
@@ -130,6 +148,15 @@ impl Keeper {
                     self.look(state, effects);
                 }
             }
+            Event::KeptElsewhere(shard, version, kept) => {
+                self.leaving.remove(&shard);
+                let holders = state.placement(shard).map_or(0, |placement| placement.holders().count());
+                if kept >= COPIES_MIN.min(holders) {
+                    self.leaving.insert(shard, Leaving::Kept(version));
+                    self.look(state, effects);
+                    self.leaving.remove(&shard);
+                }
+            }
         }
     }
 
@@ -140,8 +167,29 @@ impl Keeper {
                 Action::Hold(shard, order) => self.hold(shard, order, effects),
                 Action::KeepRoster(shard, order) => self.keep_roster(shard, order, effects),
                 Action::Purge(shard) => self.purge(shard, effects),
+                Action::Leave(shard, order) => self.leave(shard, order, effects),
             }
         }
+    }
+
+    /// Ends the replica, and destroys what is kept once others keep it.
+    fn leave(&mut self, shard: ShardId, order: Order, effects: &mut Vec<Effect>) {
+        let is_safe = match self.leaving.get(&shard) {
+            Some(Leaving::Kept(version)) => *version >= order.version,
+            Some(Leaving::Asked) => return,
+            None => false,
+        };
+        if is_safe || self.canaries.has(Canary::LastCopyPurged) {
+            return self.purge(shard, effects);
+        }
+        if self.purging.contains(&shard) {
+            return;
+        }
+        if self.running.remove(&shard).is_some() {
+            effects.push(Effect::End(shard));
+        }
+        self.leaving.insert(shard, Leaving::Asked);
+        effects.push(Effect::AskWhoKeeps(shard, order));
     }
 
     fn hold(&mut self, shard: ShardId, order: Order, effects: &mut Vec<Effect>) {
@@ -245,6 +293,30 @@ mod tests {
         let goes = [Effect::End(shard()), Effect::DropReplica(shard())];
         assert_eq!(step(&mut keeper, &moved, Event::Look(true)), goes);
         assert_eq!(step(&mut keeper, &moved, Event::Look(true)), []);
+    }
+
+    /// P1: the blueprint had moved on while a majority was away; the first to come back destroyed the last copy.
+    #[test]
+    fn what_others_are_to_have_is_destroyed_once_they_have_it() {
+        let mut keeper = keeper();
+        step(&mut keeper, &state(1, 2, 3), Event::Look(true));
+        let moved = state(3, 2, 3);
+        let asks = step(&mut keeper, &moved, Event::Look(true));
+        assert!(matches!(asks[..], [Effect::End(_), Effect::AskWhoKeeps(..)]), "{asks:?}");
+        assert_eq!(step(&mut keeper, &moved, Event::Look(true)), [], "they are asked");
+        let kept = |kept| Event::KeptElsewhere(shard(), GalleryVersion(3), kept);
+        assert_eq!(step(&mut keeper, &moved, kept(1)), []);
+        let again = step(&mut keeper, &moved, Event::Look(true));
+        assert!(matches!(again[..], [Effect::AskWhoKeeps(..)]), "one copy is too few: {again:?}");
+        let newer = state(3, 2, 4);
+        let again = step(&mut keeper, &newer, kept(2));
+        assert!(matches!(again[..], [Effect::AskWhoKeeps(..)]), "they keep an older version: {again:?}");
+        let back = step(&mut keeper, &state(1, 2, 4), Event::Look(true));
+        assert!(matches!(back[..], [Effect::Start(..)]), "it is to have it again: {back:?}");
+        step(&mut keeper, &newer, Event::KeptElsewhere(shard(), GalleryVersion(4), 0));
+        let purge = [Effect::End(shard()), Effect::Purge(shard())];
+        step(&mut keeper, &newer, Event::Look(true));
+        assert_eq!(step(&mut keeper, &newer, Event::KeptElsewhere(shard(), GalleryVersion(4), 2)), purge);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::gallery::ShardId;
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{GalleryVersion, NodeId};
 use cluster_config::wire::RefusalCode;
 use coordinator_core::State;
+use coordinator_core::galleries::Part;
+use coordinator_core::placement::Placement;
 
 use crate::shard::Order;
 
@@ -23,6 +25,8 @@ pub enum Action {
     KeepRoster(ShardId, Order),
     /// Destroy what is held of the shard, wherever it is, and answer with a receipt.
     Purge(ShardId),
+    /// The same, once those who are to have it by now do: until then this may be the last copy (P1).
+    Leave(ShardId, Order),
 }
 
 /// The actions that make node `me`, which keeps replicas of `kept` in memory or on disk, fit `state`.
@@ -44,7 +48,7 @@ pub fn reconcile(
         }
         if let Some(committed) = state.part(shard) {
             held.insert(shard);
-            let order = Order { placement: placement.clone(), version: committed.version, hash: committed.hash };
+            let order = order(placement, committed);
             actions.push(match placement.has(me) {
                 true => Action::Hold(shard, order),
                 false => Action::KeepRoster(shard, order),
@@ -58,8 +62,21 @@ pub fn reconcile(
             purged.insert(shard);
         }
     }
-    actions.extend(purged.into_iter().map(Action::Purge));
+    actions.extend(purged.into_iter().map(|shard| leave(state, shard)));
     actions
+}
+
+fn order(placement: &Placement, committed: &Part) -> Order {
+    Order { placement: placement.clone(), version: committed.version, hash: committed.hash }
+}
+
+/// What is done with a shard that others are to have: nothing of an open gallery is destroyed before they do.
+fn leave(state: &State, shard: ShardId) -> Action {
+    let built = state.part(shard).filter(|part| part.version > GalleryVersion::default());
+    match (state.placement(shard), built) {
+        (Some(placement), Some(committed)) => Action::Leave(shard, order(placement, committed)),
+        _ => Action::Purge(shard),
+    }
 }
 
 /// Whether node `me` may keep content of the shard, a replica's or a roster's.

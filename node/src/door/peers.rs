@@ -103,6 +103,10 @@ impl Peers {
             peer::Request::FetchRoster { shard, version_min } => {
                 peer::Response::Segment(self.contents.roster_here(shard, version_min).await?)
             }
+            peer::Request::Keeps { shard, version_min } => {
+                self.contents.roster_here(shard, version_min).await?;
+                peer::Response::Done
+            }
             peer::Request::FetchChunk(hash) => peer::Response::Chunk(self.chunks.serve(hash).await?),
             peer::Request::ReadIndex => peer::Response::ReadIndex(freshness::read_index(&self.coordinator).await?),
             peer::Request::ForLeader { actor, request } => {

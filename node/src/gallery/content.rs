@@ -139,6 +139,14 @@ impl Contents {
         Ok(version)
     }
 
+    /// How many of the other holders that the order names say that they keep its version.
+    pub async fn kept_by(&self, shard: ShardId, order: &Order) -> usize {
+        let request = peer::Request::Keeps { shard, version_min: order.version };
+        let holders = order.placement.holders().filter(|holder| *holder != self.me());
+        let asked = holders.map(|holder| self.links.ask(holder, Lane::Bulk, &request, ROSTER_TIMEOUT));
+        futures::future::join_all(asked).await.iter().filter(|answer| answer.is_ok()).count()
+    }
+
     /// The roster of a version, from whichever node gives it first.
     ///
     /// # Errors

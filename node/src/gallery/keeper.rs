@@ -96,6 +96,7 @@ impl Keeper {
                 Effect::KeepRoster(shard, order) => self.keep_roster(shard, order, context),
                 Effect::DropReplica(shard) => self.drop_replica(shard),
                 Effect::Purge(shard) => self.purge(shard, context),
+                Effect::AskWhoKeeps(shard, order) => self.ask_who_keeps(shard, order, context),
             }
         }
         self.effects = effects;
@@ -134,6 +135,16 @@ impl Keeper {
             }
             // The keeper ends only with the process.
             let _ = address.send(Happened(Event::RosterKept(shard, kept.ok()))).await;
+        });
+    }
+
+    fn ask_who_keeps(&self, shard: ShardId, order: Order, context: &Context<Self>) {
+        let contents = self.tools.contents.clone();
+        let address = context.address();
+        self.tools.network.spawn(async move {
+            let kept = contents.kept_by(shard, &order).await;
+            // The keeper ends only with the process.
+            let _ = address.send(Happened(Event::KeptElsewhere(shard, order.version, kept))).await;
         });
     }
 

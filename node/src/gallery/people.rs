@@ -38,6 +38,8 @@ pub struct Sources<'a> {
     /// Who has boarded, by number; asked for only where people are lost. It counts where the list is the one that they
     /// were numbered by: then nobody gets a second subject id to board with (P1).
     pub boarded: BTreeMap<u32, SubjectId>,
+    /// Whether people were lost before, of whom some had boarded.
+    pub has_lost: bool,
     /// Whether anybody has boarded.
     pub has_boarded: bool,
     /// Whether anybody has who is not among `boarded`, being out of scope.
@@ -75,7 +77,8 @@ impl<'a> Sources<'a> {
         let parts: Vec<Part> = (0..).zip(versions).map(part).collect();
         let journey = shard.journey();
         let plan = journey.and_then(|id| state.journeys().get(id));
-        let is_any_lost = parts.iter().any(|part| matches!(part, Part::Lost { .. }));
+        let has_lost = state.galleries().shards(shard.gallery).any(|(_, part)| part.has_lost);
+        let is_any_lost = has_lost || parts.iter().any(|part| matches!(part, Part::Lost { .. }));
         let boarded = journey.filter(|_| is_any_lost).map(|id| state.ledger().boarded(id)).unwrap_or_default();
         let boardings = journey.map_or(0, |id| state.ledger().boardings(id));
         Self {
@@ -86,6 +89,7 @@ impl<'a> Sources<'a> {
             dims,
             parts,
             numbered_by: numbered_by(own).unwrap_or_default(),
+            has_lost,
             has_boarded: boardings > 0,
             has_unnamed_boarded: boardings as usize > boarded.len(),
             boarded,
@@ -157,6 +161,7 @@ fn next(sources: &Sources<'_>, order: &BuildOrder, dice: &mut dyn FnMut() -> u64
         people: &order.people,
         listing: order.listing,
         boarded: &sources.boarded,
+        has_lost: sources.has_lost,
         has_boarded: sources.has_boarded,
         has_unnamed_boarded: sources.has_unnamed_boarded,
         scope: &sources.scope,
@@ -321,6 +326,7 @@ mod tests {
             parts: vec![before.map_or(Part::Unbuilt, |before| Part::Known(people_of(&before.head)))],
             numbered_by: ContentHash::default(),
             boarded: BTreeMap::new(),
+            has_lost: false,
             has_boarded: false,
             has_unnamed_boarded: false,
         };

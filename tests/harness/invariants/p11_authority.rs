@@ -126,6 +126,7 @@ pub fn members_only(shard: ShardId) -> Vec<(String, Request)> {
         ("read index".to_owned(), Request::ReadIndex),
         ("chunk".to_owned(), Request::FetchChunk(ContentHash([9; 32]))),
         ("vouch".to_owned(), Request::Vouch(NodeId(1))),
+        ("keeps".to_owned(), Request::Keeps { shard, version_min: GalleryVersion(1) }),
     ]
 }
 
@@ -247,6 +248,7 @@ fn kind(request: &Request) -> &'static str {
         Request::FetchSegment { .. } => "segment",
         Request::ForLeader { .. } => "for the leader",
         Request::FetchRoster { .. } => "roster",
+        Request::Keeps { .. } => "keeps",
         Request::ReadIndex => "read index",
         Request::FetchChunk(_) => "chunk",
         Request::Vouch(_) => "vouch",
@@ -298,6 +300,7 @@ fn cluster() -> (State, ShardId) {
             counts: Default::default(),
             made_from: None,
             numbered_by: ContentHash::default(),
+            boarded_before_loss: None,
         })
         .into(),
     );

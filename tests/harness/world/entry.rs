@@ -276,6 +276,9 @@ impl World {
             peer::Request::FetchRoster { shard, version_min } => {
                 self.roster_here(node, shard, version_min).await.map(peer::Response::Segment)
             }
+            peer::Request::Keeps { shard, version_min } => {
+                self.roster_here(node, shard, version_min).await.map(|_| peer::Response::Done)
+            }
             peer::Request::ReadIndex => self.read_index(node).await.map(peer::Response::ReadIndex),
             peer::Request::Hello(_)
             | peer::Request::Raft { .. }

@@ -68,6 +68,8 @@ pub struct Judge {
     people: People,
     /// Journeys that were announced one by one.
     announced: BTreeSet<JourneyId>,
+    /// Shards that ever had a place.
+    placed: BTreeSet<ShardId>,
     /// What is recorded under each encounter's id.
     requests: BTreeMap<EncounterId, RequestDigest>,
     calm_since_us: BTreeMap<NodeId, u64>,
@@ -94,6 +96,7 @@ impl Judge {
             committed: BTreeMap::new(),
             oldest: BTreeMap::new(),
             announced: BTreeSet::new(),
+            placed: BTreeSet::new(),
             requests: BTreeMap::new(),
             calm_since_us: BTreeMap::new(),
             now_us: 0,
@@ -239,7 +242,8 @@ impl Judge {
     /// A new shard's replicas stand in different zones where enough nodes of different zones have been well for a
     /// while.
     fn zones(&mut self, world: &World, change: &Change, state: &State) {
-        if change.placement.epoch != Epoch(1) || change.placement.standbys.is_empty() {
+        // Later a replica more stands somewhere while the shard moves.
+        if !self.placed.insert(change.shard) || change.placement.standbys.is_empty() {
             return;
         }
         let well = |node: &&Node| {
@@ -256,6 +260,12 @@ impl Judge {
         let used: BTreeSet<_> = replicas.iter().map(|id| world.node(*id).zone).collect();
         let wanted = replicas.len().min(zones.len());
         assert!(used.len() >= wanted, "placement: {} stands at {replicas:?}, in {} zones", change.shard, used.len());
+    }
+
+    /// A node destroys its copy of an open gallery.
+    pub fn keeps_a_copy(&mut self, node: NodeId, shard: ShardId, is_kept: bool) {
+        self.look("P1: nobody destroys the last copy of an open gallery");
+        assert!(is_kept, "P1: node {node} destroys the last copy of {shard}, which is open");
     }
 
     /// A gallery that is called purged is held by nobody who has not given a receipt.

@@ -106,6 +106,7 @@ impl World {
                     node.disk.borrow_mut().drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX));
                 }
                 Effect::Purge(shard) => self.purge(node, shard),
+                Effect::AskWhoKeeps(shard, order) => self.ask_who_keeps(node, shard, order),
             }
         }
     }

@@ -39,6 +39,28 @@ impl World {
         });
     }
 
+    /// Asks those whom the order names whether they keep its version.
+    pub fn ask_who_keeps(self: &Rc<Self>, node: &Node, shard: ShardId, order: Order) {
+        let (world, id) = (self.clone(), node.id);
+        self.executor.spawn(Some(node.owner()), async move {
+            let node = world.node(id);
+            let request = peer::Request::Keeps { shard, version_min: order.version };
+            let holders = order.placement.holders().filter(|holder| *holder != id);
+            let asked = holders.map(|holder| world.ask(node, holder, &request, micros(ROSTER_TIMEOUT)));
+            let answers = futures::future::join_all(asked).await;
+            let kept = answers.iter().filter(|answer| answer.is_ok()).count();
+            world.keeper(node, keeper::Event::KeptElsewhere(shard, order.version, kept));
+        });
+    }
+
+    /// Whether the node has the people of a shard, at this version or a later one.
+    pub fn keeps(&self, node: &Node, shard: ShardId, version_min: GalleryVersion) -> bool {
+        let running = node.with(|process| process.running.get(&shard).map(|running| running.version())).flatten();
+        let disk = node.disk.borrow();
+        let kept = [Kind::Gallery, Kind::Roster].into_iter().flat_map(|kind| disk.versions(kind, shard));
+        kept.map(|(version, _)| version).chain(running).any(|version| version >= version_min)
+    }
+
     /// The roster of a version, from whichever node gives it first.
     ///
     /// # Errors

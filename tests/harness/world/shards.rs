@@ -8,7 +8,8 @@ use cluster_config::gallery::ShardId;
 use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
 use cluster_config::wire::peer;
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
-use coordinator_core::retention;
+use coordinator_core::galleries::Gallery;
+use coordinator_core::{State, retention};
 use node_core::build::seek::is_wanted;
 use node_core::keeper::{self, RECEIPT_TIMEOUT};
 use node_core::reconcile::may_keep;
@@ -186,12 +187,25 @@ impl World {
         self.executor.spawn(Some(node.owner()), async move {
             let node = world.node(id);
             world.segment_latency(node).await;
+            world.is_not_the_last(node, shard);
             node.disk.borrow_mut().destroy(shard);
             let receipt = retention::Command::Receipt { shard, node: id };
             let until_us = world.now_us() + micros(RECEIPT_TIMEOUT);
             let recorded = world.propose(node, receipt, until_us).await.is_ok();
             world.keeper(node, keeper::Event::Purged(shard, recorded));
         });
+    }
+
+    /// Nothing of an open gallery is destroyed that nobody else has (P1).
+    fn is_not_the_last(&self, node: &Node, shard: ShardId) {
+        let is_open = |state: &State| state.galleries().get(shard.gallery).is_some_and(Gallery::is_open);
+        let committed = node.state(|state| state.part(shard).filter(|_| is_open(state)).map(|part| part.version));
+        let Some(committed) = committed.flatten().filter(|version| *version > GalleryVersion::default()) else {
+            return;
+        };
+        let mut others = self.nodes.values().filter(|other| other.id != node.id);
+        let is_kept = others.any(|other| self.keeps(other, shard, committed));
+        self.judge.borrow_mut().keeps_a_copy(node.id, shard, !self.keeps(node, shard, committed) || is_kept);
     }
 
     /// Keeps a segment that the owner has pushed.

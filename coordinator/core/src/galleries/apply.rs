@@ -75,6 +75,7 @@ fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
         let problem = format!("node {owner} owns it in epoch {epoch}");
         return Outcome::refused(RefusalCode::Conflict, place, problem, "leave the build to its owner");
     }
+    let boardings = commit.shard.journey().map_or(0, |journey| state.ledger.boardings(journey));
     let Some(gallery) = state.galleries.get_mut(commit.shard.gallery) else {
         let fix = "submit the journey's manifest first";
         return Outcome::refused(RefusalCode::NotFound, place, "its gallery is not known", fix);
@@ -102,6 +103,11 @@ fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
         let problem = format!("part {other} has changed meanwhile");
         return Outcome::refused(RefusalCode::Conflict, place, problem, "build it again");
     }
+    if commit.boarded_before_loss.is_some_and(|known| known != boardings) {
+        let problem = format!("{boardings} have boarded meanwhile, and its people were lost");
+        return Outcome::refused(RefusalCode::Conflict, place, problem, "build it again");
+    }
+    part.has_lost |= commit.boarded_before_loss.is_some_and(|known| known > 0);
     part.version = commit.version;
     part.hash = commit.hash;
     part.manifest = commit.manifest;

@@ -126,6 +126,8 @@ pub struct Job {
     known: Option<GalleryVersion>,
     lost: Option<GalleryVersion>,
     beside: Beside,
+    /// Where people are lost: how many had boarded.
+    boarded_before_loss: Option<u32>,
     phase: Phase,
     canaries: Canaries,
 }
@@ -150,6 +152,7 @@ impl Job {
             known,
             lost: None,
             beside: Beside::default(),
+            boarded_before_loss: None,
             phase: Phase::New,
             canaries,
         }
@@ -168,6 +171,7 @@ impl Job {
             known: None,
             lost: Some(order.version),
             beside: Beside::default(),
+            boarded_before_loss: None,
             phase: Phase::New,
             canaries,
         }
@@ -218,8 +222,10 @@ impl Job {
 
     fn begin(&mut self, state: &State, effects: &mut Vec<Effect>) {
         let Some(version) = self.lost else { return self.go_on(state, effects) };
-        let rosters = self.placement.rosters.iter().copied();
-        let mut seeking = Seeking::here_and_elsewhere(self.me, self.shard, version, rosters);
+        // Those that it has moved away from keep it until its holders do.
+        let before = state.part(self.shard).into_iter().flat_map(|committed| committed.holders.iter().copied());
+        let holders = self.placement.rosters.iter().copied().chain(before);
+        let mut seeking = Seeking::here_and_elsewhere(self.me, self.shard, version, holders);
         let next = seeking.begin();
         self.seek_all(state, seeking, next, effects);
     }
@@ -279,7 +285,7 @@ impl Job {
                 return self.look_beside(state, version, effects);
             }
             Next::Nobody(silent) => {
-                match may_begin_anew(state, self.shard, &silent, self.listing, self.canaries) {
+                match self.begin_anew(state, self.shard, &silent) {
                     Ok(()) => self.look_beside(state, version, effects),
                     Err(refusal) => effects.push(Effect::Done(Err(refusal))),
                 }
@@ -332,7 +338,7 @@ impl Job {
                 return self.seek_next(state, version, part + 1, effects);
             }
             Next::Nobody(silent) => {
-                match may_begin_anew(state, seeking.shard(), &silent, self.listing, self.canaries) {
+                match self.begin_anew(state, seeking.shard(), &silent) {
                     Ok(()) => self.seek_next(state, version, part + 1, effects),
                     Err(refusal) => effects.push(Effect::Done(Err(refusal))),
                 }
@@ -342,6 +348,13 @@ impl Job {
             Next::Wait => {}
         }
         self.phase = Phase::SeekingBeside(seeking, version);
+    }
+
+    /// Goes on without the people of a part, where that may be.
+    fn begin_anew(&mut self, state: &State, part: ShardId, silent: &[NodeId]) -> Result<(), Refusal> {
+        may_begin_anew(state, part, silent, self.listing, self.canaries)?;
+        self.boarded_before_loss = Some(part.journey().map_or(0, |journey| state.ledger().boardings(journey)));
+        Ok(())
     }
 
     fn push(&mut self, now: Duration, version: GalleryVersion, made: Made, effects: &mut Vec<Effect>) {
@@ -355,6 +368,7 @@ impl Job {
             counts: made.counts,
             made_from: self.manifest.map(|_| self.beside.versions.clone()),
             numbered_by: made.numbered_by,
+            boarded_before_loss: self.boarded_before_loss,
         };
         let (push, orders) = Push::begin(now, &self.placement.standbys, self.canaries);
         self.pushed(now, push, commit, orders, effects);

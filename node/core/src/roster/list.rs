@@ -162,12 +162,14 @@ fn returned(question: &Question<'_>, place: u32, number: u32, in_scope: bool) ->
     (subject, !is_numbered || is_hidden)
 }
 
-/// Whether people of any part are lost; and then, whether the list that is given now has all of them at their numbers.
+/// Whether people of any part are lost, or were; and then, whether the list that is given now has all of them at their
+/// numbers.
 fn is_lost(question: &Question<'_>) -> Option<bool> {
     let numbered = question.parts.iter().filter_map(|part| match part {
         Part::Lost { is_numbered_by_list, .. } => Some(*is_numbered_by_list),
         Part::Unbuilt | Part::Known(_) => None,
     });
-    let numbered = numbered.reduce(|all, one| all && one)?;
+    let has_lost = question.has_lost && !question.canaries.has(Canary::LossForgotten);
+    let numbered = numbered.chain(has_lost.then_some(false)).reduce(|all, one| all && one)?;
     Some(numbered && question.listing == Listing::Whole)
 }

@@ -100,6 +100,8 @@ pub struct Question<'a> {
     pub listing: Listing,
     /// Who has boarded, by number; used where people are lost.
     pub boarded: &'a BTreeMap<u32, SubjectId>,
+    /// Whether people of the gallery were lost before, of whom some had boarded. Newcomers may be any of them.
+    pub has_lost: bool,
     /// Whether anybody has boarded.
     pub has_boarded: bool,
     /// Whether anybody has whom the ledger has under no number, being out of scope.

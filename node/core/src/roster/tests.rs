@@ -9,6 +9,7 @@ struct Gallery {
     drawn: u64,
     scope: Scope,
     boarded: BTreeMap<u32, SubjectId>,
+    has_lost: bool,
     has_unnamed_boarded: bool,
 }
 
@@ -16,7 +17,7 @@ impl Gallery {
     fn new(parts: usize) -> Self {
         let (scope, boarded) = (Scope::default(), BTreeMap::new());
         let parts = vec![Part::Unbuilt; parts];
-        Self { parts, lists: 0, drawn: 0, scope, boarded, has_unnamed_boarded: false }
+        Self { parts, lists: 0, drawn: 0, scope, boarded, has_lost: false, has_unnamed_boarded: false }
     }
 
     /// Builds one part of a message.
@@ -29,6 +30,7 @@ impl Gallery {
             people,
             listing,
             boarded: &self.boarded,
+            has_lost: self.has_lost,
             has_boarded: !self.boarded.is_empty(),
             has_unnamed_boarded: self.has_unnamed_boarded,
             scope: &self.scope,
@@ -41,6 +43,8 @@ impl Gallery {
             *drawn
         };
         let next = next(&question, &mut dice)?;
+        let is_lost = self.parts.iter().any(|part| matches!(part, Part::Lost { .. }));
+        self.has_lost |= is_lost && !self.boarded.is_empty();
         self.parts[part] = Part::Known(People { manifest, people: next.people.clone(), left: next.left.clone() });
         Ok(next)
     }
@@ -281,11 +285,25 @@ fn after_a_loss_nobody_boards_a_second_time() {
     assert!(gallery.known().all(|(_, enrolled, _)| enrolled.is_unsure && !boarded.contains(&enrolled.subject.0)));
     gallery.whole(&people(1..=21));
     let unsure = gallery.known().filter(|(_, enrolled, _)| enrolled.is_unsure).count();
-    assert_eq!(unsure, 20, "they stay so; who comes later cannot have boarded");
+    assert_eq!(unsure, 21, "they stay so; who comes later may have been on a list before");
     gallery.boarded.clear();
     lose(&mut gallery, false);
     gallery.whole(&people(1..=20));
     assert!(gallery.known().all(|(_, enrolled, _)| !enrolled.is_unsure), "nobody has boarded");
+}
+
+/// P1: a part that is built after the loss, and whoever had left before it, know nothing of it by themselves.
+#[test]
+fn after_a_loss_whoever_comes_may_have_boarded_whichever_part_takes_them() {
+    let mut gallery = Gallery::new(1);
+    gallery.whole(&people(1..=8));
+    gallery.boarded = gallery.known().map(|(_, e, _)| (e.person.manifest_ordinal, e.subject)).collect();
+    gallery.parts = vec![Part::Lost { is_numbered_by_list: false, older: People::default() }, Part::Unbuilt];
+    gallery.whole(&people((2..=8).rev()));
+    assert!(gallery.known().all(|(_, known, _)| known.is_unsure));
+    assert!(gallery.known().any(|(part, ..)| part == 1), "nobody is in the second part");
+    gallery.submit(Listing::Added, &people([1])).expect("it is followed");
+    assert_eq!(gallery.known().filter(|(_, known, _)| known.is_unsure).count(), 8);
 }
 
 /// P1, F8: the ledger has nobody out of scope by a number.
