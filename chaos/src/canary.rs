@@ -91,6 +91,7 @@ const CASES: [Case; Canary::ALL.len()] = [
     world(Canary::ForgottenHolder, &["P6", "liveness"], 20),
     world(Canary::EarlyPurge, &["P6"], 20),
     world(Canary::KeptReplica, &["P6", "liveness"], 20),
+    world(Canary::LossForgotten, &["crossed twice"], 2_000),
     world(Canary::LastCopyPurged, &["P1: node"], 200),
     Case { from: 97, ..world(Canary::NewSubjects, &["crossed twice"], 32) },
     world(Canary::OneZone, &["placement"], 200),

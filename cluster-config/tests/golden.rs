@@ -177,6 +177,8 @@ fn peers(golden: &mut Golden) {
     golden.add("peer.request.fetch_chunk", &peer::Request::FetchChunk(ContentHash([4; 32])));
     golden.add("peer.response.chunk", &peer::Response::Chunk(vec![6, 5]));
     golden.add("peer.request.vouch", &peer::Request::Vouch(NodeId(4)));
+    let keeps = peer::Request::Keeps { shard: shard(), version_min: GalleryVersion(2) };
+    golden.add("peer.request.keeps", &keeps);
 
     let candidate = cluster_config::decision::Candidate {
         subject: SubjectId(5),
