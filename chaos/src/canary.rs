@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use cluster_config::canary::{Canaries, Canary, VARIABLE, name, plant};
 use harness::invariants::p11_authority;
-use harness::{doubles, emptied, planted};
+use harness::{doubles, emptied, lost, planted};
 
 use crate::crash;
 use crate::quiet;
@@ -39,6 +39,8 @@ enum Place {
     Folders,
     /// At a node that is emptied.
     Emptied,
+    /// Among the lists of a journey whose people are lost.
+    Lost,
 }
 
 /// A fault, and how it has to be caught.
@@ -91,9 +93,9 @@ const CASES: [Case; Canary::ALL.len()] = [
     world(Canary::ForgottenHolder, &["P6", "liveness"], 20),
     world(Canary::EarlyPurge, &["P6"], 20),
     world(Canary::KeptReplica, &["P6", "liveness"], 20),
-    world(Canary::LossForgotten, &["crossed twice"], 2_000),
+    Case { place: Place::Lost, ..folders(Canary::LossForgotten, &["crossed twice"], 100) },
     world(Canary::LastCopyPurged, &["P1: node"], 200),
-    Case { from: 97, ..world(Canary::NewSubjects, &["crossed twice"], 32) },
+    Case { place: Place::Lost, ..folders(Canary::NewSubjects, &["crossed twice"], 100) },
     world(Canary::OneZone, &["placement"], 200),
     world(Canary::FetchedOnce, &["liveness", "P3"], 1_000),
     world(Canary::NoHedge, &["P3"], 1_000),
@@ -222,6 +224,10 @@ fn caught(case: &Case) -> Option<(u64, String)> {
             Place::Emptied => {
                 plant(Some(case.canary));
                 emptied::run(from).err().map(|said| (from, said)).into_iter().collect()
+            }
+            Place::Lost => {
+                plant(Some(case.canary));
+                lost::run(from).err().map(|said| (from, said)).into_iter().collect()
             }
             Place::Disk => {
                 // The fault is planted in the writer. The fault in reading frames is needed where the image is opened.

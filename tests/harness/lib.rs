@@ -21,6 +21,7 @@ pub mod invariants;
 pub mod journal;
 pub mod level;
 pub mod live;
+pub mod lost;
 pub mod members;
 pub mod planted;
 pub mod raw;

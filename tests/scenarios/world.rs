@@ -45,6 +45,14 @@ fn seeds_hold_every_invariant_and_every_fault_strikes() {
     }
 }
 
+/// P1: 1,000 small worlds of lists whose people are lost.
+#[test]
+fn nobody_crosses_twice_whatever_is_lost_between_lists() {
+    for seed in 1..=1_000 {
+        assert_eq!(harness::lost::run(seed), Ok(()), "seed {seed}");
+    }
+}
+
 #[test]
 fn seeds_that_once_failed_hold() {
     let path = harness::binary::workspace().join("chaos/seeds/world.txt");
