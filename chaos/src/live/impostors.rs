@@ -1,5 +1,5 @@
-//! Blows by what is not what it seems to be: copies, earlier folders, strangers, gates that flood, clocks that are years
-//! off. All nodes go on meanwhile, or all but the one that is struck, so nobody who boards may notice.
+//! Blows by what is not what it seems to be: copies, earlier folders, strangers, gates that flood, certificates that
+//! end. All nodes go on meanwhile, or all but the one that is struck, so nobody who boards may notice.
 //!
 //! # Panics
 //! Each panics where the product does not do what it has to: an impostor that is let in, a node that works on without
@@ -174,7 +174,7 @@ pub async fn cache(live: &mut Live, node: NodeId, dice: &mut ChaCha8Rng) -> Stri
 /// A node's certificate is about to end while it is in use, and is renewed in time.
 pub async fn expiring(live: &Live, node: NodeId) -> String {
     let (authority, name) = (live.cluster.authority(), format!("node-{node}"));
-    let now = SystemTime::now();
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(node_stage::clock::now().0);
     let short = Validity::Between { from: now - Duration::from_secs(3_600), until: now + SHORT_VALIDITY };
     authority.renew(&name, short).expect("renewed");
     tokio::time::sleep(SHORT_VALIDITY - RENEWED_BEFORE).await;

@@ -168,6 +168,15 @@ pub fn next(own: &Own<'_>, answers: &BTreeMap<NodeId, Answer>, canaries: Canarie
             Answer::Refused(refusal) => remarks.push(Remark::Refused { node: *listed, refusal: refusal.clone() }),
         }
     }
+    // Whatever the others doubt of a copy, its operator has to know that the node runs. The cluster's own copy moves on
+    // meanwhile, so that this one would be told that its folder has gone back in time.
+    if let Home::Node(node, incarnation) = own.home
+        && own.voters.is_some()
+        && (node, incarnation) != (own.node, own.incarnation)
+        && !canaries.has(Canary::TwinAccepted)
+    {
+        return (Step::IsTwin(node), remarks);
+    }
     // Of those who judge this node, the one that knows more counts: the others may not have heard of a move yet.
     let doubts = |hello: &&&Hello| (hello.applied, hello.doubt.is_some());
     if let Some(refusal) = friends.iter().max_by_key(doubts).and_then(|hello| hello.doubt.clone()) {
@@ -216,14 +225,8 @@ fn takes_part(
     remarks: &[Remark],
     canaries: Canaries,
 ) -> Step {
-    match own.home {
-        Home::Node(node, incarnation)
-            if (node, incarnation) != (own.node, own.incarnation) && !canaries.has(Canary::TwinAccepted) =>
-        {
-            return Step::IsTwin(node);
-        }
-        Home::Silent if own.tries < TRIES_MAX => return Step::Waits,
-        _ => {}
+    if matches!(own.home, Home::Silent) && own.tries < TRIES_MAX {
+        return Step::Waits;
     }
     let leaders = friends.iter().filter_map(|hello| hello.leader);
     let unheard = leaders.filter(|leader| *leader != own.node && !answers.contains_key(leader)).count();

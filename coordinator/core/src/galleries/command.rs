@@ -46,7 +46,7 @@ pub struct Commit {
     pub made_from: Option<Vec<GalleryVersion>>,
     /// The whole list on which its people stand at their numbers; zero where there is none.
     pub numbered_by: ContentHash,
-    /// Where people of the gallery were lost: how many had boarded the journey, as the owner knew it. It is refused where
-    /// more have by now: they would not be known.
+    /// Where people of the gallery were lost: how many had boarded the journey, as the owner knew it. It is refused
+    /// where more have by now: they would not be known.
     pub boarded_before_loss: Option<u32>,
 }
