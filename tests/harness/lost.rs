@@ -27,7 +27,8 @@ struct World {
     parts: Vec<Part>,
     /// The list on which everybody of a part stands at their number.
     numbered_by: Vec<Option<ContentHash>>,
-    has_lost: bool,
+    /// See [`coordinator_core::galleries::Part::lost`].
+    lost: Option<ContentHash>,
     lists: u8,
     /// In the ledger: subject ids by number.
     boarded: BTreeMap<u32, SubjectId>,
@@ -46,7 +47,7 @@ pub fn run(seed: u64) -> Result<(), String> {
     let dice = Dice::new(seed, "lost people");
     let (parts, numbered_by) = (vec![Part::Unbuilt], vec![None]);
     let (boarded, crossed) = (BTreeMap::new(), BTreeSet::new());
-    let mut world = World { dice, parts, numbered_by, has_lost: false, lists: 0, boarded, crossed };
+    let mut world = World { dice, parts, numbered_by, lost: None, lists: 0, boarded, crossed };
     for _ in 0..EVENTS {
         match world.dice.between(0, 10) {
             0..=3 => world.list(),
@@ -75,7 +76,7 @@ impl World {
     fn list(&mut self) {
         self.lists += 1;
         let manifest = ContentHash([self.lists; 32]);
-        let is_first = self.parts.iter().any(|part| *part == Part::Unbuilt);
+        let is_first = self.parts.contains(&Part::Unbuilt);
         let listing = if is_first || self.dice.chance(700) { Listing::Whole } else { Listing::Added };
         if self.dice.chance(200) && self.parts.len() < PARTS_MAX {
             self.parts.push(Part::Unbuilt);
@@ -108,7 +109,7 @@ impl World {
             people,
             listing,
             boarded: &self.boarded,
-            has_lost: self.has_lost,
+            has_lost: self.lost.is_some_and(|known_by| known_by != manifest),
             has_boarded: !self.boarded.is_empty(),
             has_unnamed_boarded: false,
             scope: &Scope::default(),
@@ -117,8 +118,15 @@ impl World {
         };
         let dice = &mut self.dice;
         let next = roster::next(&question, &mut || dice.number()).expect("a list is followed");
-        let is_lost = self.parts.iter().any(|part| matches!(part, Part::Lost { .. }));
-        self.has_lost |= is_lost && !self.boarded.is_empty();
+        let losses = self.parts.iter().filter_map(|part| match part {
+            Part::Lost { is_numbered_by_list, .. } => Some(*is_numbered_by_list),
+            Part::Unbuilt | Part::Known(_) => None,
+        });
+        if let Some(is_numbered) = losses.reduce(|all, one| all && one).filter(|_| !self.boarded.is_empty()) {
+            let known_by = if is_numbered { manifest } else { ContentHash::default() };
+            let known_by_one = self.lost.is_none_or(|before| before == known_by);
+            self.lost = Some(if known_by_one { known_by } else { ContentHash::default() });
+        }
         if listing == Listing::Whole && !next.is_unchanged {
             self.numbered_by[part] = next.is_numbered_by_list.then_some(manifest);
         }

@@ -154,7 +154,7 @@ fn entries(golden: &mut Golden) {
         counts: GalleryCounts { people: 300, rows: 700, without_photo: 9 },
         made_from: Some(vec![GalleryVersion(0)]),
         numbered_by: ContentHash([3; 32]),
-        boarded_before_loss: None,
+        loss: None,
     };
     entry(golden, "galleries.commit", galleries::Command::Commit(commit));
     let crew = shard(GalleryId::Journey(plan().id, List::Crew), Modality::Finger);

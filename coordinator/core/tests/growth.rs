@@ -41,7 +41,7 @@ fn commit(part: u16, version: u32, made_from: &[u32]) -> galleries::Command {
         counts: GalleryCounts { people: 3, rows: 5, without_photo: 0 },
         made_from: (!made_from.is_empty()).then(|| made_from.iter().copied().map(GalleryVersion).collect()),
         numbered_by: ContentHash([1; 32]),
-        boarded_before_loss: None,
+        loss: None,
     })
 }
 

@@ -43,7 +43,7 @@ fn state() -> State {
         counts: GalleryCounts { people: 10, rows: 10, without_photo: 0 },
         made_from: Some(vec![GalleryVersion(0)]),
         numbered_by: ContentHash([1; 32]),
-        boarded_before_loss: None,
+        loss: None,
     };
     apply(&mut state, galleries::Command::Commit(commit));
     assert_eq!(state.part(shard()).map(|part| part.version), Some(GalleryVersion(1)));

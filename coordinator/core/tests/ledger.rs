@@ -127,7 +127,7 @@ fn nothing_is_recorded_below_the_committed_version_or_in_an_older_epoch() {
             counts: GalleryCounts::default(),
             made_from: None,
             numbered_by: ContentHash::default(),
-            boarded_before_loss: None,
+            loss: None,
         };
         assert_eq!(apply(state, galleries::Command::Commit(built)), Outcome::Done);
     };

@@ -42,7 +42,7 @@ fn first_version(shard: ShardId, placement: &Placement) -> galleries::Command {
         counts: GalleryCounts { people: 3, rows: 5, without_photo: 0 },
         made_from: None,
         numbered_by: ContentHash::default(),
-        boarded_before_loss: None,
+        loss: None,
     })
 }
 

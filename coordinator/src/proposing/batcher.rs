@@ -179,7 +179,7 @@ mod tests {
         vec![Record::waiting(EncounterId(encounter), journey, "GATE-1".parse().expect("an id"), UnixMs(1))]
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_new_leader_gets_its_records_while_a_dead_one_has_as_many_batches_as_may_be_in_flight() {
         let watch = Watchlist::new(Arc::new(|_| ()));
         let batcher =
@@ -198,7 +198,7 @@ mod tests {
                 () = tokio::task::yield_now() => {}
             }
         }
-        let answered = tokio::time::timeout(2 * LOOK_INTERVAL, batcher.record(NEW, record(100))).await;
+        let answered = tokio::time::timeout(Duration::from_secs(5), batcher.record(NEW, record(100))).await;
         assert_eq!(answered.expect("in time").map(|outcomes| outcomes.len()), Ok(1));
         while let Some(answered) = unanswered.next().await {
             assert_eq!(answered, Err(Error::Forgotten));

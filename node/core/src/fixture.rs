@@ -107,7 +107,7 @@ pub fn commit(placement: &Placement, version: u32) -> galleries::Commit {
         counts: GalleryCounts { people: 3, rows: 4, without_photo: 1 },
         made_from: None,
         numbered_by: ContentHash::default(),
-        boarded_before_loss: None,
+        loss: None,
     }
 }
 

@@ -183,7 +183,7 @@ pub fn next(own: &Own<'_>, answers: &BTreeMap<NodeId, Answer>, canaries: Canarie
         return (Step::IsRefused(refusal), remarks);
     }
     if let Some(voters) = own.voters {
-        let step = takes_part(own, voters, &friends, answers, &remarks, canaries);
+        let step = takes_part(own, voters, &friends, answers, &remarks);
         if step == Step::Waits {
             remarks.push(waits(own, answers));
         }
@@ -223,7 +223,6 @@ fn takes_part(
     friends: &[&Hello],
     answers: &BTreeMap<NodeId, Answer>,
     remarks: &[Remark],
-    canaries: Canaries,
 ) -> Step {
     if matches!(own.home, Home::Silent) && own.tries < TRIES_MAX {
         return Step::Waits;

@@ -38,7 +38,7 @@ pub struct Sources<'a> {
     /// Who has boarded, by number; asked for only where people are lost. It counts where the list is the one that they
     /// were numbered by: then nobody gets a second subject id to board with (P1).
     pub boarded: BTreeMap<u32, SubjectId>,
-    /// Whether people were lost before, of whom some had boarded.
+    /// Whether people were lost before, of whom some had boarded, and the list does not tell who they were.
     pub has_lost: bool,
     /// Whether anybody has boarded.
     pub has_boarded: bool,
@@ -77,7 +77,8 @@ impl<'a> Sources<'a> {
         let parts: Vec<Part> = (0..).zip(versions).map(part).collect();
         let journey = shard.journey();
         let plan = journey.and_then(|id| state.journeys().get(id));
-        let has_lost = state.galleries().shards(shard.gallery).any(|(_, part)| part.has_lost);
+        let mut others = state.galleries().shards(shard.gallery).filter_map(|(_, part)| part.lost);
+        let has_lost = others.any(|known_by| known_by != order.manifest);
         let is_any_lost = has_lost || parts.iter().any(|part| matches!(part, Part::Lost { .. }));
         let boarded = journey.filter(|_| is_any_lost).map(|id| state.ledger().boarded(id)).unwrap_or_default();
         let boardings = journey.map_or(0, |id| state.ledger().boardings(id));

@@ -300,7 +300,7 @@ fn cluster() -> (State, ShardId) {
             counts: Default::default(),
             made_from: None,
             numbered_by: ContentHash::default(),
-            boarded_before_loss: None,
+            loss: None,
         })
         .into(),
     );

@@ -3,7 +3,7 @@
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::gallery::ShardId;
 use cluster_config::gallery::{GalleryId, Modality};
-use cluster_config::ids::{Epoch, GalleryVersion, ModelVersion, NodeId, StandingId};
+use cluster_config::ids::{ContentHash, Epoch, GalleryVersion, ModelVersion, NodeId, StandingId};
 use cluster_config::limits::GALLERY_PARTS_MAX;
 use cluster_config::wire::{Fix, RefusalCode};
 
@@ -103,11 +103,14 @@ fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
         let problem = format!("part {other} has changed meanwhile");
         return Outcome::refused(RefusalCode::Conflict, place, problem, "build it again");
     }
-    if commit.boarded_before_loss.is_some_and(|known| known != boardings) {
+    if commit.loss.is_some_and(|loss| loss.boarded != boardings) {
         let problem = format!("{boardings} have boarded meanwhile, and its people were lost");
         return Outcome::refused(RefusalCode::Conflict, place, problem, "build it again");
     }
-    part.has_lost |= commit.boarded_before_loss.is_some_and(|known| known > 0);
+    if let Some(loss) = commit.loss.filter(|loss| loss.boarded > 0) {
+        let known_by_one = part.lost.is_none_or(|before| before == loss.known_by);
+        part.lost = Some(if known_by_one { loss.known_by } else { ContentHash::default() });
+    }
     part.version = commit.version;
     part.hash = commit.hash;
     part.manifest = commit.manifest;

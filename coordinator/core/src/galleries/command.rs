@@ -46,7 +46,16 @@ pub struct Commit {
     pub made_from: Option<Vec<GalleryVersion>>,
     /// The whole list on which its people stand at their numbers; zero where there is none.
     pub numbered_by: ContentHash,
-    /// Where people of the gallery were lost: how many had boarded the journey, as the owner knew it. It is refused
-    /// where more have by now: they would not be known.
-    pub boarded_before_loss: Option<u32>,
+    /// Where people of the gallery were lost.
+    pub loss: Option<Loss>,
+}
+
+/// That a version was made without people whom nobody has any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// How many had boarded the journey, as the owner knew it. It is refused where more have by now: they would not be
+    /// known.
+    pub boarded: u32,
+    /// The list by whose numbers the ledger tells who of them has boarded; zero where there is none.
+    pub known_by: ContentHash,
 }

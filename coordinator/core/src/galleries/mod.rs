@@ -5,5 +5,5 @@ mod command;
 mod state;
 
 pub(crate) use apply::{apply, close};
-pub use command::{Command, Commit};
+pub use command::{Command, Commit, Loss};
 pub use state::{Closed, Galleries, Gallery, Part, Receipt};

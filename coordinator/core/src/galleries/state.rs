@@ -21,8 +21,9 @@ pub struct Part {
     pub manifest: ContentHash,
     /// The whole list on which its people stand at their numbers; zero where there is none.
     pub numbered_by: ContentHash,
-    /// Whether people were lost of whom some had boarded: anybody who comes from then on may be one of them (P1).
-    pub has_lost: bool,
+    /// Where people were lost of whom some had boarded: the list by whose numbers those who stand on it are known again,
+    /// or zero. Anybody who comes by another one may have boarded (P1).
+    pub lost: Option<ContentHash>,
     /// What it holds.
     pub counts: GalleryCounts,
     /// Nodes that were ever given a replica or its people, and have not confirmed their destruction.

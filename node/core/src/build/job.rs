@@ -11,7 +11,7 @@ use cluster_config::journey::Listing;
 use cluster_config::wire::peer::{BuildOrder, Built};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
-use coordinator_core::galleries::{Commit, Part};
+use coordinator_core::galleries::{Commit, Loss, Part};
 use coordinator_core::placement::Placement;
 
 use super::push::{self, Push};
@@ -126,8 +126,7 @@ pub struct Job {
     known: Option<GalleryVersion>,
     lost: Option<GalleryVersion>,
     beside: Beside,
-    /// Where people are lost: how many had boarded.
-    boarded_before_loss: Option<u32>,
+    loss: Option<Loss>,
     phase: Phase,
     canaries: Canaries,
 }
@@ -152,7 +151,7 @@ impl Job {
             known,
             lost: None,
             beside: Beside::default(),
-            boarded_before_loss: None,
+            loss: None,
             phase: Phase::New,
             canaries,
         }
@@ -171,7 +170,7 @@ impl Job {
             known: None,
             lost: Some(order.version),
             beside: Beside::default(),
-            boarded_before_loss: None,
+            loss: None,
             phase: Phase::New,
             canaries,
         }
@@ -353,7 +352,13 @@ impl Job {
     /// Goes on without the people of a part, where that may be.
     fn begin_anew(&mut self, state: &State, part: ShardId, silent: &[NodeId]) -> Result<(), Refusal> {
         may_begin_anew(state, part, silent, self.listing, self.canaries)?;
-        self.boarded_before_loss = Some(part.journey().map_or(0, |journey| state.ledger().boardings(journey)));
+        let numbered_by =
+            state.part(part).map(|committed| committed.numbered_by).filter(|by| Some(*by) == self.manifest);
+        let known_before = self.loss.is_none_or(|before| Some(before.known_by) == self.manifest);
+        self.loss = Some(Loss {
+            boarded: part.journey().map_or(0, |journey| state.ledger().boardings(journey)),
+            known_by: numbered_by.filter(|_| known_before).unwrap_or_default(),
+        });
         Ok(())
     }
 
@@ -368,7 +373,7 @@ impl Job {
             counts: made.counts,
             made_from: self.manifest.map(|_| self.beside.versions.clone()),
             numbered_by: made.numbered_by,
-            boarded_before_loss: self.boarded_before_loss,
+            loss: self.loss,
         };
         let (push, orders) = Push::begin(now, &self.placement.standbys, self.canaries);
         self.pushed(now, push, commit, orders, effects);

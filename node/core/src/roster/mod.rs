@@ -100,7 +100,8 @@ pub struct Question<'a> {
     pub listing: Listing,
     /// Who has boarded, by number; used where people are lost.
     pub boarded: &'a BTreeMap<u32, SubjectId>,
-    /// Whether people of the gallery were lost before, of whom some had boarded. Newcomers may be any of them.
+    /// Whether people of the gallery were lost before, of whom some had boarded, and this list does not tell by its
+    /// numbers who they were. Newcomers may be any of them.
     pub has_lost: bool,
     /// Whether anybody has boarded.
     pub has_boarded: bool,

@@ -9,7 +9,8 @@ struct Gallery {
     drawn: u64,
     scope: Scope,
     boarded: BTreeMap<u32, SubjectId>,
-    has_lost: bool,
+    /// See `Part::lost` of the coordinator's state.
+    lost: Option<ContentHash>,
     has_unnamed_boarded: bool,
 }
 
@@ -17,7 +18,7 @@ impl Gallery {
     fn new(parts: usize) -> Self {
         let (scope, boarded) = (Scope::default(), BTreeMap::new());
         let parts = vec![Part::Unbuilt; parts];
-        Self { parts, lists: 0, drawn: 0, scope, boarded, has_lost: false, has_unnamed_boarded: false }
+        Self { parts, lists: 0, drawn: 0, scope, boarded, lost: None, has_unnamed_boarded: false }
     }
 
     /// Builds one part of a message.
@@ -30,7 +31,7 @@ impl Gallery {
             people,
             listing,
             boarded: &self.boarded,
-            has_lost: self.has_lost,
+            has_lost: self.lost.is_some_and(|known_by| known_by != manifest),
             has_boarded: !self.boarded.is_empty(),
             has_unnamed_boarded: self.has_unnamed_boarded,
             scope: &self.scope,
@@ -43,8 +44,15 @@ impl Gallery {
             *drawn
         };
         let next = next(&question, &mut dice)?;
-        let is_lost = self.parts.iter().any(|part| matches!(part, Part::Lost { .. }));
-        self.has_lost |= is_lost && !self.boarded.is_empty();
+        let losses = self.parts.iter().filter_map(|part| match part {
+            Part::Lost { is_numbered_by_list, .. } => Some(*is_numbered_by_list),
+            Part::Unbuilt | Part::Known(_) => None,
+        });
+        if let Some(is_numbered) = losses.reduce(|all, one| all && one).filter(|_| !self.boarded.is_empty()) {
+            let known_by = if is_numbered { manifest } else { ContentHash::default() };
+            self.lost =
+                Some(if self.lost.is_none_or(|before| before == known_by) { known_by } else { ContentHash::default() });
+        }
         self.parts[part] = Part::Known(People { manifest, people: next.people.clone(), left: next.left.clone() });
         Ok(next)
     }

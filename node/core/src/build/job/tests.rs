@@ -185,7 +185,7 @@ fn a_lost_gallery_is_built_again_out_of_a_roster() {
     let mut job = Job::rebuild(ME, shard(), &lost, Canaries::default());
     assert_eq!(step(&mut job, NOW, &state, Event::Begun), [Effect::AskRoster(shard(), ME, v2)]);
     let asked = step(&mut job, NOW, &state, Event::RosterAnswered(shard(), ME, seek::Answer::HasNone));
-    assert_eq!(asked, [4, 5].map(|node| Effect::AskRoster(shard(), NodeId(node), v2)), "who keeps its people");
+    assert_eq!(asked, [2, 3, 4, 5].map(|node| Effect::AskRoster(shard(), NodeId(node), v2)), "whoever may keep them");
     let given = Event::RosterAnswered(shard(), NodeId(4), seek::Answer::Gave(v2));
     let build = Effect::Build(GalleryVersion(3), People::OfRoster(NodeId(4)), Beside::default());
     assert_eq!(step(&mut job, NOW, &state, given), [build], "the very manifest that is committed is built again");
@@ -193,7 +193,9 @@ fn a_lost_gallery_is_built_again_out_of_a_roster() {
     let mut nobody = Job::rebuild(ME, shard(), &lost, Canaries::default());
     step(&mut nobody, NOW, &state, Event::Begun);
     step(&mut nobody, NOW, &state, Event::RosterAnswered(shard(), ME, seek::Answer::HasNone));
-    step(&mut nobody, NOW, &state, Event::RosterAnswered(shard(), NodeId(4), seek::Answer::HasNone));
+    for holder in [2, 3, 4].map(NodeId) {
+        step(&mut nobody, NOW, &state, Event::RosterAnswered(shard(), holder, seek::Answer::HasNone));
+    }
     let effects = step(&mut nobody, NOW, &state, Event::RosterAnswered(shard(), NodeId(5), seek::Answer::Silent));
     assert!(matches!(&effects[..], [Effect::Done(Err(refusal))] if refusal.problem.contains("no other node")));
 }
