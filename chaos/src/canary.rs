@@ -124,6 +124,8 @@ const CASES: [Case; Canary::ALL.len()] = [
     world(Canary::HalfAppliedList, &["P10"], 20),
     other(Canary::SilentEnd, Place::Task, &["nobody was told"]),
     other(Canary::LoopPanics, Place::Process, &["the reporting loop has panicked"]),
+    world(Canary::CitizensKept, &["R117"], 20),
+    world(Canary::PurgedEarly, &["R116"], 20),
 ];
 
 /// Which canaries.

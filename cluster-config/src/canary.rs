@@ -97,11 +97,15 @@ pub enum Canary {
     SilentEnd,
     /// One of a node's long-lived loops panics.
     LoopPanics,
+    /// What is kept of a closed journey has its citizens in it.
+    CitizensKept,
+    /// What is kept of a closed journey is destroyed as soon as it is closed.
+    PurgedEarly,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::ApplyTwice,
         Self::SecondCrossing,
         Self::AnswerBeforeCommit,
@@ -147,6 +151,8 @@ impl Canary {
         Self::HalfAppliedList,
         Self::SilentEnd,
         Self::LoopPanics,
+        Self::CitizensKept,
+        Self::PurgedEarly,
     ];
 }
 

@@ -47,6 +47,9 @@ pub enum GalleryId {
     Journey(JourneyId, List),
     /// The people of a land port, the applicants, the derogatory gallery: people come and go one by one.
     Standing(StandingId),
+    /// Those of a closed journey's passengers who are no citizens. It lies on disks alone, and no touchpoint searches
+    /// it.
+    Kept(JourneyId),
 }
 
 impl GalleryId {
@@ -57,7 +60,7 @@ impl GalleryId {
     /// The journey whose people these are; none of a standing gallery.
     pub fn journey(self) -> Option<JourneyId> {
         match self {
-            Self::Journey(journey, _) => Some(journey),
+            Self::Journey(journey, _) | Self::Kept(journey) => Some(journey),
             Self::Standing(_) => None,
         }
     }
@@ -65,7 +68,7 @@ impl GalleryId {
     /// The gallery's own id where it stands beyond any journey.
     pub fn standing(self) -> Option<StandingId> {
         match self {
-            Self::Journey(..) => None,
+            Self::Journey(..) | Self::Kept(_) => None,
             Self::Standing(standing) => Some(standing),
         }
     }
@@ -77,6 +80,7 @@ impl fmt::Display for GalleryId {
             Self::Journey(journey, List::Passengers) => write!(f, "{journey}"),
             Self::Journey(journey, List::Crew) => write!(f, "{journey}+crew"),
             Self::Standing(standing) => write!(f, "standing+{standing}"),
+            Self::Kept(journey) => write!(f, "{journey}+kept"),
         }
     }
 }
@@ -126,6 +130,22 @@ impl ShardId {
     /// The journey whose people these are; none of a standing gallery.
     pub fn journey(self) -> Option<JourneyId> {
         self.gallery.journey()
+    }
+
+    /// What is kept of this shard of passengers once their journey is closed; absent for any other gallery.
+    pub fn kept(self) -> Option<Self> {
+        match self.gallery {
+            GalleryId::Journey(journey, List::Passengers) => Some(Self { gallery: GalleryId::Kept(journey), ..self }),
+            GalleryId::Journey(_, List::Crew) | GalleryId::Standing(_) | GalleryId::Kept(_) => None,
+        }
+    }
+
+    /// The shard that was searched while the journey was open; another one is its own.
+    pub fn searched(self) -> Self {
+        match self.gallery {
+            GalleryId::Kept(journey) => Self { gallery: GalleryId::passengers(journey), ..self },
+            GalleryId::Journey(..) | GalleryId::Standing(_) => self,
+        }
     }
 
     /// A name for files that no other shard has. No id has a `+` in it, so nothing is ambiguous.

@@ -32,14 +32,63 @@ pub struct JourneyPlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JourneyStatus {
-    /// Announced; its gallery is not complete yet.
+    /// Announced; it is too early to build its gallery, and only its people are kept.
+    Announced,
+    /// Its gallery is not complete yet.
     Building,
     /// The gallery is committed.
     Ready,
-    /// Closed; galleries are being destroyed.
-    Closing,
+    /// Closed, and searched no more. Citizens' data are destroyed, others' kept until the policy's time.
+    Closed,
+    /// Closed; everything is being destroyed.
+    Purging,
     /// Every node that ever held a replica has answered with its receipt.
     Purged,
+}
+
+impl JourneyStatus {
+    /// Its name, as JSON has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Announced => "announced",
+            Self::Building => "building",
+            Self::Ready => "ready",
+            Self::Closed => "closed",
+            Self::Purging => "purging",
+            Self::Purged => "purged",
+        }
+    }
+
+    /// Whether the journey is one that people will board, or do.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Announced | Self::Building | Self::Ready)
+    }
+}
+
+/// What a journey comes to by itself, and when, where nobody acts before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextStatus {
+    pub status: JourneyStatus,
+    pub at: UnixMs,
+}
+
+/// What is left of a journey once all of it is destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When it was to depart.
+    pub departs_at: UnixMs,
+    /// When it was closed.
+    pub closed_at: UnixMs,
+    /// When the last node confirmed that what it had is destroyed.
+    pub purged_at: UnixMs,
+    /// People who were expected.
+    pub people: u32,
+    /// People who had boarded, those out of scope included.
+    pub boarded: u32,
+    /// Nodes that confirmed the destruction.
+    pub receipts: u16,
+    /// Of these, nodes for which an operator did.
+    pub attested: u16,
 }
 
 /// What the people of a manifest are to those who are known already.

@@ -39,8 +39,23 @@ pub const TEMPLATE_DIMS_MAX: usize = 1_024;
 /// See [`TEMPLATE_DIMS_MIN`].
 pub const TEMPLATE_DIMS_STEP: usize = 4;
 
-/// Journeys held at once: three days of the national schedule (1,500 a day), with room.
+/// Journeys open at once, announced ones included: three days of the national schedule (1,500 a day), with room.
 pub const JOURNEYS_MAX: usize = 16_384;
+
+/// Of these, how many one carrier may have open: ten days of the largest one's departures in the national schedule.
+pub const CARRIER_JOURNEYS_MAX: usize = 4_096;
+
+/// How many anybody else may have open, who may hand in for all carriers: a gateway that runs wild leaves room for
+/// those who hand in themselves.
+pub const SUBMITTER_JOURNEYS_MAX: usize = JOURNEYS_MAX / 4 * 3;
+
+/// Journeys that are closed and not purged: what is kept for the policy's longest time of a fortnight is 21,000, three
+/// times over. Beyond this the oldest are destroyed early.
+pub const CLOSED_JOURNEYS_MAX: usize = 65_536;
+
+/// Lines of journeys that have ended, 100 bytes of memory each: a month's of the national schedule are 45,000. Beyond
+/// this the oldest go early.
+pub const ENDED_JOURNEYS_MAX: usize = 131_072;
 
 /// Devices that are registered at once: ten for each journey of a day.
 pub const DEVICES_MAX: usize = 16_384;

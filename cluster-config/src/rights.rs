@@ -114,7 +114,9 @@ table! {
         Operator Yes, Maintainer Yes, Auditor Yes, Reader Yes, Carrier OwnJourneys, Attendant OwnPort, Officer OwnPort;
     GalleryShow Operator "see a journey and its galleries":
         Operator Yes, Maintainer Yes, Auditor Yes, Reader Yes, Carrier OwnJourneys, Attendant OwnPort, Officer OwnPort;
+    BuildJourney Operator "have a journey built before its time": Operator Yes;
     CloseJourney Operator "close a journey": Operator Yes, Carrier OwnJourneys;
+    PurgeJourney Operator "destroy what is kept of a journey": Operator Yes;
     LedgerPage Operator "read the ledger": Operator Yes, Auditor Yes;
     PolicyShow Operator "read the policy":
         Operator Yes, Maintainer Yes, MaintenanceSupervisor Yes, Supervisor Yes, Owner Yes, Auditor Yes, Developer Yes;
@@ -238,7 +240,9 @@ impl From<&operator::Request> for Ask {
             operator::Request::SubmitManifest(_) => Self::SubmitManifest,
             operator::Request::GalleryList => Self::GalleryList,
             operator::Request::GalleryShow(_) => Self::GalleryShow,
-            operator::Request::CloseJourney(_) => Self::CloseJourney,
+            operator::Request::BuildJourney(_) => Self::BuildJourney,
+            operator::Request::CloseJourney { purge: false, .. } => Self::CloseJourney,
+            operator::Request::CloseJourney { purge: true, .. } => Self::PurgeJourney,
             operator::Request::LedgerPage { .. } => Self::LedgerPage,
             operator::Request::PolicyShow => Self::PolicyShow,
             operator::Request::PolicySet(_) => Self::PolicySet,
@@ -285,7 +289,9 @@ mod tests {
             Ask::AttestDestruction,
             Ask::TransferLeader,
             Ask::SubmitManifest,
+            Ask::BuildJourney,
             Ask::CloseJourney,
+            Ask::PurgeJourney,
             Ask::PolicySet,
             Ask::DeviceAdd,
             Ask::DeviceRetire,

@@ -10,7 +10,7 @@ use cluster_config::decision::{Directive, Priority, Reason, Recording};
 use cluster_config::device::{Device, DeviceKind, Ownership, Place, Registered, Touchpoint};
 use cluster_config::gallery::{GalleryCounts, GalleryId, List, Modality, ShardId};
 use cluster_config::ids::*;
-use cluster_config::journey::{JourneyStatus, Listing};
+use cluster_config::journey::{Ended, JourneyStatus, Listing, NextStatus};
 use cluster_config::member::{Member, Past, Trouble};
 use cluster_config::policy::{Matching, Policy};
 use cluster_config::versions::Version;
@@ -244,7 +244,8 @@ fn operators(golden: &mut Golden) {
     golden.add("operator.request.submit", &operator::Request::SubmitManifest(b"UNA".to_vec()));
     golden.add("operator.request.list", &operator::Request::GalleryList);
     golden.add("operator.request.show", &operator::Request::GalleryShow(journey()));
-    golden.add("operator.request.close", &operator::Request::CloseJourney(journey()));
+    golden.add("operator.request.build", &operator::Request::BuildJourney(journey()));
+    golden.add("operator.request.close", &operator::Request::CloseJourney { journey: journey(), purge: true });
     golden.add("operator.request.ledger", &operator::Request::LedgerPage { from: 300, limit: 10 });
     golden.add("operator.request.policy", &operator::Request::PolicyShow);
     golden.add("operator.request.set_policy", &operator::Request::PolicySet(policy.clone()));
@@ -275,6 +276,7 @@ fn operators(golden: &mut Golden) {
         leader: Some(NodeId(2)),
         term: 3,
         applied_index: 4,
+        time: UnixMs(1_800_000_000_000),
         generation: Generation(5),
         engine: "cpu".into(),
         members: vec![operator::MemberStatus {
@@ -296,6 +298,8 @@ fn operators(golden: &mut Golden) {
         journeys: vec![operator::SubmittedJourney {
             journey: journey(),
             duplicate: false,
+            status: JourneyStatus::Announced,
+            next: Some(NextStatus { status: JourneyStatus::Building, at: UnixMs(7) }),
             version: GalleryVersion(1),
             people: 2,
             templates: 3,
@@ -315,7 +319,8 @@ fn operators(golden: &mut Golden) {
         departure_port: port("JFK"),
         arrival_port: port("LHR"),
         departs_at: UnixMs(1),
-        status: cluster_config::journey::JourneyStatus::Ready,
+        status: JourneyStatus::Ready,
+        next: Some(NextStatus { status: JourneyStatus::Closed, at: UnixMs(7) }),
         people: 2,
         boarded: 1,
         shards: vec![operator::Shard {
@@ -330,6 +335,7 @@ fn operators(golden: &mut Golden) {
             standbys: vec![NodeId(2)],
             rosters: vec![NodeId(4)],
             holders: vec![NodeId(1), NodeId(2)],
+            keepers: vec![NodeId(2)],
             receipts: vec![operator::Receipt { node: NodeId(3), at: UnixMs(9), attested: false }],
             memory_bytes: Some(1_000),
         }],
@@ -359,6 +365,16 @@ fn operators(golden: &mut Golden) {
     golden.add("operator.response.submitted", &operator::Response::Submitted(submitted));
     golden.add("operator.response.galleries", &operator::Response::Galleries(vec![gallery.clone()]));
     golden.add("operator.response.gallery", &operator::Response::Gallery(gallery));
+    let ended = Ended {
+        departs_at: UnixMs(1),
+        closed_at: UnixMs(2),
+        purged_at: UnixMs(3),
+        people: 4,
+        boarded: 5,
+        receipts: 3,
+        attested: 1,
+    };
+    golden.add("operator.response.ended", &operator::Response::Ended(ended));
     golden.add("operator.response.ledger", &operator::Response::LedgerPage(page));
     golden.add("operator.response.policy", &operator::Response::Policy(policy));
     golden.add("operator.response.metrics", &operator::Response::Metrics("m 1".into()));

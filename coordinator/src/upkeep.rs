@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cluster_config::actor::Actor;
+use cluster_config::canary::Canaries;
 use cluster_config::ids::UnixMs;
 use coordinator_core::clock::Agreement;
 use coordinator_core::{Command, Outcome, ledger, upkeep};
@@ -87,7 +88,7 @@ pub async fn round(coordinator: &Coordinator, time: Option<UnixMs>) -> Result<()
     if !coordinator.is_leader() {
         return Ok(());
     }
-    let mut due = coordinator.with_state(|state| upkeep::due(state, time));
+    let mut due = coordinator.with_state(|state| upkeep::due(state, time, Canaries::of_process()));
     for _ in 0..SETTLING_TURNS_MAX {
         for command in due {
             if !propose(coordinator, command).await {

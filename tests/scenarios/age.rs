@@ -65,7 +65,7 @@ async fn sealed_records_are_read_on_every_node_and_a_lost_or_damaged_file_is_fet
     }
     let before = live.same_ledger().await;
     assert_eq!(before.len() as u64, 3 * CAPTURES);
-    live.ask(first, Request::CloseJourney(bank.flights[0].journey)).await.expect("closed");
+    live.ask(first, Request::CloseJourney { journey: bank.flights[0].journey, purge: true }).await.expect("closed");
     let files = files_are(&live, 3).await;
     assert!(live.same_ledger().await == before, "an export is the same as before");
 

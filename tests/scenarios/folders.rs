@@ -11,6 +11,7 @@ use std::sync::Arc;
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::file::Configuration;
 use cluster_config::ids::{NodeId, UnixMs};
+use cluster_config::journey::JourneyStatus;
 use cluster_config::policy::Policy;
 use cluster_config::versions::Version;
 use cluster_config::wire::operator::{Request, Response};
@@ -147,6 +148,13 @@ async fn keep() {
     let bank = bank();
     for flight in &bank.flights {
         live.submit(NODE, &flight.manifest).await.expect("submitted");
+        // They depart in the year 2096.
+        live.ask(NODE, Request::BuildJourney(flight.journey)).await.expect("it is to be built");
+        harness::level::wait_for("it is built", harness::target::LEVEL_DEADLINE, async || {
+            let gallery = live.gallery(NODE, flight.journey).await.map_err(|error| error.to_string())?;
+            if gallery.status == JourneyStatus::Ready { Ok(()) } else { Err(format!("{gallery:?}")) }
+        })
+        .await;
     }
     let policy = Policy { version: Policy::default().version + 1, ..Policy::default() };
     live.ask(NODE, Request::PolicySet(policy)).await.expect("a policy");
@@ -156,7 +164,7 @@ async fn keep() {
     snapshot(&live).await;
     live.strike(Fault::Start(NODE)).await;
     live.ready(1).await;
-    live.ask(NODE, Request::CloseJourney(bank.flights[1].journey)).await.expect("closed");
+    live.ask(NODE, Request::CloseJourney { journey: bank.flights[1].journey, purge: true }).await.expect("closed");
     board(&live, &bank, 0, BOARDED / 2..BOARDED).await;
     live.replicated().await;
     harness::level::wait_for("the purge ends", harness::target::LEVEL_DEADLINE, async || {

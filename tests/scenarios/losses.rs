@@ -191,7 +191,7 @@ async fn a_gallery_whose_every_replica_is_lost_is_built_again_out_of_the_people_
     let twice = gate.board(bank.capture(0, boarded, 3, 1)).await.expect("an answer");
     assert_eq!(twice.reason, Reason::AlreadyBoarded, "whoever has boarded is still the same person");
 
-    live.ask(third, Request::CloseJourney(journey)).await.expect("closed");
+    live.ask(third, Request::CloseJourney { journey, purge: true }).await.expect("closed");
     wait_for("the journey is purged", LEVEL_DEADLINE, async || {
         let gallery = live.gallery(third, journey).await.map_err(|failure| failure.to_string())?;
         if gallery.status == JourneyStatus::Purged { Ok(()) } else { Err(format!("{gallery:?}")) }

@@ -99,7 +99,9 @@ async fn a_file_with_one_journey_that_is_refused_opens_none_of_the_others() {
     let live = Live::start("once", 3).await;
     let closed = Bank::new(harness::seed(), 1, 10);
     workload::submit(&live, &closed).await;
-    live.ask(NodeId(1), Request::CloseJourney(closed.flights[0].journey)).await.expect("closed");
+    live.ask(NodeId(1), Request::CloseJourney { journey: closed.flights[0].journey, purge: true })
+        .await
+        .expect("closed");
     for round in 0..8 {
         let others = Bank::numbered(harness::seed(), 10 + 10 * round, 4, 10);
         let mut file = Vec::new();

@@ -91,7 +91,7 @@ async fn a_closed_journey_leaves_nothing_and_nothing_personal_was_ever_in_the_cl
 
     let (gate, asked) = (live.gate(0).await, bank.capture(0, 5, 98, 1));
     let answered = gate.board(asked.clone()).await.expect("an answer");
-    live.ask(node, Request::CloseJourney(journey)).await.expect("closed");
+    live.ask(node, Request::CloseJourney { journey, purge: true }).await.expect("closed");
     wait_for("the journey is purged", LEVEL_DEADLINE, async || {
         let gallery = live.gallery(node, journey).await.map_err(|failure| failure.to_string())?;
         if gallery.status == JourneyStatus::Purged { Ok(()) } else { Err(format!("{gallery:?}")) }
@@ -164,7 +164,7 @@ async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
     let said = String::from_utf8_lossy(&too_early.stderr).into_owned();
     assert!(!too_early.status.success() && said.contains("take it out with `tvs cluster remove` first"), "{said}");
     live.remove(owner).await;
-    live.ask(live.leader().await, Request::CloseJourney(journey)).await.expect("it is closed");
+    live.ask(live.leader().await, Request::CloseJourney { journey, purge: true }).await.expect("it is closed");
 
     let shown = async || match live.ask(live.leader().await, Request::GalleryShow(journey)).await {
         Ok(Response::Gallery(gallery)) => Ok(gallery),
@@ -175,7 +175,7 @@ async fn a_purge_does_not_wait_for_a_disk_that_an_operator_says_is_destroyed() {
         if gallery.shards[0].holders == [owner] { Ok(()) } else { Err(format!("{gallery:?}")) }
     })
     .await;
-    assert_eq!(shown().await.expect("the journey").status, JourneyStatus::Closing);
+    assert_eq!(shown().await.expect("the journey").status, JourneyStatus::Purging);
     let attested = live.tvs(&words);
     assert!(attested.status.success(), "{}", String::from_utf8_lossy(&attested.stderr));
     let gallery = shown().await.expect("the journey");

@@ -40,7 +40,7 @@ fn seeds_hold_every_invariant_and_every_fault_strikes() {
     }
     let missing: Vec<&str> = faults::NAMES.into_iter().filter(|name| !struck.contains(*name)).collect();
     assert!(missing.is_empty(), "{missing:?} never struck");
-    for promise in ["P1", "P3", "P4", "P5", "P6", "P9", "liveness", "placement", "one log"] {
+    for promise in ["P1", "P3", "P4", "P5", "P6", "P9", "R36", "R116", "R117", "liveness", "placement", "one log"] {
         assert!(looked.iter().any(|name| name.starts_with(promise)), "nothing looked at {promise}: {looked:?}");
     }
 }

@@ -284,7 +284,7 @@ async fn board(
     course.boarding.fetch_sub(1, Ordering::Relaxed);
     lock(&course.books).boarded(journey);
     course.clock.wait(leaves).await;
-    if let Err(problem) = course.operator.insist(&Request::CloseJourney(journey)).await {
+    if let Err(problem) = course.operator.insist(&Request::CloseJourney { journey, purge: true }).await {
         lock(&course.failures).add(format!("{journey} was not closed: {problem}"));
     }
 }

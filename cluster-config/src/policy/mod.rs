@@ -144,6 +144,8 @@ mod tests {
         assert_eq!(refused(&|policy| policy.retention.build_ahead_hours_max = 0), "retention.build_ahead_hours_max");
         assert_eq!(refused(&|policy| policy.retention.close_after_minutes = 0), "retention.close_after_minutes");
         assert_eq!(refused(&|policy| policy.retention.ledger_days = u32::MAX), "retention.ledger_days");
+        assert_eq!(refused(&|policy| policy.retention.purge_after_hours = 9_000), "retention.purge_after_hours");
+        assert_eq!(refused(&|policy| policy.retention.revocation_days = 397), "retention.revocation_days");
         assert_eq!(refused(&|policy| policy.placement.replicas_boarding = 65), "placement.replicas_boarding");
     }
 

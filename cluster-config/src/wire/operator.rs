@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Revoked;
-use crate::journey::JourneyStatus;
+use crate::journey::{Ended, JourneyStatus, NextStatus};
 
 use super::Refusal;
 #[cfg(feature = "next")]
@@ -49,8 +49,14 @@ pub enum Request {
     /// All journeys and their galleries.
     GalleryList,
     GalleryShow(JourneyId),
-    /// Close a journey: no more boardings, and destroy its galleries on every node.
-    CloseJourney(JourneyId),
+    /// Build a journey's gallery now, though it is too early.
+    BuildJourney(JourneyId),
+    /// Close a journey: nobody is searched any more, and citizens' data are destroyed on every node.
+    CloseJourney {
+        journey: JourneyId,
+        /// Whether all else is destroyed as well, before the policy's time; also where the journey is closed already.
+        purge: bool,
+    },
     /// Ledger records from this position on.
     LedgerPage {
         /// Position of the first record wanted, from 0.
@@ -102,6 +108,8 @@ pub enum Response {
     Galleries(Vec<Gallery>),
     /// To [`Request::GalleryShow`].
     Gallery(Gallery),
+    /// To [`Request::GalleryShow`], where only counts are left.
+    Ended(Ended),
     /// To [`Request::LedgerPage`].
     LedgerPage(LedgerPage),
     /// To [`Request::PolicyShow`].
@@ -159,7 +167,7 @@ pub struct Draining {
     /// Shards that it owns.
     pub owns: u32,
     pub stands_by: u32,
-    /// Shards whose people it keeps without a replica.
+    /// Shards whose people it keeps without a replica, those of closed journeys included that others keep as well.
     pub rosters: u32,
     /// Of those that it has, how many have no other copy that is ready yet.
     pub unready: u32,
@@ -196,6 +204,8 @@ pub struct ClusterStatus {
     pub term: u64,
     /// Index of the last applied log entry at the node that answers.
     pub applied_index: u64,
+    /// The replicated time, by which alone anything is built, closed or destroyed; 0 until it is told.
+    pub time: UnixMs,
     /// Generation of the blueprint.
     pub generation: Generation,
     /// The engine that scores at the node that answers.
@@ -257,6 +267,10 @@ pub struct SubmittedJourney {
     pub journey: JourneyId,
     /// Whether this very manifest was known already.
     pub duplicate: bool,
+    /// Where the journey stands: an announced one has no templates yet.
+    pub status: JourneyStatus,
+    /// What it comes to by itself, and when.
+    pub next: Option<NextStatus>,
     /// The committed gallery version (the lowest, of several parts).
     pub version: GalleryVersion,
     /// People on the manifest.
@@ -283,6 +297,8 @@ pub struct Gallery {
     pub departs_at: UnixMs,
     /// Where it stands.
     pub status: JourneyStatus,
+    /// What it comes to by itself, and when.
+    pub next: Option<NextStatus>,
     /// People on the manifest.
     pub people: u32,
     /// People who have boarded.
@@ -312,6 +328,8 @@ pub struct Shard {
     pub rosters: Vec<NodeId>,
     /// Nodes that have ever held a replica or its people and have not yet confirmed that these are destroyed.
     pub holders: Vec<NodeId>,
+    /// Nodes that keep those of its people who are no citizens, once the journey is closed.
+    pub keepers: Vec<NodeId>,
     /// What stands for the destruction of those that were held.
     pub receipts: Vec<Receipt>,
     /// Memory of its templates at the node that answers, bytes; absent where that node has no replica that can be

@@ -127,6 +127,14 @@ impl State {
         self.passengers(journey).is_some_and(Gallery::is_open)
     }
 
+    /// Whether a node that is being emptied destroys what it keeps of a closed journey's shard: another node that stays
+    /// keeps it as well.
+    pub fn gives_up(&self, node: NodeId, part: &Part) -> bool {
+        let stays =
+            |other: &NodeId| *other != node && self.members.contains(*other) && !self.members.is_draining(*other);
+        self.members.is_draining(node) && part.keepers.contains(&node) && part.keepers.iter().any(stays)
+    }
+
     /// A copy for a snapshot: everything but the ledger's indexes, which reading the snapshot back rebuilds. Journeys,
     /// galleries, placements and the ledger's full chunks are shared with it, since it is made on the raft thread.
     pub fn freeze(&self) -> Self {

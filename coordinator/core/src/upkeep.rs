@@ -1,18 +1,21 @@
-//! What is due by the state's time, for the leader to propose: the time itself, journeys that nobody closed, what the
-//! ledger is to forget, and chunks of it whose time is over.
+//! What is due by the state's time, for the leader to propose: the time itself, journeys that come to their next phase,
+//! what the ledger is to forget, and what is over: lines, retired devices, revocations, chunks of the ledger.
 
+use cluster_config::canary::{Canaries, Canary};
 use cluster_config::gallery::GalleryId;
 use cluster_config::ids::{JourneyId, UnixMs};
+use cluster_config::journey::JourneyStatus;
+use cluster_config::limits::CLOSED_JOURNEYS_MAX;
 
 use crate::command::Command;
 use crate::galleries::Gallery;
 use crate::state::State;
-use crate::{clock, journeys, ledger};
+use crate::{clock, devices, journeys, ledger, revocations};
 
 /// Commands of a kind in one round at most: a round comes every second, and a leader has other work.
 const OF_A_KIND_MAX: usize = 32;
 
-/// A minute and a day, milliseconds.
+/// A minute, milliseconds.
 const MINUTE_MS: u64 = 60 * 1_000;
 
 impl State {
@@ -33,35 +36,64 @@ impl State {
         match (self.galleries().get(gallery), gallery) {
             (None, _) => Some(now),
             (Some(_), GalleryId::Standing(_)) => now.0.checked_sub(after_ms).map(UnixMs),
-            (Some(known), GalleryId::Journey(..)) => {
+            (Some(known), GalleryId::Journey(..) | GalleryId::Kept(_)) => {
                 let closed = known.closed()?;
                 Some(now).filter(|now| now.0 >= closed.at.0.saturating_add(after_ms))
             }
         }
     }
-
-    /// When the journey is closed, where nobody closes it before.
-    fn closes_at(&self, journey: JourneyId) -> Option<UnixMs> {
-        let plan = self.journeys().get(journey)?;
-        let after = u64::from(self.policy().retention.close_after_minutes) * MINUTE_MS;
-        self.is_open(journey).then(|| UnixMs(plan.departs_at.0.saturating_add(after)))
-    }
 }
 
 /// What the leader is to propose now, in this order; `time` is what clocks agree on, where the state is to be told.
-pub fn due(state: &State, time: Option<UnixMs>) -> Vec<Command> {
+pub fn due(state: &State, time: Option<UnixMs>, canaries: Canaries) -> Vec<Command> {
     let now = state.clock().now();
     let time = time.map(|next| clock::Command::Advance(next).into());
-    let is_over = |journey: &JourneyId| state.closes_at(*journey).is_some_and(|at| now >= at);
-    let over = state.journeys().iter().map(|plan| plan.id).filter(is_over).take(OF_A_KIND_MAX);
     let ledger = state.ledger();
     let expired = ledger.lines().filter(|(_, line)| !line.is_removed && now >= line.keep_until);
     let expired = expired.map(|(chunk, _)| chunk).filter(|chunk| !ledger.is_traced(*chunk)).take(OF_A_KIND_MAX);
+    let lines_end = state.lines_end();
+    let has_old_line = state.journeys().lines().any(|(_, line)| line.purged_at <= lines_end);
     time.into_iter()
-        .chain(over.map(|journey| journeys::Command::Close(journey).into()))
+        .chain(phases(state, canaries))
         .chain(settled(state))
+        .chain(has_old_line.then(|| journeys::Command::ForgetLines.into()))
+        .chain(state.has_forgotten_device().then(|| devices::Command::Forget.into()))
+        .chain(state.has_old_revocation().then(|| revocations::Command::Forget.into()))
         .chain(expired.map(|chunk| ledger::Command::Expire(chunk).into()))
         .collect()
+}
+
+/// Journeys that come to their next phase.
+fn phases(state: &State, canaries: Canaries) -> Vec<Command> {
+    let now = state.clock().now();
+    let (mut build, mut close, mut purge, mut forget) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut closed: Vec<(UnixMs, JourneyId)> = Vec::new();
+    for plan in state.journeys().iter() {
+        let status = state.status(plan.id);
+        if status == Some(JourneyStatus::Closed) {
+            closed.push((plan.departs_at, plan.id));
+        }
+        if status == Some(JourneyStatus::Purged) && state.is_settled(plan.id) {
+            forget.push(journeys::Command::Forget(plan.id));
+        }
+        let Some(next) = state.next_status(plan.id) else { continue };
+        let is_early = next.status == JourneyStatus::Purging && canaries.has(Canary::PurgedEarly);
+        if now < next.at && !is_early {
+            continue;
+        }
+        match next.status {
+            JourneyStatus::Building => build.push(journeys::Command::Build { journey: plan.id, early: false }),
+            JourneyStatus::Closed => close.push(journeys::Command::Close(plan.id)),
+            _ => purge.push(journeys::Command::Purge(plan.id)),
+        }
+    }
+    if closed.len() > CLOSED_JOURNEYS_MAX {
+        closed.sort_unstable();
+        let surplus = closed.len() - CLOSED_JOURNEYS_MAX;
+        purge.extend(closed.into_iter().take(surplus).map(|(_, journey)| journeys::Command::Purge(journey)));
+    }
+    let all = [close, build, purge, forget].into_iter();
+    all.flat_map(|kind| kind.into_iter().take(OF_A_KIND_MAX).map(Command::from)).collect()
 }
 
 /// What the ledger is to forget now; each command takes some of it.

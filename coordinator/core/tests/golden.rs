@@ -139,7 +139,11 @@ fn entries(golden: &mut Golden) {
     entry(golden, "policy.set", policy::Command::Set(Policy { matching, ..Policy::default() }));
     entry(golden, "journeys.open", journeys::Command::Open(plan()));
     entry(golden, "journeys.open_all", journeys::Command::OpenAll(vec![plan()]));
+    entry(golden, "journeys.build", journeys::Command::Build { journey: plan().id, early: true });
     entry(golden, "journeys.close", journeys::Command::Close(plan().id));
+    entry(golden, "journeys.purge", journeys::Command::Purge(plan().id));
+    entry(golden, "journeys.forget", journeys::Command::Forget(plan().id));
+    entry(golden, "journeys.forget_lines", journeys::Command::ForgetLines);
     let id = "LAREDO".parse().expect("an id");
     let open = galleries::Command::OpenStanding { id, modality: Modality::Iris, model: model(), parts: 2 };
     entry(golden, "galleries.open_standing", open);
@@ -155,6 +159,7 @@ fn entries(golden: &mut Golden) {
         made_from: Some(vec![GalleryVersion(0)]),
         numbered_by: ContentHash([3; 32]),
         loss: None,
+        is_built: true,
     };
     entry(golden, "galleries.commit", galleries::Command::Commit(commit));
     let crew = shard(GalleryId::Journey(plan().id, List::Crew), Modality::Finger);
@@ -173,14 +178,16 @@ fn entries(golden: &mut Golden) {
         let amendment = cluster_config::decision::Amendment { encounter, attempt: 3 };
         entry(golden, "ledger.amend", ledger::Command::Amend(amendment));
     }
-    entry(golden, "retention.receipt", retention::Command::Receipt { shard: passengers(), node });
+    entry(golden, "retention.receipt", retention::Command::Receipt { shard: passengers(), node, keeps: true });
     entry(golden, "retention.attest", retention::Command::Attest(node));
     entry(golden, "devices.register", devices::Command::Register(vec![device()]));
     entry(golden, "devices.retire", devices::Command::Retire(device().id));
+    entry(golden, "devices.forget", devices::Command::Forget);
     let certificate = Revoked::Certificate(ContentHash([5; 32]));
     entry(golden, "revocations.revoke", revocations::Command::Revoke(certificate));
     let name = Revoked::Name("tvs://gate/JFK-T4-B32-1".parse().expect("an actor"));
     entry(golden, "revocations.restore", revocations::Command::Restore(name));
+    entry(golden, "revocations.forget", revocations::Command::Forget);
 }
 
 fn outcomes(golden: &mut Golden) {
@@ -219,7 +226,7 @@ fn state() -> State {
     add(placement::Command::Change { parent: Generation(0), changes }.into());
     add(Command::record(vec![record()]));
     add(journeys::Command::Close(plan().id).into());
-    add(retention::Command::Receipt { shard: passengers(), node: NodeId(3) }.into());
+    add(retention::Command::Receipt { shard: passengers(), node: NodeId(3), keeps: false }.into());
     add(devices::Command::Register(vec![device()]).into());
     add(revocations::Command::Revoke(Revoked::Certificate(ContentHash([5; 32]))).into());
     state

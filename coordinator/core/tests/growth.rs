@@ -42,6 +42,7 @@ fn commit(part: u16, version: u32, made_from: &[u32]) -> galleries::Command {
         made_from: (!made_from.is_empty()).then(|| made_from.iter().copied().map(GalleryVersion).collect()),
         numbered_by: ContentHash([1; 32]),
         loss: None,
+        is_built: true,
     })
 }
 

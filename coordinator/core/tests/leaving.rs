@@ -44,6 +44,7 @@ fn state() -> State {
         made_from: Some(vec![GalleryVersion(0)]),
         numbered_by: ContentHash([1; 32]),
         loss: None,
+        is_built: true,
     };
     apply(&mut state, galleries::Command::Commit(commit));
     assert_eq!(state.part(shard()).map(|part| part.version), Some(GalleryVersion(1)));

@@ -128,6 +128,7 @@ fn nothing_is_recorded_below_the_committed_version_or_in_an_older_epoch() {
             made_from: None,
             numbered_by: ContentHash::default(),
             loss: None,
+            is_built: true,
         };
         assert_eq!(apply(state, galleries::Command::Commit(built)), Outcome::Done);
     };

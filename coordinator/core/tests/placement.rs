@@ -43,6 +43,7 @@ fn first_version(shard: ShardId, placement: &Placement) -> galleries::Command {
         made_from: None,
         numbered_by: ContentHash::default(),
         loss: None,
+        is_built: true,
     })
 }
 
@@ -311,7 +312,7 @@ fn a_gallery_is_purged_only_when_every_node_that_ever_held_it_has_said_so() {
     assert!(holders.len() == 4 && holders.contains(&first), "the lost node counts: {holders:?}");
     for node in holders {
         assert_ne!(world.state.status(id), Some(JourneyStatus::Purged));
-        assert_eq!(apply(&mut world.state, retention::Command::Receipt { shard, node }), Outcome::Done);
+        assert_eq!(apply(&mut world.state, retention::Command::Receipt { shard, node, keeps: false }), Outcome::Done);
     }
     assert_eq!(world.state.status(id), Some(JourneyStatus::Purged));
 }
@@ -337,7 +338,10 @@ fn a_standing_gallery_is_placed_like_a_boarding_flight_grows_by_parts_and_ends_w
     assert!(world.state.blueprint().is_empty());
     for shard in [shard(0), shard(1)] {
         for node in world.state.part(shard).expect("a part").holders.clone() {
-            assert_eq!(apply(&mut world.state, retention::Command::Receipt { shard, node }), Outcome::Done);
+            assert_eq!(
+                apply(&mut world.state, retention::Command::Receipt { shard, node, keeps: false }),
+                Outcome::Done
+            );
         }
     }
     let status = world.state.galleries().get(GalleryId::Standing(id)).expect("a gallery").status();

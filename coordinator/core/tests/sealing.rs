@@ -1,6 +1,7 @@
 //! What leaves the state and what stays: full chunks, and what may still be asked for of them (P12, P13, and P1 for
 //! what is left).
 
+use cluster_config::canary::Canaries;
 use cluster_config::decision::{Directive, Reason};
 use cluster_config::gallery::{GalleryId, Modality};
 use cluster_config::ids::{ContentHash, EncounterId, JourneyId, SubjectId, UnixMs};
@@ -47,6 +48,10 @@ fn state() -> State {
     apply(&mut state, clock::Command::Advance(UnixMs(DAY_MS)));
     assert_eq!(apply(&mut state, journeys::Command::Close(id(1))), Outcome::Done);
     state
+}
+
+fn due(state: &State, time: Option<UnixMs>) -> Vec<Command> {
+    upkeep::due(state, time, Canaries::default())
 }
 
 fn seal(state: &mut State, chunk: u64) -> Option<RefusalCode> {
@@ -118,10 +123,10 @@ fn records_of_a_standing_gallery_are_forgotten_by_their_age() {
     }
     assert_eq!(last, Some(RecordOutcome::Sealed(5 * CHUNK)), "P12");
     let whole = codec::encode(&state.freeze(), usize::MAX).expect("encodes").len();
-    assert_eq!(upkeep::due(&state, None), []);
+    assert_eq!(due(&state, None), []);
     let after = UnixMs(DAY_MS + HOUR_MS + 4_000);
     apply(&mut state, clock::Command::Advance(after));
-    assert_eq!(upkeep::due(&state, None), [ledger::Command::Settle(gallery).into()], "five are an hour old");
+    assert_eq!(due(&state, None), [ledger::Command::Settle(gallery).into()], "five are an hour old");
     assert!(settle(&mut state, gallery) && settle(&mut state, gallery), "a few at a time");
     assert!(!settle(&mut state, gallery));
     assert_eq!(again(&mut state, crossing(5 * CHUNK + 9)), RecordOutcome::Sealed(5 * CHUNK + 9), "it is younger");
@@ -155,27 +160,32 @@ fn a_snapshot_carries_lines_and_what_may_be_asked_for_and_reads_back_alike() {
 fn the_leader_proposes_what_is_due_and_nothing_before() {
     let mut state = state();
     let now = state.clock().now();
-    assert_eq!(upkeep::due(&state, None), []);
+    assert_eq!(due(&state, None), []);
     let next = UnixMs(now.0 + 5_000);
     // The other journey of these was to depart in 1970, and is over by a day.
     let advance = Command::from(clock::Command::Advance(next));
     for (time, wanted) in [(Some(next), advance), (None, journeys::Command::Close(id(2)).into())] {
-        assert_eq!(upkeep::due(&state, time), std::slice::from_ref(&wanted));
+        assert_eq!(due(&state, time), std::slice::from_ref(&wanted));
         assert_eq!(apply(&mut state, wanted), Outcome::Done);
     }
     assert!(!state.is_open(id(2)), "F14: nothing ended by itself");
     apply(&mut state, clock::Command::Advance(UnixMs(next.0 + HOUR_MS)));
     assert_eq!(seal(&mut state, 0), None);
+    let forget = |journey| Command::from(journeys::Command::Forget(id(journey)));
     let settle_first = Command::from(ledger::Command::Settle(GalleryId::passengers(id(1))));
-    assert_eq!(upkeep::due(&state, None), std::slice::from_ref(&settle_first));
-    assert_eq!(apply(&mut state, settle_first), Outcome::Done);
-    assert_eq!(upkeep::due(&state, None), []);
+    let all = [forget(1), forget(2), settle_first];
+    assert_eq!(due(&state, None), all);
+    for command in all {
+        assert_eq!(apply(&mut state, command), Outcome::Done);
+    }
+    assert_eq!(due(&state, None), []);
 
     let kept_ms = u64::from(state.policy().retention.ledger_days) * DAY_MS;
     assert!(matches!(apply(&mut state, ledger::Command::Expire(0)), Outcome::Refused(_)), "its time is not over");
     apply(&mut state, clock::Command::Advance(UnixMs(next.0 + HOUR_MS + kept_ms)));
-    assert_eq!(upkeep::due(&state, None), [ledger::Command::Expire(0).into()]);
+    assert_eq!(due(&state, None), [journeys::Command::ForgetLines.into(), ledger::Command::Expire(0).into()]);
+    assert_eq!(apply(&mut state, journeys::Command::ForgetLines), Outcome::Done);
     assert_eq!(apply(&mut state, ledger::Command::Expire(0)), Outcome::Done);
-    assert_eq!(upkeep::due(&state, None), []);
+    assert_eq!(due(&state, None), []);
     assert!(state.ledger().line(0).is_some_and(|line| line.is_removed), "the line stays");
 }

@@ -7,7 +7,9 @@ use cluster_config::gallery::ShardId;
 use cluster_config::ids::NodeId;
 use cluster_config::rights::{Ask, Right};
 use cluster_config::wire::{Fix, Refusal, RefusalCode, operator, peer};
-use coordinator_core::{Command, Record, State, devices, galleries, journeys, ledger, membership, policy, retention};
+use coordinator_core::{
+    Command, Record, State, devices, galleries, journeys, ledger, membership, policy, retention, revocations,
+};
 
 /// What to do for a node that is no member.
 const ADD: &str = "add it with `tvs cluster add`; where it was removed, set its data aside and add it under a new id";
@@ -127,8 +129,15 @@ fn by(command: &Command) -> By<'_> {
             membership::Command::SetDraining { .. } => By::Right(Ask::Drain),
         },
         Command::Policy(policy::Command::Set(_)) => By::Right(Ask::PolicySet),
-        Command::Journeys(journeys::Command::Open(_) | journeys::Command::OpenAll(_)) => By::Right(Ask::SubmitManifest),
-        Command::Journeys(journeys::Command::Close(_)) => By::Right(Ask::CloseJourney),
+        Command::Journeys(command) => match command {
+            journeys::Command::Open(_) | journeys::Command::OpenAll(_) => By::Right(Ask::SubmitManifest),
+            journeys::Command::Build { early: true, .. } => By::Right(Ask::BuildJourney),
+            journeys::Command::Close(_) => By::Right(Ask::CloseJourney),
+            journeys::Command::Purge(_) => By::Right(Ask::PurgeJourney),
+            journeys::Command::Build { early: false, .. }
+            | journeys::Command::Forget(_)
+            | journeys::Command::ForgetLines => By::Leader,
+        },
         Command::Galleries(command) => match command {
             galleries::Command::Commit(commit) => By::Node(commit.node),
             // Which galleries stand is a rule of the cluster, as the policy is.
@@ -144,7 +153,10 @@ fn by(command: &Command) -> By<'_> {
         Command::Retention(retention::Command::Attest(_)) => By::Right(Ask::AttestDestruction),
         Command::Devices(devices::Command::Register(_)) => By::Right(Ask::DeviceAdd),
         Command::Devices(devices::Command::Retire(_)) => By::Right(Ask::DeviceRetire),
-        Command::Revocations(_) => By::Right(Ask::Revoke),
+        Command::Devices(devices::Command::Forget) | Command::Revocations(revocations::Command::Forget) => By::Leader,
+        Command::Revocations(revocations::Command::Revoke(_) | revocations::Command::Restore(_)) => {
+            By::Right(Ask::Revoke)
+        }
     }
 }
 
@@ -260,7 +272,7 @@ mod tests {
     fn an_actor_is_believed_for_what_the_table_gives_them_and_the_leaders_part_for_nobody() {
         let operator: Actor = "tvs://operator/ada".parse().expect("an actor");
         let (me, other) = (Actor::node(NodeId(2)), Actor::node(NodeId(3)));
-        let receipt = |node| retention::Command::Receipt { shard: fixture::shard(0), node: NodeId(node) };
+        let receipt = |node| retention::Command::Receipt { shard: fixture::shard(0), node: NodeId(node), keeps: false };
         let member = |id| {
             let hello = fixture::hello(id);
             let (node, version, past) = (hello.node(), hello.version, hello.past);
@@ -274,7 +286,9 @@ mod tests {
         };
         let plan = placement::Command::Change { parent: Default::default(), changes: Vec::new() };
         let set: Command = policy::Command::Set(Policy::default()).into();
-        let cases: [(Actor, Command, bool); 13] = [
+        let id = fixture::journey();
+        let carrier: Actor = "tvs://carrier/desk".parse().expect("an actor");
+        let cases: [(Actor, Command, bool); 19] = [
             (operator, set.clone(), true),
             (me, set.clone(), false),
             ("tvs://gate/g".parse().expect("an actor"), set, false),
@@ -288,6 +302,12 @@ mod tests {
             (other, Command::record(Vec::new()), false),
             (me, Command::record(vec![record(2), record(2)]), true),
             (me, Command::record(vec![record(2), record(3)]), false),
+            (carrier, journeys::Command::Close(id).into(), true),
+            (carrier, journeys::Command::Purge(id).into(), false),
+            (operator, journeys::Command::Purge(id).into(), true),
+            (operator, journeys::Command::Build { journey: id, early: true }.into(), true),
+            (operator, journeys::Command::Build { journey: id, early: false }.into(), false),
+            (operator, journeys::Command::Forget(id).into(), false),
         ];
         for (actor, command, may) in cases {
             let judged = code(judge_command(NodeId(2), &actor, &command, PLAIN()));

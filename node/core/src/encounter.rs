@@ -96,6 +96,9 @@ impl Question {
 /// Where the journey is unknown, closed, or not built yet, or boards elsewhere.
 pub fn question(state: &State, id: JourneyId, reach: Reach, canaries: Canaries) -> Result<Question, Missing> {
     let Some(gallery) = state.passengers(id) else {
+        if state.journeys().ended(id).is_some() {
+            return Err(Missing::Never(not_open(id)));
+        }
         let (place, problem) = ("capture.journey", format!("{id} is not known"));
         return Err(Missing::NotYet(Refusal::new(RefusalCode::NotFound, place, problem, "submit its manifest first")));
     };
@@ -103,9 +106,11 @@ pub fn question(state: &State, id: JourneyId, reach: Reach, canaries: Canaries) 
         return Err(Missing::Never(elsewhere(id, port)));
     }
     match gallery.status() {
-        JourneyStatus::Building => return Err(Missing::NotYet(not_built(id))),
+        JourneyStatus::Announced | JourneyStatus::Building => return Err(Missing::NotYet(not_built(id))),
         JourneyStatus::Ready => {}
-        JourneyStatus::Closing | JourneyStatus::Purged => return Err(Missing::Never(not_open(id))),
+        JourneyStatus::Closed | JourneyStatus::Purging | JourneyStatus::Purged => {
+            return Err(Missing::Never(not_open(id)));
+        }
     }
     let mut shards = Vec::with_capacity(gallery.parts().len());
     // A gallery that has grown is searched as far as it is built: nobody of a new part has been promised anything yet.

@@ -108,6 +108,7 @@ pub fn commit(placement: &Placement, version: u32) -> galleries::Commit {
         made_from: None,
         numbered_by: ContentHash::default(),
         loss: None,
+        is_built: true,
     }
 }
 

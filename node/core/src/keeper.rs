@@ -9,7 +9,7 @@ use cluster_config::ids::{GalleryVersion, NodeId};
 use coordinator_core::State;
 
 use crate::reconcile::{Action, reconcile};
-use crate::shard::Order;
+use crate::shard::{Content, Order};
 
 /// How long one try to deliver a purge receipt lasts; the next look at the state tries again.
 pub const RECEIPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,7 +29,8 @@ pub enum Event {
     NotTold(ShardId),
     /// A roster is kept at this version, or could not be got.
     RosterKept(ShardId, Option<GalleryVersion>),
-    /// What was held of a shard is destroyed; the flag says that the receipt is in the state.
+    /// What was held of a shard is destroyed, but for what is kept apart; the flag says that the receipt is in the
+    /// state.
     Purged(ShardId, bool),
     /// So many of those who were asked with [`Effect::AskWhoKeeps`] keep that version.
     KeptElsewhere(ShardId, GalleryVersion, usize),
@@ -52,6 +53,9 @@ pub enum Effect {
     Purge(ShardId),
     /// Ask the holders that the order names whether they keep its version.
     AskWhoKeeps(ShardId, Order),
+    /// Put those apart who are no citizens, where this version is here; destroy all else, and have the receipt
+    /// recorded.
+    Reduce(ShardId, Content),
 }
 
 /// A replica that runs.
@@ -166,8 +170,13 @@ impl Keeper {
             match action {
                 Action::Hold(shard, order) => self.hold(shard, order, effects),
                 Action::KeepRoster(shard, order) => self.keep_roster(shard, order, effects),
-                Action::Purge(shard) => self.purge(shard, effects),
                 Action::Leave(shard, order) => self.leave(shard, order, effects),
+                Action::Purge(shard) => self.purge(shard, Effect::Purge(shard), effects),
+                Action::Reduce(shard, content) => {
+                    // Whether it comes to that or not, what may lie on the disk is known.
+                    self.on_disk.extend(shard.kept());
+                    self.purge(shard, Effect::Reduce(shard, content), effects);
+                }
             }
         }
     }
@@ -180,7 +189,7 @@ impl Keeper {
             None => false,
         };
         if is_safe || self.canaries.has(Canary::LastCopyPurged) {
-            return self.purge(shard, effects);
+            return self.purge(shard, Effect::Purge(shard), effects);
         }
         if self.purging.contains(&shard) {
             return;
@@ -228,18 +237,21 @@ impl Keeper {
         }
     }
 
-    fn purge(&mut self, shard: ShardId, effects: &mut Vec<Effect>) {
+    fn purge(&mut self, shard: ShardId, destruction: Effect, effects: &mut Vec<Effect>) {
         if !self.purging.insert(shard) {
             return;
         }
         self.running.remove(&shard);
         self.rosters.remove(&shard);
-        effects.extend([Effect::End(shard), Effect::Purge(shard)]);
+        effects.extend([Effect::End(shard), destruction]);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use cluster_config::ids::ContentHash;
+    use coordinator_core::{journeys, membership, retention};
+
     use super::*;
     use crate::fixture;
 
@@ -317,6 +329,36 @@ mod tests {
         let purge = [Effect::End(shard()), Effect::Purge(shard())];
         step(&mut keeper, &newer, Event::Look(true));
         assert_eq!(step(&mut keeper, &newer, Event::KeptElsewhere(shard(), GalleryVersion(4), 2)), purge);
+    }
+
+    /// R116, R117, P6.
+    #[test]
+    fn what_is_kept_of_a_closed_journey_stays_until_all_of_it_is_to_be_destroyed() {
+        let (mut keeper, mut state) = (keeper(), state(1, 2, 1));
+        step(&mut keeper, &state, Event::Look(true));
+        fixture::apply(&mut state, journeys::Command::Close(fixture::journey()));
+        let content = Content { version: GalleryVersion(1), hash: ContentHash([1; 32]) };
+        let reduce = [Effect::End(shard()), Effect::Reduce(shard(), content)];
+        assert_eq!(step(&mut keeper, &state, Event::Look(true)), reduce);
+        assert_eq!(step(&mut keeper, &state, Event::Look(true)), [], "it is under way");
+        let apart = shard().kept().expect("a journey's");
+        let receipt = |shard, keeps| retention::Command::Receipt { shard, node: NodeId(1), keeps };
+        fixture::apply(&mut state, receipt(shard(), true));
+        assert_eq!(step(&mut keeper, &state, Event::Purged(shard(), true)), []);
+        assert_eq!(step(&mut keeper, &state, Event::Look(true)), [], "it is kept");
+        let mut again = Keeper::new(NodeId(1), BTreeSet::from([apart]), Canaries::default());
+        assert_eq!(step(&mut again, &state, Event::Look(true)), [], "by the next start of the process as well");
+        fixture::apply(&mut state, membership::Command::SetDraining { node: NodeId(1), draining: true });
+        assert_eq!(step(&mut keeper, &state, Event::Look(true)), [], "nobody else keeps it");
+
+        let purge = [Effect::End(apart), Effect::Purge(apart)];
+        let other = retention::Command::Receipt { shard: shard(), node: NodeId(2), keeps: true };
+        fixture::apply(&mut state, other);
+        assert_eq!(step(&mut keeper, &state, Event::Look(true)), purge, "a node that is emptied leaves it to another");
+        fixture::apply(&mut state, journeys::Command::Purge(fixture::journey()));
+        assert_eq!(step(&mut again, &state, Event::Look(true)), purge);
+        fixture::apply(&mut state, receipt(apart, false));
+        assert_eq!(step(&mut again, &state, Event::Purged(apart, true)), []);
     }
 
     #[test]

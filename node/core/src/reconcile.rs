@@ -6,12 +6,13 @@ use std::time::Duration;
 use cluster_config::canary::{Canaries, Canary};
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{GalleryVersion, NodeId};
+use cluster_config::journey::JourneyStatus;
 use cluster_config::wire::RefusalCode;
 use coordinator_core::State;
-use coordinator_core::galleries::Part;
+use coordinator_core::galleries::{Gallery, Part};
 use coordinator_core::placement::Placement;
 
-use crate::shard::Order;
+use crate::shard::{Content, Order};
 
 /// How often shards are reconciled even where nothing is known to have changed: the net below the notifications.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_millis(500);
@@ -27,6 +28,8 @@ pub enum Action {
     Purge(ShardId),
     /// The same, once those who are to have it by now do: until then this may be the last copy (P1).
     Leave(ShardId, Order),
+    /// The same, but for those who are no citizens, where this node has this version: they are kept apart.
+    Reduce(ShardId, Content),
 }
 
 /// The actions that make node `me`, which keeps replicas of `kept` in memory or on disk, fit `state`.
@@ -48,33 +51,53 @@ pub fn reconcile(
         }
         if let Some(committed) = state.part(shard) {
             held.insert(shard);
-            let order = order(placement, committed);
-            actions.push(match placement.has(me) {
+            let order = order(state, shard, placement, committed);
+            actions.push(match order.placement.has(me) {
                 true => Action::Hold(shard, order),
                 false => Action::KeepRoster(shard, order),
             });
         }
     }
-    let unknown = kept.difference(&held).filter(|_| caught_up && !canaries.has(Canary::KeptReplica));
-    let mut purged: BTreeSet<ShardId> = unknown.copied().collect();
-    for (shard, part) in state.galleries().all_shards() {
-        if part.holders.contains(&me) && !held.contains(&shard) && !canaries.has(Canary::KeptReplica) {
-            purged.insert(shard);
+    let keeps_all = canaries.has(Canary::KeptReplica);
+    let mut purged = BTreeSet::new();
+    for (id, gallery) in state.galleries().iter().filter(|_| !keeps_all) {
+        let is_closed = gallery.status() == JourneyStatus::Closed;
+        for (number, part) in (0..).zip(gallery.parts()) {
+            let (owes, keeps) = (part.holders.contains(&me), part.keepers.contains(&me));
+            if !owes && !keeps {
+                continue;
+            }
+            let shard = ShardId { gallery: id, modality: gallery.modality(), model: gallery.model(), part: number };
+            match shard.kept() {
+                Some(apart) if is_closed && owes => {
+                    actions.push(Action::Reduce(shard, Content { version: part.version, hash: part.hash }));
+                    held.extend([shard, apart]);
+                }
+                Some(apart) if is_closed && !state.gives_up(me, part) => drop(held.insert(apart)),
+                apart => {
+                    purged.extend(Some(shard).filter(|shard| owes && !held.contains(shard)));
+                    purged.extend(apart.filter(|_| keeps));
+                }
+            }
         }
     }
+    let unknown = kept.difference(&held).filter(|_| caught_up && !keeps_all);
+    purged.extend(unknown.copied());
     actions.extend(purged.into_iter().map(|shard| leave(state, shard)));
     actions
 }
 
-fn order(placement: &Placement, committed: &Part) -> Order {
-    Order { placement: placement.clone(), version: committed.version, hash: committed.hash }
+fn order(state: &State, shard: ShardId, placement: &Placement, committed: &Part) -> Order {
+    let is_announced = state.galleries().get(shard.gallery).is_some_and(Gallery::is_announced);
+    let is_due = !is_announced && committed.version.0 > 0 && !committed.is_built;
+    Order { placement: placement.clone(), version: committed.version, hash: committed.hash, is_due }
 }
 
 /// What is done with a shard that others are to have: nothing of an open gallery is destroyed before they do.
 fn leave(state: &State, shard: ShardId) -> Action {
     let built = state.part(shard).filter(|part| part.version > GalleryVersion::default());
     match (state.placement(shard), built) {
-        (Some(placement), Some(committed)) => Action::Leave(shard, order(placement, committed)),
+        (Some(placement), Some(committed)) => Action::Leave(shard, order(state, shard, placement, committed)),
         _ => Action::Purge(shard),
     }
 }

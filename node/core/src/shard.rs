@@ -13,6 +13,9 @@ pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause before a source that failed is asked again, milliseconds; doubled with each round up to sixteen times.
 const RETRY_MS: u64 = 50;
 
+/// Pause before an owner begins again to build what is due, milliseconds: most builds are done by then.
+const DUE_RETRY_MS: u64 = 2_000;
+
 /// Contents that wait to be committed at most. More than two come only of an owner that builds again and again in vain.
 const STAGED_MAX: usize = 4;
 
@@ -25,6 +28,8 @@ pub struct Order {
     pub version: GalleryVersion,
     /// Hash of the committed version.
     pub hash: ContentHash,
+    /// Whether that version has people alone, and the time has come for their templates.
+    pub is_due: bool,
 }
 
 /// One version of a shard's content.
@@ -65,6 +70,8 @@ pub enum Effect {
     },
     /// Build the next version out of the people that roster holders keep: no other replica has the committed one.
     Rebuild,
+    /// Build the templates of the committed version's people.
+    BuildDue,
     /// Send [`Message::Woken`] at that time.
     Wake(UnixMs),
 }
@@ -94,6 +101,8 @@ pub struct Replica {
     fetching: bool,
     waiting: bool,
     failures: u32,
+    /// When what is due is begun again.
+    due_again: UnixMs,
     canaries: Canaries,
 }
 
@@ -111,6 +120,7 @@ impl Replica {
             fetching: false,
             waiting: false,
             failures: 0,
+            due_again: UnixMs::default(),
             canaries,
         }
     }
@@ -207,6 +217,15 @@ impl Replica {
         }
         self.settle_staged(effects);
         self.fetch_if_behind(now, effects);
+        self.build_if_due(now, effects);
+    }
+
+    fn build_if_due(&mut self, now: UnixMs, effects: &mut Vec<Effect>) {
+        let has_people = self.serving == Some(self.committed());
+        if self.order.is_due && self.is_owner() && has_people && now >= self.due_again {
+            self.due_again = UnixMs(now.0 + DUE_RETRY_MS);
+            effects.extend([Effect::BuildDue, Effect::Wake(self.due_again)]);
+        }
     }
 
     fn obey(&mut self, order: Order) {
@@ -280,7 +299,8 @@ mod tests {
     fn order(version: u32, epoch: u64) -> Order {
         let placement =
             Placement { epoch: Epoch(epoch), owner: NodeId(1), standbys: vec![NodeId(2), NodeId(3)], rosters: vec![] };
-        Order { placement, version: GalleryVersion(version), hash: ContentHash([version as u8; 32]) }
+        let hash = ContentHash([version as u8; 32]);
+        Order { placement, version: GalleryVersion(version), hash, is_due: false }
     }
 
     fn replica() -> Replica {
@@ -316,6 +336,31 @@ mod tests {
         assert_eq!(replica.phase(), Phase::Fetching);
         assert_eq!(step(&mut replica, staged(2, 2)), [Effect::Serve(content(2, 2))]);
         assert_eq!(replica.phase(), Phase::Ready);
+    }
+
+    /// R36.
+    #[test]
+    fn an_owner_builds_templates_when_they_are_due_and_tries_again_until_they_are_committed() {
+        let mut owner = replica();
+        owner.me = NodeId(1);
+        step(&mut owner, staged(1, 1));
+        assert_eq!(step(&mut owner, Message::Ordered(order(1, 1))), [Effect::Serve(content(1, 1))], "too early");
+        let due = Order { is_due: true, ..order(1, 1) };
+        let begins = [Effect::BuildDue, Effect::Wake(UnixMs(3_000))];
+        assert_eq!(step(&mut owner, Message::Ordered(due.clone())), begins);
+        assert_eq!(step(&mut owner, Message::Ordered(due.clone())), [], "it is under way");
+        let mut again = Vec::new();
+        owner.step(UnixMs(3_000), Message::Woken, &mut again);
+        assert_eq!(again, [Effect::BuildDue, Effect::Wake(UnixMs(5_000))], "it came to nothing");
+        step(&mut owner, staged(2, 2));
+        assert_eq!(step(&mut owner, Message::Ordered(order(2, 1))), [Effect::Serve(content(2, 2))]);
+        let mut done = Vec::new();
+        owner.step(UnixMs(5_000), Message::Woken, &mut done);
+        assert_eq!(done, []);
+
+        let mut standby = replica();
+        step(&mut standby, staged(1, 1));
+        assert_eq!(step(&mut standby, Message::Ordered(due)), [Effect::Serve(content(1, 1))], "it is the owner's");
     }
 
     #[test]

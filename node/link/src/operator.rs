@@ -148,7 +148,8 @@ fn reads_only(request: &operator::Request) -> bool {
         | Request::Drain { .. }
         | Request::TransferLeader(_)
         | Request::SubmitManifest(_)
-        | Request::CloseJourney(_)
+        | Request::BuildJourney(_)
+        | Request::CloseJourney { .. }
         | Request::PolicySet(_)
         | Request::DeviceAdd(_)
         | Request::DeviceRetire(_)

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use cluster_config::wire::operator::{Request, Response, Submitted, UnbuiltJourney};
+use cluster_config::journey::JourneyStatus;
+use cluster_config::wire::operator::{Request, Response, Submitted, SubmittedJourney, UnbuiltJourney};
 use node_intake::Disposition;
 
 use super::connect::{Connection, out_of_turn};
@@ -106,6 +107,15 @@ fn check(file: &Path, json: bool) -> Result<(), Failure> {
     output::print(&output::table(&rows))
 }
 
+/// What else there is to say of a journey.
+fn note(journey: &SubmittedJourney) -> String {
+    let known = if journey.duplicate { "known already" } else { "" };
+    match journey.next.filter(|_| journey.status == JourneyStatus::Announced) {
+        Some(next) => format!("announced; its gallery is built from {} on {known}", output::time(next.at)),
+        None => known.to_owned(),
+    }
+}
+
 fn describe(submitted: &Submitted) -> String {
     let mut rows = vec![["journey", "version", "people", "templates", "no photo", ""].map(String::from).to_vec()];
     for journey in &submitted.journeys {
@@ -115,7 +125,7 @@ fn describe(submitted: &Submitted) -> String {
             journey.people.to_string(),
             journey.templates.to_string(),
             journey.without_photo.to_string(),
-            if journey.duplicate { "known already".to_owned() } else { String::new() },
+            note(journey),
         ]);
     }
     for UnbuiltJourney { journey, refusal } in &submitted.unbuilt {

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
+use cluster_config::calendar;
+use cluster_config::ids::UnixMs;
 use cluster_config::wire::Refusal;
 use node_link::client::ClientError;
 use node_link::{LinkError, error::Actor};
@@ -128,6 +130,13 @@ fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
 fn commands_a_terminal(character: char) -> bool {
     let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     character.is_control() || turns
+}
+
+/// A time, to the minute.
+pub fn time(at: UnixMs) -> String {
+    let (day, minute) = (calendar::yyyymmdd(at), at.0 / 60_000 % (24 * 60));
+    let (year, month) = (day / 10_000, day / 100 % 100);
+    format!("{year:04}-{month:02}-{:02}T{:02}:{:02}Z", day % 100, minute / 60, minute % 60)
 }
 
 /// A table: the first row is its head, columns are as wide as their widest cell; a cell that is a number stands on the

@@ -66,8 +66,11 @@ impl Operators {
             })),
             Request::GalleryShow(id) => {
                 self.check_reach(reach, id)?;
-                let shown = coordinator.with_state(|state| gallery(directory, state, id));
-                Response::Gallery(shown.ok_or_else(|| unknown(id))?)
+                let shown = coordinator.with_state(|state| {
+                    let ended = state.journeys().ended(id).copied().map(Response::Ended);
+                    gallery(directory, state, id).map(Response::Gallery).or(ended)
+                });
+                shown.ok_or_else(|| unknown(id))?
             }
             Request::LedgerPage { from, limit } => {
                 Response::LedgerPage(page(coordinator, &self.chunks, from, limit).await?)
@@ -77,9 +80,13 @@ impl Operators {
                 self.gauge_memory();
                 Response::Metrics(self.metrics.render())
             }
-            Request::CloseJourney(id) => {
-                self.check_reach(reach, id)?;
-                self.change(actor, journeys::Command::Close(id)).await?
+            Request::BuildJourney(journey) => {
+                self.change(actor, journeys::Command::Build { journey, early: true }).await?
+            }
+            Request::CloseJourney { journey, purge } => {
+                self.check_reach(reach, journey)?;
+                let close = if purge { journeys::Command::Purge } else { journeys::Command::Close };
+                self.change(actor, close(journey)).await?
             }
             Request::DeviceAdd(devices) => self.change(actor, devices::Command::Register(devices)).await?,
             Request::DeviceRetire(device) => self.change(actor, devices::Command::Retire(device)).await?,

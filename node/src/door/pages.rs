@@ -45,11 +45,12 @@ pub fn gallery(directory: &Directory, state: &State, id: JourneyId) -> Option<Ga
             standbys: placement.map(|p| p.standbys.clone()).unwrap_or_default(),
             rosters: placement.map(|p| p.rosters.clone()).unwrap_or_default(),
             holders: part.holders.iter().copied().collect(),
+            keepers: part.keepers.iter().copied().collect(),
             receipts: receipts.map(|(node, r)| Receipt { node: *node, at: r.at, attested: r.attested }).collect(),
             memory_bytes: directory.serving(shard).map(|serving| serving.loaded.gallery.bytes_resident() as u64),
         }
     });
-    let is_building = committed.status() == JourneyStatus::Building;
+    let is_counted = !matches!(committed.status(), JourneyStatus::Announced | JourneyStatus::Building);
     Some(Gallery {
         journey: plan.id,
         carrier: plan.carrier.clone(),
@@ -58,7 +59,8 @@ pub fn gallery(directory: &Directory, state: &State, id: JourneyId) -> Option<Ga
         arrival_port: plan.arrival_port,
         departs_at: plan.departs_at,
         status: committed.status(),
-        people: if is_building { plan.people } else { committed.counts().people },
+        next: state.next_status(id),
+        people: if is_counted { committed.counts().people } else { plan.people },
         boarded: state.boardings(plan.id),
         shards: shards.collect(),
     })

@@ -20,7 +20,6 @@ pub fn status(cluster: String, engine: String, coordinator: &Coordinator, invent
             committed.0 > 0 && placement.replicas().all(holds)
         });
         let placed = |holds: &dyn Fn(&Placement) -> bool| blueprint.iter().filter(|(_, p)| holds(p)).count() as u32;
-        let open = state.journeys().iter().filter(|plan| state.is_open(plan.id));
         ClusterStatus {
             cluster,
             version: coordinator.version(),
@@ -28,6 +27,7 @@ pub fn status(cluster: String, engine: String, coordinator: &Coordinator, invent
             leader,
             term,
             applied_index,
+            time: state.clock().now(),
             generation: blueprint.generation(),
             engine,
             members: state
@@ -47,7 +47,7 @@ pub fn status(cluster: String, engine: String, coordinator: &Coordinator, invent
                     }
                 })
                 .collect(),
-            journeys: open.count() as u32,
+            journeys: state.journeys().open() as u32,
             shards: blueprint.len() as u32,
             shards_replicated: leads.then(|| replicated.count() as u32),
             ledger_records: state.ledger().len(),

@@ -68,7 +68,7 @@ pub struct Job {
     /// What the node's builds work with.
     pub tools: Arc<Tools>,
     pub shard: ShardId,
-    /// What to build; absent where every replica is lost: then the people of a roster are built again.
+    /// What to build; absent where the people stay as they are: their templates are due, or every replica is lost.
     pub order: Option<BuildOrder>,
     /// What this node has of the version before.
     pub before: Option<Arc<Loaded>>,
@@ -102,8 +102,8 @@ impl Job {
             for effect in effects {
                 let next: BoxFuture<'_, Event> = match effect {
                     Effect::AskRoster(shard, of, version_min) => Box::pin(work.ask_roster(shard, of, version_min)),
-                    Effect::Build(version, people, beside) => {
-                        Box::pin(work.build(version, people, beside).map(Event::Built))
+                    Effect::Build(version, people, beside, with_templates) => {
+                        Box::pin(work.build(version, people, beside, with_templates).map(Event::Built))
                     }
                     Effect::Keep => Box::pin(work.keep().map(Event::Kept)),
                     Effect::Push(to, until) => Box::pin(work.push(to, begun + until)),
@@ -180,7 +180,13 @@ impl Work {
         Ok((order, before))
     }
 
-    async fn build(&self, version: GalleryVersion, people: People, beside: Beside) -> Result<(), Refusal> {
+    async fn build(
+        &self,
+        version: GalleryVersion,
+        people: People,
+        beside: Beside,
+        with_templates: bool,
+    ) -> Result<(), Refusal> {
         let tools = self.job.tools.clone();
         let (order, before) = self.sources(people)?;
         let given = self.given(&beside)?;
@@ -190,6 +196,7 @@ impl Work {
             let sources = tools
                 .coordinator
                 .with_state(|state| Sources::of(state, made_of, (&order, version), head, &beside, given));
+            let sources = Sources { with_templates, ..sources };
             let mut is_dice_broken = false;
             let mut dice = || {
                 let drawn = clock::random_u128();

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use cluster_config::canary::Canaries;
 use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{ContentHash, GalleryVersion, NodeId};
+use cluster_config::person::Person;
 use cluster_config::wire::{Refusal, RefusalCode, codec, peer};
 use coordinator::Coordinator;
 use futures::stream::{FuturesUnordered, StreamExt};
 use node_core::build::seek::{Answer, Next, ROSTER_TIMEOUT, Seeking, is_wanted, not_kept};
 use node_core::rebuild::committed_at_least;
 use node_core::reconcile::may_keep;
+use node_core::roster::scope::is_kept;
 use node_core::shard::{Content, FETCH_TIMEOUT, Order, Replica};
 use node_link::Lane;
 use tokio::runtime::Handle;
@@ -251,6 +254,32 @@ impl Contents {
         if let Err(error) = told(dropped) {
             tracing::error!(%shard, ?kind, before = %keep_from, %error, "older versions could not be dropped");
         }
+    }
+
+    /// Keeps those of a closed journey's shard who are no citizens, under a key of their own; whether they are kept. A
+    /// node that does not have the committed version keeps nobody.
+    ///
+    /// # Errors
+    /// `internal`: the disk.
+    pub async fn put_apart(self: &Arc<Self>, shard: ShardId, content: Content) -> Result<bool, Refusal> {
+        let Some(apart) = shard.kept() else { return Ok(false) };
+        let here = self.clone();
+        let put = self.network.spawn_blocking(move || -> Result<bool, Fault> {
+            let Content { version, hash } = content;
+            // After a crash the one may be done and the other not.
+            let is_done = !here.store.versions(Kind::Gallery, apart)?.is_empty();
+            let Some(segment) = here.store.get(Kept { kind: Kind::Gallery, shard, version, hash })? else {
+                return Ok(is_done);
+            };
+            let loaded = segment::decode(&segment, None)?;
+            let scope = here.coordinator.with_state(|state| state.policy().scope.clone());
+            let stays = |person: &Person| is_kept(&scope, person, Canaries::of_process());
+            here.store.put(Kind::Gallery, &segment::apart(&loaded, apart, stays, here.coordinator.version())?)?;
+            Ok(true)
+        });
+        put.await.map_err(Fault::from).and_then(|put| put).map_err(|fault| {
+            fault.refusal(RefusalCode::Internal, format!("node {}: what is kept of {shard}", self.me()))
+        })
     }
 
     /// Destroys all that this node keeps of a shard: its key first.

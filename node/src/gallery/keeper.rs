@@ -13,7 +13,7 @@ use cluster_config::wire::Refusal;
 use coordinator::Watchlist;
 use coordinator_core::retention;
 use node_core::keeper::{self as core, Effect, Event, RECEIPT_TIMEOUT};
-use node_core::shard::Order;
+use node_core::shard::{Content, Order};
 use tokio::sync::mpsc;
 
 use super::build::Tools;
@@ -95,8 +95,9 @@ impl Keeper {
                 Effect::End(shard) => self.end(shard),
                 Effect::KeepRoster(shard, order) => self.keep_roster(shard, order, context),
                 Effect::DropReplica(shard) => self.drop_replica(shard),
-                Effect::Purge(shard) => self.purge(shard, context),
                 Effect::AskWhoKeeps(shard, order) => self.ask_who_keeps(shard, order, context),
+                Effect::Purge(shard) => self.purge(shard, None, context),
+                Effect::Reduce(shard, content) => self.purge(shard, Some(content), context),
             }
         }
         self.effects = effects;
@@ -154,11 +155,12 @@ impl Keeper {
         self.tools.network.spawn(dropping);
     }
 
-    fn purge(&self, shard: ShardId, context: &Context<Self>) {
+    /// Destroys what is held of a shard; of this content those who are no citizens are kept apart.
+    fn purge(&self, shard: ShardId, apart: Option<Content>, context: &Context<Self>) {
         let tools = self.tools.clone();
         let address = context.address();
         self.tools.network.spawn(async move {
-            let destroyed = destroy(&tools, shard).await;
+            let destroyed = destroy(&tools, shard, apart).await;
             if let Err(refusal) = &destroyed {
                 tracing::warn!(%shard, %refusal, "the purge is tried again");
             }
@@ -200,9 +202,13 @@ impl Handler<ShardEnded> for Keeper {
     }
 }
 
-async fn destroy(tools: &Tools, shard: ShardId) -> Result<(), Refusal> {
+async fn destroy(tools: &Tools, shard: ShardId, apart: Option<Content>) -> Result<(), Refusal> {
+    let keeps = match apart {
+        Some(content) => tools.contents.put_apart(shard, content).await?,
+        None => false,
+    };
     tools.contents.destroy(shard).await?;
-    let me = tools.coordinator.node_id();
-    let (receipt, until) = (retention::Command::Receipt { shard, node: me }, Instant::now() + RECEIPT_TIMEOUT);
-    tools.proposer.propose(actor::Actor::node(me), receipt, until).await.map(|_| ())
+    let node = tools.coordinator.node_id();
+    let (receipt, until) = (retention::Command::Receipt { shard, node, keeps }, Instant::now() + RECEIPT_TIMEOUT);
+    tools.proposer.propose(actor::Actor::node(node), receipt, until).await.map(|_| ())
 }

@@ -40,6 +40,8 @@ pub struct Sources<'a> {
     pub boarded: BTreeMap<u32, SubjectId>,
     /// Whether people were lost before, of whom some had boarded, and the list does not tell who they were.
     pub has_lost: bool,
+    /// Whether their templates are asked for: before the journey's time they are not.
+    pub with_templates: bool,
     /// Whether anybody has boarded.
     pub has_boarded: bool,
     /// Whether anybody has who is not among `boarded`, being out of scope.
@@ -91,6 +93,7 @@ impl<'a> Sources<'a> {
             parts,
             numbered_by: numbered_by(own).unwrap_or_default(),
             has_lost,
+            with_templates: true,
             has_boarded: boardings > 0,
             has_unnamed_boarded: boardings as usize > boarded.len(),
             boarded,
@@ -121,7 +124,10 @@ pub fn build(
         let fix = "submit the list again: its gallery gets as many parts as it needs";
         return Err(Refusal::new(RefusalCode::TooLarge, place, problem, fix));
     }
-    let (owners, values) = templates(sources, &next.people, before, &place)?;
+    let (owners, values) = match sources.with_templates {
+        true => templates(sources, &next.people, before, &place)?,
+        false => (Vec::new(), Vec::new()),
+    };
     let numbered_by = match (head_before, order.listing) {
         (Some(head), _) if next.is_unchanged => head.numbered_by,
         (_, Listing::Whole) if next.is_numbered_by_list => order.manifest,
@@ -326,6 +332,7 @@ mod tests {
             dims: 128,
             parts: vec![before.map_or(Part::Unbuilt, |before| Part::Known(people_of(&before.head)))],
             numbered_by: ContentHash::default(),
+            with_templates: true,
             boarded: BTreeMap::new(),
             has_lost: false,
             has_boarded: false,

@@ -12,6 +12,7 @@ use cluster_config::gallery::Segment;
 use cluster_config::gallery::ShardId;
 use cluster_config::ids::{ContentHash, GalleryVersion, ModelVersion, PersonMark, SubjectId};
 use cluster_config::limits::{PEER_FRAME_BYTES_MAX, SHARD_PEOPLE_MAX, SHARD_ROWS_MAX};
+use cluster_config::person::Person;
 use cluster_config::versions::{Unknown, Version};
 use cluster_config::wire::codec;
 pub use node_core::roster::Enrolled;
@@ -142,6 +143,33 @@ pub fn roster(head: &Head, version: Version) -> Result<Segment, codec::Error> {
     encode(&Head { owners: Vec::new(), ..head.clone() }, &[], version)
 }
 
+/// Those of a gallery who stay, with their templates, as shard `apart`. Nothing is left of anybody else, and nothing by
+/// which the ledger could be read: no number of who has left, and no key of marks.
+///
+/// # Errors
+/// As [`encode`].
+pub fn apart(
+    loaded: &Loaded,
+    apart: ShardId,
+    stays: impl Fn(&Person) -> bool,
+    version: Version,
+) -> Result<Segment, codec::Error> {
+    let (mut places, mut people) = (vec![None; loaded.head.people.len()], Vec::new());
+    for (index, enrolled) in loaded.head.people.iter().enumerate().filter(|(_, who)| stays(&who.person)) {
+        places[index] = Some(people.len() as u32);
+        people.push(enrolled.clone());
+    }
+    let (mut owners, mut values) = (Vec::new(), Vec::new());
+    for (index, template) in loaded.templates() {
+        if let Some(place) = places[index] {
+            owners.push(place);
+            values.extend_from_slice(template);
+        }
+    }
+    let (left, mark_key) = (Vec::new(), [0; 32]);
+    encode(&Head { shard: apart, mark_key, people, left, owners, ..loaded.head.clone() }, &values, version)
+}
+
 /// SHA-256 of `bytes`.
 pub fn hash(bytes: &[u8]) -> ContentHash {
     let mut hash = [0; 32];
@@ -226,10 +254,44 @@ mod tests {
     use std::path::Path;
 
     use cluster_config::gallery::{GalleryId, Modality};
-    use cluster_config::person::{Document, Person};
+    use cluster_config::person::Document;
     use cluster_config::versions::golden::Golden;
 
     use super::*;
+
+    /// R117: of a citizen nothing is left in what is kept of a closed journey.
+    #[test]
+    fn those_who_stay_are_put_apart_with_their_templates_and_nobody_else_is() {
+        let model: ModelVersion = "model-1".parse().expect("a model");
+        let gallery = GalleryId::passengers("AA1-20270115-JFK".parse().expect("a journey"));
+        let shard = ShardId { gallery, modality: Modality::Face, model, part: 0 };
+        let enrolled = |number: u32| {
+            let person = Person { manifest_ordinal: number, family_name: format!("F{number}"), ..Person::default() };
+            Enrolled { subject: SubjectId(number.into()), person, in_scope: true, is_unsure: false }
+        };
+        let head = Head {
+            shard,
+            version: GalleryVersion(2),
+            model,
+            dims: 128,
+            manifest: ContentHash([1; 32]),
+            numbered_by: ContentHash([2; 32]),
+            mark_key: [9; 32],
+            people: [1, 2, 3].map(enrolled).to_vec(),
+            left: vec![enrolled(4)],
+            owners: vec![0, 1, 1, 2],
+        };
+        let row = |place: usize| std::array::from_fn::<f32, 128, _>(|column| f32::from(u8::from(column == place)));
+        let values: Vec<f32> = (0..4).flat_map(row).collect();
+        let whole = decode(&encode(&head, &values, Version::CURRENT).expect("a segment"), None).expect("it reads");
+        let kept = shard.kept().expect("a journey's");
+        let stays = |person: &Person| person.manifest_ordinal != 1;
+        let kept = decode(&apart(&whole, kept, stays, Version::CURRENT).expect("a segment"), None).expect("it reads");
+        assert_eq!(kept.head.people, [2, 3].map(enrolled));
+        let templates: Vec<(usize, Vec<f32>)> = kept.templates().map(|(who, row)| (who, row.to_vec())).collect();
+        assert_eq!(templates, [(0, row(1).to_vec()), (0, row(2).to_vec()), (1, row(3).to_vec())]);
+        assert!(kept.head.left.is_empty() && kept.head.mark_key == [0; 32], "nothing by which the ledger is read");
+    }
 
     /// P13: a segment lies on disks and travels between releases.
     #[test]

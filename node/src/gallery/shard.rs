@@ -129,6 +129,7 @@ impl ShardActor {
             Effect::Serve(content) => self.serve(content),
             Effect::Unstage(content) => drop(self.take_staged(content)),
             Effect::Rebuild => self.rebuild(context),
+            Effect::BuildDue => self.build_due(context),
             Effect::Fetch { from, version_min } => self.fetch(from, version_min, context),
             Effect::Wake(at) => {
                 let delay = Duration::from_millis(at.since(clock::now()));
@@ -211,6 +212,18 @@ impl ShardActor {
                 Err(refusal) => {
                     tracing::warn!(%shard, %refusal, "every replica is lost, and it is not built again yet")
                 }
+            }
+        });
+    }
+
+    /// Builds the templates of the people who are here. Where that comes to nothing, the core asks again.
+    fn build_due(&self, context: &mut Context<Self>) {
+        let Some(job) = self.begin_build(None, context) else { return };
+        let shard = self.core.shard();
+        let core = job::Job::due(self.me(), shard, self.core.order(), Canaries::of_process());
+        self.tools.network.spawn(async move {
+            if let Err(refusal) = job.run(core).await {
+                tracing::warn!(%shard, %refusal, "it is time for its templates, and they are not built yet");
             }
         });
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cluster_config::actor::Actor;
 use cluster_config::gallery::{GalleryCounts, GalleryId, Modality, ShardId};
 use cluster_config::ids::{GalleryVersion, JourneyId, ModelVersion};
-use cluster_config::journey::{JourneyPlan, Listing};
+use cluster_config::journey::{JourneyPlan, JourneyStatus, Listing};
 use cluster_config::wire::operator::{Submitted, SubmittedJourney, UnbuiltJourney};
 use cluster_config::wire::peer::BuildOrder;
 use cluster_config::wire::{Refusal, RefusalCode};
@@ -143,9 +143,13 @@ impl Submissions {
         let version = built.iter().map(|built| built.version).min().unwrap_or_default();
         let counts = built.iter().fold(GalleryCounts::default(), |sum, built| sum + built.counts);
         self.applied(plan.id, version).await;
+        let stands = |state: &State| (state.status(plan.id), state.next_status(plan.id));
+        let (status, next) = self.coordinator.with_state(stands);
         Ok(SubmittedJourney {
             journey: plan.id,
             duplicate,
+            status: status.unwrap_or(JourneyStatus::Ready),
+            next,
             version,
             people: counts.people,
             templates: counts.rows,

@@ -186,7 +186,7 @@ async fn operate(shared: Arc<Shared>, gates: Vec<GateClient>, stopping: watch::R
         let (is_added, added) = watch::channel(false);
         let board = board(&shared, &bank, &gates, interval, &stopping, early, added);
         tokio::join!(board, change(&shared, &bank.flights[0], early, is_added));
-        match shared.operator.insist(&Request::CloseJourney(journey)).await {
+        match shared.operator.insist(&Request::CloseJourney { journey, purge: true }).await {
             Ok(_) => lock(&shared.closed).push(journey),
             Err(problem) => shared.problem(format!("{journey} was not closed: {problem}")),
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cluster_config::device::{Device, DeviceKind, Ownership, Place, Touchpoint};
 use cluster_config::ids::{DeviceId, PortCode};
+use cluster_config::journey::JourneyStatus;
 use cluster_config::wire::operator::{ClusterStatus, LedgerRecord, Request, Response};
 use node_link::{Identity, OperatorClient};
 
@@ -127,6 +128,27 @@ impl Operator {
             touchpoints: BTreeSet::from([Touchpoint::Boarding]),
         };
         self.insist(&Request::DeviceAdd(ids.into_iter().map(device).collect())).await.map(|_| ())
+    }
+
+    /// Has the galleries of those journeys of a manifest built at once for which it is too early, and waits until they
+    /// are.
+    ///
+    /// # Errors
+    /// As [`Operator::ask`], and [`Error::Level`] at the deadline.
+    pub async fn build_early(&self, submitted: &Response, deadline: Duration) -> Result<(), Error> {
+        let Response::Submitted(submitted) = submitted else { return Err(Error::OutOfTurn) };
+        let early = submitted.journeys.iter().filter(|journey| journey.status == JourneyStatus::Announced);
+        for journey in early.map(|journey| journey.journey) {
+            self.ask(&Request::BuildJourney(journey)).await?;
+            let built = wait_for("the gallery is built", deadline, async || {
+                match self.ask(&Request::GalleryShow(journey)).await {
+                    Ok(Response::Gallery(gallery)) if gallery.status == JourneyStatus::Ready => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            });
+            built.await?;
+        }
+        Ok(())
     }
 
     /// Waits until the leader's status is as wanted, and gives it.

@@ -35,6 +35,8 @@ use crate::raw::frame;
 pub fn forged_commands(victim: NodeId, shard: ShardId) -> Vec<(Actor, Command)> {
     let operator = Actor { role: Role::Operator, name: "operator".parse().expect("a name") };
     let gate = Actor { role: Role::Gate, name: "gate-1".parse().expect("a name") };
+    let carrier = Actor { role: Role::Carrier, name: "desk".parse().expect("a name") };
+    let journey = shard.journey().expect("a journey's");
     let forged = Actor::node(victim);
     let plan = placement::Command::Change { parent: Default::default(), changes: Vec::new() };
     let start = |node| membership::Command::AnnounceStart {
@@ -43,7 +45,7 @@ pub fn forged_commands(victim: NodeId, shard: ShardId) -> Vec<(Actor, Command)> 
         version: Version::CURRENT,
         past: past(),
     };
-    let receipt = retention::Command::Receipt { shard, node: victim };
+    let receipt = retention::Command::Receipt { shard, node: victim, keeps: false };
     let policy = Policy { version: 2, ..Policy::default() };
     vec![
         (forged, start(victim).into()),
@@ -58,6 +60,11 @@ pub fn forged_commands(victim: NodeId, shard: ShardId) -> Vec<(Actor, Command)> 
         (gate, policy::Command::Set(policy).into()),
         (gate, membership::Command::SetDraining { node: victim, draining: true }.into()),
         (gate, retention::Command::Attest(victim).into()),
+        (gate, journeys::Command::Close(journey).into()),
+        (carrier, journeys::Command::Purge(journey).into()),
+        (operator, journeys::Command::Forget(journey).into()),
+        (operator, journeys::Command::ForgetLines.into()),
+        (operator, revocations::Command::Forget.into()),
     ]
 }
 
@@ -155,7 +162,9 @@ pub fn of_each_kind(capture: &Capture, shard: ShardId, address: SocketAddr) -> V
         operator::Request::SubmitManifest(Vec::new()),
         operator::Request::GalleryList,
         operator::Request::GalleryShow(capture.journey),
-        operator::Request::CloseJourney(capture.journey),
+        operator::Request::BuildJourney(capture.journey),
+        operator::Request::CloseJourney { journey: capture.journey, purge: false },
+        operator::Request::CloseJourney { journey: capture.journey, purge: true },
         operator::Request::LedgerPage { from: 0, limit: 1 },
         operator::Request::PolicyShow,
         operator::Request::PolicySet(Policy { version: 99, ..Policy::default() }),
@@ -301,6 +310,7 @@ fn cluster() -> (State, ShardId) {
             made_from: None,
             numbered_by: ContentHash::default(),
             loss: None,
+            is_built: true,
         })
         .into(),
     );

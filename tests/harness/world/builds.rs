@@ -27,6 +27,7 @@ use super::disk::Kind;
 use super::node::Node;
 use super::shards::refuse;
 use super::{World, micros};
+use node_core::shard::Order;
 
 /// How often one who waits for an owner looks whether there is another by now, microseconds: in place of being told.
 const OWNER_LOOK_US: u64 = 5_000;
@@ -64,17 +65,24 @@ impl World {
         self.build(node, shard, run, Some(order), before, core).await
     }
 
-    /// Builds the next version out of the people that this node or another keeps as a roster.
-    pub fn rebuild(self: &Rc<Self>, node: &Node, shard: ShardId, run: u64) {
-        let core = node.with(|process| {
+    /// Builds the next version out of the people of this one: templates are due, or every replica is lost.
+    pub fn build_again(
+        self: &Rc<Self>,
+        node: &Node,
+        shard: ShardId,
+        run: u64,
+        job: fn(NodeId, ShardId, &Order, Canaries) -> Job,
+    ) {
+        let begun = node.with(|process| {
             let running = process.running.get_mut(&shard).filter(|running| running.run() == run)?;
             let begins = !std::mem::replace(&mut running.building, true);
-            begins.then(|| Job::rebuild(node.id, shard, running.core().order(), Canaries::of_process()))
+            let core = job(node.id, shard, running.core().order(), Canaries::of_process());
+            begins.then(|| (core, running.loaded()))
         });
-        let Some(Some(core)) = core else { return };
+        let Some(Some((core, before))) = begun else { return };
         let (world, id) = (self.clone(), node.id);
         self.executor.spawn(Some(node.owner()), async move {
-            let rebuilt = world.build(world.node(id), shard, run, None, None, core).await;
+            let rebuilt = world.build(world.node(id), shard, run, None, before, core).await;
             world.count(if rebuilt.is_ok() { "gallery built again" } else { "gallery not built again yet" });
         });
     }
@@ -176,8 +184,8 @@ impl Work<'_> {
             for effect in effects {
                 let next: LocalBoxFuture<'_, Event> = match effect {
                     Effect::AskRoster(shard, of, version_min) => Box::pin(self.ask_roster(shard, of, version_min)),
-                    Effect::Build(version, people, beside) => {
-                        Box::pin(self.build(version, people, beside).map(Event::Built))
+                    Effect::Build(version, people, beside, with_templates) => {
+                        Box::pin(self.build(version, people, (beside, with_templates)).map(Event::Built))
                     }
                     Effect::Keep => Box::pin(self.keep().map(Event::Kept)),
                     Effect::Push(to, until) => Box::pin(self.push(to, micros(until))),
@@ -223,7 +231,12 @@ impl Work<'_> {
         Ok((order, before))
     }
 
-    async fn build(&self, version: GalleryVersion, people: People, beside: Beside) -> Result<(), Refusal> {
+    async fn build(
+        &self,
+        version: GalleryVersion,
+        people: People,
+        (beside, with_templates): (Beside, bool),
+    ) -> Result<(), Refusal> {
         let (world, shard) = (self.world, self.shard);
         let (order, before) = self.sources(people)?;
         world.segment_latency(self.node).await;
@@ -235,7 +248,7 @@ impl Work<'_> {
         let head = before.as_ref().map(|loaded| &loaded.head);
         let made_of = (&world.content.holdings as &dyn Holdings, model(), content::DIMS);
         let sources = self.node.state(|state| Sources::of(state, made_of, (&order, version), head, &beside, given));
-        let sources = sources.ok_or_else(|| gone(self.node, shard))?;
+        let sources = Sources { with_templates, ..sources.ok_or_else(|| gone(self.node, shard))? };
         let segment = content::build(&sources, &mut world.dice.borrow_mut(), &order, before.as_deref(), version)?;
         self.made.set(peer::Request::StoreSegment(segment)).expect("it is built once");
         Ok(())

@@ -31,9 +31,9 @@ pub const DIMS: usize = 128;
 /// The time at which every world begins: 2027-01-15T08:00:00Z.
 pub const BEGINS: UnixMs = UnixMs(1_800_000_000_000);
 
-/// Milliseconds after which the journeys depart: within the hour in which they get all their replicas, for half of
-/// them.
-const DEPARTS_IN_MS: [u64; 2] = [30 * 60_000, 3 * 3_600_000];
+/// Milliseconds after which the journeys depart: within the hour in which they get all their replicas, later, and so
+/// late that their time to be built comes while they are announced.
+const DEPARTS_IN_MS: [u64; 3] = [30 * 60_000, 3 * 3_600_000, 24 * 3_600_000 + 14_000];
 
 /// One departure.
 #[derive(Debug, Clone)]
@@ -125,7 +125,7 @@ impl Content {
 }
 
 fn flight(dice: &mut Dice, holdings: &mut Faces, seed: u64, number: u64) -> Flight {
-    let departs_at = UnixMs(BEGINS.0 + DEPARTS_IN_MS[dice.between(0, 2) as usize]);
+    let departs_at = UnixMs(BEGINS.0 + DEPARTS_IN_MS[dice.between(0, 3) as usize]);
     let Lists { messages, travellers } = lists::lists(dice, seed, number, departs_at);
     let policy = super::policy();
     let (mut guests, mut faces) = (Vec::new(), Vec::new());

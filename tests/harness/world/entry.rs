@@ -81,7 +81,11 @@ impl World {
                 return gate::Response::Refused(refusal);
             }
         };
+        let was_closed = node.state(|state| state.status(capture.journey).is_some_and(|status| !status.is_open()));
         let answered = self.encounter(node, capture, purpose, begun_us + wait_us).await;
+        if let (Some(true), Ok(answer)) = (was_closed, &answered) {
+            self.judge.borrow_mut().answered_after_close(node, answer);
+        }
         self.judge.borrow_mut().entry_took(node, self.now_us() - begun_us, wait_us);
         match answered {
             Ok(answer) => gate::Response::Answer(answer),

@@ -75,6 +75,7 @@ impl World {
         });
         let (world, last) = (self.clone(), messages[messages.len() - 1].instead());
         self.executor.spawn(None, async move { world.submit_again(flight, last).await });
+        self.wait_until_built(messages[0].plan.id).await;
         let gate = Address::Client(100 + flight as u64);
         let mut later = Vec::new();
         for (guest, (_, comes_with)) in self.content.flights[flight].guests.iter().enumerate() {
@@ -122,17 +123,22 @@ impl World {
         self.healed_us.get().is_some_and(|at| at.max(since_us) + ABANDONED_US < self.now_us())
     }
 
-    /// Closes a flight, while somebody comes who is late.
+    /// Closes a flight, and perhaps destroys it at once, while somebody comes who is late.
     async fn close(self: &Rc<Self>, gate: Address, flight: usize, dice: &mut crate::dice::Dice) {
         let journey = self.content.flights[flight].journey;
         self.closing.borrow_mut().insert(flight);
         let late_us = dice.between(0, 60_000);
         let guest = dice.chance(500).then_some(0);
-        join(self.operate(flight, |_| journeys::Command::Close(journey).into()), async {
+        let close = if dice.chance(300) { journeys::Command::Purge } else { journeys::Command::Close };
+        if close(journey) == journeys::Command::Purge(journey) {
+            self.purging.borrow_mut().insert(journey);
+        }
+        join(self.operate(flight, |_| close(journey).into()), async {
             self.sleep(late_us).await;
             self.present(gate, Kind::Board, flight, guest, 99, 1).await;
         })
         .await;
+        self.present(gate, Kind::Identify, flight, Some(0), 98, 1).await;
         self.note(format_args!("{journey} is closed"));
     }
 

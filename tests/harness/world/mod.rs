@@ -21,6 +21,7 @@ pub mod faults;
 mod freshness;
 mod gates;
 mod judge;
+mod life;
 mod lists;
 mod log_entry;
 mod network;
@@ -42,10 +43,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cluster_config::gallery::GalleryId;
-use cluster_config::ids::NodeId;
+use cluster_config::ids::{JourneyId, NodeId};
 use cluster_config::journey::JourneyStatus;
 use cluster_config::policy::{CalibrationPoint, Matching, Policy};
 use cluster_config::wire::{Channel, peer};
+use coordinator_core::State;
 use coordinator_core::galleries::Gallery;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
@@ -132,6 +134,8 @@ pub struct World {
     loaded: RefCell<BTreeSet<usize>>,
     /// Flights that somebody has begun to close.
     closing: RefCell<BTreeSet<usize>>,
+    /// Journeys of which somebody wants all destroyed at once.
+    purging: RefCell<BTreeSet<JourneyId>>,
     /// Flights that are closed.
     flown: Cell<usize>,
 }
@@ -215,6 +219,7 @@ impl World {
             fault_counts: RefCell::default(),
             loaded: RefCell::default(),
             closing: RefCell::default(),
+            purging: RefCell::default(),
             flown: Cell::new(0),
         }
     }
@@ -287,7 +292,7 @@ impl World {
             applied.insert(node.with(|process| process.applied));
             let open = node.state(|state| {
                 let waits = |(_, gallery): &(GalleryId, &Gallery)| {
-                    let holders = gallery.parts().iter().flat_map(|part| &part.holders);
+                    let holders = gallery.parts().iter().flat_map(|part| part.holders.iter().chain(&part.keepers));
                     gallery.status() != JourneyStatus::Purged && !holders.copied().all(|id| lost.contains(&id))
                 };
                 state.galleries().iter().find(waits).map(|(id, _)| id)
@@ -297,11 +302,19 @@ impl World {
                 Some(Some(gallery)) => {
                     let left = node.state(|state| {
                         let shards = state.galleries().shards(gallery);
-                        shards.flat_map(|(_, part)| &part.holders).copied().collect::<BTreeSet<NodeId>>()
+                        let held = shards.flat_map(|(_, part)| part.holders.iter().chain(&part.keepers));
+                        held.copied().collect::<BTreeSet<NodeId>>()
                     });
                     return Some(format!("{gallery} is not purged at node {}: {left:?} hold it", node.id));
                 }
                 Some(None) => {}
+            }
+            let purged = |state: &State| {
+                let mut all = state.journeys().iter().map(|plan| plan.id);
+                all.find(|journey| state.status(*journey) == Some(JourneyStatus::Purged))
+            };
+            if let Some(Some(journey)) = node.state(purged) {
+                return Some(format!("node {} remembers more than a line of {journey}", node.id));
             }
             let kept = node.disk.borrow().shards();
             if !kept.is_empty() {

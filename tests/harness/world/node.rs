@@ -124,6 +124,8 @@ pub struct Process {
     pub reporting: Reporting,
     /// When it reconciled last.
     pub reconciled_us: u64,
+    /// When it last looked what is due, where it leads.
+    pub upkept_us: u64,
     ticks: u64,
     gated: VecDeque<(u64, NodeId, Message)>,
     /// Writes so far, those that the sync under way covers, and those that are durable.
@@ -235,6 +237,7 @@ impl World {
             // Each tick of the world is one at which a report is due.
             reporting: Reporting::new(1),
             reconciled_us: 0,
+            upkept_us: 0,
             ticks: 0,
             gated: VecDeque::new(),
             written: 0,
@@ -301,6 +304,7 @@ impl World {
             self.report(node);
         }
         self.plan(node);
+        self.upkeep(node);
         let due = node.with(|process| process.reconciled_us + micros(RECONCILE_INTERVAL) <= self.now_us());
         if due == Some(true) {
             self.reconcile(node);

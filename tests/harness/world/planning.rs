@@ -105,8 +105,9 @@ impl World {
                 Effect::DropReplica(shard) => {
                     node.disk.borrow_mut().drop_before(Kind::Gallery, shard, GalleryVersion(u32::MAX));
                 }
-                Effect::Purge(shard) => self.purge(node, shard),
                 Effect::AskWhoKeeps(shard, order) => self.ask_who_keeps(node, shard, order),
+                Effect::Purge(shard) => self.purge(node, shard, None),
+                Effect::Reduce(shard, content) => self.purge(node, shard, Some(content)),
             }
         }
     }

@@ -10,6 +10,7 @@ use cluster_config::wire::peer;
 use cluster_config::wire::{Channel, Refusal, RefusalCode};
 use coordinator_core::galleries::Gallery;
 use coordinator_core::{State, retention};
+use node_core::build::job::Job;
 use node_core::build::seek::is_wanted;
 use node_core::keeper::{self, RECEIPT_TIMEOUT};
 use node_core::reconcile::may_keep;
@@ -30,6 +31,7 @@ enum Work {
     Fetch(NodeId, GalleryVersion),
     Wake(u64),
     Rebuild,
+    BuildDue,
 }
 
 /// A refusal at a shard of a node.
@@ -113,6 +115,7 @@ impl World {
                     }
                     Effect::Unstage(content) => drop(running.take_staged(content)),
                     Effect::Rebuild => work.push((running.run(), Work::Rebuild)),
+                    Effect::BuildDue => work.push((running.run(), Work::BuildDue)),
                     Effect::Fetch { from, version_min } => work.push((running.run(), Work::Fetch(from, version_min))),
                     Effect::Wake(at) => work.push((running.run(), Work::Wake(at.since(now) * 1_000))),
                 }
@@ -123,7 +126,8 @@ impl World {
             self.executor.spawn(Some(node.owner()), async move {
                 let node = world.node(id);
                 match work {
-                    Work::Rebuild => world.rebuild(node, shard, run),
+                    Work::Rebuild => world.build_again(node, shard, run, Job::rebuild),
+                    Work::BuildDue => world.build_again(node, shard, run, Job::due),
                     Work::Wake(delay_us) => {
                         world.sleep(delay_us).await;
                         world.step(node, shard, Some(run), Message::Woken);
@@ -181,15 +185,16 @@ impl World {
         Ok(loaded)
     }
 
-    /// Destroys what is held of a shard and answers with a receipt.
-    pub fn purge(self: &Rc<Self>, node: &Node, shard: ShardId) {
+    /// Destroys what is held of a shard and answers with a receipt; of this content a part is kept.
+    pub fn purge(self: &Rc<Self>, node: &Node, shard: ShardId, apart: Option<Content>) {
         let (world, id) = (self.clone(), node.id);
         self.executor.spawn(Some(node.owner()), async move {
             let node = world.node(id);
             world.segment_latency(node).await;
             world.is_not_the_last(node, shard);
+            let keeps = apart.is_some_and(|content| world.put_apart(node, shard, content));
             node.disk.borrow_mut().destroy(shard);
-            let receipt = retention::Command::Receipt { shard, node: id };
+            let receipt = retention::Command::Receipt { shard, node: id, keeps };
             let until_us = world.now_us() + micros(RECEIPT_TIMEOUT);
             let recorded = world.propose(node, receipt, until_us).await.is_ok();
             world.keeper(node, keeper::Event::Purged(shard, recorded));

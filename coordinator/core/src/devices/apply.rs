@@ -12,6 +12,8 @@ use super::state::Devices;
 use crate::outcome::Outcome;
 use crate::state::State;
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
 pub(crate) fn apply(state: &mut State, command: &Command, at: UnixMs) -> Outcome {
     match command {
         Command::Register(devices) => match state.devices.register(devices, at) {
@@ -19,6 +21,21 @@ pub(crate) fn apply(state: &mut State, command: &Command, at: UnixMs) -> Outcome
             Err(refusal) => Outcome::Refused(refusal),
         },
         Command::Retire(device) => state.devices.retire(*device, at),
+        Command::Forget => {
+            let kept_ms = u64::from(state.policy.retention.retired_device_days) * DAY_MS;
+            let before = UnixMs(state.clock.now().0.saturating_sub(kept_ms));
+            state.devices.0.retain(|_, known| known.retired.is_none_or(|retired| retired > before));
+            Outcome::Done
+        }
+    }
+}
+
+impl State {
+    /// Whether a device was retired so long ago that nobody asks any more.
+    pub(crate) fn has_forgotten_device(&self) -> bool {
+        let kept_ms = u64::from(self.policy.retention.retired_device_days) * DAY_MS;
+        let mut retired = self.devices.iter().filter_map(|known| known.retired);
+        retired.any(|retired| retired.0.saturating_add(kept_ms) <= self.clock.now().0)
     }
 }
 

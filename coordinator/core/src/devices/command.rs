@@ -11,4 +11,6 @@ pub enum Command {
     Register(Vec<Device>),
     /// Takes a device out of service for good.
     Retire(DeviceId),
+    /// Those that were retired so long ago that nobody asks any more are forgotten.
+    Forget,
 }

@@ -44,7 +44,7 @@ fn open_standing(state: &mut State, id: StandingId, made: (Modality, ModelVersio
 }
 
 fn close_standing(state: &mut State, id: StandingId, canaries: Canaries) -> Outcome {
-    if !close(state, GalleryId::Standing(id), canaries) {
+    if !close(state, GalleryId::Standing(id), false, canaries) {
         let place = format!("standing gallery {id}");
         let fix = "see `tvs gallery list` for the galleries";
         return Outcome::refused(RefusalCode::NotFound, place, "it is not known", fix);
@@ -52,19 +52,27 @@ fn close_standing(state: &mut State, id: StandingId, canaries: Canaries) -> Outc
     Outcome::Done
 }
 
-/// Ends a gallery: it is not searched any more, nobody is to hold it, and who held it owes a receipt. False where it is
-/// not known.
-pub(crate) fn close(state: &mut State, id: GalleryId, canaries: Canaries) -> bool {
+/// Ends a gallery: it is not searched any more, nobody is to hold it, and who held it owes a receipt. `keeps` says that
+/// each may have those apart who are no citizens. False where it is not known.
+pub(crate) fn close(state: &mut State, id: GalleryId, keeps: bool, canaries: Canaries) -> bool {
     let boardings = id.journey().map_or(0, |journey| state.ledger.boardings(journey));
     let closed = Closed { at: state.clock.now(), boardings };
     let shards: Vec<ShardId> = state.galleries.shards(id).map(|(shard, _)| shard).collect();
     let Some(gallery) = state.galleries.get_mut(id) else { return false };
     if gallery.is_open() {
-        gallery.begin_closing(closed);
+        gallery.begin_closing(closed, keeps);
         gallery.settle_purge(canaries);
         state.blueprint.remove(&shards);
     }
     true
+}
+
+/// What was kept of a closed gallery is to be destroyed.
+pub(crate) fn purge(state: &mut State, id: GalleryId, canaries: Canaries) {
+    if let Some(gallery) = state.galleries.get_mut(id) {
+        gallery.begin_purging();
+        gallery.settle_purge(canaries);
+    }
 }
 
 fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
@@ -84,6 +92,10 @@ fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
         let problem = format!("its gallery holds {} templates of {}", gallery.modality().as_str(), gallery.model());
         let fix = "build it with the modality and model of its gallery";
         return Outcome::refused(RefusalCode::Conflict, place, problem, fix);
+    }
+    if commit.is_built == gallery.is_announced() {
+        let problem = if commit.is_built { "it is too early for its templates" } else { "it has no templates" };
+        return Outcome::refused(RefusalCode::Conflict, place, problem, "build it again");
     }
     let own = commit.shard.part;
     let changed = commit.made_from.as_ref().and_then(|versions| gallery.changed_since(own, versions));
@@ -116,6 +128,7 @@ fn commit(state: &mut State, commit: &Commit, canaries: Canaries) -> Outcome {
     part.manifest = commit.manifest;
     part.numbered_by = commit.numbered_by;
     part.counts = commit.counts;
+    part.is_built = commit.is_built;
     gallery.settle_build();
     Outcome::Done
 }

@@ -46,6 +46,8 @@ pub struct Commit {
     pub made_from: Option<Vec<GalleryVersion>>,
     /// The whole list on which its people stand at their numbers; zero where there is none.
     pub numbered_by: ContentHash,
+    /// Whether it has templates. It is refused where it has some before their time, or none after it.
+    pub is_built: bool,
     /// Where people of the gallery were lost.
     pub loss: Option<Loss>,
 }

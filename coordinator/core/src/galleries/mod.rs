@@ -4,6 +4,6 @@ mod apply;
 mod command;
 mod state;
 
-pub(crate) use apply::{apply, close};
+pub(crate) use apply::{apply, close, purge};
 pub use command::{Command, Commit, Loss};
 pub use state::{Closed, Galleries, Gallery, Part, Receipt};

@@ -26,8 +26,12 @@ pub struct Part {
     pub lost: Option<ContentHash>,
     /// What it holds.
     pub counts: GalleryCounts,
+    /// Whether that version has templates: before its time a gallery has people alone.
+    pub is_built: bool,
     /// Nodes that were ever given a replica or its people, and have not confirmed their destruction.
     pub holders: BTreeSet<NodeId>,
+    /// Nodes that keep those of its people who are no citizens, since its journey is closed.
+    pub keepers: BTreeSet<NodeId>,
     /// What stands for the destruction of those that were held.
     pub receipts: BTreeMap<NodeId, Receipt>,
 }
@@ -66,14 +70,31 @@ impl Gallery {
         Self { modality, model, status: JourneyStatus::Building, parts, closed: None }
     }
 
+    /// The same before its time.
+    pub(crate) fn announced(self) -> Self {
+        Self { status: JourneyStatus::Announced, ..self }
+    }
+
+    /// Its time has come.
+    pub(crate) fn begin_building(&mut self) {
+        if self.status == JourneyStatus::Announced {
+            self.status = JourneyStatus::Building;
+        }
+    }
+
     /// Where it stands.
     pub fn status(&self) -> JourneyStatus {
         self.status
     }
 
-    /// Whether it is searched and its replicas are kept.
+    /// Whether its replicas are kept, and searched once they are built.
     pub fn is_open(&self) -> bool {
-        matches!(self.status, JourneyStatus::Building | JourneyStatus::Ready)
+        self.status.is_open()
+    }
+
+    /// Whether it has people alone, since it is too early for templates.
+    pub fn is_announced(&self) -> bool {
+        self.status == JourneyStatus::Announced
     }
 
     /// What its templates are made of.
@@ -118,14 +139,22 @@ impl Gallery {
 
     /// Whether all parts are built.
     pub(super) fn settle_build(&mut self) {
-        if self.status == JourneyStatus::Building && self.parts.iter().all(|part| part.version.0 > 0) {
+        if self.status == JourneyStatus::Building && self.parts.iter().all(|part| part.is_built) {
             self.status = JourneyStatus::Ready;
         }
     }
 
-    pub(super) fn begin_closing(&mut self, closed: Closed) {
-        self.status = JourneyStatus::Closing;
+    /// It is searched no more. Where nothing is to be kept, all is to be destroyed.
+    pub(super) fn begin_closing(&mut self, closed: Closed, keeps: bool) {
+        self.status = if keeps { JourneyStatus::Closed } else { JourneyStatus::Purging };
         self.closed = Some(closed);
+    }
+
+    /// What was kept is to be destroyed as well.
+    pub(super) fn begin_purging(&mut self) {
+        if self.status == JourneyStatus::Closed {
+            self.status = JourneyStatus::Purging;
+        }
     }
 
     /// Its end, where it has come.
@@ -135,8 +164,10 @@ impl Gallery {
 
     /// A closed gallery whose every holder has answered is purged.
     pub(super) fn settle_purge(&mut self, canaries: Canaries) {
-        let left = |part: &Part| part.holders.len() > usize::from(canaries.has(Canary::EarlyPurge));
-        if self.status == JourneyStatus::Closing && !self.parts.iter().any(left) {
+        let left =
+            |part: &Part| part.holders.len() + part.keepers.len() > usize::from(canaries.has(Canary::EarlyPurge));
+        let is_closed = matches!(self.status, JourneyStatus::Closed | JourneyStatus::Purging);
+        if is_closed && !self.parts.iter().any(left) {
             self.status = JourneyStatus::Purged;
         }
     }
@@ -203,13 +234,25 @@ impl Galleries {
         }
     }
 
-    /// A node has destroyed what it held of the shard.
-    pub(crate) fn settle_receipt(&mut self, shard: ShardId, node: NodeId, receipt: Receipt, canaries: Canaries) {
-        let Some(gallery) = self.get_mut(shard.gallery) else { return };
-        if let Some(part) = gallery.part_mut(shard.part)
-            && part.holders.remove(&node)
-        {
+    /// A node has destroyed what it held of the shard; `keeps` says that it has those apart who are no citizens. Of a
+    /// shard that was kept, it has destroyed that.
+    pub(crate) fn settle_receipt(
+        &mut self,
+        shard: ShardId,
+        node: NodeId,
+        (receipt, keeps): (Receipt, bool),
+        canaries: Canaries,
+    ) {
+        let (was_kept, searched) = (shard != shard.searched(), shard.searched());
+        let Some(gallery) = self.get_mut(searched.gallery) else { return };
+        let Some(part) = gallery.part_mut(searched.part) else { return };
+        let had = if was_kept { part.keepers.remove(&node) } else { part.holders.remove(&node) };
+        if had {
             part.receipts.insert(node, receipt);
+        }
+        // A receipt that comes twice is not to bring back what is destroyed by now.
+        if had && keeps && !was_kept {
+            part.keepers.insert(node);
         }
         gallery.settle_purge(canaries);
     }

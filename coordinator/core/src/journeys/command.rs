@@ -11,6 +11,18 @@ pub enum Command {
     Open(JourneyPlan),
     /// Announces all journeys of one manifest file, or none of them.
     OpenAll(Vec<JourneyPlan>),
-    /// Ends a journey: no more encounters, and its galleries are to be destroyed.
+    /// The time has come to build a journey's gallery.
+    Build {
+        journey: JourneyId,
+        /// Whether somebody wants it built although it has not.
+        early: bool,
+    },
+    /// Ends a journey: nobody is searched any more, and what is not to be kept is destroyed.
     Close(JourneyId),
+    /// Destroys all that is held of a journey; one that is open is closed.
+    Purge(JourneyId),
+    /// Of a journey of which all is destroyed only a line is left.
+    Forget(JourneyId),
+    /// Lines whose time is over go.
+    ForgetLines,
 }

@@ -63,6 +63,7 @@ pub fn draining(state: &State, inventory: &Inventory, node: NodeId, leads: bool,
         left.stuck += u32::from(others.is_empty());
         left.unready += u32::from(!others.is_empty() && !others.iter().any(is_ready));
     }
+    left.rosters += state.galleries.all_shards().filter(|(_, part)| state.gives_up(node, part)).count() as u32;
     left.open = if inventory.is_lost(node) { 0 } else { inventory.open(node) };
     let is_empty = !leads && left.owns + left.stands_by + left.rosters + left.open == 0;
     left.is_done = state.members.is_draining(node) && (is_empty || canaries.has(Canary::DrainDoneEarly));

@@ -6,18 +6,19 @@ use cluster_config::ids::{NodeId, UnixMs};
 use cluster_config::wire::RefusalCode;
 
 use super::command::Command;
-use crate::galleries::Receipt;
+use crate::galleries::{Part, Receipt};
 use crate::outcome::Outcome;
 use crate::state::State;
 
 pub(crate) fn apply(state: &mut State, command: &Command, at: UnixMs, canaries: Canaries) -> Outcome {
     match command {
-        Command::Receipt { shard, node } => receipt(state, *shard, *node, at, canaries),
+        Command::Receipt { shard, node, keeps } => receipt(state, (*shard, *node, *keeps), at, canaries),
         Command::Attest(node) => attest(state, *node, at, canaries),
     }
 }
 
-fn receipt(state: &mut State, shard: ShardId, node: NodeId, at: UnixMs, canaries: Canaries) -> Outcome {
+fn receipt(state: &mut State, given: (ShardId, NodeId, bool), at: UnixMs, canaries: Canaries) -> Outcome {
+    let (shard, node, keeps) = given;
     let placed = state.blueprint.placement(shard).is_some_and(|p| p.holders().any(|holder| holder == node));
     if placed {
         let place = format!("purge receipt of node {node} for {shard}");
@@ -25,7 +26,7 @@ fn receipt(state: &mut State, shard: ShardId, node: NodeId, at: UnixMs, canaries
         let fix = "give the receipt once the blueprint has it hold the shard no more";
         return Outcome::refused(RefusalCode::Conflict, place, problem, fix);
     }
-    state.galleries.settle_receipt(shard, node, Receipt { at, attested: false }, canaries);
+    state.galleries.settle_receipt(shard, node, (Receipt { at, attested: false }, keeps), canaries);
     Outcome::Done
 }
 
@@ -41,9 +42,13 @@ fn attest(state: &mut State, node: NodeId, at: UnixMs, canaries: Canaries) -> Ou
         return Outcome::refused(RefusalCode::Conflict, place, problem, "try again in a moment");
     }
     let all = state.galleries.all_shards();
-    let held: Vec<ShardId> = all.filter(|(_, part)| part.holders.contains(&node)).map(|(shard, _)| shard).collect();
+    let of_part = |(shard, part): (ShardId, &Part)| {
+        let held = part.holders.contains(&node).then_some(shard);
+        held.into_iter().chain(shard.kept().filter(|_| part.keepers.contains(&node))).collect::<Vec<ShardId>>()
+    };
+    let held: Vec<ShardId> = all.flat_map(of_part).collect();
     for shard in held {
-        state.galleries.settle_receipt(shard, node, Receipt { at, attested: true }, canaries);
+        state.galleries.settle_receipt(shard, node, (Receipt { at, attested: true }, false), canaries);
     }
     Outcome::Done
 }

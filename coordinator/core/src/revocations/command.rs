@@ -10,4 +10,6 @@ pub enum Command {
     Revoke(Revoked),
     /// Takes a revocation back.
     Restore(Revoked),
+    /// Those of certificates that have long expired go.
+    Forget,
 }

@@ -31,6 +31,10 @@ pub fn plan(number: u64) -> JourneyPlan {
 
 /// Applies a command as node 1 would propose it.
 pub fn apply(state: &mut State, command: impl Into<Command>) -> Outcome {
-    let actor = Actor { role: Role::Node, name: "node-1".parse().expect("a name") };
+    apply_of(Actor { role: Role::Node, name: "node-1".parse().expect("a name") }, state, command)
+}
+
+/// Applies a command of somebody.
+pub fn apply_of(actor: Actor, state: &mut State, command: impl Into<Command>) -> Outcome {
     state.apply(&Entry::new(actor, UnixMs(7), command.into()), Canaries::default())
 }

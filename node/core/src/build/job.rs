@@ -11,7 +11,7 @@ use cluster_config::journey::Listing;
 use cluster_config::wire::peer::{BuildOrder, Built};
 use cluster_config::wire::{Refusal, RefusalCode};
 use coordinator_core::State;
-use coordinator_core::galleries::{Commit, Loss, Part};
+use coordinator_core::galleries::{Commit, Gallery, Loss, Part};
 use coordinator_core::placement::Placement;
 
 use super::push::{self, Push};
@@ -78,8 +78,8 @@ pub enum Effect {
     /// Have that node give its roster of the shard, of this version or a later one, within [`seek::ROSTER_TIMEOUT`],
     /// and hold on to what it gives; where it is this node, look at its disk.
     AskRoster(ShardId, NodeId, GalleryVersion),
-    /// Build this version, and hold on to it.
-    Build(GalleryVersion, People, Beside),
+    /// Build this version, and hold on to it; with templates where the flag is set.
+    Build(GalleryVersion, People, Beside, bool),
     /// Check what was built, keep it on the disk, and stage it in the replica.
     Keep,
     /// Give it to this standby, which may take until then.
@@ -127,6 +127,8 @@ pub struct Job {
     lost: Option<GalleryVersion>,
     beside: Beside,
     loss: Option<Loss>,
+    /// Whether it is time for templates.
+    with_templates: bool,
     phase: Phase,
     canaries: Canaries,
 }
@@ -152,9 +154,16 @@ impl Job {
             lost: None,
             beside: Beside::default(),
             loss: None,
+            with_templates: true,
             phase: Phase::New,
             canaries,
         }
+    }
+
+    /// Builds the templates of the people of the committed version, which this node's replica has.
+    pub fn due(me: NodeId, shard: ShardId, order: &Order, canaries: Canaries) -> Self {
+        let lost = Self::rebuild(me, shard, order, canaries);
+        Self { lost: None, known: Some(order.version), ..lost }
     }
 
     /// Builds anew, out of the people that this node or another keeps as a roster: every replica is lost.
@@ -171,6 +180,7 @@ impl Job {
             lost: Some(order.version),
             beside: Beside::default(),
             loss: None,
+            with_templates: true,
             phase: Phase::New,
             canaries,
         }
@@ -256,7 +266,10 @@ impl Job {
             effects.push(Effect::Done(Err(refusal)));
             return;
         };
-        if self.manifest == Some(committed.manifest) && self.served == committed.version {
+        let is_announced = state.galleries().get(self.shard.gallery).is_some_and(Gallery::is_announced);
+        self.with_templates = !is_announced;
+        let is_there = committed.is_built == self.with_templates;
+        if is_there && self.manifest == Some(committed.manifest) && self.served == committed.version {
             effects.push(Effect::Done(Ok(built(committed))));
             return;
         }
@@ -283,6 +296,7 @@ impl Job {
                 self.people = People::OfRoster(by);
                 return self.look_beside(state, version, effects);
             }
+            Next::Nobody(_) if seeking.is_early() => return effects.push(Effect::Done(Err(too_early(&seeking)))),
             Next::Nobody(silent) => {
                 match self.begin_anew(state, self.shard, &silent) {
                     Ok(()) => self.look_beside(state, version, effects),
@@ -310,7 +324,7 @@ impl Job {
         let own = self.shard.part;
         let mut built = (0..).zip(&self.beside.versions).filter(|(part, version)| *part != own && version.0 > 0);
         let Some((part, version_min)) = built.find(|(part, _)| *part >= from) else {
-            effects.push(Effect::Build(version, self.people, self.beside.clone()));
+            effects.push(Effect::Build(version, self.people, self.beside.clone(), self.with_templates));
             self.phase = Phase::Building(version);
             return;
         };
@@ -336,6 +350,7 @@ impl Job {
                 self.beside.versions[usize::from(part)] = given;
                 return self.seek_next(state, version, part + 1, effects);
             }
+            Next::Nobody(_) if seeking.is_early() => return effects.push(Effect::Done(Err(too_early(&seeking)))),
             Next::Nobody(silent) => {
                 match self.begin_anew(state, seeking.shard(), &silent) {
                     Ok(()) => self.seek_next(state, version, part + 1, effects),
@@ -374,6 +389,7 @@ impl Job {
             made_from: self.manifest.map(|_| self.beside.versions.clone()),
             numbered_by: made.numbered_by,
             loss: self.loss,
+            is_built: self.with_templates,
         };
         let (push, orders) = Push::begin(now, &self.placement.standbys, self.canaries);
         self.pushed(now, push, commit, orders, effects);
@@ -402,6 +418,13 @@ impl Job {
 fn ask(seeking: &Seeking, nodes: Vec<NodeId>, effects: &mut Vec<Effect>) {
     let ask = |node| Effect::AskRoster(seeking.shard(), node, seeking.version_min());
     effects.extend(nodes.into_iter().map(ask));
+}
+
+/// The refusal where a node that lives has not heard of the version yet whose people are looked for: they are not lost,
+/// and somebody who counted as lost would get a second subject id, or a second part (P15).
+fn too_early(seeking: &Seeking) -> Refusal {
+    let (place, problem) = (format!("gallery {}", seeking.shard()), "a node that may have its people is behind");
+    Refusal::new(RefusalCode::Unavailable, place, problem, "ask again")
 }
 
 fn built(committed: &Part) -> Built {

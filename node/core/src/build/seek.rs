@@ -16,13 +16,13 @@ pub fn is_wanted(shard: ShardId, version_min: GalleryVersion, given: &cluster_co
 }
 
 /// The refusal of a node that does not keep the wanted people. It says that it has none only where it has `heard` of
-/// the version: what it has not heard of, it may be about to be given. [`Answer::of`] reads it.
+/// the version: what it has not heard of, it may have, or be about to be given. [`Answer::of`] reads it.
 pub fn not_kept(by: NodeId, shard: ShardId, heard: bool) -> Refusal {
     let place = format!("node {by}: roster of gallery {shard}");
     if heard {
         return Refusal::new(RefusalCode::NotFound, place, "it is not kept here", "ask another holder");
     }
-    Refusal::new(RefusalCode::Unavailable, place, "the node has not heard of that version yet", "ask again")
+    Refusal::new(RefusalCode::Busy, place, "the node has not heard of that version yet", "ask again")
 }
 
 /// What a node said when it was asked for the people of a version.
@@ -32,6 +32,8 @@ pub enum Answer {
     Gave(GalleryVersion),
     /// It does not have them.
     HasNone,
+    /// It lives, and cannot say yet whether it has them.
+    NotYet,
     /// It gave no answer, or one that says nothing: it may have them.
     Silent,
 }
@@ -42,6 +44,7 @@ impl Answer {
         match answered {
             Ok(peer::Response::Segment(given)) if is_wanted(shard, version_min, given) => Self::Gave(given.version),
             Err(refusal) if refusal.code == RefusalCode::NotFound => Self::HasNone,
+            Err(refusal) if refusal.code == RefusalCode::Busy => Self::NotYet,
             Ok(_) | Err(_) => Self::Silent,
         }
     }
@@ -69,6 +72,7 @@ pub struct Seeking {
     others: BTreeSet<NodeId>,
     asked: BTreeSet<NodeId>,
     silent: Vec<NodeId>,
+    is_early: bool,
 }
 
 impl Seeking {
@@ -80,7 +84,8 @@ impl Seeking {
         others: impl Iterator<Item = NodeId>,
     ) -> Self {
         let others = others.filter(|node| *node != me).collect();
-        Self { shard, version_min, here: None, others, asked: BTreeSet::new(), silent: Vec::new() }
+        let (asked, silent) = (BTreeSet::new(), Vec::new());
+        Self { shard, version_min, here: None, others, asked, silent, is_early: false }
     }
 
     /// A search on this node first.
@@ -100,6 +105,11 @@ impl Seeking {
     /// The oldest version of use.
     pub fn version_min(&self) -> GalleryVersion {
         self.version_min
+    }
+
+    /// Whether a node that lives could not say yet whether it has them: then nobody is lost, and it is asked again.
+    pub fn is_early(&self) -> bool {
+        self.is_early
     }
 
     pub fn begin(&mut self) -> Next {
@@ -128,8 +138,11 @@ impl Seeking {
                 self.asked.clear();
                 return Next::Found(by, version);
             }
-            Answer::Silent if self.here != Some(by) => self.silent.push(by),
-            Answer::Silent | Answer::HasNone => {}
+            Answer::NotYet | Answer::Silent if self.here != Some(by) => {
+                self.is_early |= answer == Answer::NotYet;
+                self.silent.push(by);
+            }
+            Answer::NotYet | Answer::Silent | Answer::HasNone => {}
         }
         if !self.asked.is_empty() {
             return Next::Wait;
@@ -195,7 +208,8 @@ mod tests {
         assert_eq!(of(segment(1, 0)), Answer::Silent);
         assert_eq!(of(segment(2, 1)), Answer::Silent);
         assert_eq!(of(Ok(peer::Response::Done)), Answer::Silent);
-        assert_eq!(of(refused(RefusalCode::Busy)), Answer::Silent);
+        assert_eq!(of(refused(RefusalCode::Unavailable)), Answer::Silent);
+        assert_eq!(of(refused(RefusalCode::Busy)), Answer::NotYet);
     }
 
     /// P1: a build begins anew, with new subject ids, only where nobody may have the people.
@@ -203,6 +217,12 @@ mod tests {
     fn a_node_has_none_only_of_a_version_that_it_has_heard_of() {
         let of = |heard| Answer::of(shard(), V2, &Err(not_kept(NodeId(2), shard(), heard)));
         assert_eq!(of(true), Answer::HasNone);
-        assert_eq!(of(false), Answer::Silent);
+        assert_eq!(of(false), Answer::NotYet);
+        let mut seeking = Seeking::elsewhere(NodeId(1), shard(), V2, holders());
+        seeking.begin();
+        assert_eq!(seeking.answered(NodeId(2), Answer::Silent), Next::Wait);
+        assert!(!seeking.is_early(), "it may be lost");
+        assert_eq!(seeking.answered(NodeId(3), Answer::NotYet), Next::Nobody(vec![NodeId(2), NodeId(3)]));
+        assert!(seeking.is_early());
     }
 }

@@ -1,6 +1,7 @@
 //! What boards in the demonstration: made-up flights, or the manifests of the caller.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use cluster_config::wire::operator::Request;
 use node_population::{Population, TEMPLATE_DIMS};
@@ -15,6 +16,9 @@ use crate::local::LocalCluster;
 use crate::operator::Operator;
 use crate::show::Show;
 use crate::{Error, clock};
+
+/// How long galleries may take that are built before their time.
+const LEVEL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Submits the manifests, made-up or given, and gives the bank of those who board.
 ///
@@ -70,7 +74,8 @@ async fn given_by_caller(
             continue;
         }
         nodes.rotate_left(1);
-        operator.ask_at(nodes.clone(), &Request::SubmitManifest(bytes.clone())).await?;
+        let submitted = operator.ask_at(nodes.clone(), &Request::SubmitManifest(bytes.clone())).await?;
+        operator.build_early(&submitted, LEVEL_TIMEOUT).await?;
         for one in announced {
             let is_known = flights.iter().any(|flight| flight.journey == one.journey);
             if !is_known && !one.people.is_empty() {

@@ -238,7 +238,7 @@ impl Course {
             return Err(Error::OutOfTurn);
         };
         for gallery in galleries {
-            self.operator.ask(&Request::CloseJourney(gallery.journey)).await?;
+            self.operator.ask(&Request::CloseJourney { journey: gallery.journey, purge: true }).await?;
         }
         let purged =
             wait_for("every node confirms that its galleries are destroyed", STEP_TIMEOUT, async || {

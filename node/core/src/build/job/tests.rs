@@ -64,7 +64,7 @@ fn step(job: &mut Job, now: Duration, state: &State, event: Event) -> Vec<Effect
 /// A first version that is built and kept, on its way to the standbys.
 fn pushing(state: &State) -> Job {
     let mut job = job(1, None);
-    let build = Effect::Build(GalleryVersion(1), People::OfReplica, alone(0));
+    let build = Effect::Build(GalleryVersion(1), People::OfReplica, alone(0), true);
     assert_eq!(step(&mut job, NOW, state, Event::Begun), [build]);
     assert_eq!(step(&mut job, NOW, state, Event::Built(Ok(()))), [Effect::Keep]);
     let until = NOW + PUSH_TIMEOUT;
@@ -129,7 +129,7 @@ fn what_is_committed_and_searched_is_answered_at_once() {
     let built = Built { version: GalleryVersion(2), counts: COUNTS };
     assert_eq!(step(&mut job(1, Some(2)), NOW, &state, Event::Begun), [Effect::Done(Ok(built))]);
     let newer = step(&mut job(9, Some(2)), NOW, &state, Event::Begun);
-    assert_eq!(newer, [Effect::Build(GalleryVersion(3), People::OfReplica, alone(2))], "another manifest");
+    assert_eq!(newer, [Effect::Build(GalleryVersion(3), People::OfReplica, alone(2), true)], "another manifest");
     let behind = step(&mut job(1, Some(1)), NOW, &state, Event::Begun);
     assert_eq!(
         behind,
@@ -147,7 +147,10 @@ fn the_people_before_come_from_a_roster_where_this_node_lacks_them() {
     let mut here = job(9, Some(1));
     assert_eq!(step(&mut here, NOW, &state, Event::Begun), [Effect::AskRoster(shard(), ME, v2)]);
     let given = Event::RosterAnswered(shard(), ME, seek::Answer::Gave(v2));
-    assert_eq!(step(&mut here, NOW, &state, given), [Effect::Build(GalleryVersion(3), People::OfRoster(ME), alone(2))]);
+    assert_eq!(
+        step(&mut here, NOW, &state, given),
+        [Effect::Build(GalleryVersion(3), People::OfRoster(ME), alone(2), true)]
+    );
 
     let mut elsewhere = job(9, None);
     step(&mut elsewhere, NOW, &state, Event::Begun);
@@ -155,7 +158,7 @@ fn the_people_before_come_from_a_roster_where_this_node_lacks_them() {
     assert_eq!(asked, [2, 3, 4, 5].map(|node| Effect::AskRoster(shard(), NodeId(node), v2)), "every holder");
     assert_eq!(step(&mut elsewhere, NOW, &state, Event::RosterAnswered(shard(), NodeId(2), seek::Answer::Silent)), []);
     let given = Event::RosterAnswered(shard(), NodeId(5), seek::Answer::Gave(v2));
-    let build = Effect::Build(GalleryVersion(3), People::OfRoster(NodeId(5)), alone(2));
+    let build = Effect::Build(GalleryVersion(3), People::OfRoster(NodeId(5)), alone(2), true);
     assert_eq!(step(&mut elsewhere, NOW, &state, given), [build]);
 }
 
@@ -170,7 +173,7 @@ fn all_silent(job: &mut Job, state: &State) -> Vec<Effect> {
 fn where_all_holders_are_silent_it_is_begun_anew_if_that_is_allowed() {
     let state = state(2);
     let begun = all_silent(&mut job(9, Some(1)), &state);
-    assert_eq!(begun, [Effect::Build(GalleryVersion(3), People::OfReplica, alone(2))], "nobody has boarded");
+    assert_eq!(begun, [Effect::Build(GalleryVersion(3), People::OfReplica, alone(2), true)], "nobody has boarded");
     let added = order(9, Listing::Added);
     let mut change = Job::ordered(ME, &added, placement(), None, Canaries::default());
     let refused = all_silent(&mut change, &state);
@@ -181,13 +184,13 @@ fn where_all_holders_are_silent_it_is_begun_anew_if_that_is_allowed() {
 fn a_lost_gallery_is_built_again_out_of_a_roster() {
     let state = state(2);
     let v2 = GalleryVersion(2);
-    let lost = Order { placement: placement(), version: v2, hash: ContentHash([2; 32]) };
+    let lost = Order { placement: placement(), version: v2, hash: ContentHash([2; 32]), is_due: false };
     let mut job = Job::rebuild(ME, shard(), &lost, Canaries::default());
     assert_eq!(step(&mut job, NOW, &state, Event::Begun), [Effect::AskRoster(shard(), ME, v2)]);
     let asked = step(&mut job, NOW, &state, Event::RosterAnswered(shard(), ME, seek::Answer::HasNone));
     assert_eq!(asked, [2, 3, 4, 5].map(|node| Effect::AskRoster(shard(), NodeId(node), v2)), "whoever may keep them");
     let given = Event::RosterAnswered(shard(), NodeId(4), seek::Answer::Gave(v2));
-    let build = Effect::Build(GalleryVersion(3), People::OfRoster(NodeId(4)), Beside::default());
+    let build = Effect::Build(GalleryVersion(3), People::OfRoster(NodeId(4)), Beside::default(), true);
     assert_eq!(step(&mut job, NOW, &state, given), [build], "the very manifest that is committed is built again");
 
     let mut nobody = Job::rebuild(ME, shard(), &lost, Canaries::default());
@@ -202,7 +205,7 @@ fn a_lost_gallery_is_built_again_out_of_a_roster() {
 
 #[test]
 fn what_was_committed_while_the_roster_was_looked_for_is_gone_on_from() {
-    let lost = Order { placement: placement(), version: GalleryVersion(2), hash: ContentHash([2; 32]) };
+    let lost = Order { placement: placement(), version: GalleryVersion(2), hash: ContentHash([2; 32]), is_due: false };
     let mut job = Job::rebuild(ME, shard(), &lost, Canaries::default());
     step(&mut job, NOW, &state(2), Event::Begun);
     let given = Event::RosterAnswered(shard(), ME, seek::Answer::Gave(GalleryVersion(2)));
@@ -223,6 +226,27 @@ fn state_of_three() -> State {
     state
 }
 
+/// P15: before anybody has boarded, who counts as lost may be listed anew, and stood in two parts then.
+#[test]
+fn nobody_is_lost_while_a_node_that_may_have_them_has_not_heard_of_them() {
+    let state = state_of_three();
+    let second = ShardId { part: 1, ..shard() };
+    for (answer, is_built) in [(seek::Answer::NotYet, false), (seek::Answer::Silent, true)] {
+        let mut job = job(9, Some(2));
+        step(&mut job, NOW, &state, Event::Begun);
+        step(&mut job, NOW, &state, Event::RosterAnswered(second, ME, seek::Answer::HasNone));
+        for node in [2, 3, 4] {
+            step(&mut job, NOW, &state, Event::RosterAnswered(second, NodeId(node), seek::Answer::Silent));
+        }
+        let effects = step(&mut job, NOW, &state, Event::RosterAnswered(second, NodeId(5), answer));
+        match &effects[..] {
+            [Effect::Build(..)] => assert!(is_built, "{answer:?}"),
+            [Effect::Done(Err(refusal))] => assert!(!is_built && refusal.code.retryable(), "{answer:?}: {refusal}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// P1: somebody who is a newcomer to one part may be known in another.
 #[test]
 fn the_people_of_the_other_parts_are_looked_for_before_anything_is_built() {
@@ -240,7 +264,7 @@ fn the_people_of_the_other_parts_are_looked_for_before_anything_is_built() {
     let versions = [2, 4, 0].map(GalleryVersion).to_vec();
     let given = Event::RosterAnswered(second, ME, seek::Answer::Gave(GalleryVersion(4)));
     let beside = Beside { versions: versions.clone(), given: BTreeMap::from([(1, ME)]) };
-    let build = Effect::Build(GalleryVersion(3), People::OfReplica, beside);
+    let build = Effect::Build(GalleryVersion(3), People::OfReplica, beside, true);
     assert_eq!(step(&mut job, NOW, &state, given), [build]);
     step(&mut job, NOW, &state, Event::Built(Ok(())));
     step(&mut job, NOW, &state, Event::Kept(Ok(made())));
@@ -257,5 +281,5 @@ fn the_people_of_the_other_parts_are_looked_for_before_anything_is_built() {
         effects = step(&mut lost, NOW, &state, silent);
     }
     let beside = Beside { versions: [2, 1, 0].map(GalleryVersion).to_vec(), given: BTreeMap::new() };
-    assert_eq!(effects, [Effect::Build(GalleryVersion(3), People::OfReplica, beside)]);
+    assert_eq!(effects, [Effect::Build(GalleryVersion(3), People::OfReplica, beside, true)]);
 }

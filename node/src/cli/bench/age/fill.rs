@@ -285,7 +285,7 @@ fn is_passing(code: RefusalCode) -> bool {
 /// Closes the journeys from `from` to `until`, and gives how many are closed.
 async fn close(stand: &Stand, plan: &Plan, from: u64, until: u64) -> Result<u64, Error> {
     for journey in plan.ended.iter().take(until as usize).skip(from as usize) {
-        stand.operator.insist(&Asked::CloseJourney(*journey)).await?;
+        stand.operator.insist(&Asked::CloseJourney { journey: *journey, purge: true }).await?;
     }
     Ok(until.max(from))
 }
