@@ -141,8 +141,8 @@ impl World {
         }
     }
 
-    /// Somebody of the gallery shows their face. Nobody is unsure who is let through, and nobody has boarded whose id or
-    /// number is in the ledger.
+    /// Somebody of the gallery shows their face. Nobody is unsure who is let through, and nobody has boarded whose id
+    /// or number is in the ledger.
     fn boards(&mut self) -> Result<(), String> {
         let known = self.parts.iter().filter_map(|part| match part {
             Part::Known(known) => Some(&known.people),

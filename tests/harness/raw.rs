@@ -23,8 +23,8 @@ const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 /// Longest answer that is read, bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// Handshakes that somebody begins and leaves unfinished, each begun anew when it is refused or out of time. They end when
-/// this is dropped.
+/// Handshakes that somebody begins and leaves unfinished, each begun anew when it is refused or out of time. They end
+/// when this is dropped.
 pub struct Stalling {
     _tasks: JoinSet<()>,
 }

@@ -21,8 +21,8 @@ pub struct Part {
     pub manifest: ContentHash,
     /// The whole list on which its people stand at their numbers; zero where there is none.
     pub numbered_by: ContentHash,
-    /// Where people were lost of whom some had boarded: the list by whose numbers those who stand on it are known again,
-    /// or zero. Anybody who comes by another one may have boarded (P1).
+    /// Where people were lost of whom some had boarded: the list by whose numbers those who stand on it are known
+    /// again, or zero. Anybody who comes by another one may have boarded (P1).
     pub lost: Option<ContentHash>,
     /// What it holds.
     pub counts: GalleryCounts,
