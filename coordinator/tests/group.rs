@@ -203,7 +203,8 @@ async fn a_node_that_was_away_for_long_catches_up_from_a_snapshot() {
     let lead = leader(&rest).await;
     let again = group.start(away.node_id().0);
     applied_everywhere(std::slice::from_ref(&again), lead.applied_index()).await;
-    assert!(again.snapshot_index().is_some(), "it came by snapshot");
+    // What it has applied is known before the snapshot is told of.
+    until("it came by snapshot", || again.snapshot_index().is_some()).await;
     // F7: it came in one message, which took the longer the larger the state was.
     let messages = group.network.snapshot_messages.lock().expect("lock").clone();
     assert!(messages.len() >= 3, "{messages:?}");
