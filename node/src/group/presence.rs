@@ -203,7 +203,7 @@ impl Presence {
                 remarks.iter().for_each(|remark| say(self.member.id, remark));
                 said = remarks;
             }
-            // A group that works already gives it entries meanwhile: it acknowledges more than it has just said to have.
+            // A group that works already gives it entries meanwhile: it acknowledges more than it has said to have.
             let is_late = matches!(step, Step::IsRefused(_)) && self.coordinator.last_entry() > last_entry;
             if !is_late && self.take(step).await? {
                 return Ok(());
