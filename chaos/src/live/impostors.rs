@@ -50,8 +50,12 @@ pub async fn twin(live: &mut Live, node: NodeId, elsewhere: bool) -> String {
     format!("a twin of node {node} {}", if elsewhere { "elsewhere" } else { "in its place" })
 }
 
-/// A node is killed and put back to what it was a while ago. It ends by itself; then it gets its own folder again.
-pub async fn rollback(live: &mut Live, node: NodeId, lasts: Duration) -> String {
+/// A follower is killed and put back to what it was a while ago. It ends by itself; then it gets its own folder again.
+/// What a leader itself had on its disk in its last moments, nobody else knows.
+pub async fn rollback(live: &mut Live, victim: NodeId, lasts: Duration) -> String {
+    let leader = live.leader().await;
+    let node = live.running().into_iter().find(|node| *node != leader && (*node == victim || victim == leader));
+    let node = node.expect("a follower");
     let data = live.data_dir(node);
     let (earlier, own) = (beside(&data, "earlier"), beside(&data, "own"));
     live.copy_running(node, &earlier).await;
