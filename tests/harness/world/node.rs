@@ -433,7 +433,10 @@ impl World {
             self.plan(node);
             self.reconcile(node);
         }
-        let due = node.with(|process| process.raft.length() > SNAPSHOT_ENTRIES && process.applied > 0);
+        // A leader whom nobody hears has a long log of which nothing more is applied.
+        let due = node.with(|process| {
+            process.raft.length() > SNAPSHOT_ENTRIES && process.applied > process.raft.snapshot_index()
+        });
         if due == Some(true) {
             self.take_snapshot(node);
         }

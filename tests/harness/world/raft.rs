@@ -197,6 +197,11 @@ impl Raft {
         self.log.get(&index)
     }
 
+    /// The last entry that the snapshot has; 0 where there is none.
+    pub fn snapshot_index(&self) -> u64 {
+        self.base().0
+    }
+
     fn base(&self) -> (u64, u64) {
         self.snapshot.as_ref().map_or((0, 0), |snapshot| (snapshot.index, snapshot.term))
     }
