@@ -78,7 +78,8 @@ pub async fn rollback(live: &mut Live, victim: NodeId, lasts: Duration) -> Strin
     format!("node {node} put back by {lasts:.1?}")
 }
 
-/// A node's folder is removed, or replaced by a copy, while it runs. It ends by itself, and a new node comes.
+/// A node's folder is taken away, or replaced by a copy, while it runs. It ends by itself; then it gets its own folder
+/// again.
 pub async fn folder(live: &mut Live, node: NodeId, is_replaced: bool) -> String {
     let data = live.data_dir(node);
     let aside = beside(&data, "aside");
